@@ -1,0 +1,1 @@
+"""Where events come from: CMS files or the embedded simulation, as one record."""
