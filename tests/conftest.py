@@ -1,0 +1,20 @@
+"""Settings every test runs under; made before JAX starts its backends.
+
+Four CPU devices, so that the laws of parallel training are tested on any machine, and no silent
+rank promotion, so that a `[n]` added to an `[n, n]` is an error here rather than a wrong number there.
+"""
+
+import os
+from pathlib import Path
+
+# In the environment, so that the programs a test starts inherit them.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jax  # noqa: E402
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_rank_promotion", "raise")
