@@ -1,0 +1,252 @@
+"""A dataset is a list of tasks: small, picklable pieces of work that any executor may run.
+
+A task fixes its content: whoever runs it, wherever, however often, makes the same events. So a
+lost task simply runs again, and a finished one can be kept on disk and reused.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import pickle
+import sys
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import tqdm
+
+from e2e_jax.sources.events import CLASSES, COLLECTIONS, SCALARS, Events, Ragged
+from e2e_jax.sources.selection import era_quotas
+from e2e_jax.sources.workers import WorkerPool
+
+TASK_EVENTS = {"gamma_gamma": 1000, "h": 1000, "gamma_jet": 200}
+"""Most events a task: some tens of seconds of one core, as few photon-like jets pass the selection."""
+
+TASK_COST = {"gamma_gamma": 1.0, "h": 1.0, "gamma_jet": 20.0}
+"""Time an event takes, relative to a Higgs boson's: long tasks start first, so none ends alone."""
+
+LUMI_BLOCK = 100_000
+"""Luminosity sections set aside for each split: more than a split has tasks."""
+
+SPLITS = ("train", "validation")
+
+
+@dataclasses.dataclass(frozen=True)
+class SimulationTask:
+    """Some selected events of one class and one era, to be simulated.
+
+    Attributes:
+      label: class, index into `events.CLASSES`.
+      era: index into `selection.ERAS`, which has the run number and the pile-up.
+      seed: 63-bit seed of everything random in the task.
+      events: events to deliver, after the selection.
+      fast: the faster generator settings, see `sources.fastsim`.
+      category: "central" or "central_forward", see `selection`.
+      reduction: which rec hits are kept, see `sources.fastsim`.
+      lumi: luminosity section of the events: unique in a dataset, so that (run, lumi, event) is.
+    """
+
+    label: int
+    era: int
+    seed: int
+    events: int
+    fast: bool = False
+    category: str = "central"
+    reduction: str = "reduced"
+    lumi: int = 1
+
+    def fingerprint(self, version: str = "") -> str:
+        """Hexadecimal name of the task's content, given the version of what produces it."""
+        text = json.dumps([dataclasses.asdict(self), version], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class TaskError(RuntimeError):
+    """A task failed; the message names it, the cause is what it raised."""
+
+
+def simulation_tasks(
+    events_per_class: int,
+    seed: int,
+    split: str = "train",
+    *,
+    fast: bool = False,
+    category: str = "central",
+    reduction: str = "reduced",
+    task_events: dict[str, int] = TASK_EVENTS,
+) -> list[SimulationTask]:
+    """The tasks of a balanced sample with the era proportions of the paper, longest first.
+
+    Args:
+      events_per_class: selected events of each of `events.CLASSES`.
+      seed: seed of the dataset; each task derives its own from it, and splits never share one.
+      split: "train" or "validation".
+      fast, category, reduction: as in `SimulationTask`.
+      task_events: class name -> most events a task.
+
+    Raises:
+      ValueError: the split or the category is not known.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"No split {split!r}; there are {', '.join(SPLITS)}.")
+    options = {"fast": fast, "category": category, "reduction": reduction}
+    tasks = []
+    for label, name in enumerate(CLASSES):
+        for era, quota in enumerate(era_quotas(events_per_class, category)):
+            pieces = -(-quota // task_events[name])
+            for piece in range(pieces):
+                events = quota * (piece + 1) // pieces - quota * piece // pieces
+                path = (seed, SPLITS.index(split), label, era, piece)
+                lumi = SPLITS.index(split) * LUMI_BLOCK + len(tasks) + 1
+                tasks.append(SimulationTask(label, era, _derive_seed(path), events, **options, lumi=lumi))
+    return sorted(tasks, key=lambda task: -task.events * TASK_COST[CLASSES[task.label]])
+
+
+def _derive_seed(path: tuple[int, ...]) -> int:
+    low, high = np.random.SeedSequence(path).generate_state(2)
+    return (int(high) << 32 | int(low)) >> 1
+
+
+def event_keys(events: Events) -> list[str]:
+    """One text an event, unique in a dataset and the same however it is made: label_run_lumi_event."""
+    return [f"{a}_{b}_{c}_{d}" for a, b, c, d in zip(events.label, events.run, events.lumi, events.event)]
+
+
+def run_tasks(
+    tasks: Iterable[SimulationTask],
+    produce: Callable[[SimulationTask], Events],
+    executor: concurrent.futures.Executor | None = None,
+    workers: int | None = None,
+    ahead: int | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    version: str = "",
+    progress: bool | str = True,
+) -> Iterator[tuple[SimulationTask, Events]]:
+    """Runs tasks and yields (task, its events) in the order of the tasks, as a stream.
+
+    Args:
+      tasks: what to run.
+      produce: makes the events of a task; an importable function, as it goes to other processes.
+      executor: where to run; Dask's `Client.get_executor()` or any other. By default a pool of
+        processes on this machine, each started afresh and with one thread.
+      workers: processes of that pool; by default one a core this process may use.
+      ahead: most tasks submitted and not yet taken by the consumer, which bounds the memory;
+        by default twice the workers.
+      cache_dir: folder where each finished task is kept and looked for, so that work that was
+        interrupted goes on where it stopped. Workers write to it.
+      version: version of `produce`: a task kept by another version is not used.
+      progress: whether to show a progress bar, or its title.
+
+    Raises:
+      TaskError: a task raised, or its process died. Names the task.
+    """
+    tasks = list(tasks)
+    workers = workers or len(os.sched_getaffinity(0))
+    ahead = max(1, 2 * workers if ahead is None else ahead)
+    with contextlib.ExitStack() as stack:
+        if executor is None:
+            executor = WorkerPool(max(1, min(workers, len(tasks))), main=b"__main__" in pickle.dumps(produce))
+            stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+        bar = stack.enter_context(_Progress(tasks, progress))
+        waiting = collections.deque()
+        stack.callback(lambda: [future.cancel() for _, future in waiting])
+        for task in tasks:
+            waiting.append((task, _start(executor, produce, task, cache_dir, version)))
+            waiting[-1][1].add_done_callback(bar.finished(task))
+            if len(waiting) >= ahead:
+                yield _collect(*waiting.popleft())
+        while waiting:
+            yield _collect(*waiting.popleft())
+
+
+def _start(executor, produce, task, cache_dir, version) -> concurrent.futures.Future:
+    """The future of a task's events: at once where the cache has them."""
+    path = None
+    if cache_dir is not None:
+        path = pathlib.Path(cache_dir) / f"{task.fingerprint(version)}.npz"
+        kept = read_events(path)
+        if kept is not None:
+            future = concurrent.futures.Future()
+            future.set_result(kept)
+            return future
+    return executor.submit(_produce, produce, task, path)
+
+
+def _produce(produce, task, path) -> Events:
+    """Runs in a worker."""
+    events = produce(task)
+    if path is not None:
+        write_events(path, events)
+    return events
+
+
+def _collect(task, future) -> tuple[SimulationTask, Events]:
+    try:
+        return task, future.result()
+    except concurrent.futures.BrokenExecutor as error:
+        raise TaskError(
+            f"A worker process died while {task} was waiting or running: most often the machine ran out of "
+            "memory. Finished tasks are kept; start again, with fewer workers if need be."
+        ) from error
+    except Exception as error:
+        raise TaskError(f"{task} failed: {type(error).__name__}: {error}") from error
+
+
+def write_events(path: str | os.PathLike, events: Events) -> None:
+    """Writes events to an .npz file, whole or not at all."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {name: getattr(events, name) for name in (*SCALARS, "photons")}
+    for name in COLLECTIONS:
+        ragged = getattr(events, name)
+        arrays |= {f"{name}.offsets": ragged.offsets}
+        arrays |= {f"{name}.{column}": values for column, values in ragged.columns.items()}
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.{threading.get_ident()}.partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    partial.replace(path)
+
+
+def read_events(path: str | os.PathLike) -> Events | None:
+    """Events as `write_events` wrote them, or None where there is no file or it cannot be read."""
+    try:
+        with np.load(path) as arrays:
+            fields = {name: arrays[name] for name in (*SCALARS, "photons")}
+            for name, columns in COLLECTIONS.items():
+                flat = {column: arrays[f"{name}.{column}"] for column in columns}
+                fields[name] = Ragged(arrays[f"{name}.offsets"], flat)
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    return Events(**fields)
+
+
+class _Progress(contextlib.AbstractContextManager):
+    """Progress in events, told as tasks finish, by whichever thread sees it."""
+
+    def __init__(self, tasks, progress: bool | str):
+        title = progress if isinstance(progress, str) else "simulation"
+        # A log file gets a line now and then, a terminal a bar that moves.
+        pause = 0.2 if sys.stderr.isatty() else 10.0
+        total = sum(task.events for task in tasks)
+        self._bar = tqdm.tqdm(
+            total=total, desc=title, unit="event", mininterval=pause, disable=not progress, smoothing=0.05
+        )
+
+    def finished(self, task):
+        def update(future):
+            if not future.cancelled() and future.exception() is None:
+                self._bar.update(task.events)
+
+        return update
+
+    def __exit__(self, *_):
+        self._bar.close()

@@ -1,0 +1,60 @@
+"""A pool of processes that suits numerical work started from any script."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import sys
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""What the common numerical libraries read their number of threads from, when they load."""
+
+
+class WorkerPool(concurrent.futures.ProcessPoolExecutor):
+    """Fresh processes with one numerical thread each, that do not run the caller's script again.
+
+    A spawned process imports the main module by default: a script without the `__main__` guard
+    would start over in it, and a training script would load its accelerator libraries.
+
+    Args:
+      max_workers: processes.
+      main: whether the work needs the main module after all, being defined in it.
+    """
+
+    def __init__(self, max_workers: int, main: bool):
+        super().__init__(max_workers, mp_context=multiprocessing.get_context("spawn"))
+        self._main = main
+
+    def submit(self, function, /, *args, **kwargs):
+        with _one_thread_each(), contextlib.nullcontext() if self._main else _without_main_module():
+            return super().submit(function, *args, **kwargs)
+
+
+@contextlib.contextmanager
+def _one_thread_each():
+    """Processes started inside inherit an environment that asks for one numerical thread."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _without_main_module():
+    """Processes started inside are not told which main module to import."""
+    main = sys.modules["__main__"]
+    hidden = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
+    main.__spec__ = None
+    main.__dict__.pop("__file__", None)
+    try:
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
