@@ -1,0 +1,95 @@
+"""ResNet-15, the paper's image classifier (arXiv:1807.11916, Figure 2).
+
+    conv 7x7 stride 2 padding 1, C -> 16; ReLU; max-pool 2x2      170x360 -> 83x178 -> 41x89
+    3 residual blocks of 16 maps                                  41x89
+    1 residual block 16 -> 32 maps, stride 2                      21x45
+    3 residual blocks of 32 maps                                  21x45
+    maximum over the whole map; linear 32 -> classes
+
+1 + 7*2 = 15 convolutions, all with bias and none with a normalisation layer: pixel intensity carries the
+energy scale.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from e2e_jax.models.convolution import Convolution
+from e2e_jax.models.fcn import Linear
+from e2e_jax.models.pooling import max_pool
+
+BLOCKS = 3  # residual blocks at each width, beside the one that changes the width
+SMALLEST = 8  # pixels a side that leave something to convolve after the first convolution and the pooling
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut: [n, h, w, c] -> [n, ceil(h/stride), ceil(w/stride), features].
+
+    The shortcut is the identity, or a 1x1 convolution where the number of maps or the resolution changes.
+    """
+
+    features: int
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x):
+        y = nn.relu(Convolution(self.features, stride=self.stride, name="conv1")(x))
+        y = Convolution(self.features, name="conv2")(y)
+        if self.stride != 1 or x.shape[-1] != self.features:
+            x = Convolution(self.features, kernel_size=1, stride=self.stride, padding=0, name="shortcut")(x)
+        return nn.relu(x + y)
+
+
+class ResNetFeatures(nn.Module):
+    """ResNet-15 without its head: images [n, h, w, c] -> the maximum of each last map [n, widths[1]].
+
+    Attributes:
+      widths: maps before and after the downsampling block.
+      channels: input channels to insist on; None takes those of the first image.
+    """
+
+    widths: tuple[int, int] = (16, 32)
+    channels: int | None = None
+
+    @nn.compact
+    def __call__(self, x):
+        self._check(x)
+        narrow, wide = self.widths
+        x = max_pool(nn.relu(Convolution(narrow, kernel_size=7, stride=2, name="stem")(x)))
+        for block in range(BLOCKS):
+            x = ResidualBlock(narrow, name=f"narrow{block}")(x)
+        x = ResidualBlock(wide, stride=2, name="downsample")(x)
+        for block in range(BLOCKS):
+            x = ResidualBlock(wide, name=f"wide{block}")(x)
+        return jnp.max(x, axis=(1, 2))
+
+    def _check(self, x):
+        if x.ndim != 4 or min(x.shape[1:3]) < SMALLEST:
+            raise ValueError(
+                f"An image batch has shape {tuple(x.shape)}, but ResNet-15 takes [events, rows, columns, "
+                f"channels] with at least {SMALLEST} rows and columns (the barrel: [n, 170, 360, channels])."
+            )
+        if self.channels is not None and x.shape[3] != self.channels:
+            raise ValueError(
+                f"An image batch of shape {tuple(x.shape)} has {x.shape[3]} channels in its last axis, but "
+                f"the network was built for {self.channels}: make images and network from one config.inputs.channels."
+            )
+
+
+class ResNet15(nn.Module):
+    """ResNet-15 on the barrel image: 84,739 parameters for 1 channel and 3 classes, 86,307 for 3 channels.
+
+    Attributes:
+      classes: number of logits.
+      widths: maps before and after the downsampling block.
+      channels: input channels to insist on; None takes those of the first image.
+    """
+
+    classes: int = 3
+    widths: tuple[int, int] = (16, 32)
+    channels: int | None = None
+
+    @nn.compact
+    def __call__(self, inputs):
+        """Maps {"barrel": f4[n, rows, columns, channels]} to logits f4[n, classes]."""
+        features = ResNetFeatures(self.widths, self.channels, name="features")(inputs["barrel"])
+        return Linear(self.classes, name="head")(features)

@@ -1,0 +1,58 @@
+"""`build` makes the network that the config names, and says so when there is none."""
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+
+from e2e_jax.models import build
+
+
+def config(name, channels=("tracks", "ecal", "hcal"), **model):
+    return ml_collections.ConfigDict(
+        {"inputs": {"channels": channels}, "model": {"name": name, "classes": 3, **model}}
+    )
+
+
+def test_resnet15_takes_its_channels_from_the_inputs():
+    network = build(config("resnet15", channels=("ecal",)))
+    logits, _ = jax.eval_shape(
+        network.init_with_output, jax.random.key(0), {"barrel": jnp.zeros((2, 170, 360, 1))}
+    )
+    assert logits.shape == (2, 3)
+    with pytest.raises(ValueError, match="built for 1"):
+        network.init(jax.random.key(0), {"barrel": jnp.zeros((2, 170, 360, 3))})
+
+
+def test_four_momentum_is_three_hidden_layers_of_256():
+    network, x = build(config("four_momentum")), np.ones((4, 5), np.float32)
+    logits, variables = network.init_with_output(jax.random.key(0), {"kinematics": x})
+    assert logits.shape == (4, 3)
+    count = sum(leaf.size for leaf in jax.tree.leaves(variables))
+    assert count == (5 + 1) * 256 + 2 * (256 + 1) * 256 + (256 + 1) * 3
+
+    hidden = x
+    for layer in range(3):
+        weights = variables["params"][f"hidden{layer}"]
+        hidden = np.maximum(hidden @ np.asarray(weights["kernel"]) + np.asarray(weights["bias"])[None], 0)
+    head = variables["params"]["head"]
+    expected = hidden @ np.asarray(head["kernel"]) + np.asarray(head["bias"])[None]
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+def test_widths_come_from_the_config():
+    network = build(config("four_momentum", widths=(8, 4)))
+    params = network.init(jax.random.key(0), {"kinematics": jnp.ones((1, 5))})["params"]
+    assert params["hidden0"]["kernel"].shape == (5, 8)
+    assert params["hidden1"]["kernel"].shape == (8, 4)
+
+
+def test_four_momentum_refuses_another_shape():
+    with pytest.raises(ValueError, match="leading photon first"):
+        build(config("four_momentum")).init(jax.random.key(0), {"kinematics": jnp.ones((4, 6))})
+
+
+def test_unknown_name_lists_the_networks():
+    with pytest.raises(ValueError, match=r"'vgg'.*four_momentum, resnet15"):
+        build(config("vgg"))

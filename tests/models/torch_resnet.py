@@ -1,0 +1,47 @@
+"""ResNet-15 written for PyTorch from the paper's description, and our parameters translated into it."""
+
+import numpy as np
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride) if stride != 1 else nn.Identity()
+
+    def forward(self, x):
+        return torch.relu(self.conv2(torch.relu(self.conv1(x))) + self.shortcut(x))
+
+
+class TorchResNet15(nn.Module):
+    """Images [n, channels, rows, columns] -> logits [n, classes]; names as in our module."""
+
+    def __init__(self, channels, classes=3):
+        super().__init__()
+        self.stem = nn.Conv2d(channels, 16, 7, 2, 1)
+        for i in range(3):
+            setattr(self, f"narrow{i}", Block(16, 16, 1))
+            setattr(self, f"wide{i}", Block(32, 32, 1))
+        self.downsample = Block(16, 32, 2)
+        self.head = nn.Linear(32, classes)
+
+    def forward(self, x):
+        x = nn.functional.max_pool2d(torch.relu(self.stem(x)), 2)
+        for name in ("narrow0", "narrow1", "narrow2", "downsample", "wide0", "wide1", "wide2"):
+            x = getattr(self, name)(x)
+        return self.head(x.amax((2, 3)))
+
+
+def to_torch_name(path):
+    """("features", "wide0", "conv1", "kernel") -> "wide0.conv1.weight"."""
+    names = [name for name in path if name != "features"]
+    return ".".join([*names[:-1], "weight" if names[-1] == "kernel" else "bias"])
+
+
+def to_torch_layout(value):
+    """[kh, kw, in, out] -> [out, in, kh, kw]; [in, out] -> [out, in]; biases as they are."""
+    value = np.asarray(value)
+    return value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
