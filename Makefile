@@ -1,0 +1,54 @@
+# make quickstart   collisions -> dataset -> CMS-B -> results, in one go
+# make test         the test suite
+# make lint         ruff, as CI runs it
+# make clean        removes .venv and every cache; datasets and runs stay
+#
+# The first call makes .venv with $(PYTHON) (CPython 3.11, 3.12 or 3.13): make PYTHON=python3.12 ...
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Compiling every file of every package costs more than compiling the ones that are used.
+export PIP_NO_COMPILE := 1
+
+# The CPU build, by its local version: a plain torch==2.13.0 on Linux brings gigabytes of CUDA libraries.
+TORCH := $(if $(filter Linux,$(shell uname -s)),torch==2.13.0+cpu,torch==2.13.0)
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+
+.PHONY: quickstart test lint install install-test clean
+.DELETE_ON_ERROR:
+
+quickstart: install
+	$(BIN)/python -m e2e_jax.main --config=configs/cms_b.py
+
+test: install-test
+	$(BIN)/python -m pytest tests
+
+lint: install-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+install: $(VENV)/.installed
+install-test: $(VENV)/.installed-test
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "e2e_jax needs CPython 3.11, 3.12 or 3.13, but '$(PYTHON)' is:" \
+	    "$$($(PYTHON) --version 2>&1). Name another, for example: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; \
+	  exit 1; }
+	@echo "Installing the requirements into $(VENV) (once, a few minutes)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
+	$(PIP) -r requirements-test.txt
+	@$(BIN)/python -c 'import torch' 2>/dev/null \
+	  || $(PIP) --retries 0 --extra-index-url $(TORCH_INDEX) $(TORCH) \
+	  || echo "No CPU build of PyTorch for this Python: the parity tests will be skipped."
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .jax_cache .pytest_cache .ruff_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
