@@ -71,7 +71,7 @@ class ResNetFeatures(nn.Module):
         if self.channels is not None and x.shape[3] != self.channels:
             raise ValueError(
                 f"An image batch of shape {tuple(x.shape)} has {x.shape[3]} channels in its last axis, but "
-                f"the network was built for {self.channels}: make images and network from one config.inputs.channels."
+                f"the network was built for {self.channels}: take both from one config.inputs.channels."
             )
 
 
