@@ -12,6 +12,9 @@ import numpy as np
 
 from e2e_jax.detector import geometry
 from e2e_jax.sources.events import Ragged
+from e2e_jax.sources.fastsim.barrel import CRYSTAL_PITCH, OFF_POINTING
+from e2e_jax.sources.fastsim.propagation import ECAL_RADIUS
+from e2e_jax.sources.fastsim.shapes import CRYSTAL_SIZE, log_weights, seed_windows, shower_shapes
 
 SEED_ET = 1.0
 """GeV, least transverse energy of a seed crystal (`HybridBarrelSeedThr`)."""
@@ -25,24 +28,17 @@ DOMINO_SEED = 0.35
 H_OVER_E = 0.5
 """Largest ratio of HCAL energy (3x3 towers behind the seed) to supercluster energy."""
 CONVERTED_R9 = 0.94
-"""R9 above which a photon is taken as unconverted: its energy is that of 5x5 crystals, not the supercluster's."""
+"""A photon with R9 above this looks unconverted: its energy is that of 5x5 crystals."""
 UNCONVERTED_CORRECTION = (1.03, 0.0, 0.0)
 CONVERTED_CORRECTION = (1.02, 0.0, 0.0)
 """Factors on the energy, polynomials in |eta| (constant first), that put the peak at the true energy."""
 
-FRONT_RADIUS = 129.0
-"""cm, the crystals' front faces."""
 RADIATION_LENGTH = 0.89
 """cm, of lead tungstate."""
 DEPTH_OFFSET = 7.4
 """The shower's depth is RADIATION_LENGTH (DEPTH_OFFSET + ln E/GeV) (`posCalc_t0`)."""
 POSITION_WEIGHT = 4.2
 """Crystals below exp(-4.2) of the 5x5 energy have no say in the position (`posCalc_w0`)."""
-SHAPE_WEIGHT = 4.7
-"""The same for the shower's width (CMSSW, `EcalClusterTools::localCovariances`)."""
-CRYSTAL_SIZE = 0.01745
-"""Size of a crystal in eta and phi that the widths are given in."""
-
 BEAM_SPOT_LENGTH = 5.0
 """cm, standard deviation of the collisions along the beam."""
 WRONG_VERTEX = 0.2
@@ -121,7 +117,7 @@ def superclusters(hits: Ragged, *, seed_et: float = SEED_ET) -> Ragged:
 
 
 def domino_mask(dominoes: np.ndarray) -> np.ndarray:
-    """Unpacks the bits of `dominoes` `[m]` to booleans `[m, 35]`: 17 crystals below the seed in phi to 17 above."""
+    """Unpacks the bits of `dominoes` `[m]` to booleans `[m, 35]`: 17 crystals below the seed to 17 above."""
     return (dominoes[:, None] >> np.arange(_DOMINOES, dtype=np.uint64)) & np.uint64(1) > 0
 
 
@@ -143,9 +139,9 @@ def reconstruct_photons(
       minimum_pt: least transverse momentum of a photon, GeV.
 
     Returns:
-      Photons in falling order of pt: `pt`, `energy`, `raw_energy` (GeV, float32 as what follows), `eta` and `phi`
-      as seen from the vertex, `detector_eta` as seen from the origin, `r9`, `sigma_ieta_ieta`,
-      `sigma_iphi_iphi`, `seed_fraction` (E1/E5x5), `hovere`; `seed_cell` (uint16).
+      Photons in falling order of pt: `pt`, `energy`, `raw_energy` (GeV), `eta`, `phi` seen from the vertex,
+      `detector_eta` as seen from the origin, `r9` (E3x3/raw energy), `hovere`, and of `shower_shapes`
+      `sigma_ieta_ieta`, `sigma_iphi_iphi`, `seed_fraction`, all float32; `seed_cell`, uint16.
     """
     transverse = clusters.energy / np.cosh(
         geometry.eb_eta_centres()[clusters.seed_cell // geometry.EB_COLUMNS]
@@ -155,12 +151,10 @@ def reconstruct_photons(
     window = seed_windows(hits, event, seed)
     shapes = shower_shapes(window)
     r9 = shapes["e3x3"] / clusters.energy
-    eta, phi = _position(window, clusters)
+    eta, phi, depth = _position(window, clusters)
     energy = _corrected_energy(clusters.energy, shapes["e5x5"], r9, eta)
     hovere = _hcal_behind(hcal_hits, event, seed) / clusters.energy
-
-    depth = RADIATION_LENGTH * (DEPTH_OFFSET + np.log(energy))
-    radius = FRONT_RADIUS + depth / np.cosh(eta)
+    radius = ECAL_RADIUS + depth / np.cosh(eta)
     vertex_eta = np.arcsinh(np.sinh(eta) - vertex_z[event] / radius)
     columns = {
         "pt": energy / np.cosh(vertex_eta),
@@ -182,56 +176,6 @@ def reconstruct_photons(
     return Ragged.from_counts(np.bincount(event[chosen], minlength=len(hits)), columns)
 
 
-def shower_shapes(window: np.ndarray) -> dict[str, np.ndarray]:
-    """Shapes of showers in the 5x5 crystals around their seeds, as CMS defines them.
-
-    The widths are second moments with weights max(0, 4.7 + ln E_i/E5x5) about the energy-weighted mean, in
-    units of crystals times 0.01745 (CMSSW, `EcalClusterTools::localCovariances`).
-
-    Args:
-      window: `[m, 5, 5]` energies in GeV, eta first; see `seed_windows`.
-
-    Returns:
-      `e3x3`, `e5x5`, `sigma_ieta_ieta`, `sigma_iphi_iphi`, `seed_fraction` (E1/E5x5), each `[m]`.
-    """
-    e5x5 = window.sum(axis=(1, 2))
-    weight = _log_weights(window, e5x5, SHAPE_WEIGHT)
-    shapes = {
-        "e3x3": window[:, 1:4, 1:4].sum(axis=(1, 2)),
-        "e5x5": e5x5,
-        "seed_fraction": window[:, 2, 2] / e5x5,
-    }
-    step = np.arange(-2, 3)
-    for name, other in (("sigma_ieta_ieta", 2), ("sigma_iphi_iphi", 1)):
-        mean = window.sum(axis=other) @ step / e5x5
-        variance = (weight.sum(axis=other) * (step - mean[:, None]) ** 2).sum(axis=1) / weight.sum(
-            axis=(1, 2)
-        )
-        shapes[name] = CRYSTAL_SIZE * np.sqrt(variance)
-    return shapes
-
-
-def seed_windows(hits: Ragged, event: np.ndarray, seed_cell: np.ndarray) -> np.ndarray:
-    """Energies `[m, 5, 5]` in the 5x5 crystals around seeds, zero where nothing was read.
-
-    Args:
-      hits: ECAL barrel hits in the order of the cells.
-      event, seed_cell: `[m]`, the event and the crystal of each seed.
-    """
-    row, column = np.divmod(np.asarray(seed_cell, np.int64), geometry.EB_COLUMNS)
-    rows = (row[:, None] + np.arange(-2, 3))[:, :, None]
-    columns = ((column[:, None] + np.arange(-2, 3)) % geometry.EB_COLUMNS)[:, None, :]
-    wanted = (
-        np.asarray(event, np.int64)[:, None, None] * geometry.EB_CELLS + rows * geometry.EB_COLUMNS + columns
-    )
-    keys = hits.event_index * geometry.EB_CELLS + hits.cell
-    if not len(keys):
-        return np.zeros(wanted.shape, np.float32)
-    entry = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    there = (keys[entry] == wanted) & (rows >= 0) & (rows < geometry.EB_ROWS)
-    return np.where(there, hits.energy[entry], 0).astype(np.float32)
-
-
 def _ranked_seeds(image, hits, row, column, seed_et) -> tuple[np.ndarray, np.ndarray]:
     """Hits that are local maxima above `seed_et`, by event and falling E_T, and their rank in the event."""
     transverse = hits.energy / np.cosh(geometry.eb_eta_centres()[row])
@@ -249,7 +193,7 @@ def _ranked_seeds(image, hits, row, column, seed_et) -> tuple[np.ndarray, np.nda
 
 
 def _subclusters(sums: np.ndarray) -> np.ndarray:
-    """Which dominoes `[k, 35]` lie in a run above `DOMINO_ENERGY` with one above `DOMINO_SEED` or the seed's."""
+    """Marks dominoes `[k, 35]` in a run above `DOMINO_ENERGY` with the seed or one above `DOMINO_SEED`."""
     active = sums > DOMINO_ENERGY
     active[:, DOMINO_REACH] = True
     strong = sums > DOMINO_SEED
@@ -261,12 +205,13 @@ def _subclusters(sums: np.ndarray) -> np.ndarray:
     return active & holds[line, run]
 
 
-def _position(window: np.ndarray, clusters: Ragged) -> tuple[np.ndarray, np.ndarray]:
-    """Eta and phi of the shower as seen from the origin.
+def _position(window: np.ndarray, clusters: Ragged) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the shower is: eta, phi as seen from the origin, and its depth along that direction in cm.
 
-    The log-weighted barycentre of the 5x5 crystals; in phi the energy-weighted mean of it and the outer dominoes.
+    The log-weighted barycentre of the 5x5 crystals; in phi its energy-weighted mean with the outer dominoes.
+    Crystals are known by their front faces, and their axes leave the line from the origin with the depth.
     """
-    weight = _log_weights(window, window.sum(axis=(1, 2)), POSITION_WEIGHT)
+    weight = log_weights(window, window.sum(axis=(1, 2)), POSITION_WEIGHT)
     total = weight.sum(axis=(1, 2))
     row, column = np.divmod(clusters.seed_cell.astype(np.int64), geometry.EB_COLUMNS)
     rows = np.clip(row[:, None] + np.arange(-2, 3), 0, geometry.EB_ROWS - 1)
@@ -274,13 +219,16 @@ def _position(window: np.ndarray, clusters: Ragged) -> tuple[np.ndarray, np.ndar
     step = weight.sum(axis=1) @ np.arange(-2, 3) / total
     outer = np.clip(clusters.outer_energy / clusters.energy, 0, 1)
     step = (1 - outer) * step + outer * clusters.outer_step
+
+    depth = RADIATION_LENGTH * (DEPTH_OFFSET + np.log(clusters.energy))
+    aside = OFF_POINTING * depth / CRYSTAL_PITCH
     # Column c is iphi = c + 1, centred at (iphi - 10.5) degrees.
-    phi = np.radians((column + step - 9.5 + 180) % 360 - 180)
-    return eta, phi
+    phi = np.radians((column + step + aside - 9.5 + 180) % 360 - 180)
+    return eta + np.sign(eta) * CRYSTAL_SIZE * aside, phi, depth
 
 
 def _corrected_energy(raw: np.ndarray, e5x5: np.ndarray, r9: np.ndarray, eta: np.ndarray) -> np.ndarray:
-    """Energy of the photon in GeV, from the 5x5 crystals if it looks unconverted, else from the supercluster."""
+    """Energy of the photon in GeV: of the 5x5 crystals if it looks unconverted, else of the supercluster."""
     unconverted = e5x5 * np.polynomial.polynomial.polyval(abs(eta), UNCONVERTED_CORRECTION)
     converted = raw * np.polynomial.polynomial.polyval(abs(eta), CONVERTED_CORRECTION)
     return np.where(r9 > CONVERTED_R9, unconverted, converted)
@@ -301,9 +249,3 @@ def _hcal_behind(hits: Ragged, event: np.ndarray, seed_cell: np.ndarray) -> np.n
     rows = (row // 5 + 12)[:, None, None] + np.arange(-1, 2)[:, None]
     columns = ((column // 5 - 2)[:, None, None] + np.arange(-1, 2)) % geometry.HCAL_COLUMNS
     return towers[event[:, None, None], rows, columns].sum(axis=(1, 2))
-
-
-def _log_weights(window: np.ndarray, total: np.ndarray, offset: float) -> np.ndarray:
-    """max(0, offset + ln E_i/E) of each crystal `[m, 5, 5]`."""
-    fraction = window / np.maximum(total, 1e-6)[:, None, None]
-    return np.maximum(0, offset + np.log(np.maximum(fraction, 1e-9)))

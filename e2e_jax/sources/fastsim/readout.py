@@ -37,7 +37,7 @@ HB_TOWERS = 17
 
 ISOLATION_RADIUS = 0.6
 ISOLATION_ENERGY = 0.095
-"""Hits above 95 MeV are kept this far around a photon, for its isolation (CMSSW, `interestingGamIsoDetIdEB`)."""
+"""Hits above 95 MeV are kept this far from a photon, for isolation (CMSSW, `interestingGamIsoDetIdEB`)."""
 
 
 def ecal_barrel_readout(
@@ -76,7 +76,7 @@ def ecal_barrel_readout(
     drawn = np.flatnonzero(state)
     fluctuated = signal[drawn] + np.float32(noise) * rng.standard_normal(len(drawn), np.float32)
     keep = (fluctuated > threshold * noise) | np.ravel(full)[drawn]
-    # Empty crystals that fluctuate above threshold: drawn over all crystals, then those dealt with above left out.
+    # Empty crystals that fluctuate above threshold: drawn over all crystals, less those dealt with above.
     lone = _bernoulli_positions(_gaussian_tail(threshold) if noise else 0.0, signal.size, rng)
     lone = lone[~np.ravel(state)[lone]]
     tail = noise * _truncated_normal(threshold, len(lone), rng)

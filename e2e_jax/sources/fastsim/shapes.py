@@ -1,0 +1,66 @@
+"""The shape of a shower in the 5x5 crystals around its seed, as CMS defines it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from e2e_jax.detector import geometry
+from e2e_jax.sources.events import Ragged
+
+SHAPE_WEIGHT = 4.7
+"""Crystals below exp(-4.7) of the 5x5 energy have no say in the widths."""
+CRYSTAL_SIZE = 0.01745
+"""Size of a crystal in eta and phi that the widths are given in."""
+
+
+def seed_windows(hits: Ragged, event: np.ndarray, seed_cell: np.ndarray) -> np.ndarray:
+    """Energies `[m, 5, 5]` in the 5x5 crystals around seeds, zero where nothing was read.
+
+    Args:
+      hits: ECAL barrel hits in the order of the cells.
+      event, seed_cell: `[m]`, the event and the crystal of each seed.
+    """
+    row, column = np.divmod(np.asarray(seed_cell, np.int64), geometry.EB_COLUMNS)
+    rows = (row[:, None] + np.arange(-2, 3))[:, :, None]
+    columns = ((column[:, None] + np.arange(-2, 3)) % geometry.EB_COLUMNS)[:, None, :]
+    first = np.asarray(event, np.int64)[:, None, None] * geometry.EB_CELLS
+    wanted = first + rows * geometry.EB_COLUMNS + columns
+    keys = hits.event_index * geometry.EB_CELLS + hits.cell
+    if not len(keys):
+        return np.zeros(wanted.shape, np.float32)
+    entry = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    there = (keys[entry] == wanted) & (rows >= 0) & (rows < geometry.EB_ROWS)
+    return np.where(there, hits.energy[entry], 0).astype(np.float32)
+
+
+def shower_shapes(window: np.ndarray) -> dict[str, np.ndarray]:
+    """Shapes of showers in the 5x5 crystals around their seeds, as CMS defines them.
+
+    The widths are second moments with weights max(0, 4.7 + ln E_i/E5x5) about the energy-weighted mean, in
+    units of crystals times 0.01745 (CMSSW, `EcalClusterTools::localCovariances`).
+
+    Args:
+      window: `[m, 5, 5]` energies in GeV, eta first; see `seed_windows`.
+
+    Returns:
+      `e3x3`, `e5x5`, `sigma_ieta_ieta`, `sigma_iphi_iphi`, `seed_fraction` (E1/E5x5), each `[m]`.
+    """
+    e5x5 = window.sum(axis=(1, 2))
+    weight = log_weights(window, e5x5, SHAPE_WEIGHT)
+    shapes = {
+        "e3x3": window[:, 1:4, 1:4].sum(axis=(1, 2)),
+        "e5x5": e5x5,
+        "seed_fraction": window[:, 2, 2] / e5x5,
+    }
+    step = np.arange(-2, 3)
+    for name, other in (("sigma_ieta_ieta", 2), ("sigma_iphi_iphi", 1)):
+        mean = window.sum(axis=other) @ step / e5x5
+        moment = (weight.sum(axis=other) * (step - mean[:, None]) ** 2).sum(axis=1)
+        shapes[name] = CRYSTAL_SIZE * np.sqrt(moment / weight.sum(axis=(1, 2)))
+    return shapes
+
+
+def log_weights(window: np.ndarray, total: np.ndarray, offset: float) -> np.ndarray:
+    """max(0, offset + ln E_i/E) of each crystal `[m, 5, 5]`."""
+    fraction = window / np.maximum(total, 1e-6)[:, None, None]
+    return np.maximum(0, offset + np.log(np.maximum(fraction, 1e-9)))
