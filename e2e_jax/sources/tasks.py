@@ -26,7 +26,7 @@ import tqdm
 
 from e2e_jax.sources.events import CLASSES, COLLECTIONS, SCALARS, Events, Ragged
 from e2e_jax.sources.selection import era_quotas
-from e2e_jax.sources.workers import WorkerPool
+from e2e_jax.sources.workers import WorkerPool, available_cores
 
 TASK_EVENTS = {"gamma_gamma": 1000, "h": 1000, "gamma_jet": 200}
 """Most events a task: some tens of seconds of one core, as few photon-like jets pass the selection."""
@@ -150,7 +150,7 @@ def run_tasks(
       TaskError: a task raised, or its process died. Names the task.
     """
     tasks = list(tasks)
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or available_cores()
     ahead = max(1, 2 * workers if ahead is None else ahead)
     with contextlib.ExitStack() as stack:
         if executor is None:

@@ -12,6 +12,13 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 """What the common numerical libraries read their number of threads from, when they load."""
 
 
+def available_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class WorkerPool(concurrent.futures.ProcessPoolExecutor):
     """Fresh processes with one numerical thread each, that do not run the caller's script again.
 
@@ -23,7 +30,7 @@ class WorkerPool(concurrent.futures.ProcessPoolExecutor):
       main: whether the work needs the main module after all, being defined in it.
     """
 
-    def __init__(self, max_workers: int, main: bool):
+    def __init__(self, max_workers: int, main: bool = False):
         super().__init__(max_workers, mp_context=multiprocessing.get_context("spawn"))
         self._main = main
 

@@ -1,0 +1,1 @@
+"""TFDS dataset builders; each folder is one that `tfds build` takes by name."""
