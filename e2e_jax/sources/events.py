@@ -118,7 +118,9 @@ class Ragged:
         longest = int(counts.max(initial=0))
         length = longest if length is None else length
         if longest > length:
-            raise ValueError(f"Event {int(counts.argmax())} has {longest} entries, over the padded length {length}.")
+            raise ValueError(
+                f"Event {int(counts.argmax())} has {longest} entries, over the padded length {length}."
+            )
         filled = np.arange(length) < counts[:, None]
         out = {}
         for name, column in self.columns.items():
@@ -181,8 +183,8 @@ class Events:
         for name, columns in COLLECTIONS.items():
             lists = [e["detector"][name] for e in examples]
             counts = np.array([len(item[next(iter(columns))]) for item in lists], np.int64)
-            flat = {c: np.concatenate([np.asarray(i[c], t) for i in lists] or [np.zeros(0, t)]) for c, t in columns.items()}
-            fields[name] = Ragged.from_counts(counts, flat)
+            flat = {c: [np.zeros(0, t), *(np.asarray(i[c], t) for i in lists)] for c, t in columns.items()}
+            fields[name] = Ragged.from_counts(counts, {c: np.concatenate(parts) for c, parts in flat.items()})
         return cls(**fields)
 
     def examples(self) -> Iterator[dict]:
@@ -211,17 +213,26 @@ class Events:
 
     def validate(self) -> Events:
         """Returns itself, or raises a ValueError that names the first bad event and value."""
+        lengths = {field.name: len(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"The columns of these events differ in length: {lengths}.")
         for name in ("mass", "photons"):
             self._refuse(name, ~np.isfinite(getattr(self, name)), "is not finite")
         self._refuse("mass", self.mass <= 0, "is not a positive mass in GeV")
-        self._refuse("label", (self.label < -1) | (self.label >= len(CLASSES)), f"is no class (-1 to {len(CLASSES) - 1})")
+        unknown = (self.label < -1) | (self.label >= len(CLASSES))
+        self._refuse("label", unknown, f"is no class (-1 to {len(CLASSES) - 1})")
         for name, columns in COLLECTIONS.items():
             ragged = getattr(self, name)
-            for column in set(columns) - {"cell"}:
-                self._refuse(f"{name}.{column}", ~np.isfinite(ragged.columns[column]), "is not finite", ragged)
-            if "cell" in columns:
-                bad = ragged.cell >= CELLS[name]
-                self._refuse(f"{name}.cell", bad, f"is outside the detector (cells 0 to {CELLS[name] - 1})", ragged)
+            for column in columns:
+                values = ragged.columns[column]
+                if column == "cell":
+                    bad, why = (
+                        values >= CELLS[name],
+                        f"is outside the detector (cells 0 to {CELLS[name] - 1})",
+                    )
+                else:
+                    bad, why = ~np.isfinite(values), "is not finite"
+                self._refuse(f"{name}.{column}", bad, why, ragged)
         return self
 
     def _refuse(self, what: str, bad: np.ndarray, why: str, ragged: Ragged | None = None) -> None:
@@ -233,6 +244,7 @@ class Events:
         values = getattr(self, name) if ragged is None else ragged.columns[column]
         raise ValueError(
             f"Event {row} (run {self.run[row]}, lumi {self.lumi[row]}, event {self.event[row]}): "
-            f"{what} = {values[tuple(entry)]} {why}. {int(bad.sum())} such values in these {len(self)} events. "
+            f"{what} = {values[tuple(entry)]} {why}. "
+            f"{int(bad.sum())} such values in these {len(self)} events. "
             "Drop these events, or mend the source that wrote them."
         )

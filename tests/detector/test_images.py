@@ -1,0 +1,182 @@
+"""Images are a linear map of the hits: every channel keeps its energy, where the detector has it."""
+
+import jax
+import numpy as np
+import pytest
+
+from e2e_jax.detector import geometry as g
+from e2e_jax.detector import images
+
+
+def padded(hits, columns, length):
+    """One event's list of tuples as columns `[1, length]`."""
+    table = np.zeros((length, len(columns)))
+    table[: len(hits)] = np.array(hits).reshape(-1, len(columns))
+    dtypes = {"cell": np.uint16}
+    return {name: table[None, :, k].astype(dtypes.get(name, np.float32)) for k, name in enumerate(columns)}
+
+
+def one_event(eb=(), hcal=(), tracks=(), padding=0):
+    return {
+        "eb": padded(eb, ("cell", "energy"), len(eb) + padding),
+        "hcal": padded(hcal, ("cell", "energy"), len(hcal) + padding),
+        "tracks": padded(tracks, ("pt", "eta", "phi"), len(tracks) + padding),
+    }
+
+
+@pytest.fixture(scope="module")
+def batch():
+    """Three events of random hits over the whole detector, some of them with energy <= 0."""
+    random = np.random.default_rng(0)
+
+    def hits(cells, length):
+        return {
+            "cell": random.choice(cells, (3, length)).astype(np.uint16),
+            "energy": random.normal(1, 1, (3, length)).astype(np.float32),
+        }
+
+    tracks = {"pt": random.exponential(1, (3, 30)), "eta": random.uniform(-2.5, 2.5, (3, 30))}
+    tracks["phi"] = random.uniform(-np.pi, np.pi, (3, 30))
+    tracks = {name: column.astype(np.float32) for name, column in tracks.items()}
+    return {"eb": hits(g.EB_CELLS, 40), "hcal": hits(g.HCAL_CELLS, 20), "tracks": tracks}
+
+
+def test_sums_are_conserved(batch):
+    tracks, ecal, hcal = np.moveaxis(np.asarray(images.barrel_images(batch), np.float64).sum((1, 2)), -1, 0)
+
+    def positive(values, where=True):
+        return np.where((values > 0) & where, values, 0).sum(1, dtype=np.float64)
+
+    ieta = g.hcal_coordinates(batch["hcal"]["cell"])[0]
+    np.testing.assert_allclose(tracks, positive(batch["tracks"]["pt"], abs(batch["tracks"]["eta"]) <= 1.479))
+    np.testing.assert_allclose(ecal, positive(batch["eb"]["energy"]), rtol=1e-6)
+    np.testing.assert_allclose(hcal / 25, positive(batch["hcal"]["energy"], abs(ieta) <= 17), rtol=1e-6)
+
+
+def test_ecal_hits_land_on_their_crystal():
+    cells = g.eb_cell([-85, -1, 1, 85], [1, 360, 1, 360])
+    image = images.barrel_images(one_event(eb=list(zip(cells, [1, 2, 3, 4], strict=True))), ("ecal",))
+    assert image.shape == (1, 170, 360, 1)
+    assert image.dtype == np.float32
+    assert [float(image[0, r, c, 0]) for r, c in [(0, 0), (84, 359), (85, 0), (169, 359)]] == [1, 2, 3, 4]
+
+
+def test_hcal_tower_one_covers_crystals_11_to_15():
+    image = images.barrel_images(one_event(hcal=[(g.hcal_cell(1, 1, 1), 2.0)]), ("hcal",))[0, :, :, 0]
+    ieta, iphi = g.eb_coordinates(np.flatnonzero(image))
+    assert sorted(set(ieta)) == [1, 2, 3, 4, 5]
+    assert sorted(set(iphi)) == [11, 12, 13, 14, 15]
+    assert set(np.unique(image)) == {0, 2}
+
+
+@pytest.mark.parametrize(
+    ("ieta", "iphi", "rows", "columns"), [(-17, 71, (0, 5), (0, 5)), (17, 70, (165, 170), (355, 360))]
+)
+def test_hcal_towers_wrap_in_phi_and_fill_the_corners(ieta, iphi, rows, columns):
+    image = images.barrel_images(one_event(hcal=[(g.hcal_cell(ieta, iphi, 1), 2.0)]), ("hcal",))[0, :, :, 0]
+    assert image.sum() == 50
+    assert (image[slice(*rows), slice(*columns)] == 2).all()
+
+
+def test_hcal_depths_are_summed_and_the_endcap_is_left_out():
+    depths = [(g.hcal_cell(16, 5, depth), energy) for depth, energy in [(1, 1.0), (2, 2.0), (3, 4.0)]]
+    outside = [(g.hcal_cell(ieta, 5, 1), 8.0) for ieta in (-29, -18, 18, 29)]
+    image = images.barrel_images(one_event(hcal=depths + outside), ("hcal",))
+    assert set(np.unique(image)) == {0, 7}
+
+
+def test_tracks_land_where_they_point():
+    track = (3.0, float(g.eb_eta_centres()[100]), float(g.eb_phi_centres()[17]))
+    image = images.barrel_images(one_event(tracks=[track, track, (5.0, 1.5, 0.0)]), ("tracks",))
+    assert image[0, 100, 17, 0] == 6 == image.sum()
+
+
+def test_hits_without_energy_are_skipped():
+    hits = [(7, -1.0), (7, 3.0), (8, 0.0)]
+    image = images.barrel_images(one_event(hits, hits, [(-1.0, 0.0, 0.0)]))
+    assert image.min() == 0
+    assert image[0, 0, 7, 1] == 3
+
+
+def test_padding_adds_nothing():
+    hits = {"eb": [(5, 1.0)], "hcal": [(g.hcal_cell(3, 3, 1), 1.0)], "tracks": [(1.0, 0.3, 0.3)]}
+    short, long = (images.barrel_images(one_event(**hits, padding=n)) for n in (0, 50))
+    np.testing.assert_array_equal(short, long)
+    assert not images.barrel_images(one_event(padding=3)).any()
+    assert not images.barrel_images(one_event()).any()
+
+
+def test_a_permutation_of_the_events_permutes_the_images(batch):
+    order = np.array([2, 0, 1])
+    permuted = jax.tree.map(lambda column: column[order], batch)
+    np.testing.assert_array_equal(
+        images.barrel_images(permuted), np.asarray(images.barrel_images(batch))[order]
+    )
+
+
+def plain_loop(batch):
+    """The images hit by hit, from the recipe in CMS's own coordinates."""
+    image = np.zeros((len(batch["eb"]["cell"]), 170, 360, 3), np.float32)
+
+    def rows_of(collection):
+        columns = batch[collection].values()
+        return ((i, *hit) for i in range(len(image)) for hit in zip(*(c[i] for c in columns), strict=True))
+
+    for i, pt, eta, phi in rows_of("tracks"):
+        if abs(eta) <= np.float32(1.479) and pt > 0:
+            image[i, *divmod(int(g.barrel_cell(eta, phi)), 360), 0] += pt
+    for i, cell, energy in rows_of("eb"):
+        image[i, *divmod(int(cell), 360), 1] += max(energy, 0)
+    for i, cell, energy in rows_of("hcal"):
+        ieta, iphi, _ = (int(value) for value in g.hcal_coordinates(cell))
+        if abs(ieta) <= 17:
+            row, column = 5 * ((ieta - 1 if ieta > 0 else ieta) + 17), 5 * ((iphi + 1) % 72)
+            image[i, row : row + 5, column : column + 5, 2] += max(energy, 0)
+    return image
+
+
+def test_images_are_those_of_a_plain_loop_also_inside_jit(batch):
+    expected = plain_loop(batch)
+    assert expected.any(axis=(0, 1, 2)).all()
+    np.testing.assert_allclose(images.barrel_images(batch), expected, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(images.barrel_images)(batch), expected, rtol=1e-6)
+
+
+def test_channels_come_in_the_order_asked_and_need_no_more(batch):
+    full = images.barrel_images(batch)
+    needed = {name: batch[name] for name in ("eb", "hcal")}
+    some = images.barrel_images(needed, ["hcal", "ecal"])
+    np.testing.assert_array_equal(some, full[..., [2, 1]])
+
+
+def test_make_images_takes_a_batch_or_events(batch):
+    class Record:
+        def to_batch(self):
+            return batch
+
+    for given in (batch, Record()):
+        made = images.make_images(given, "barrel", ("ecal",))
+        assert list(made) == ["barrel"]
+        np.testing.assert_array_equal(made["barrel"], images.barrel_images(batch, ("ecal",)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"geometry": "ecal"}, "No image geometry 'ecal'; there is 'barrel'"),
+        ({"channels": ("muons",)}, "No image channel 'muons'; there are 'tracks', 'ecal', 'hcal'"),
+        ({"channels": ()}, "at least one"),
+        ({"channels": ("ecal", "ecal")}, "each once"),
+    ],
+)
+def test_unknown_names_are_answered_with_what_exists(batch, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        images.make_images(batch, **arguments)
+
+
+def test_an_unfit_batch_is_refused(batch):
+    with pytest.raises(ValueError, match=r"no 'hcal' with 'cell', 'energy'; it holds \['eb'\]"):
+        images.barrel_images({"eb": batch["eb"]}, ("hcal",))
+    single = {"eb": {name: column[0] for name, column in batch["eb"].items()}}
+    with pytest.raises(ValueError, match=r"must all be \[events, length\]"):
+        images.barrel_images(single, ("ecal",))
