@@ -217,7 +217,7 @@ def _bernoulli_positions(chance: float, size: int, rng: np.random.Generator) -> 
     while last < size:
         expected = (size - last) * chance
         gaps = rng.geometric(chance, int(expected + 6 * math.sqrt(expected)) + 10)
-        positions = np.concatenate([positions, last + np.cumsum(gaps)])
+        positions = np.concatenate([positions, last + np.cumsum(np.minimum(gaps, size + 1))])
         last = int(positions[-1])
     return positions[positions < size]
 
