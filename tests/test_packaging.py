@@ -1,0 +1,111 @@
+"""What an installation promises: a light core, one list of requirements, files read in one sitting."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("e2e_jax", "configs", "data_builders", "tests", "benchmarks")
+LONGEST_FILE = 350
+VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
+
+CORE_ONLY = """
+import sys
+
+class NotInstalled:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {absent}:
+            raise ModuleNotFoundError(f"No module named {{name!r}} (the light core does without)", name=name)
+
+sys.meta_path.insert(0, NotInstalled())
+import e2e_jax.checkpoint
+"""
+BEYOND_CORE = {
+    *("tensorflow", "tensorflow_datasets", "grain", "array_record", "mlcroissant", "pythia8mc", "uproot"),
+    *("awkward", "pyarrow", "matplotlib", "tensorboardX", "sklearn", "hep_ml", "torch"),
+}
+
+
+def python_files():
+    return [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def run_python(code):
+    """Runs a program in a new interpreter and returns what it printed."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def requirements(name):
+    """The requirements of a file in pip's format, without options such as `-e .`."""
+    lines = (line.strip() for line in (ROOT / name).read_text().splitlines())
+    return {line for line in lines if line and not line.startswith(("#", "-"))}
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_a_checkpoint_loads_with_the_light_core_alone():
+    run_python(CORE_ONLY.format(absent=BEYOND_CORE))
+
+
+@pytest.mark.parametrize("module", ["e2e_jax.main", "e2e_jax.train", "e2e_jax.evaluate"])
+def test_training_never_imports_tensorflow(module):
+    printed = run_python(f"import sys, {module}; print('imported:', *sys.modules)")
+    assert "tensorflow" not in printed.rpartition("imported:")[2].split()
+
+
+@pytest.mark.parametrize("extras", [("build", "train", "tfds"), ("test",)])
+def test_requirements_files_and_extras_ask_for_the_same(project, extras):
+    optional = project["optional-dependencies"]
+    declared = {line for extra in extras for line in optional[extra] if not line.startswith("e2e_jax[")}
+    if extras == ("test",):
+        assert requirements("requirements-test.txt") == declared
+    else:
+        assert requirements("requirements.txt") == declared | set(project["dependencies"])
+
+
+def test_the_gpu_extra_allows_the_same_jax_as_the_core(project):
+    core = next(line for line in project["dependencies"] if line.startswith("jax"))
+    assert [line.replace("[cuda13]", "") for line in project["optional-dependencies"]["gpu"]] == [core]
+
+
+def test_a_wheel_holds_every_module_and_table(tmp_path):
+    source = tmp_path / "source"
+    for folder in ("e2e_jax", "data_builders"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    wanted = {
+        path.relative_to(source).as_posix() for path in source.rglob("*") if path.suffix in {".py", ".npz"}
+    }
+
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "."]
+    subprocess.run([*command, "--wheel-dir", str(tmp_path)], cwd=source, check=True, timeout=300)
+
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wanted <= set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_every_file_is_read_in_one_sitting():
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in python_files()}
+    assert {path: length for path, length in lengths.items() if length > LONGEST_FILE} == {}
+
+
+def test_every_module_is_named_after_what_it_is_about():
+    assert [path for path in python_files() if path.stem in VAGUE_NAMES] == []
+
+
+def test_the_readme_links_to_files_that_exist():
+    for page in ("README.md", "CONTRIBUTING.md"):
+        links = re.findall(r"\]\((?!https?://|#)([^)#]+)", (ROOT / page).read_text())
+        assert [link for link in links if not (ROOT / link).exists()] == [], page
