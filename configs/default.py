@@ -1,0 +1,106 @@
+"""Every field of a training, with its default: what the other configs derive from.
+
+A config is data. The other files of this folder take this one and change the few fields that make their
+classifier; the command line changes single fields on top:
+
+    python -m e2e_jax.main --config=configs/cms_b.py:quick --config.train.epochs=3
+
+The word after the colon is the size: "quick" (2,000 training events per class), "medium" (15,000) or "paper"
+(51,200, with the paper's batch of 360).
+"""
+
+from ml_collections import config_dict
+
+SIZES = {
+    "quick": {"batch_size": 96, "epochs": 6},
+    "medium": {"batch_size": 96, "epochs": 12},
+    "paper": {"batch_size": 360, "epochs": 50},
+}
+"""What a size changes, beside the dataset: events per training step and the most epochs."""
+
+
+def get_config(size="quick"):
+    """The defaults: CMS-B, the ResNet-15 on tracks, ECAL and HCAL, at one of `SIZES`.
+
+    Raises:
+      ValueError: `size` is none of `SIZES`.
+    """
+    if size not in SIZES:
+        raise ValueError(
+            f"A config has no size {size!r}. After the colon stands one of: {', '.join(SIZES)} "
+            "(for example --config=configs/cms_b.py:quick)."
+        )
+    config = config_dict.ConfigDict()
+
+    # Name of the classifier and of its size; together the default folder, runs/<name>-<size>.
+    config.name = "default"
+    config.size = size
+    # The one seed: initialisation and the order of the events derive from it.
+    config.seed = 0
+    # How a step spreads over the devices: "jit" (over a mesh) or "pmap". Same losses either way.
+    config.parallel = "jit"
+
+    config.dataset = dataset = config_dict.ConfigDict()
+    # TFDS name: builder/config.
+    dataset.name = f"cms_hgg/{size}"
+    # Folder of the datasets; "" is TFDS's own: TFDS_DATA_DIR, or ~/tensorflow_datasets.
+    dataset.data_dir = ""
+
+    config.inputs = inputs = config_dict.ConfigDict()
+    # What the network sees: "images" or "kinematics" (the photons' five mass-free numbers).
+    inputs.kind = "images"
+    # Which images: "barrel" is the 170x360 crystals of the ECAL barrel.
+    inputs.geometry = "barrel"
+    # Their channels, in order: any of "tracks" (pT), "ecal", "hcal" (energy); GeV.
+    inputs.channels = ("tracks", "ecal", "hcal")
+    # Pixels below this are set to zero, in GeV, before any scaling.
+    inputs.threshold = 1e-3
+    # What an event's images are divided by: its diphoton "mass", the two photons' "sum_pt", or "none".
+    # Dividing hides the mass scale from the network, the first half of the mass decorrelation.
+    inputs.normalisation = "mass"
+    # Factor on each channel after that. It decides how fast anything is learned: 50 E/m reaches in two epochs
+    # what E/m does not reach in ten.
+    inputs.scale = config_dict.ConfigDict({"tracks": 50.0, "ecal": 50.0, "hcal": 50.0})
+
+    config.model = model = config_dict.ConfigDict()
+    # "resnet15" for images, "four_momentum" for kinematics.
+    model.name = "resnet15"
+    # Outputs, in the order of the labels: gamma gamma, H, gamma+jet.
+    model.classes = 3
+    # ResNet-15: maps before and after the downsampling. four_momentum: neurons of each hidden layer.
+    model.widths = (16, 32)
+
+    config.train = train = config_dict.ConfigDict()
+    # Events a step, over all devices, the classes balanced.
+    train.batch_size = SIZES[size]["batch_size"]
+    # Most epochs; early stopping may end the training before.
+    train.epochs = SIZES[size]["epochs"]
+    # Of Adam.
+    train.learning_rate = 5e-4
+    # Epochs without progress after which training stops.
+    train.patience = 5
+    # Steps between checkpoints within an epoch (one is written after every epoch in any case).
+    train.checkpoint_every = 200
+
+    config.cvm = cvm = config_dict.ConfigDict()
+    # Weight of the penalty on the H score's dependence on mass; 0 switches it off.
+    cvm.strength = 0.15
+    # Events nearest in mass that make a group of the penalty.
+    cvm.neighbors = 12
+    # How the penalty's gradient is normalised over the gamma gamma events of a batch: "sum" or "mean".
+    cvm.reduction = "sum"
+    # The best epoch is sought among those whose CVM metric is below this; 1.0 admits every epoch.
+    cvm.limit = 0.002
+    # Events in a mass window of the metric, and from the start of one window to the next.
+    cvm.window = 200
+    cvm.step = 50
+
+    config.evaluate = evaluate = config_dict.ConfigDict()
+    # Events of a forward pass.
+    evaluate.batch_size = 240
+    # Bootstrap samples behind the uncertainties of results.json.
+    evaluate.bootstrap = 200
+
+    # No new fields from here on: a misspelt name is an error, not a setting that nothing reads.
+    config.lock()
+    return config

@@ -1,0 +1,104 @@
+"""Errors of the command line in one paragraph, with what was meant and the way out."""
+
+import difflib
+import functools
+import sys
+import textwrap
+
+from absl import flags
+from ml_collections import config_flags
+
+from e2e_jax.history import TrainingError
+from e2e_jax.workdir import WorkdirError
+
+KNOWN = (WorkdirError, TrainingError, ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
+"""Errors whose message says what to mend. Others are ours to mend, and keep their traceback."""
+
+_CONFIG_HINT = "Give one as --config=configs/cms_b.py:quick (file, colon, size)."
+
+
+def parse(argv):
+    """Parses the flags; on a bad one prints a paragraph and exits with code 1."""
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as error:
+        stop(_flag_message(error))
+    except (KeyError, AttributeError) as error:
+        # How ml_collections says that a config has no such field.
+        stop(_field_message(argv, error))
+    except ValueError as error:
+        stop(f"A value on the command line does not fit its config field: {error}")
+    if len(rest) > 1:
+        stop(f"Do not know what to do with {' '.join(rest[1:])!r}: every argument has the form --name=value.")
+    return rest
+
+
+def checked_config(flag):
+    """The config that the flag holds.
+
+    Raises:
+      ValueError: no config was given.
+      FileNotFoundError: its file does not exist.
+    """
+    if flag.value is None:
+        raise ValueError(f"No config was given. {_CONFIG_HINT}")
+    try:
+        # ml_collections reports a missing file at the first use.
+        flag.value.to_dict()
+    except OSError as error:
+        raise FileNotFoundError(
+            f"The config file cannot be read ({error.__cause__}). {_CONFIG_HINT}"
+        ) from None
+    return flag.value
+
+
+def reporting(main):
+    """`main`, with the errors in `KNOWN` printed as a paragraph, exit code 1."""
+
+    @functools.wraps(main)
+    def wrapped(argv):
+        try:
+            return main(argv)
+        except KNOWN as error:
+            stop(str(error))
+        except KeyboardInterrupt:
+            stop("Interrupted. The same command goes on from the last checkpoint.")
+
+    return wrapped
+
+
+def stop(message):
+    """Prints a paragraph and ends the program with exit code 1."""
+    print(
+        textwrap.fill(f"Error: {message}", 110, break_long_words=False, break_on_hyphens=False),
+        file=sys.stderr,
+    )
+    sys.exit(1)
+
+
+def _flag_message(error):
+    text = str(error)
+    if "Error whilst parsing config file" in text:
+        # Between the flag's name and the cause stands a traceback; the cause is what the config said.
+        return text.strip().splitlines()[-1].partition(": ")[2]
+    return f"{text.rstrip(' .?')}. --helpshort lists the flags; configs/default.py the fields of a config."
+
+
+def _field_message(argv, error):
+    """Names the field of a config that does not exist, and those it may have been meant for."""
+    path = next(argument.partition("=")[2] for argument in argv if argument.lstrip("-").startswith("config="))
+    fields = _fields(config_flags.ConfigFileFlagParser("config").parse(path), "config.")
+    for argument in argv[1:]:
+        name = argument.lstrip("-").partition("=")[0]
+        if name.startswith("config.") and not any(f == name or f.startswith(f"{name}.") for f in fields):
+            close = difflib.get_close_matches(name, fields, n=3)
+            meant = f" Did you mean {' or '.join(close)}?" if close else ""
+            return f"There is no field {name}.{meant} configs/default.py documents every field."
+    return f"A config field does not exist: {error}"
+
+
+def _fields(config, prefix):
+    names = []
+    for name, value in config.items():
+        names += _fields(value, f"{prefix}{name}.") if hasattr(value, "items") else [prefix + name]
+    return names

@@ -1,0 +1,50 @@
+"""The command line: a config, a folder, and what to do.
+
+python -m e2e_jax.main --config=configs/cms_b.py:quick [--workdir=DIR] [--mode=evaluate]
+                           [--config.FIELD=VALUE ...]
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from e2e_jax import command_line
+
+# Configs derive from each other as `configs.<name>`, wherever the program is started from.
+sys.path.append(str(Path(__file__).parents[1]))
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Config file and size: configs/cms_b.py:quick.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; runs/<name>-<size> by default.")
+MODE = flags.DEFINE_enum(
+    "mode", "train", ["train", "evaluate"], "Train (or go on), or evaluate a trained run again."
+)
+
+
+def main(_):
+    config = command_line.checked_config(CONFIG)
+    workdir = WORKDIR.value or os.path.join("runs", f"{config.name}-{config.size}")
+    # Imported when the command line is known to be good: a misspelt field is told at once.
+    import jax
+
+    from e2e_jax import train
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        # A second run, or a resumption, starts without the minute of compiling.
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        jax.config.update("jax_compilation_cache_dir", os.path.join(cache, "e2e_jax", "jax"))
+    if MODE.value == "train":
+        train.train_and_evaluate(config, workdir)
+    else:
+        train.evaluate_run(workdir)
+
+
+def run():
+    """Runs the program; errors that the user can mend are one paragraph and exit code 1."""
+    app.run(command_line.reporting(main), flags_parser=command_line.parse)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,272 @@
+"""Training: a pure step, and the loop around it."""
+
+import dataclasses
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from e2e_jax import evaluate, history, input_pipeline, losses, models, parallel, preprocessing
+from e2e_jax.checkpoint import (
+    Checkpoints,
+    host_copy,
+    initial_params,
+    load_classifier,
+    predictor,
+    read_progress,
+)
+from e2e_jax.workdir import METRICS, TENSORBOARD, claim
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """All that a step changes or needs beside the batch.
+
+    Attributes:
+      step: int32 scalar, steps done.
+      params: the network's parameters.
+      opt_state: Adam's moments.
+      key: uint32 key data of the training's random numbers; step i folds i into it.
+    """
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+    key: jax.Array
+
+
+def create_state(config, key):
+    """The state before the first step: parameters drawn from `key`, Adam at rest."""
+    init_key, key = jax.random.split(key)
+    params = initial_params(config, init_key)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=_optimizer(config).init(params),
+        key=jax.random.key_data(key),
+    )
+
+
+def make_train_step(config, axis_name=None):
+    """The training step, (state, batch) -> (state, metrics): pure, to be jitted.
+
+    Args:
+      config: the config of the training.
+      axis_name: the mapped axis over which the batch is spread; None where the step gets it whole.
+    """
+    network, optimizer = models.build(config), _optimizer(config)
+
+    def train_step(state, batch):
+        inputs = preprocessing.model_inputs(batch, config.inputs)
+
+        def objective(params):
+            return losses.loss(network.apply({"params": params}, inputs), batch, config.cvm, axis_name)
+
+        gradients, metrics = jax.grad(objective, has_aux=True)(state.params)
+        if axis_name is not None:
+            gradients = jax.lax.pmean(gradients, axis_name)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
+
+    return train_step
+
+
+def train_and_evaluate(config, workdir):
+    """Trains a classifier and evaluates its best epoch; goes on where an interrupted run stopped.
+
+    Writes into `workdir`: config.json, metrics.jsonl, tensorboard/, checkpoints/, results.json and
+    scores.parquet. A finished run is not trained again, only evaluated.
+
+    Args:
+      config: the config (`configs/default.py` documents every field).
+      workdir: the run's folder; made where it does not exist.
+
+    Returns:
+      The content of results.json.
+
+    Raises:
+      WorkdirError: the folder belongs to another config.
+      history.TrainingError: the loss is no longer finite.
+    """
+    workdir = Path(workdir)
+    claim(workdir, config)
+    with Checkpoints(workdir) as checkpoints:
+        _train(config, workdir, checkpoints)
+    return evaluate_run(workdir)
+
+
+def evaluate_run(workdir):
+    """Evaluates the best epoch of a run on the validation sample, and prints it beside the paper's results.
+
+    Writes results.json and scores.parquet into the run's folder.
+
+    Returns:
+      The content of results.json.
+
+    Raises:
+      WorkdirError: there is no run in the folder, or no epoch of it is finished.
+    """
+    workdir = Path(workdir)
+    classifier = load_classifier(workdir, "best")
+    config = classifier.config
+    progress = history.Progress(**read_progress(workdir))
+    best = history.best_epoch(progress.history, config.cvm.limit)
+    validation = input_pipeline.load_split(config, "validation")
+    probabilities = classifier.predict(validation)
+    results = evaluate.evaluate(
+        probabilities,
+        validation.label,
+        validation.mass,
+        config,
+        epoch=progress.history[best.index]["epoch"],
+        train_events=progress.train_events,
+        dataset=input_pipeline.describe(config),
+    )
+    results["epoch_selection"] = best.rule
+    columns = {name: getattr(validation, name) for name in ("label", "mass", "run", "lumi", "event")}
+    scores = evaluate.write_scores(workdir, probabilities, columns)
+    written = evaluate.write_results(workdir, results)
+    print(evaluate.results_table(results))
+    print(f"Epoch chosen by: {best.rule}.")
+    places = {
+        "Results": written,
+        "Scores": scores,
+        "Epochs": workdir / METRICS,
+        "Curves": workdir / TENSORBOARD,
+    }
+    print("\n".join(f"{name}: {path}" for name, path in places.items()))
+    return results
+
+
+def _train(config, workdir, checkpoints):
+    like = jax.eval_shape(lambda: create_state(config, jax.random.key(config.seed)))
+    restored = checkpoints.restore(like)
+    progress = history.Progress(**restored[2]) if restored else history.Progress()
+    if history.finished(progress.history, config):
+        _say(
+            f"The run in {workdir} is finished, after {progress.epoch} epochs: evaluated, not trained again."
+        )
+        history.write_metrics(workdir / METRICS, progress.history)
+        return
+    state, best = restored[:2] if restored else _fresh(config)
+    if restored:
+        _say(f"Going on with the run in {workdir}: epoch {progress.epoch + 1}, step {int(state.step)}.")
+
+    training = input_pipeline.load_split(config, "train")
+    validation = input_pipeline.load_split(config, "validation")
+    progress.train_events = len(training)
+    parallel_step = parallel.parallelize(lambda axis: make_train_step(config, axis), config)
+    _say(_summary(config, training, validation, parallel_step.devices, state.params))
+    predict = predictor(config)
+    state = parallel_step.place(state)
+    with SummaryWriter(str(workdir / TENSORBOARD), purge_step=0) as board:
+        _report(workdir, board, progress.history, progress.history)
+        while not history.finished(progress.history, config):
+            state = _train_epoch(parallel_step.step, state, training, config, progress, best, checkpoints)
+            row = _close_epoch(state, validation, config, progress, predict)
+            done = [*progress.history, row]
+            if history.best_epoch(done, config.cvm.limit).index == progress.epoch:
+                best = host_copy(state.params)
+            progress = history.Progress(history=done, train_events=len(training))
+            checkpoints.save(row["step"], state, best, dataclasses.asdict(progress))
+            _report(workdir, board, done, [row])
+    _say(f"Training ended after {progress.epoch} epochs.")
+
+
+def _train_epoch(step, state, events, config, progress, best, checkpoints):
+    """Trains to the end of the running epoch; returns the state."""
+    size, every = config.train.batch_size, config.train.checkpoint_every
+    batches = input_pipeline.epoch_batches(events, size, config.seed, progress.epoch, start=progress.steps)
+    bar = tqdm(
+        total=input_pipeline.steps_per_epoch(events, size) * size,
+        initial=progress.steps * size,
+        desc=f"Epoch {progress.epoch + 1}/{config.train.epochs}",
+        unit=" events",
+        dynamic_ncols=True,
+    )
+    compiled, start = False, time.perf_counter()
+    with bar:
+        for batch in batches:
+            state, metrics = step(state, batch)
+            progress.add(jax.device_get(metrics))
+            _require_finite(progress, config)
+            now = time.perf_counter()
+            if compiled:
+                progress.timed = [progress.timed[0] + 1, progress.timed[1] + now - start]
+            progress.seconds += now - start
+            compiled, start = True, now
+            bar.update(size)
+            bar.set_postfix(loss=f"{progress.sums['loss'] / progress.steps:.4f}")
+            if progress.steps % every == 0:
+                checkpoints.save(int(state.step), state, best, dataclasses.asdict(progress))
+    return state
+
+
+def _close_epoch(state, validation, config, progress, predict):
+    """The finished epoch's row of metrics.jsonl."""
+    start = time.perf_counter()
+    probabilities = predict(state.params, validation)
+    # The logarithm of a probability is a logit.
+    validation_loss = losses.cross_entropy(jnp.log(probabilities), jnp.asarray(validation.label))
+    steps, seconds = progress.timed if progress.timed[0] else (progress.steps, progress.seconds)
+    return {
+        "epoch": progress.epoch + 1,
+        "step": int(state.step),
+        **{f"train_{name}": value for name, value in progress.means().items()},
+        "validation_cross_entropy": float(jnp.mean(validation_loss)),
+        "validation_accuracy": float(np.mean(np.argmax(probabilities, axis=1) == validation.label)),
+        **evaluate.validation_metrics(probabilities, validation.label, validation.mass, config),
+        "events_per_second": round(steps * config.train.batch_size / seconds, 1),
+        "seconds": round(progress.seconds + time.perf_counter() - start, 3),
+    }
+
+
+def _report(workdir, board, rows, new):
+    """Writes metrics.jsonl from all rows, and the new ones to TensorBoard and the screen."""
+    history.write_metrics(workdir / METRICS, rows)
+    for row in new:
+        for name, value in row.items():
+            board.add_scalar(name, value, row["step"])
+        _say("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+    board.flush()
+
+
+def _fresh(config):
+    state = host_copy(jax.jit(lambda: create_state(config, jax.random.key(config.seed)))())
+    return state, state.params
+
+
+def _optimizer(config):
+    return optax.adam(config.train.learning_rate)
+
+
+def _require_finite(progress, config):
+    broken = [name for name, total in progress.sums.items() if not math.isfinite(total)]
+    if broken:
+        raise history.TrainingError(
+            f"{', '.join(broken)} is not finite at step {progress.steps} of epoch {progress.epoch + 1}. The "
+            "training stopped; its last checkpoint is sound. Train into a new folder with a smaller "
+            f"config.train.learning_rate (now {config.train.learning_rate:g}) or smaller config.inputs.scale."
+        )
+
+
+def _summary(config, training, validation, devices, params):
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return (
+        f"{config.name}-{config.size}: {len(training)} training and {len(validation)} validation events, "
+        f"{count} parameters, batch {config.train.batch_size} on {devices} of {jax.device_count()} devices "
+        f"({jax.devices()[0].device_kind}, {config.parallel})."
+    )
+
+
+def _say(text):
+    tqdm.write(text, file=sys.stderr)

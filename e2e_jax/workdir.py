@@ -1,0 +1,117 @@
+"""A run is a folder: the config it belongs to, and the names of what lies in it."""
+
+import json
+import os
+from pathlib import Path
+
+from ml_collections import config_dict
+
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+TENSORBOARD = "tensorboard"
+
+CHANGEABLE = (
+    "dataset.data_dir",
+    "evaluate.",
+    "parallel",
+    "train.checkpoint_every",
+    "train.epochs",
+    "train.patience",
+)
+"""Fields (with a dot at the end, groups) that may change when a run goes on: none enters a step's result."""
+
+
+class WorkdirError(Exception):
+    """The folder cannot be used as asked; the message says why, and the way out."""
+
+
+def claim(workdir, config):
+    """Takes a folder for a run: a new one, or one that already belongs to the same config.
+
+    Raises:
+      WorkdirError: the folder belongs to another config, or holds something else. Nothing in it was touched.
+    """
+    workdir = Path(workdir)
+    if (workdir / CONFIG).exists():
+        _refuse_another_config(workdir, config)
+    elif workdir.exists() and any(workdir.iterdir()):
+        raise WorkdirError(
+            f"The folder {workdir} is not empty and holds no {CONFIG}, so it is not a run of this program; "
+            "nothing in it was touched. Choose another folder with --workdir=DIR."
+        )
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_whole(workdir / CONFIG, json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def read_config(workdir):
+    """The config of the run in a folder.
+
+    Raises:
+      WorkdirError: there is no run in it, or its config cannot be read.
+    """
+    path = Path(workdir) / CONFIG
+    try:
+        fields = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise WorkdirError(
+            f"There is no run in {Path(workdir)}: it has no {CONFIG}. Give the --workdir of a training."
+        ) from None
+    except ValueError as error:
+        raise WorkdirError(
+            f"{path} is not valid JSON ({error}). Restore it, or train into a new folder."
+        ) from None
+    config = config_dict.ConfigDict(_tuples(fields))
+    config.lock()
+    return config
+
+
+def differences(old, new):
+    """The fields in which two configs differ: {"train.epochs": (old, new)}, None where there is no value."""
+    old, new = _flat(old.to_dict()), _flat(new.to_dict())
+    return {
+        field: (old.get(field), new.get(field))
+        for field in sorted(old.keys() | new.keys())
+        if old.get(field) != new.get(field)
+    }
+
+
+def write_whole(path, text):
+    """Writes a text file so that a reader, or a crash, sees the old content or the new, never a part."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text)
+    os.replace(part, path)
+
+
+def _refuse_another_config(workdir, config):
+    changes = differences(read_config(workdir), config)
+    fixed = {field: values for field, values in changes.items() if not _changeable(field)}
+    if fixed:
+        listed = "; ".join(
+            f"{field}: {old!r} there, {new!r} asked for" for field, (old, new) in fixed.items()
+        )
+        raise WorkdirError(
+            f"The folder {workdir} belongs to a run with another config ({listed}); nothing in it "
+            "was touched. Choose another folder with --workdir=DIR, or give the config that the run was started with."
+        )
+
+
+def _changeable(field):
+    return any(field == name or (name.endswith(".") and field.startswith(name)) for name in CHANGEABLE)
+
+
+def _flat(fields, prefix=""):
+    flat = {}
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = tuple(value) if isinstance(value, list | tuple) else value
+    return flat
+
+
+def _tuples(value):
+    """JSON has no tuples; the configs have no lists."""
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,61 @@
+"""A small sample of events in which the classes differ, made in memory, and the config that trains on it."""
+
+import numpy as np
+
+from configs import default, four_momentum
+from e2e_jax.sources.events import CLASSES, COLLECTIONS, Events, Ragged
+
+
+def sample(per_class=40, seed=0, hits=12):
+    """Events with two photons and a few hits; the photons of each class have their own shape."""
+    rng = np.random.default_rng(seed)
+    n = per_class * len(CLASSES)
+    label = np.arange(n) % len(CLASSES)
+    photons = np.stack(
+        [
+            rng.uniform(20, 60, (n, 2)),
+            rng.normal(0, 0.3 + 0.3 * label[:, None], (n, 2)),
+            rng.uniform(-3, 3, (n, 2)),
+        ],
+        axis=-1,
+    )
+    ragged = {}
+    for name, columns in COLLECTIONS.items():
+        counts = rng.integers(1, hits, n)
+        flat = {
+            column: rng.integers(0, 4000, counts.sum())
+            if column == "cell"
+            else rng.uniform(0.1, 5, counts.sum())
+            for column in columns
+        }
+        flat = {column: flat[column].astype(dtype) for column, dtype in columns.items()}
+        ragged[name] = Ragged.from_counts(counts, flat)
+    return Events(
+        run=np.ones(n, np.int64),
+        lumi=np.ones(n, np.int64),
+        event=np.arange(n),
+        mass=rng.uniform(90, 180, n).astype(np.float32),
+        photons=photons.astype(np.float32),
+        label=label.astype(np.int32),
+        **ragged,
+    )
+
+
+def kinematics_config(**train):
+    """A tiny 4-momentum classifier for `sample`."""
+    return _small(four_momentum.get_config(), (8,), train)
+
+
+def image_config(**train):
+    """A tiny ResNet-15 on two channels for `sample`."""
+    config = default.get_config()
+    config.inputs.channels = ("tracks", "ecal")
+    return _small(config, (2, 4), train)
+
+
+def _small(config, widths, train):
+    config.model.widths = widths
+    config.cvm.update(window=10, step=5, neighbors=4, reduction="mean")
+    config.evaluate.update(batch_size=24, bootstrap=5)
+    config.train.update({"batch_size": 12, "epochs": 3, "checkpoint_every": 3, **train})
+    return config

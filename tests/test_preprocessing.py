@@ -1,0 +1,92 @@
+"""Network inputs follow from the hits by the formulas of the config."""
+
+import jax
+import numpy as np
+import pytest
+
+from configs import default
+from e2e_jax.detector.images import make_images
+from e2e_jax.preprocessing import model_inputs
+from tests.synthetic import sample
+
+
+@pytest.fixture
+def inputs():
+    return default.get_config().inputs
+
+
+@pytest.fixture
+def batch():
+    return sample(per_class=2).to_batch()
+
+
+@pytest.mark.parametrize("normalisation", ["mass", "sum_pt", "none"])
+def test_images_are_scaled_and_normalised(inputs, batch, normalisation):
+    inputs.normalisation = normalisation
+    inputs.scale = {"tracks": 2.0, "ecal": 3.0, "hcal": 5.0}
+    divisor = {"mass": batch["mass"], "sum_pt": batch["photons"][:, :, 0].sum(axis=1), "none": np.ones(6)}
+    raw = np.asarray(make_images(batch)["barrel"])
+    expected = raw * np.array([2, 3, 5]) / divisor[normalisation][:, None, None, None]
+    got = jax.jit(lambda b: model_inputs(b, inputs))(batch)
+    assert list(got) == ["barrel"]
+    np.testing.assert_allclose(got["barrel"], expected, rtol=1e-6)
+
+
+def test_the_threshold_is_in_gev_before_any_scaling(inputs):
+    inputs.channels = ("ecal",)
+    image = np.zeros((1, 170, 360, 1), np.float32)
+    image[0, 0, :3, 0] = 0.9e-3, 1e-3, 2.0
+    got = model_inputs({"barrel": image, "mass": np.full(1, 100, np.float32)}, inputs)["barrel"]
+    np.testing.assert_allclose(got[0, 0, :3, 0], [0, 50 * 1e-5, 1.0], rtol=1e-6)
+
+
+def test_the_images_do_not_grow_with_the_mass_scale(inputs, batch):
+    heavier = jax.tree.map(lambda x: x, batch)
+    heavier["mass"] = batch["mass"] * 2
+    for name, column in (("eb", "energy"), ("hcal", "energy"), ("tracks", "pt")):
+        heavier[name] = {**batch[name], column: batch[name][column] * 2}
+    inputs.threshold = 0.0
+    one, two = (model_inputs(b, inputs)["barrel"] for b in (batch, heavier))
+    np.testing.assert_allclose(one, two, rtol=1e-6)
+
+
+def test_kinematics(inputs, batch):
+    inputs.kind = "kinematics"
+    got = model_inputs(batch, inputs)["kinematics"]
+    pt, eta, phi = np.moveaxis(batch["photons"], -1, 0)
+    m = batch["mass"]
+    expected = [pt[:, 0] / m, pt[:, 1] / m, eta[:, 0], eta[:, 1], np.cos(phi[:, 0] - phi[:, 1])]
+    np.testing.assert_allclose(got, np.stack(expected, axis=1), rtol=1e-5)
+
+
+def test_events_that_fill_up_a_batch_stay_finite(inputs, batch):
+    empty = jax.tree.map(np.zeros_like, batch)
+    assert np.all(np.asarray(model_inputs(empty, inputs)["barrel"]) == 0)
+    inputs.kind = "kinematics"
+    assert np.all(np.isfinite(model_inputs(empty, inputs)["kinematics"]))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "match"),
+    [
+        ("kind", "pictures", "kind is 'pictures'; it is one of images, kinematics"),
+        ("normalisation", "energy", "is 'energy'; it is one of mass, sum_pt, none"),
+        ("geometry", "sphere", "'sphere'"),
+        ("channels", ("muons",), "muons"),
+    ],
+)
+def test_an_unknown_choice_is_named(inputs, batch, field, value, match):
+    inputs[field] = value
+    with pytest.raises(ValueError, match=match):
+        model_inputs(batch, inputs)
+
+
+def test_what_the_batch_lacks_is_named(inputs, batch):
+    del batch["mass"]
+    with pytest.raises(ValueError, match=r"no 'mass', which config.inputs.normalisation = 'mass' needs"):
+        model_inputs(batch, inputs)
+
+
+def test_an_image_of_other_channels_is_refused(inputs):
+    with pytest.raises(ValueError, match="has 1 channels, but this classifier sees 3: tracks, ecal, hcal"):
+        model_inputs({"barrel": np.zeros((1, 170, 360, 1), np.float32), "mass": np.ones(1)}, inputs)
