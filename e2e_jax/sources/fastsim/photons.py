@@ -29,9 +29,13 @@ H_OVER_E = 0.5
 """Largest ratio of HCAL energy (3x3 towers behind the seed) to supercluster energy."""
 CONVERTED_R9 = 0.94
 """A photon with R9 above this looks unconverted: its energy is that of 5x5 crystals."""
-UNCONVERTED_CORRECTION = (1.03, 0.0, 0.0)
-CONVERTED_CORRECTION = (1.02, 0.0, 0.0)
-"""Factors on the energy, polynomials in |eta| (constant first), that put the peak at the true energy."""
+UNCONVERTED_CORRECTION = (1.033, 0.0, 0.0)
+CONVERTED_CORRECTION = (1.021, 0.0, 0.0)
+"""Factors on the energy, polynomials in |eta| (constant first), that put the peak at the true energy.
+
+Medians over this simulation's own photons (pt 25 to 90 GeV, tracker material, 20 pile-up collisions). Without
+pile-up the response is flat in |eta| and energy to 0.2 %.
+"""
 
 RADIATION_LENGTH = 0.89
 """cm, of lead tungstate."""
