@@ -1,0 +1,155 @@
+"""Pile-up: minimum-bias collisions simulated once, and overlaid many times."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import os
+import pathlib
+import tempfile
+
+import numpy as np
+
+from e2e_jax.detector import geometry
+from e2e_jax.sources.events import Ragged
+from e2e_jax.sources.fastsim import generator
+from e2e_jax.sources.fastsim.response import Deposits, respond
+
+POOL_EVENTS = 15_000
+POOL_SEED = 20_120_404
+POOL_VERSION = 1
+"""Raise it whenever the response or the generator changes: pools on disk are found by it."""
+BATCH = 50
+SMALLEST_DEPOSIT = 0.002
+"""GeV; less in a crystal or tower of a minimum-bias event is not kept."""
+VERTEX_SIGMA = 5.0
+"""Length of the luminous region along the beam, cm (CMS 2012)."""
+CRYSTALS_PER_TOWER = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """Minimum-bias events as sparse deposits: `ecal` and `hcal` (cell, energy in GeV), and tracks."""
+
+    ecal: Ragged
+    hcal: Ragged
+    tracks: Ragged
+
+    def __len__(self) -> int:
+        return len(self.tracks)
+
+    def overlay(self, deposits: Deposits, collisions: np.ndarray, rng: np.random.Generator) -> Deposits:
+        """Adds minimum-bias collisions to each event.
+
+        Each is rotated by a random number of towers in phi and mirrored in eta half of the time, so a
+        pool of thousands gives millions of different overlays.
+
+        Args:
+          deposits: of a batch of events.
+          collisions: `[events]`, how many to add to each.
+          rng: chooses and turns them.
+        """
+        total = int(collisions.sum())
+        event = np.repeat(np.arange(len(collisions)), collisions)
+        chosen = rng.integers(len(self), size=total)
+        turn = rng.integers(geometry.HCAL_COLUMNS, size=total)
+        mirror = rng.random(total) < 0.5
+        shape = (geometry.EB_ROWS, geometry.EB_COLUMNS)
+        ecal = _turned(self.ecal[chosen], shape, turn * CRYSTALS_PER_TOWER, mirror, event, len(collisions))
+        shape = (geometry.HCAL_ROWS, geometry.HCAL_COLUMNS)
+        hcal = _turned(self.hcal[chosen], shape, turn, mirror, event, len(collisions))
+        tracks = _turned_tracks(self.tracks[chosen], turn, mirror)
+        return Deposits(
+            deposits.ecal + ecal, deposits.hcal + hcal, _join(deposits.tracks, tracks, event, len(collisions))
+        )
+
+
+def _turned(hits: Ragged, shape, turn, mirror, event, events: int) -> np.ndarray:
+    """Hits of the chosen collisions, turned, as dense energies `[events, cells]`."""
+    rows, columns = shape
+    owner = hits.event_index
+    row, column = np.divmod(hits.cell.astype(np.int64), columns)
+    row = np.where(mirror[owner], rows - 1 - row, row)
+    column = (column + turn[owner]) % columns
+    index = event[owner] * (rows * columns) + row * columns + column
+    return np.bincount(index, hits.energy, events * rows * columns).reshape(events, -1)
+
+
+def _turned_tracks(tracks: Ragged, turn: np.ndarray, mirror: np.ndarray) -> Ragged:
+    owner = tracks.event_index
+    phi = tracks.phi + turn[owner] * (2 * np.pi / geometry.HCAL_COLUMNS)
+    columns = {
+        "pt": tracks.pt,
+        "eta": np.where(mirror[owner], -tracks.eta, tracks.eta),
+        "phi": (np.mod(phi + np.pi, 2 * np.pi) - np.pi).astype(np.float32),
+    }
+    return Ragged(tracks.offsets, columns)
+
+
+def _join(hard: Ragged, soft: Ragged, event: np.ndarray, events: int) -> Ragged:
+    """Tracks of the hard collision first, then those of its pile-up."""
+    owner = np.concatenate([hard.event_index, event[soft.event_index]])
+    order = np.argsort(owner, kind="stable")
+    columns = {name: np.concatenate([hard.columns[name], soft.columns[name]])[order] for name in hard.columns}
+    return Ragged.from_counts(np.bincount(owner, minlength=events), columns)
+
+
+def simulate_pool(events: int = POOL_EVENTS, seed: int = POOL_SEED) -> Pool:
+    """Generates and simulates minimum-bias events; the same arguments give the same pool."""
+    rng = np.random.default_rng([POOL_VERSION, seed])
+    parts: list[Deposits] = []
+    chunks = generator.generate("minimum_bias", seed, chunk=BATCH)
+    made = 0
+    for record in chunks:
+        record = record[: events - made]
+        made += len(record)
+        deposits = respond(record, rng.normal(0, VERTEX_SIGMA, len(record)), rng)
+        parts.append((_sparse(deposits.ecal), _sparse(deposits.hcal), deposits.tracks))
+        if made >= events:
+            break
+    return Pool(*(Ragged.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _sparse(dense: np.ndarray) -> Ragged:
+    event, cell = np.nonzero(dense > SMALLEST_DEPOSIT)
+    columns = {"cell": cell.astype(np.uint16), "energy": dense[event, cell].astype(np.float32)}
+    return Ragged.from_counts(np.bincount(event, minlength=len(dense)), columns)
+
+
+@functools.cache
+def minimum_bias_pool(events: int = POOL_EVENTS, seed: int = POOL_SEED) -> Pool:
+    """The pool that simulation tasks share: read from the user's cache, or made and put there.
+
+    The cache is `$XDG_CACHE_HOME/e2e_jax` (`~/.cache/e2e_jax`); its content depends on the arguments
+    and `POOL_VERSION` alone, so deleting it costs the time to make it again and nothing else.
+    """
+    root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    path = root / "e2e_jax" / f"minimum_bias_v{POOL_VERSION}_{seed}_{events}.npz"
+    if path.exists():
+        return _read(path)
+    pool = simulate_pool(events, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
+        np.savez(file, **_arrays(pool))
+    os.replace(file.name, path)
+    return pool
+
+
+def _arrays(pool: Pool) -> dict[str, np.ndarray]:
+    out = {}
+    for field in dataclasses.fields(pool):
+        ragged = getattr(pool, field.name)
+        out[f"{field.name}.offsets"] = ragged.offsets
+        out |= {f"{field.name}.{name}": column for name, column in ragged.columns.items()}
+    return out
+
+
+def _read(path: pathlib.Path) -> Pool:
+    with np.load(path) as file:
+        names = sorted(file.files)
+        ragged = {}
+        for part, group in itertools.groupby(names, lambda name: name.split(".")[0]):
+            columns = {name.split(".")[1]: file[name] for name in group}
+            ragged[part] = Ragged(columns.pop("offsets"), columns)
+    return Pool(**ragged)
