@@ -82,12 +82,14 @@ GEOMETRIES: dict[str, Callable[[Mapping, Sequence[str]], dict[str, jax.Array]]] 
 def _barrel_images(collections: Mapping, channels: tuple[str, ...]) -> jax.Array:
     def one_event(hits):
         entries = [_PIXELS[name](hits[_COLLECTION[name]]) for name in channels]
-        # One scatter into the interleaved channels writes the large array once: on a CPU that costs
-        # a third of stacking one image a channel.
-        index = jnp.concatenate([pixel * len(channels) + k for k, (pixel, _) in enumerate(entries)])
+        # One scatter straight into the final shape writes the large array once; on a CPU, stacking one
+        # image a channel or reshaping afterwards takes two to three times as long.
+        pixel = jnp.concatenate([pixel for pixel, _ in entries])
         value = jnp.concatenate([value for _, value in entries])
-        image = jnp.zeros(geometry.EB_CELLS * len(channels), jnp.float32).at[index].add(value, mode="drop")
-        return image.reshape(geometry.EB_ROWS, geometry.EB_COLUMNS, len(channels))
+        channel = jnp.concatenate([jnp.full_like(pixel, k) for k, (pixel, _) in enumerate(entries)])
+        row, column = pixel // geometry.EB_COLUMNS, pixel % geometry.EB_COLUMNS
+        image = jnp.zeros((geometry.EB_ROWS, geometry.EB_COLUMNS, len(channels)), jnp.float32)
+        return image.at[row, column, channel].add(value, mode="drop")
 
     return jax.vmap(one_event)(collections)
 
