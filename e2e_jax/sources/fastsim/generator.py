@@ -43,13 +43,17 @@ PROCESSES: dict[str, tuple[str, ...]] = {
     ),
     "minimum_bias": ("SoftQCD:inelastic = on",),
 }
-"""Settings of each process. gamma_gamma is the Born process only; gamma_jet is what Pythia 6's MSEL=10 has."""
+"""Settings of each process. gamma_gamma is Born only; gamma_jet has what MSEL = 10 has in Pythia 6."""
 
 QUICK_LOOK_PT = {"gamma_gamma": 17.0, "h": 17.0, "gamma_jet": 14.0}
 """Smallest pT of the two clusters of the quick look, GeV; the selection asks 20 GeV of a photon."""
 
-MIN_MASS_HAT = 80.0
-"""Smallest mass of the hard process in gamma_gamma and gamma_jet, GeV; the selection asks 90 GeV."""
+MIN_MASS_HAT = 85.0
+"""Smallest mass of the hard process in gamma_gamma and gamma_jet, GeV.
+
+The selection asks 90 GeV of the two photons; below a hard mass of 90 GeV come 7e-4 of the
+gamma_gamma events that reach it and none of 1844 gamma_jet events, before resolution.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +61,9 @@ class Category:
     """Where the two photons of the selection may lie.
 
     Attributes:
-      hard_eta: largest abs(eta) of the two outgoing hard partons, before showers.
+      hard_eta: largest abs(eta) of the two outgoing hard partons, before showers; gamma_gamma and
+        gamma_jet only, because initial-state radiation carries the photons of a Higgs boson
+        further (8 % of the selected ones begin beyond 1.9, against 0.6 % and 1.4 %).
       cluster_eta: largest abs(eta) of the two clusters of the quick look.
     """
 
@@ -88,7 +94,8 @@ def generate(
     """Endless events of one process that may pass the selection.
 
     The events depend on process, seed, fast, category and enrich only: `chunk` cuts the same
-    sequence differently. Each call has its own Pythia object, so tasks share no state.
+    sequence differently. Each call has its own Pythia object, so tasks share no state; setting it
+    up takes about 0.4 s (0.2 s when fast), and 5 s for minimum_bias.
 
     Args:
       process: a key of `PROCESSES`.
@@ -134,6 +141,8 @@ class Generation(Iterator[Particles]):
         while True:
             batch = self._pythia.nextBatch(self.chunk)
             record = record_of(batch)
+            if not len(record):
+                raise RuntimeError(f"Pythia made no event of {self.process} in {self.chunk} attempts.")
             keep = np.flatnonzero(self.passing(record))
             self.generated += len(record)
             self.passed += len(keep)
@@ -196,7 +205,9 @@ def start_pythia(process: str, seed: int, fast: bool, category: Category | None)
     pythia = pythia8mc.Pythia("", False)
     for setting in settings:
         if not pythia.readString(setting):
-            raise RuntimeError(f"Pythia {pythia8mc.__version__} does not take the setting {setting!r}.")
+            raise RuntimeError(
+                f"This version of pythia8mc does not take the setting {setting!r}; 8.317.2 does."
+            )
     veto = hard_process_veto(pythia8mc, category.hard_eta) if category and two_to_two else None
     if veto is not None:
         pythia.setUserHooksPtr(veto)
@@ -209,10 +220,10 @@ def hard_process_veto(pythia8mc, max_eta: float):
     """A user hook that drops 2 -> 2 processes with an outgoing parton beyond abs(eta), before the showers."""
 
     class HardProcessVeto(pythia8mc.UserHooks):
-        def canVetoProcessLevel(self):  # noqa: N802  (Pythia's name)
+        def canVetoProcessLevel(self):
             return True
 
-        def doVetoProcessLevel(self, process):  # noqa: N802
+        def doVetoProcessLevel(self, process):
             return abs(process[5].eta()) > max_eta or abs(process[6].eta()) > max_eta
 
     return HardProcessVeto()
