@@ -91,7 +91,9 @@ class Spots:
 
     def in_crystals(self, events: int) -> np.ndarray:
         """Energy in each crystal, float64 `[events, 61200]`; what falls past the barrel's ends is lost."""
-        return self._binned(np.floor(self.row), np.floor(self.column), geometry.EB_ROWS, geometry.EB_COLUMNS, events)
+        return self._binned(
+            np.floor(self.row), np.floor(self.column), geometry.EB_ROWS, geometry.EB_COLUMNS, events
+        )
 
     def in_towers(self, events: int) -> np.ndarray:
         """Energy in the HCAL towers behind, 5x5 crystals each, float64 `[events, HCAL_TOWERS]`.

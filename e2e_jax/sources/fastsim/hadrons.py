@@ -57,7 +57,9 @@ def _response(energy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.maximum(rng.normal(mean, sigma), 0)
 
 
-def _spread(entries: Entries, energy: np.ndarray, spots: int, width: float, rng: np.random.Generator) -> Spots:
+def _spread(
+    entries: Entries, energy: np.ndarray, spots: int, width: float, rng: np.random.Generator
+) -> Spots:
     """Shares energy over spots whose distances from the axis are exponential with this mean."""
     size = (len(entries), spots)
     distance, angle = rng.exponential(width, size), rng.uniform(0, 2 * np.pi, size)

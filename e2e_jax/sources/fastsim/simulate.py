@@ -21,6 +21,11 @@ BATCH = 50
 EXTRA_PILEUP_IN_FAST_MODE = 2
 """Overlays in place of the multi-parton interactions that the fast mode leaves out."""
 
+PHOTOELECTRONS = 1500
+"""Per GeV (CMS ECAL TDR: stochastic term with the photodiodes' excess noise)."""
+UNIFORMITY, MISCALIBRATION = 0.003, 0.004
+"""Relative spread of a crystal's response along its length, and of the calibration constants (CMS ECAL TDR)."""
+
 
 def produce(task: SimulationTask) -> Events:
     """Simulates collisions until `task.events` of them pass the selection.
@@ -34,7 +39,9 @@ def produce(task: SimulationTask) -> Events:
     rng = np.random.default_rng(task.seed)
     pool = pileup.minimum_bias_pool()
     seed = task.seed % generator.MAX_SEED
-    chunks = generator.generate(CLASSES[task.label], seed, fast=task.fast, category=task.category, chunk=2 * BATCH)
+    chunks = generator.generate(
+        CLASSES[task.label], seed, fast=task.fast, category=task.category, chunk=2 * BATCH
+    )
     parts, made = [], 0
     for record in batches(chunks, BATCH):
         events = _simulate(record, task, pool, rng)
@@ -78,24 +85,21 @@ def _simulate(record: Ragged, task: SimulationTask, pool: pileup.Pool, rng: np.r
         photons=selection.photons,
         label=np.full(count, task.label, np.int32),
         eb=readout.reduce_hits(ecal_hits, clusters, found, task.reduction),
-        ee=Ragged.from_counts(np.zeros(count, np.int64), {"cell": np.zeros(0, np.uint16), "energy": np.zeros(0, np.float32)}),
+        ee=Ragged.from_counts(
+            np.zeros(count, np.int64), {"cell": np.zeros(0, np.uint16), "energy": np.zeros(0, np.float32)}
+        ),
         hcal=hcal_hits,
         tracks=deposits.tracks,
     )
     return events[selection.selected]
 
 
-PHOTOELECTRONS = 1500
-"""Per GeV (CMS ECAL TDR: stochastic term with the photodiodes' excess noise)."""
-UNIFORMITY, MISCALIBRATION = 0.003, 0.004
-"""Relative spread of a crystal's response along its length, and of the calibration constants."""
-
-
 def measured(deposits: Deposits, rng: np.random.Generator) -> np.ndarray:
     """Crystal energies after photo-statistics, non-uniformity and miscalibration, `[events, 61200]`."""
-    energy = deposits.ecal.copy()
-    lit = np.nonzero(energy > readout.NEGLIGIBLE)
-    true = energy[lit]
+    energy = deposits.ecal.astype(np.float32)
+    flat = energy.reshape(-1)
+    lit = np.flatnonzero(flat > readout.NEGLIGIBLE)
+    true = flat[lit]
     spread = np.sqrt(true / PHOTOELECTRONS + (UNIFORMITY**2 + MISCALIBRATION**2) * true**2)
-    energy[lit] = np.maximum(true + spread * rng.standard_normal(len(true)), 0)
+    flat[lit] = np.maximum(true + spread * rng.standard_normal(len(true), np.float32), 0)
     return energy

@@ -1,0 +1,51 @@
+"""Helices and straight lines end where geometry says."""
+
+import numpy as np
+
+from e2e_jax.sources.fastsim.particles import Particles
+from e2e_jax.sources.fastsim.propagation import ENDCAP_Z, PT_PER_CM, to_radius
+from tests.sources.fastsim.gun import shoot
+
+
+def particles(pdg, momentum, eta, phi, charge=0):
+    record = shoot(pdg, momentum, np.asarray(eta), np.asarray(phi), charge)
+    return Particles.from_generator(record, np.zeros(len(record)))
+
+
+def test_a_photon_keeps_its_direction():
+    eta, phi = np.linspace(-1.2, 1.2, 7), np.linspace(-3, 3, 7)
+    moved, reached = to_radius(particles(22, 10.0, eta, phi), 129.0)
+    assert reached.all()
+    np.testing.assert_allclose(moved.radius, 129.0)
+    np.testing.assert_allclose(np.arcsinh(moved.position[:, 2] / 129.0), eta)
+    np.testing.assert_allclose(np.arctan2(moved.position[:, 1], moved.position[:, 0]), phi)
+
+
+def test_a_charged_particle_bends_by_its_radius_of_curvature():
+    pt, radius = np.array([1.0, 2.0, 50.0]), 129.0
+    for charge in (-1, 1):
+        moved, reached = to_radius(particles(211, pt, 0 * pt, 0 * pt, charge), radius)
+        assert reached.all()
+        phi = np.arctan2(moved.position[:, 1], moved.position[:, 0])
+        # A chord of length R under a circle of radius rho: sin(phi) = R / (2 rho), clockwise for q > 0.
+        np.testing.assert_allclose(np.sin(phi), -charge * radius * PT_PER_CM / (2 * pt))
+        np.testing.assert_allclose(moved.pt, pt)
+
+
+def test_steps_add_up_to_one_leap():
+    start = particles(211, np.array([3.0, 8.0]), np.array([0.3, -0.9]), np.array([0.1, 2.0]), 1)
+    stepped = start
+    for radius in (4.0, 30.0, 90.0, 129.0):
+        stepped, _ = to_radius(stepped, radius)
+    leaped, _ = to_radius(start, 129.0)
+    np.testing.assert_allclose(stepped.position, leaped.position, rtol=1e-9)
+    np.testing.assert_allclose(stepped.momentum, leaped.momentum, rtol=1e-9)
+
+
+def test_soft_particles_curl_and_forward_ones_meet_the_endcap():
+    _, reached = to_radius(particles(211, np.array([0.5, 1.0]), np.zeros(2), np.zeros(2), 1), 129.0)
+    np.testing.assert_array_equal(reached, [False, True])
+    _, reached = to_radius(
+        particles(22, 10.0, np.array([1.0, np.arcsinh(ENDCAP_Z / 129.0) + 0.01]), np.zeros(2)), 129.0
+    )
+    np.testing.assert_array_equal(reached, [True, False])
