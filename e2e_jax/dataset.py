@@ -1,0 +1,115 @@
+"""Where a TFDS dataset lies, whether it is whole, and what it is; built first where it is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import pathlib
+
+BUILDERS = {"cms_hgg": "data_builders.cms_hgg.cms_hgg_dataset_builder"}
+"""Datasets that are built when they are missing: name -> module with its `Builder`."""
+
+
+class DatasetError(ValueError):
+    """A dataset that cannot be used as it is; the message says which, why, and the way out."""
+
+
+def prepare_dataset(name: str, data_dir: str = "") -> pathlib.Path:
+    """The folder of a dataset of the version the code writes; builds it where there is none.
+
+    Args:
+      name: builder and config, such as "cms_hgg/quick".
+      data_dir: folder of the datasets; TFDS's own (`TFDS_DATA_DIR`, or `~/tensorflow_datasets`)
+        where it is empty.
+
+    Raises:
+      DatasetError: there is no such dataset, or only one of another version.
+    """
+    import tensorflow_datasets as tfds
+
+    builder_name, _, config_name = name.partition("/")
+    if builder_name not in BUILDERS or not config_name:
+        raise DatasetError(f"No dataset {name!r}. There are: {', '.join(_known_names())}.")
+    module = importlib.import_module(BUILDERS[builder_name])
+    root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    configs, version = module.Builder.builder_configs, str(module.Builder.VERSION)
+    folder = root / builder_name / config_name / version
+    if folder.exists():
+        return folder
+
+    command = f"`tfds build data_builders/{builder_name} --config={config_name} --data_dir={root}`"
+    others = sorted(p.name for p in folder.parent.glob("*") if tfds.core.utils.Version.is_valid(p.name))
+    if others:
+        raise DatasetError(
+            f"The dataset {name!r} in {root} has version {', '.join(others)}, but this code reads and writes "
+            f"version {version}. Build that one beside it with {command}, name another folder as "
+            "config.dataset.data_dir, or use the code that wrote the dataset."
+        )
+    if config_name not in configs:
+        raise DatasetError(
+            f"No dataset {name!r}, neither known nor in {root}. There are: {', '.join(_known_names())}."
+        )
+    print(
+        f"There is no dataset {name} in {root} yet: building it. It can be interrupted and goes on later.",
+        flush=True,
+    )
+    module.Builder(config=config_name, data_dir=root).download_and_prepare()
+    return folder
+
+
+def describe(config) -> dict:
+    """What identifies the configured dataset, for a run's results: it must exist.
+
+    Returns:
+      Its "name", "version", a "fingerprint" of its files' content, and its metadata: origin, seed,
+      versions of what made it, and events by split, class and run.
+    """
+    folder = prepare_dataset(config.dataset.name, config.dataset.data_dir)
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.array_record*")):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    metadata = json.loads((folder / "metadata.json").read_text())
+    identity = {"name": config.dataset.name, "version": folder.name, "fingerprint": digest.hexdigest()[:16]}
+    return identity | metadata
+
+
+def _known_names() -> list[str]:
+    builders = {name: importlib.import_module(module).Builder for name, module in BUILDERS.items()}
+    return [f"{name}/{config}" for name, builder in builders.items() for config in builder.builder_configs]
+
+
+def open_split(folder: pathlib.Path, split: str):
+    """The TFDS data source of a split's hits, after checking that the dataset is whole."""
+    import tensorflow_datasets as tfds
+
+    again = f"Remove the folder {folder} and start again: the dataset is then built anew."
+    if not (folder / "dataset_info.json").exists():
+        raise DatasetError(f"The dataset in {folder} is half-written: it has no dataset_info.json. {again}")
+    builder = tfds.builder_from_directory(folder)
+    if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
+        raise DatasetError(
+            f"The dataset in {folder} is stored as {builder.info.file_format.value}, which only TensorFlow "
+            f"reads; training reads array_record. {again}"
+        )
+    if split not in builder.info.splits:
+        raise DatasetError(
+            f"The dataset in {folder} has no split {split!r}; it has {list(builder.info.splits)}."
+        )
+    info = builder.info.splits[split]
+    if missing := [path.name for path in info.filepaths if not path.exists()]:
+        raise DatasetError(
+            f"The dataset in {folder} is half-written: {', '.join(missing)} is missing. {again}"
+        )
+    try:
+        source = builder.as_data_source(split, decoders={"detector": tfds.decode.SkipDecoding()})
+        found = len(source.data_source)
+    except Exception as error:
+        raise DatasetError(f"The dataset in {folder} cannot be read ({error}). {again}") from error
+    if found != info.num_examples or not found:
+        raise DatasetError(
+            f"The dataset in {folder} holds {found} events in split {split!r}, where its dataset_info.json "
+            f"says {info.num_examples}. {again}"
+        )
+    return source

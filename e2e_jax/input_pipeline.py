@@ -1,0 +1,197 @@
+"""From a TFDS dataset to batches of hits: read once into memory, then shuffled, balanced, padded.
+
+A batch is a pure function of (events, batch size, seed, epoch, step), so a training that stopped
+anywhere goes on with the batches it would have seen. Nothing here needs TensorFlow.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tqdm
+
+from e2e_jax.dataset import DatasetError, describe, open_split, prepare_dataset
+from e2e_jax.sources.events import CLASSES, COLLECTIONS, Events
+
+__all__ = [
+    "DatasetError",
+    "describe",
+    "epoch_batches",
+    "epoch_rows",
+    "evaluation_batches",
+    "load_split",
+    "padded_lengths",
+    "prefetch",
+    "steps_per_epoch",
+]
+
+PADDING_STEP = 64
+"""Padded lengths are multiples of this, so that similar datasets share a compiled program."""
+
+PREFETCHED_BATCHES = 4
+
+READ_TOGETHER = 1000
+"""Events read before they become flat arrays: bounds the memory of the small ones."""
+
+
+def load_split(config, split: str, progress: bool = True) -> Events:
+    """Reads a split of the configured dataset into memory, building the dataset first if it is missing.
+
+    Args:
+      config: the run's configuration; reads `config.dataset.name`, such as "cms_hgg/quick", and
+        `config.dataset.data_dir`, the folder of the datasets (TFDS's own where it is "").
+      split: "train" or "validation".
+      progress: whether to show progress bars.
+
+    Raises:
+      DatasetError: there is no such dataset or split; the dataset is half-written, of another
+        version than the code's, not in ArrayRecord format, or lacks a class.
+      ValueError: an event holds a value that cannot be (`Events.validate`).
+    """
+    folder = prepare_dataset(config.dataset.name, config.dataset.data_dir)
+    source = open_split(folder, split)
+    parts, examples = [], []
+    title = f"reading {config.dataset.name} {split}"
+    for i in tqdm.trange(len(source), desc=title, unit="event", disable=not progress, mininterval=0.5):
+        examples.append(source[i])
+        if len(examples) == READ_TOGETHER or i == len(source) - 1:
+            parts.append(Events.from_examples(examples))
+            examples = []
+    events = Events.concatenate(parts).validate()
+    _check_classes(events, f"Split {split!r} of the dataset in {folder}")
+    return events
+
+
+def _check_classes(events: Events, what: str) -> None:
+    counts = np.bincount(events.label[events.label >= 0], minlength=len(CLASSES))
+    if not counts.all():
+        having = ", ".join(f"{name}: {count}" for name, count in zip(CLASSES, counts))
+        raise DatasetError(
+            f"{what} has a class with no events ({having}). Training and its metrics need every class: use a "
+            "larger dataset, or build this one again."
+        )
+
+
+def padded_lengths(events: Events) -> dict[str, int]:
+    """Length that each collection is padded to: its longest event's, rounded up to `PADDING_STEP`."""
+    longest = {name: int(getattr(events, name).counts.max(initial=1)) for name in COLLECTIONS}
+    return {name: -(-max(length, 1) // PADDING_STEP) * PADDING_STEP for name, length in longest.items()}
+
+
+def steps_per_epoch(events: Events, batch_size: int) -> int:
+    """Balanced batches of an epoch: as many whole ones as the smallest class fills.
+
+    Raises:
+      DatasetError: the batch size does not divide evenly into the classes, or no batch is filled.
+    """
+    if batch_size < len(CLASSES) or batch_size % len(CLASSES):
+        raise DatasetError(
+            f"A batch of {batch_size} events cannot hold the {len(CLASSES)} classes in equal parts: set "
+            f"config.train.batch_size to a multiple of {len(CLASSES)}."
+        )
+    _check_classes(events, "The training sample")
+    smallest = int(np.bincount(events.label[events.label >= 0]).min())
+    steps = smallest // (batch_size // len(CLASSES))
+    if not steps:
+        raise DatasetError(
+            f"A batch of {batch_size} events needs {batch_size // len(CLASSES)} of each class, but the "
+            f"smallest class has {smallest}: lower config.train.batch_size to {smallest * len(CLASSES)}."
+        )
+    return steps
+
+
+def epoch_rows(labels: np.ndarray, batch_size: int, steps: int, seed: int, epoch: int) -> np.ndarray:
+    """Which events make which batch, int64 `[steps, batch_size]`.
+
+    Every class is shuffled for itself and dealt out evenly. Within a batch the classes alternate, so
+    that equal consecutive parts of it, one a device, are balanced as well.
+    """
+    share = batch_size // len(CLASSES)
+    columns = []
+    for label in range(len(CLASSES)):
+        rows = np.flatnonzero(labels == label)
+        shuffled = np.random.default_rng([seed, epoch, label]).permutation(rows)
+        columns.append(shuffled[: steps * share].reshape(steps, share))
+    return np.stack(columns, axis=-1).reshape(steps, batch_size)
+
+
+def epoch_batches(events: Events, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[dict]:
+    """The training batches of an epoch, from step `start` on, prepared ahead by a thread.
+
+    Args:
+      events: the training sample.
+      batch_size: events a batch, the same number of each class.
+      seed, epoch: fix the order of the events, with nothing else.
+      start: first step, for a training that goes on in mid-epoch.
+
+    Returns:
+      An iterator of padded batches (`Events.to_batch`), all of the same shapes.
+
+    Raises:
+      DatasetError: see `steps_per_epoch`; raised at once, not at the first batch.
+    """
+    rows = epoch_rows(events.label, batch_size, steps_per_epoch(events, batch_size), seed, epoch)
+    lengths = padded_lengths(events)
+    return prefetch(lambda: (events[row].to_batch(lengths) for row in rows[start:]))
+
+
+def evaluation_batches(events: Events, batch_size: int) -> Iterator[dict]:
+    """Every event once, in order, in batches of one shape.
+
+    Returns:
+      An iterator of padded batches with one more entry, "valid": bool `[batch_size]`. The last batch
+      is filled up with repetitions of the last event, where it is false.
+    """
+    lengths = padded_lengths(events)
+
+    def batches():
+        for first in range(0, len(events), batch_size):
+            rows = np.arange(first, first + batch_size)
+            batch = events[np.minimum(rows, len(events) - 1)].to_batch(lengths)
+            yield batch | {"valid": rows < len(events)}
+
+    return prefetch(batches)
+
+
+def prefetch(make: Callable[[], Iterator], ahead: int = PREFETCHED_BATCHES) -> Iterator:
+    """Iterates over `make()` with a thread that works `ahead` items before the consumer.
+
+    What the thread raises is raised here. Closing the iterator, or dropping it, ends the thread.
+    """
+    ready: queue.Queue = queue.Queue(ahead)
+    stopped = threading.Event()
+
+    def offer(kind, item=None) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put((kind, item), timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work():
+        try:
+            for item in make():
+                if not offer("item", item):
+                    return
+            offer("end")
+        except BaseException as error:  # handed to the consumer, whatever it is
+            offer("error", error)
+
+    def consume():
+        thread = threading.Thread(target=work, name="prefetch", daemon=True)
+        thread.start()
+        try:
+            while (entry := ready.get())[0] == "item":
+                yield entry[1]
+            if entry[0] == "error":
+                raise entry[1]
+        finally:
+            stopped.set()
+            thread.join()
+
+    return consume()
