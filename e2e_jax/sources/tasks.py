@@ -219,7 +219,7 @@ def write_events(path: str | os.PathLike, events: Events) -> None:
 def read_events(path: str | os.PathLike) -> Events | None:
     """Events as `write_events` wrote them, or None where there is no file or it cannot be read."""
     try:
-        with np.load(path) as arrays:
+        with pathlib.Path(path).open("rb") as file, np.load(file) as arrays:
             fields = {name: arrays[name] for name in (*SCALARS, "photons")}
             for name, columns in COLLECTIONS.items():
                 flat = {column: arrays[f"{name}.{column}"] for column in columns}

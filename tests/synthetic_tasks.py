@@ -1,0 +1,61 @@
+"""Stand-ins for the simulation: what makes the events of a task in an instant, in any process."""
+
+import os
+import sys
+
+import numpy as np
+
+from e2e_jax.sources.events import CELLS, COLLECTIONS, Events, Ragged
+from e2e_jax.sources.selection import ERAS
+from e2e_jax.sources.workers import THREAD_VARIABLES
+
+HITS = {"eb": 350, "ee": 0, "hcal": 70, "tracks": 300}
+"""Mean hits of an event in the central category."""
+
+
+def produce(task):
+    """Random events with realistic numbers of hits, fixed by the task's seed."""
+    random, n = np.random.default_rng(task.seed), task.events
+    directions = [random.uniform(-1.4, 1.4, (n, 2)), random.uniform(-np.pi, np.pi, (n, 2))]
+    return Events(
+        run=np.full(n, ERAS[task.era].run),
+        lumi=np.full(n, task.lumi),
+        event=np.arange(1, n + 1),
+        mass=random.uniform(91, 180, n).astype(np.float32),
+        photons=np.stack([random.uniform(30, 90, (n, 2)), *directions], axis=-1).astype(np.float32),
+        label=np.full(n, task.label, np.int32),
+        **{name: hits(random, name, n) for name in COLLECTIONS},
+    )
+
+
+def hits(random, name, n):
+    """One collection of `n` events; cells ascend within an event, as a read-out delivers them."""
+    counts = random.poisson(HITS[name], n)
+    flat = {}
+    for column, dtype in COLLECTIONS[name].items():
+        draw = {
+            "cell": lambda k: np.sort(random.choice(CELLS[name], k, replace=False)),
+            "eta": lambda k: random.uniform(-2.4, 2.4, k),
+            "phi": lambda k: random.uniform(-np.pi, np.pi, k),
+        }.get(column, lambda k: 0.1 + random.exponential(0.8, k))
+        flat[column] = np.concatenate([draw(k) for k in counts] or [[]]).astype(dtype)
+    return Ragged.from_counts(counts, flat)
+
+
+def produce_alone(task):
+    """As `produce`, in a worker as workers should be: one numerical thread, no JAX, no script run again."""
+    assert all(os.environ[name] == "1" for name in THREAD_VARIABLES)
+    assert "jax" not in sys.modules
+    return produce(task)
+
+
+def fail_on_h(task):
+    """As `produce`, but there are no Higgs bosons."""
+    if task.label == 1:
+        raise ArithmeticError("no Higgs bosons today")
+    return produce(task)
+
+
+def die(task):
+    """Ends the process as a lack of memory does."""
+    os._exit(9)
