@@ -4,6 +4,8 @@ import difflib
 import functools
 import sys
 import textwrap
+import traceback
+from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
@@ -12,7 +14,8 @@ from e2e_jax.history import TrainingError
 from e2e_jax.workdir import WorkdirError
 
 KNOWN = (WorkdirError, TrainingError, ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
-"""Errors whose message says what to mend. Others are ours to mend, and keep their traceback."""
+"""Errors whose message says what to mend. Others are ours to mend, and keep their traceback; so does a plain
+ValueError from outside this package."""
 
 _CONFIG_HINT = "Give one as --config=configs/cms_b.py:quick (file, colon, size)."
 
@@ -60,6 +63,8 @@ def reporting(main):
         try:
             return main(argv)
         except KNOWN as error:
+            if type(error) is ValueError and not _raised_here(error):
+                raise
             stop(str(error))
         except KeyboardInterrupt:
             stop("Interrupted. The same command goes on from the last checkpoint.")
@@ -74,6 +79,11 @@ def stop(message):
         file=sys.stderr,
     )
     sys.exit(1)
+
+
+def _raised_here(error):
+    frame = list(traceback.walk_tb(error.__traceback__))[-1][0]
+    return Path(frame.f_code.co_filename).is_relative_to(Path(__file__).parent)
 
 
 def _flag_message(error):

@@ -54,8 +54,8 @@ class Best(NamedTuple):
 
 
 EXCESS_PRICE = 10.0
-"""AUC that an excess of 1 over the CVM limit costs, where no epoch keeps the limit: 0.01 for 0.001. The
-paper does not say what to do then; this favours neither the untrained first epoch nor a sculpted mass spectrum."""
+"""AUC that an excess of 1 over the CVM limit costs, where no epoch keeps the limit: 0.01 for 0.001.
+The paper does not say what to do then; this favours neither untrained epochs nor sculpted masses."""
 
 
 class TrainingError(Exception):

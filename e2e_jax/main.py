@@ -24,7 +24,8 @@ MODE = flags.DEFINE_enum(
 
 
 def main(_):
-    config = command_line.checked_config(CONFIG)
+    only_folder = MODE.value == "evaluate" and WORKDIR.value and CONFIG.value is None
+    config = None if only_folder else command_line.checked_config(CONFIG)
     workdir = WORKDIR.value or os.path.join("runs", f"{config.name}-{config.size}")
     # Imported when the command line is known to be good: a misspelt field is told at once.
     import jax
@@ -38,7 +39,7 @@ def main(_):
     if MODE.value == "train":
         train.train_and_evaluate(config, workdir)
     else:
-        train.evaluate_run(workdir)
+        train.evaluate_run(workdir, config)
 
 
 def run():

@@ -1,6 +1,7 @@
 """Training: a pure step, and the loop around it."""
 
 import dataclasses
+import json
 import math
 import sys
 import time
@@ -24,7 +25,7 @@ from e2e_jax.checkpoint import (
     predictor,
     read_progress,
 )
-from e2e_jax.workdir import METRICS, TENSORBOARD, claim
+from e2e_jax.workdir import METRICS, TENSORBOARD, claim, read_config
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -104,18 +105,25 @@ def train_and_evaluate(config, workdir):
     return evaluate_run(workdir)
 
 
-def evaluate_run(workdir):
+def evaluate_run(workdir, config=None):
     """Evaluates the best epoch of a run on the validation sample, and prints it beside the paper's results.
 
     Writes results.json and scores.parquet into the run's folder.
+
+    Args:
+      workdir: the run's folder.
+      config: the run's config, perhaps with other fields of `evaluate`; the folder's own by default.
 
     Returns:
       The content of results.json.
 
     Raises:
-      WorkdirError: there is no run in the folder, or no epoch of it is finished.
+      WorkdirError: there is no run in the folder, it is of another config, or no epoch of it is finished.
     """
     workdir = Path(workdir)
+    read_config(workdir)
+    if config is not None:
+        claim(workdir, config)
     classifier = load_classifier(workdir, "best")
     config = classifier.config
     progress = history.Progress(**read_progress(workdir))
@@ -144,7 +152,7 @@ def evaluate_run(workdir):
         "Curves": workdir / TENSORBOARD,
     }
     print("\n".join(f"{name}: {path}" for name, path in places.items()))
-    return results
+    return json.loads(written.read_text())
 
 
 def _train(config, workdir, checkpoints):
@@ -236,8 +244,17 @@ def _report(workdir, board, rows, new):
     for row in new:
         for name, value in row.items():
             board.add_scalar(name, value, row["step"])
-        _say("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        _say(_line(row))
     board.flush()
+
+
+def _line(row):
+    return (
+        f"Epoch {row['epoch']}: loss {row['train_loss']:.4f}, validation cross-entropy "
+        f"{row['validation_cross_entropy']:.4f}; AUC vs rest: H {row['auc_h']:.3f}, gamma gamma "
+        f"{row['auc_gamma_gamma']:.3f}, gamma+jet {row['auc_gamma_jet']:.3f}; CVM {row['cvm']:.4f}; "
+        f"{row['events_per_second']:.0f} events/s, {row['seconds']:.0f} s"
+    )
 
 
 def _fresh(config):

@@ -91,8 +91,8 @@ def _refuse_another_config(workdir, config):
             f"{field}: {old!r} there, {new!r} asked for" for field, (old, new) in fixed.items()
         )
         raise WorkdirError(
-            f"The folder {workdir} belongs to a run with another config ({listed}); nothing in it "
-            "was touched. Choose another folder with --workdir=DIR, or give the config that the run was started with."
+            f"The folder {workdir} belongs to a run with another config ({listed}); nothing in it was "
+            "touched. Choose another folder with --workdir=DIR, or give the config that the run began with."
         )
 
 

@@ -55,7 +55,10 @@ def image_config(**train):
 
 def _small(config, widths, train):
     config.model.widths = widths
-    config.cvm.update(window=10, step=5, neighbors=4, reduction="mean")
+    config.cvm.update(window=10, step=5, neighbors=2, reduction="mean")
     config.evaluate.update(batch_size=24, bootstrap=5)
     config.train.update({"batch_size": 12, "epochs": 3, "checkpoint_every": 3, **train})
     return config
+
+
+CONFIGS = {"kinematics": kinematics_config, "image": image_config}

@@ -1,0 +1,87 @@
+"""The command line: what is misspelt is named in one paragraph, before anything is done."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments, code="from e2e_jax import main; main.run()", cwd=ROOT):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+
+
+EB = "--config=configs/eb.py"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["No config was given", "--config=configs/cms_b.py:quick"]),
+        (["--config=configs/none.py"], ["cannot be read", "configs/none.py"]),
+        (["--config=configs/eb.py:huge"], ["no size 'huge'", "quick, medium, paper"]),
+        ([EB, "--config.train.bach_size=4"], ["no field config.train.bach_size", "config.train.batch_size"]),
+        (
+            [EB, "--config.trian.batch_size=4"],
+            ["no field config.trian.batch_size", "config.train.batch_size"],
+        ),
+        ([EB, "--config.train.batch_size=many"], ["--config.train.batch_size=many", "int"]),
+        ([EB, "--config.seed=1.5"], ["--config.seed=1.5", "int"]),
+        ([EB, "--mode=tran"], ["--mode=tran", "train|evaluate"]),
+        ([EB, "--workdri=x"], ["workdri", "workdir"]),
+        ([EB, "stray"], ["'stray'", "--name=value"]),
+        ([EB, "--mode=evaluate", "--workdir=/nowhere/at/all"], ["no run in /nowhere/at/all", "--workdir"]),
+    ],
+)
+def test_an_error_is_one_paragraph_that_names_the_thing(arguments, words):
+    done = run(*arguments)
+    assert done.returncode == 1
+    text = " ".join(done.stderr.split())
+    assert text.startswith("Error: ")
+    assert "Traceback" not in text
+    assert all(word in text for word in words), text
+    assert "\n\n" not in done.stderr.strip()
+
+
+TRAIN = """
+import sys
+from e2e_jax import input_pipeline, main
+from tests.synthetic import sample
+
+input_pipeline.load_split = lambda config, split: sample(20, seed=len(split))
+input_pipeline.describe = lambda config: {}
+try:
+    main.run()
+finally:
+    assert "tensorflow" not in sys.modules
+"""
+
+
+def test_trains_into_the_default_folder_and_evaluates_again(tmp_path):
+    config = f"--config={ROOT / 'configs' / 'four_momentum.py'}:quick"
+    small = [f"--config.{field}" for field in ("train.epochs=1", "train.batch_size=12", "cvm.window=10")]
+    small += ["--config.model.widths=(4,)", "--config.evaluate.bootstrap=5"]
+    trained = run(config, *small, code=TRAIN, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    workdir = tmp_path / "runs" / "four_momentum-quick"
+    assert {path.name for path in workdir.iterdir()} == {
+        *("config.json", "metrics.jsonl", "results.json", "scores.parquet"),
+        *("checkpoints", "tensorboard"),
+    }
+    assert "H vs gamma+jet" in trained.stdout
+    assert "0.773" in trained.stdout
+    assert str(Path("runs", "four_momentum-quick", "results.json")) in trained.stdout
+
+    (workdir / "results.json").unlink()
+    evaluated = run(config, *small, "--mode=evaluate", code=TRAIN, cwd=tmp_path)
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert (workdir / "results.json").exists()
+
+    other = run(config, *small, "--config.seed=1", code=TRAIN, cwd=tmp_path)
+    assert other.returncode == 1
+    assert "seed: 0 there, 1 asked for" in " ".join(other.stderr.split())
