@@ -206,16 +206,16 @@ def paper_row(name: str, category: str = "central") -> dict[str, float] | None:
     return row and dict(zip(METRICS.values(), row))
 
 
-def results_table(results: Mapping, category: str = "central") -> str:
+def results_table(results: Mapping) -> str:
     """The table to print: each metric with its uncertainty, the paper's, and the difference.
 
     Args:
-      results: as `evaluate` returns them; the paper's column goes by `results["config"]["name"]`.
-      category: as for `paper_row`.
+      results: as `evaluate` returns them; the paper's column goes by the config's "name" and the
+        dataset's "category", central where it has none.
     """
     name = results["config"].get("name", "")
-    paper = paper_row(name, category)
-    events, origin = results["events"], results["dataset"].get("origin")
+    events, dataset = results["events"], results["dataset"]
+    paper, origin = paper_row(name, dataset.get("category", "central")), dataset.get("origin")
     lines = [
         f"{name}: epoch {results['epoch']}, {events['train']} training and "
         f"{events['validation']} validation events" + (f", {origin}" if origin else ""),

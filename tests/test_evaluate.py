@@ -136,6 +136,8 @@ def test_table_stands_beside_the_papers_row(results):
     assert row[3] == f"{value:.3f}"
     assert row[-2:] == ["0.813", f"{difference:+.3f}"]
     assert max(map(len, lines)) < 110
+    forward = results | {"config": {"name": "cms_i"}, "dataset": {"category": "central_forward"}}
+    assert "0.833" in results_table(forward)
 
 
 def test_table_of_a_classifier_that_the_paper_has_not(results):
