@@ -54,9 +54,8 @@ def main() -> None:
     wanted.remove(("minimum_bias", True, "central"))
     wanted += [("gamma_jet", False, "all"), ("gamma_jet", True, "all")]
     rows = []
-    print(
-        f"{'process':14}{'mode':6}{'category':10}{'set-up s':>9}{'coll./s':>9}{'kept %':>16}{'kept/s':>9}{'pb':>12}"
-    )
+    columns = f"{'process':14}{'mode':6}{'category':10}{'set-up s':>9}{'coll./s':>9}"
+    print(f"{columns}{'kept %':>16}{'kept/s':>9}{'pb':>12}")
     for process, fast, category in wanted:
         row = measure(process, fast, category, flags.seconds, flags.seed)
         rows.append(row)
@@ -67,12 +66,10 @@ def main() -> None:
             flush=True,
         )
     print("\ngamma+jet, whole phase space: cross-section pb, efficiency %, product pb")
-    print(
-        f"  {'CMS':6}{CMS_CROSS_SECTION:8.0f}{100 * CMS_EFFICIENCY:8.2f}{CMS_CROSS_SECTION * CMS_EFFICIENCY:8.0f}"
-    )
-    for row in rows[-2:]:
-        sigma, efficiency = row["cross_section_pb"], row["efficiency"]
-        print(f"  {row['mode']:6}{sigma:8.0f}{100 * efficiency:8.2f}{sigma * efficiency:8.0f}")
+    samples = [("CMS", CMS_CROSS_SECTION, CMS_EFFICIENCY)]
+    samples += [(row["mode"], row["cross_section_pb"], row["efficiency"]) for row in rows[-2:]]
+    for name, sigma, efficiency in samples:
+        print(f"  {name:6}{sigma:8.0f}{100 * efficiency:8.2f}{sigma * efficiency:8.0f}")
     flags.output.write_text(json.dumps(rows, indent=1) + "\n")
     print(f"Wrote {flags.output}.")
 
