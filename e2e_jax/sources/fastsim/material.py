@@ -87,7 +87,9 @@ def _two_body(mother: Particles, mass: float, daughters, rng: np.random.Generato
     mother_energy = np.sqrt((mother.momentum**2).sum(1) + mass**2)
     anti = np.where(mother.pdg < 0, -1, 1)
     out = []
-    for sign, rest_energy, (pdg, charge, _) in zip((1, -1), (energy1, mass - energy1), daughters, strict=True):
+    for sign, rest_energy, (pdg, charge, _) in zip(
+        (1, -1), (energy1, mass - energy1), daughters, strict=True
+    ):
         rest_momentum = sign * momentum * direction
         along = (rest_momentum * mother.momentum).sum(1)
         boost = along / (mass * (mother_energy + mass)) + rest_energy / mass

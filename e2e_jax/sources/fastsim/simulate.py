@@ -24,7 +24,7 @@ EXTRA_PILEUP_IN_FAST_MODE = 2
 PHOTOELECTRONS = 1500
 """Per GeV (CMS ECAL TDR: stochastic term with the photodiodes' excess noise)."""
 UNIFORMITY, MISCALIBRATION = 0.003, 0.004
-"""Relative spread of a crystal's response along its length, and of the calibration constants (CMS ECAL TDR)."""
+"""Relative spread of a crystal's response along its length, and of its calibration (CMS ECAL TDR)."""
 
 
 def produce(task: SimulationTask) -> Events:

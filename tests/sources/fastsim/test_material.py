@@ -35,7 +35,8 @@ def test_photons_convert_as_often_as_the_material_says(eta):
     assert 1 - len(left) / len(photons) == pytest.approx(expected, abs=0.012)
     both = by_event(Particles.concatenate([left, pairs]), len(photons))
     np.testing.assert_allclose(both[:, 0], 50.0)
-    assert set(pairs.charge) == {-1, 1} and len(pairs) == 2 * (len(photons) - len(left))
+    assert set(pairs.charge) == {-1, 1}
+    assert len(pairs) == 2 * (len(photons) - len(left))
 
 
 def test_electrons_lose_one_part_in_e_a_radiation_length():

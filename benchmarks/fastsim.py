@@ -1,0 +1,130 @@
+"""How fast the embedded simulation makes events, on one core: by class and mode, and by stage.
+
+    python benchmarks/fastsim.py [--seconds 20] [--output fastsim.json]
+
+Prints selected events a second (what a dataset costs) and the milliseconds of each stage of the
+detector for one event with pile-up 20. Times are CPU seconds of this process, which a shared
+machine disturbs least; Pythia's start (0.2 to 1 s, once a task) is left out.
+"""
+
+import argparse
+import collections
+import dataclasses
+import functools
+import json
+import platform
+import statistics
+import time
+
+import numpy as np
+
+from e2e_jax.sources.events import CLASSES
+from e2e_jax.sources.fastsim import generator, photons, pileup, readout, simulate
+from e2e_jax.sources.fastsim import response as detector
+from e2e_jax.sources.tasks import SimulationTask
+
+STAGES = {
+    "response to the hard collision": (simulate, "respond"),
+    "pile-up overlay": (pileup.Pool, "overlay"),
+    "photo-statistics": (simulate, "measured"),
+    "ECAL read-out": (readout, "ecal_barrel_readout"),
+    "HCAL read-out": (readout, "hcal_readout"),
+    "superclusters": (photons, "superclusters"),
+    "photons": (photons, "reconstruct_photons"),
+    "reduction": (readout, "reduce_hits"),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=20, help="CPU seconds for each class and mode")
+    parser.add_argument("--output", help="JSON file for the figures")
+    arguments = parser.parse_args()
+    pool = pileup.minimum_bias_pool()
+    figures = {"machine": platform.processor() or platform.machine(), "rates": {}, "stages_ms": {}}
+    print(f"{'class':<14}{'mode':<8}{'generated/s':>13}{'to detector/s':>15}{'selected/s':>12}")
+    for fast in (False, True):
+        for label, name in enumerate(CLASSES):
+            rates = rate(label, fast, pool, arguments.seconds)
+            figures["rates"][f"{name}{' fast' if fast else ''}"] = rates
+            mode = "fast" if fast else "full"
+            print(
+                f"{name:<14}{mode:<8}"
+                + "{generated:>13.0f}{simulated:>15.1f}{selected:>12.1f}".format(**rates)
+            )
+    figures["minimum_bias_per_s"] = minimum_bias_rate(arguments.seconds)
+    print(f"minimum bias, generated and simulated: {figures['minimum_bias_per_s']:.0f}/s")
+    figures["stages_ms"] = stages(pool)
+    print("\nmilliseconds an event, median of batches, h, pile-up 20")
+    for name, value in figures["stages_ms"].items():
+        print(f"  {name:<32}{value:6.2f}")
+    print(f"  {'detector in all':<32}{sum(figures['stages_ms'].values()):6.2f}")
+    if arguments.output:
+        with open(arguments.output, "w") as file:
+            json.dump(figures, file, indent=1)
+
+
+def rate(label: int, fast: bool, pool: pileup.Pool, seconds: float) -> dict[str, float]:
+    """Events a CPU second that were generated, reached the detector, and passed the selection."""
+    task = SimulationTask(label, era=1, seed=1, events=0, fast=fast)
+    generation = generator.generate(CLASSES[label], 1, fast=fast, chunk=2 * simulate.BATCH)
+    rng = np.random.default_rng(1)
+    next(generation)
+    already, start = generation.generated, time.process_time()
+    simulated = selected = 0
+    for record in simulate.batches(generation, simulate.BATCH):
+        selected += len(simulate._simulate(record, task, pool, rng))
+        simulated += len(record)
+        spent = time.process_time() - start
+        if spent > seconds:
+            break
+    generated = generation.generated - already
+    return {"generated": generated / spent, "simulated": simulated / spent, "selected": selected / spent}
+
+
+def minimum_bias_rate(seconds: float) -> float:
+    """Minimum-bias events a CPU second, generated and simulated, as for the pool."""
+    generation, rng = generator.generate("minimum_bias", 1, chunk=pileup.BATCH), np.random.default_rng(1)
+    done, start = 0, time.process_time()
+    while (spent := time.process_time() - start) < seconds:
+        record = next(generation)
+        detector.respond(record, np.zeros(len(record)), rng)
+        done += len(record)
+    return done / spent
+
+
+def stages(pool: pileup.Pool, batches: int = 20) -> dict[str, float]:
+    """Median CPU milliseconds an event of each stage of the detector."""
+    times = collections.defaultdict(list)
+    originals = {name: getattr(owner, attribute) for name, (owner, attribute) in STAGES.items()}
+    for name, (owner, attribute) in STAGES.items():
+        setattr(owner, attribute, timed(originals[name], times[name]))
+    task = dataclasses.replace(SimulationTask(1, 1, 1, 0), fast=True)
+    generation, rng = generator.generate("h", 2, fast=True, chunk=100), np.random.default_rng(2)
+    for done, record in enumerate(simulate.batches(generation, simulate.BATCH)):
+        simulate._simulate(record, task, pool, rng)
+        if done == batches:
+            break
+    for name, (owner, attribute) in STAGES.items():
+        setattr(owner, attribute, originals[name])
+    return {name: 1e3 / simulate.BATCH * statistics.median(times[name]) for name in STAGES}
+
+
+def timed(function, times: list[float]):
+    """The function, noting the CPU seconds of each call."""
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        start = time.process_time()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            times.append(time.process_time() - start)
+
+    return wrapper
+
+
+if __name__ == "__main__":
+    main()
