@@ -6,7 +6,7 @@ from .cms_hgg_dataset_builder import CONFIGS
 from .cms_hgg_dataset_builder import Builder as _Builder
 
 
-class Builder(_Builder):
+class Builder(_Builder, skip_registration=True):
     """The builder of `cms_hgg` for the config of this file's name alone."""
 
     name = "cms_hgg"

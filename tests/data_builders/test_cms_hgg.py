@@ -1,0 +1,184 @@
+"""The dataset on disk: written whole or not at all, the same each time, read with and without TensorFlow."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from data_builders.cms_hgg.cms_hgg_dataset_builder import CONFIGS, Builder, HggConfig
+from e2e_jax.sources import tasks
+from e2e_jax.sources.events import CLASSES, Events
+from tests import synthetic_tasks
+
+HITS = {"detector": tfds.decode.SkipDecoding()}
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def build(folder, produce=synthetic_tasks.produce, name="tiny", train=8, validation=4, **options):
+    """Builds a dataset of synthetic events in this process's threads."""
+    import concurrent.futures
+
+    config = HggConfig(name=name, train=train, validation=validation, produce=produce)
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        builder = Builder(config=config, data_dir=folder, executor=executor, **options)
+        builder.download_and_prepare()
+    return builder
+
+
+def read(folder, split="train"):
+    return Events.from_examples(tfds.data_source("cms_hgg/tiny", split=split, data_dir=folder, decoders=HITS))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("datasets")
+    build(folder)
+    return folder
+
+
+def test_every_event_of_every_task_is_there_once(folder):
+    for split in ("train", "validation"):
+        events = read(folder, split)
+        made = HggConfig(name="x", train=8, validation=4).tasks(split)
+        expected = [key for task in made for key in tasks.event_keys(synthetic_tasks.produce(task))]
+        assert sorted(tasks.event_keys(events)) == sorted(expected)
+        assert np.bincount(events.label).tolist() == [len(events) // 3] * 3
+
+
+def test_events_are_stored_as_made(folder):
+    events = read(folder)
+    made = Events.concatenate(
+        synthetic_tasks.produce(t) for t in HggConfig(name="x", train=8, validation=4).tasks("train")
+    )
+    made = made[[tasks.event_keys(made).index(key) for key in tasks.event_keys(events)]]
+    np.testing.assert_array_equal(events.mass, made.mass)
+    np.testing.assert_array_equal(events.photons, made.photons)
+    np.testing.assert_array_equal(events.eb.cell, made.eb.cell)
+    np.testing.assert_allclose(events.tracks.pt, made.tracks.pt, rtol=2e-4)
+
+
+def test_another_build_gives_the_same_files(folder, tmp_path):
+    build(tmp_path)
+    for path in (folder / "cms_hgg/tiny/1.0.0").glob("*.array_record*"):
+        assert path.read_bytes() == (tmp_path / "cms_hgg/tiny/1.0.0" / path.name).read_bytes()
+
+
+def test_metadata_says_what_it_is(folder):
+    metadata = json.loads((folder / "cms_hgg/tiny/1.0.0/metadata.json").read_text())
+    assert metadata["origin"] == "fast simulation"
+    assert metadata["seed"] == 2012
+    assert {"e2e_jax", "numpy", "pythia8"} == set(metadata["versions"])
+    assert {name: sum(eras.values()) for name, eras in metadata["events"]["train"].items()} == dict.fromkeys(
+        CLASSES, 8
+    )
+
+
+def test_an_event_takes_at_most_6_kb(tmp_path):
+    build(tmp_path, train=200, validation=1)
+    size = sum(p.stat().st_size for p in (tmp_path / "cms_hgg/tiny/1.0.0").glob("*train*"))
+    assert size / 600 < 6000
+
+
+def test_an_interrupted_build_leaves_no_dataset_and_the_next_goes_on(tmp_path):
+    made = []
+
+    def stop_in_validation(task):
+        made.append(task)
+        if task.lumi > tasks.LUMI_BLOCK:
+            raise KeyboardInterrupt
+        return synthetic_tasks.produce(task)
+
+    with pytest.raises((KeyboardInterrupt, tasks.TaskError)):
+        build(tmp_path, stop_in_validation)
+    assert not list((tmp_path / "cms_hgg").rglob("*1.0.0*"))
+    kept = list((tmp_path / "downloads").rglob("*.npz"))
+    assert len(kept) == 9
+
+    made.clear()
+
+    def note(task):
+        made.append(task)
+        return synthetic_tasks.produce(task)
+
+    build(tmp_path, note)
+    assert all(task.lumi > tasks.LUMI_BLOCK for task in made)
+    assert not list((tmp_path / "downloads").rglob("*.npz"))
+    assert len(read(tmp_path)) == 24
+
+
+def test_impossible_values_stop_the_build(tmp_path):
+    def broken(task):
+        events = synthetic_tasks.produce(task)
+        events.eb.energy[3] = np.nan
+        return events
+
+    with pytest.raises(ValueError, match=r"eb\.energy = nan is not finite"):
+        build(tmp_path, broken)
+    assert not list((tmp_path / "cms_hgg").rglob("*1.0.0*"))
+
+
+def test_a_bare_build_is_the_quick_one_and_all_configs_have_names():
+    assert [config.name for config in Builder.BUILDER_CONFIGS] == ["quick"]
+    assert list(Builder.builder_configs) == ["quick", "medium", "paper"]
+    sizes = {config.name: (config.train, config.validation, config.fast) for config in CONFIGS}
+    assert sizes == {
+        "quick": (2000, 600, True),
+        "medium": (15000, 3000, True),
+        "paper": (51200, 11800, False),
+    }
+
+
+@pytest.mark.parametrize("name", ["quick", "medium", "paper"])
+def test_the_command_finds_a_config_by_its_path(name):
+    import importlib
+
+    builder = importlib.import_module(f"data_builders.cms_hgg.{name}").Builder
+    assert builder.name == "cms_hgg"
+    assert [config.name for config in builder.BUILDER_CONFIGS] == [name]
+
+
+def test_tensorflow_reads_tfrecord(tmp_path):
+    pytest.importorskip("tensorflow")
+    build(tmp_path, file_format="tfrecord")
+    examples = list(tfds.load("cms_hgg/tiny", split="train", data_dir=tmp_path).as_numpy_iterator())
+    assert len(examples) == 24
+    assert examples[0]["detector"]["barrel"].shape == (170, 360, 3)
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] == "tensorflow" else self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+
+import tensorflow_datasets as tfds
+from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder, HggConfig
+from tests.synthetic_tasks import produce
+
+config = HggConfig(name="tiny", train=2, validation=1, produce=produce)
+Builder(config=config, data_dir=sys.argv[1]).download_and_prepare()
+(first, *rest) = tfds.data_source("cms_hgg/tiny", split="train", data_dir=sys.argv[1])
+print(len(rest) + 1, first["detector"]["barrel"].shape, "tensorflow" in sys.modules)
+"""
+
+
+def test_a_build_and_its_reading_need_no_tensorflow(tmp_path):
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(tmp_path)]
+    here = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=here, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "6 (170, 360, 3) False"
