@@ -7,8 +7,16 @@ import importlib
 import json
 import pathlib
 
+import tqdm
+
+from e2e_jax.sources.events import Events
+
 BUILDERS = {"cms_hgg": "data_builders.cms_hgg.cms_hgg_dataset_builder"}
 """Datasets that are built when they are missing: name -> module with its `Builder`."""
+
+
+READ_TOGETHER = 1000
+"""Events read before they become flat arrays: bounds the memory of the small ones."""
 
 
 class DatasetError(ValueError):
@@ -80,36 +88,47 @@ def _known_names() -> list[str]:
     return [f"{name}/{config}" for name, builder in builders.items() for config in builder.builder_configs]
 
 
-def open_split(folder: pathlib.Path, split: str):
+def read_split(folder: pathlib.Path, split: str, progress: bool = True) -> Events:
+    """Reads a split of the dataset in the folder into memory.
+
+    Raises:
+      DatasetError: the dataset is half-written, damaged, or not in ArrayRecord format, or has no such split.
+    """
+    source = _open(folder, split)
+    parts, examples = [], []
+    title = f"reading {'/'.join(folder.parts[-3:-1])} {split}"
+    for i in tqdm.trange(len(source), desc=title, unit="event", disable=not progress, mininterval=0.5):
+        try:
+            examples.append(source[i])
+        except Exception as error:
+            raise DatasetError(f"The dataset in {folder} is damaged ({error}). {_again(folder)}") from error
+        if len(examples) == READ_TOGETHER or i == len(source) - 1:
+            parts.append(Events.from_examples(examples))
+            examples = []
+    return Events.concatenate(parts)
+
+
+def _open(folder: pathlib.Path, split: str):
     """The TFDS data source of a split's hits, after checking that the dataset is whole."""
     import tensorflow_datasets as tfds
 
-    again = f"Remove the folder {folder} and start again: the dataset is then built anew."
+    half_written = f"The dataset in {folder} is half-written:"
     if not (folder / "dataset_info.json").exists():
-        raise DatasetError(f"The dataset in {folder} is half-written: it has no dataset_info.json. {again}")
+        raise DatasetError(f"{half_written} it has no dataset_info.json. {_again(folder)}")
     builder = tfds.builder_from_directory(folder)
     if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
         raise DatasetError(
             f"The dataset in {folder} is stored as {builder.info.file_format.value}, which only TensorFlow "
-            f"reads; training reads array_record. {again}"
+            f"reads; training reads array_record. {_again(folder)}"
         )
-    if split not in builder.info.splits:
-        raise DatasetError(
-            f"The dataset in {folder} has no split {split!r}; it has {list(builder.info.splits)}."
-        )
-    info = builder.info.splits[split]
+    info = builder.info.splits.get(split)
+    if info is None or not info.num_examples:
+        have = {name: some.num_examples for name, some in builder.info.splits.items()}
+        raise DatasetError(f"The dataset in {folder} has no split {split!r} with events; it has {have}.")
     if missing := [path.name for path in info.filepaths if not path.exists()]:
-        raise DatasetError(
-            f"The dataset in {folder} is half-written: {', '.join(missing)} is missing. {again}"
-        )
-    try:
-        source = builder.as_data_source(split, decoders={"detector": tfds.decode.SkipDecoding()})
-        found = len(source.data_source)
-    except Exception as error:
-        raise DatasetError(f"The dataset in {folder} cannot be read ({error}). {again}") from error
-    if found != info.num_examples or not found:
-        raise DatasetError(
-            f"The dataset in {folder} holds {found} events in split {split!r}, where its dataset_info.json "
-            f"says {info.num_examples}. {again}"
-        )
-    return source
+        raise DatasetError(f"{half_written} {', '.join(missing)} is missing. {_again(folder)}")
+    return builder.as_data_source(split, decoders={"detector": tfds.decode.SkipDecoding()})
+
+
+def _again(folder: pathlib.Path) -> str:
+    return f"Remove the folder {folder} and start again: the dataset is then built anew."

@@ -11,9 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import tqdm
 
-from e2e_jax.dataset import DatasetError, describe, open_split, prepare_dataset
+from e2e_jax.dataset import DatasetError, describe, prepare_dataset, read_split
 from e2e_jax.sources.events import CLASSES, COLLECTIONS, Events
 
 __all__ = [
@@ -33,9 +32,6 @@ PADDING_STEP = 64
 
 PREFETCHED_BATCHES = 4
 
-READ_TOGETHER = 1000
-"""Events read before they become flat arrays: bounds the memory of the small ones."""
-
 
 def load_split(config, split: str, progress: bool = True) -> Events:
     """Reads a split of the configured dataset into memory, building the dataset first if it is missing.
@@ -52,15 +48,7 @@ def load_split(config, split: str, progress: bool = True) -> Events:
       ValueError: an event holds a value that cannot be (`Events.validate`).
     """
     folder = prepare_dataset(config.dataset.name, config.dataset.data_dir)
-    source = open_split(folder, split)
-    parts, examples = [], []
-    title = f"reading {config.dataset.name} {split}"
-    for i in tqdm.trange(len(source), desc=title, unit="event", disable=not progress, mininterval=0.5):
-        examples.append(source[i])
-        if len(examples) == READ_TOGETHER or i == len(source) - 1:
-            parts.append(Events.from_examples(examples))
-            examples = []
-    events = Events.concatenate(parts).validate()
+    events = read_split(folder, split, progress).validate()
     _check_classes(events, f"Split {split!r} of the dataset in {folder}")
     return events
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import multiprocessing
+import multiprocessing.connection
 import os
+import signal
 import sys
+import threading
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What the common numerical libraries read their number of threads from, when they load."""
@@ -31,12 +34,25 @@ class WorkerPool(concurrent.futures.ProcessPoolExecutor):
     """
 
     def __init__(self, max_workers: int, main: bool = False):
-        super().__init__(max_workers, mp_context=multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("spawn")
+        super().__init__(max_workers, mp_context=context, initializer=_end_with_parent)
         self._main = main
 
     def submit(self, function, /, *args, **kwargs):
         with _one_thread_each(), contextlib.nullcontext() if self._main else _without_main_module():
             return super().submit(function, *args, **kwargs)
+
+
+def _end_with_parent():
+    """Runs in a worker: without this it would wait for work for ever after its parent was killed."""
+
+    def watch():
+        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    # Ctrl-C reaches every process of the terminal: a worker ends at once, without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

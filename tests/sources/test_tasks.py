@@ -147,3 +147,16 @@ def test_a_script_without_a_main_guard_runs_once(tmp_path):
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=here, check=True)
     assert done.stdout.split() == ["started", "9"]
     assert "9/9" in done.stderr
+
+
+def test_workers_end_with_a_parent_that_was_killed(tmp_path):
+    script = (
+        "import os, signal\n"
+        "from e2e_jax.sources.workers import WorkerPool\n"
+        "print(WorkerPool(1).submit(os.getpid).result(), flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    # The worker holds the other end of the pipe: reading to its end waits for the worker's end too.
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, timeout=30)
+    assert int(done.stdout) > 0
+    assert done.returncode == -9
