@@ -58,10 +58,6 @@ def prepare_dataset(name: str, data_dir: str = "") -> pathlib.Path:
         raise DatasetError(
             f"No dataset {name!r}, neither known nor in {root}. There are: {', '.join(_known_names())}."
         )
-    print(
-        f"There is no dataset {name} in {root} yet: building it. It can be interrupted and goes on later.",
-        flush=True,
-    )
     module.Builder(config=config_name, data_dir=root).download_and_prepare()
     return folder
 

@@ -8,6 +8,7 @@ A build that is interrupted leaves no dataset, and the next one goes on where it
 
 from __future__ import annotations
 
+import ast
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -139,6 +140,18 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             self._pool = self._executor or pool
             super().download_and_prepare(download_dir=download_dir, **kwargs)
         shutil.rmtree(self._finished_tasks, ignore_errors=True)
+        # What builds that were killed could not tidy up themselves.
+        for leftover in pathlib.Path(self.data_dir).parent.glob(f"incomplete.*_{self.version}"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def _log_download_bytes(self) -> None:
+        """Says what is about to happen, where TFDS would announce a download of unknown size."""
+        events = len(CLASSES) * (self.builder_config.train + self.builder_config.validation)
+        print(
+            f"Simulating {events:,} events for {self.info.full_name} in {self.data_dir}. "
+            "An interrupted build goes on where it stopped.",
+            flush=True,
+        )
 
     def _split_generators(self, dl_manager):
         return {split: self._generate_examples(split) for split in SPLITS}
@@ -165,12 +178,27 @@ def _simulation() -> Callable[[SimulationTask], Events]:
 
 
 def _code_version(produce: Callable) -> str:
-    """Changes with whatever may change the events of a task, so that no stale task is reused."""
+    """Changes with whatever may change the events of a task, so that no stale task is reused.
+
+    Comments, docstrings and layout of the code do not count.
+    """
     package = pathlib.Path(e2e_jax.__file__).parent
-    files = [pathlib.Path(inspect.getfile(produce))]
-    files += sorted(path for room in ("sources", "detector") for path in (package / room).rglob("*.py"))
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-    return f"{code} numpy {np.__version__} pythia {_version('pythia8mc')}"
+    rooms = ("sources/fastsim", "sources/events.py", "sources/selection.py", "detector")
+    files = {pathlib.Path(inspect.getfile(produce))}
+    for path in (package / room for room in rooms):
+        files.update(path.rglob("*.py") if path.is_dir() else [path])
+    code = hashlib.sha256("".join(_statements(path) for path in sorted(files)).encode()).hexdigest()
+    return f"{code[:32]} numpy {np.__version__} pythia {_version('pythia8mc')}"
+
+
+def _statements(path: pathlib.Path) -> str:
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [
+                s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+            ]
+    return ast.dump(tree)
 
 
 def _version(package: str) -> str:

@@ -1,5 +1,7 @@
 """The dataset on disk: written whole or not at all, the same each time, read with and without TensorFlow."""
 
+import concurrent.futures
+import importlib
 import json
 import os
 import pathlib
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from data_builders.cms_hgg import cms_hgg_dataset_builder
 from data_builders.cms_hgg.cms_hgg_dataset_builder import CONFIGS, Builder, HggConfig
 from e2e_jax.sources import tasks
 from e2e_jax.sources.events import CLASSES, Events
@@ -21,8 +24,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 def build(folder, produce=synthetic_tasks.produce, name="tiny", train=8, validation=4, **options):
     """Builds a dataset of synthetic events in this process's threads."""
-    import concurrent.futures
-
     config = HggConfig(name=name, train=train, validation=validation, produce=produce)
     with concurrent.futures.ThreadPoolExecutor(2) as executor:
         builder = Builder(config=config, data_dir=folder, executor=executor, **options)
@@ -111,6 +112,26 @@ def test_an_interrupted_build_leaves_no_dataset_and_the_next_goes_on(tmp_path):
     assert len(read(tmp_path)) == 24
 
 
+def test_tasks_finished_by_other_code_are_not_reused(tmp_path):
+    def code(text):
+        path = tmp_path / "simulation.py"
+        path.write_text(text)
+        namespace = {}
+        exec(compile(text, path, "exec"), namespace)
+        return cms_hgg_dataset_builder._code_version(namespace["produce"])
+
+    one = code("def produce(task):\n    return 1\n")
+    assert code('def produce(task):\n    """Says."""\n    # why\n    return 1\n') == one
+    assert code("def produce(task):\n    return 2\n") != one
+
+
+def test_leftovers_of_a_killed_build_go(tmp_path):
+    leftover = tmp_path / "cms_hgg/tiny/incomplete.ABCDEF_1.0.0"
+    leftover.mkdir(parents=True)
+    build(tmp_path)
+    assert not leftover.exists()
+
+
 def test_impossible_values_stop_the_build(tmp_path):
     def broken(task):
         events = synthetic_tasks.produce(task)
@@ -135,8 +156,6 @@ def test_a_bare_build_is_the_quick_one_and_all_configs_have_names():
 
 @pytest.mark.parametrize("name", ["quick", "medium", "paper"])
 def test_the_command_finds_a_config_by_its_path(name):
-    import importlib
-
     builder = importlib.import_module(f"data_builders.cms_hgg.{name}").Builder
     assert builder.name == "cms_hgg"
     assert [config.name for config in builder.BUILDER_CONFIGS] == [name]
