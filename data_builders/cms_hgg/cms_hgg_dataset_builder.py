@@ -2,6 +2,7 @@
 
     cd data_builders && tfds build cms_hgg                    # the quick size
     cd data_builders && tfds build cms_hgg --config=medium    # or: tfds build cms_hgg/medium
+    cd data_builders && tfds build cms_hgg --config='{"name": "mine", "train": 500, "validation": 100}'
 
 A build that is interrupted leaves no dataset, and the next one goes on where it stopped.
 """

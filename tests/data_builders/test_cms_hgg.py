@@ -201,3 +201,17 @@ def test_a_build_and_its_reading_need_no_tensorflow(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=here, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "6 (170, 360, 3) False"
+
+
+@pytest.mark.slow
+def test_the_command_builds_by_folder_and_by_path(tmp_path):
+    """`tfds build` as typed, from both places, with the simulation itself; any size may be asked for."""
+    pytest.importorskip("apache_beam", reason="the tfds command imports it")
+    size = json.dumps({"name": "few", "train": 1, "validation": 1})
+    tfds_command = pathlib.Path(sys.executable).with_name("tfds")
+    for cwd, name in ((ROOT / "data_builders", "cms_hgg"), (ROOT, "data_builders/cms_hgg")):
+        command = [tfds_command, "build", name, f"--config={size}", f"--data_dir={tmp_path}"]
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "cms_hgg/few/1.0.0" in done.stdout
+    assert len(tfds.data_source("cms_hgg/few", split="train", data_dir=tmp_path)) == 3
