@@ -17,7 +17,7 @@ from orbax.checkpoint import v1 as ocp
 
 from e2e_jax import models, parallel, preprocessing
 from e2e_jax.sources.events import COLLECTIONS, Events
-from e2e_jax.workdir import CHECKPOINTS, WorkdirError, read_config
+from e2e_jax.workdir import CHECKPOINTS, WorkdirError, read_config, saved_steps
 
 KEPT = 2
 """Checkpoints kept: the latest, and the one before in case a crash or a full disk spoils it."""
@@ -172,8 +172,7 @@ def host_copy(tree):
 
 def _step_path(workdir, which):
     """The folder of a checkpoint, by its step or "latest"."""
-    root = Path(workdir).absolute() / CHECKPOINTS
-    steps = sorted(int(path.name) for path in root.glob("*") if path.name.isdigit())
+    steps = saved_steps(workdir)
     if not steps:
         raise WorkdirError(
             f"The run in {workdir} has no checkpoint yet. Train it first, or wait for the first one."
@@ -184,7 +183,7 @@ def _step_path(workdir, which):
             f"The run in {workdir} has no checkpoint {which!r}; there are 'best', 'latest' and the steps "
             f"{', '.join(map(str, steps))}."
         )
-    return root / str(step)
+    return Path(workdir).absolute() / CHECKPOINTS / str(step)
 
 
 def _host_shapes(tree):

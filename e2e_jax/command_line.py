@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
 from e2e_jax.history import TrainingError
 from e2e_jax.workdir import WorkdirError
@@ -97,7 +97,7 @@ def _flag_message(error):
 def _field_message(argv, error):
     """Names the field of a config that does not exist, and those it may have been meant for."""
     path = next(argument.partition("=")[2] for argument in argv if argument.lstrip("-").startswith("config="))
-    fields = _fields(config_flags.ConfigFileFlagParser("config").parse(path), "config.")
+    fields = _fields(ConfigFileFlagParser("config").parse(path), "config.")
     for argument in argv[1:]:
         name = argument.lstrip("-").partition("=")[0]
         if name.startswith("config.") and not any(f == name or f.startswith(f"{name}.") for f in fields):

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from e2e_jax import command_line
@@ -24,6 +24,9 @@ MODE = flags.DEFINE_enum(
 
 
 def main(_):
+    if not flags.FLAGS["verbosity"].present:
+        # What Orbax and JAX tell of their inner life would bury the progress bar.
+        logging.set_verbosity(logging.WARNING)
     only_folder = MODE.value == "evaluate" and WORKDIR.value and CONFIG.value is None
     config = None if only_folder else command_line.checked_config(CONFIG)
     workdir = WORKDIR.value or os.path.join("runs", f"{config.name}-{config.size}")

@@ -27,14 +27,15 @@ class WorkdirError(Exception):
 
 
 def claim(workdir, config):
-    """Takes a folder for a run: a new one, or one that already belongs to the same config.
+    """Takes a folder for a run: a new one, or one whose run has the same config or has saved nothing yet.
 
     Raises:
       WorkdirError: the folder belongs to another config, or holds something else. Nothing in it was touched.
     """
     workdir = Path(workdir)
     if (workdir / CONFIG).exists():
-        _refuse_another_config(workdir, config)
+        if saved_steps(workdir):
+            _refuse_another_config(workdir, config)
     elif workdir.exists() and any(workdir.iterdir()):
         raise WorkdirError(
             f"The folder {workdir} is not empty and holds no {CONFIG}, so it is not a run of this program; "
@@ -42,6 +43,11 @@ def claim(workdir, config):
         )
     workdir.mkdir(parents=True, exist_ok=True)
     write_whole(workdir / CONFIG, json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def saved_steps(workdir):
+    """The steps of the checkpoints in a run's folder, in order."""
+    return sorted(int(path.name) for path in (Path(workdir) / CHECKPOINTS).glob("*") if path.name.isdigit())
 
 
 def read_config(workdir):

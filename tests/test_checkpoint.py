@@ -146,13 +146,21 @@ def test_a_folder_of_something_else_is_refused(tmp_path, config):
 
 
 def test_a_spoilt_config_is_named(tmp_path, config):
+    save_run(tmp_path, config)
     (tmp_path / "config.json").write_text('{"name": "eb",')
     with pytest.raises(WorkdirError, match=r"config\.json is not valid JSON"):
         claim(tmp_path, config)
 
 
-def test_only_fields_that_enter_no_step_may_change(tmp_path, config):
+def test_a_run_that_saved_nothing_yet_may_change(tmp_path, config):
     claim(tmp_path, config)
+    config.dataset.name = "cms_hgg/another"
+    claim(tmp_path, config)
+    assert read_config(tmp_path).dataset.name == "cms_hgg/another"
+
+
+def test_only_fields_that_enter_no_step_may_change(tmp_path, config):
+    save_run(tmp_path, config)
     config.train.epochs, config.parallel, config.evaluate.bootstrap = 99, "pmap", 7
     claim(tmp_path, config)
     assert read_config(tmp_path).train.epochs == 99

@@ -1,6 +1,7 @@
 """The command line: what is misspelt is named in one paragraph, before anything is done."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,7 @@ def test_trains_into_the_default_folder_and_evaluates_again(tmp_path):
         *("config.json", "metrics.jsonl", "results.json", "scores.parquet"),
         *("checkpoints", "tensorboard"),
     }
+    assert not re.search(r"^[IW]\d{4} ", trained.stderr, re.MULTILINE), "log lines between the progress bars"
     assert "H vs gamma+jet" in trained.stdout
     assert "0.773" in trained.stdout
     assert str(Path("runs", "four_momentum-quick", "results.json")) in trained.stdout
