@@ -12,11 +12,11 @@ The word after the colon is the size: "quick" (2,000 training events per class),
 from ml_collections import config_dict
 
 SIZES = {
-    "quick": {"batch_size": 96, "epochs": 6},
-    "medium": {"batch_size": 96, "epochs": 12},
-    "paper": {"batch_size": 360, "epochs": 50},
+    "quick": {"batch_size": 48, "epochs": 5, "learning_rate": 1e-3, "schedule": "cosine"},
+    "medium": {"batch_size": 96, "epochs": 8, "learning_rate": 1e-3, "schedule": "cosine"},
+    "paper": {"batch_size": 360, "epochs": 50, "learning_rate": 5e-4, "schedule": "constant"},
 }
-"""What a size changes, beside the dataset: events per training step and the most epochs."""
+"""What a size changes beside the dataset: events per training step, most epochs, Adam's learning rate."""
 
 
 def get_config(size="quick"):
@@ -75,8 +75,10 @@ def get_config(size="quick"):
     train.batch_size = SIZES[size]["batch_size"]
     # Most epochs; early stopping may end the training before.
     train.epochs = SIZES[size]["epochs"]
-    # Of Adam.
-    train.learning_rate = 5e-4
+    # Of Adam, at the start.
+    train.learning_rate = SIZES[size]["learning_rate"]
+    # "constant" (the paper's), or "cosine": down to zero over `epochs`, which gets more out of few of them.
+    train.schedule = SIZES[size]["schedule"]
     # Epochs without progress after which training stops.
     train.patience = 5
     # Steps between checkpoints within an epoch (one is written after every epoch in any case).

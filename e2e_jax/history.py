@@ -5,6 +5,7 @@ A history is a list of rows, one dict an epoch; the selection reads "auc_h" (H v
 
 import dataclasses
 import json
+import math
 from typing import NamedTuple
 
 from e2e_jax.workdir import write_whole
@@ -112,3 +113,24 @@ def finished(history, config):
 def write_metrics(path, history):
     """Writes metrics.jsonl whole, one line an epoch: after a resumption none is missing or there twice."""
     write_whole(path, "".join(json.dumps(row) + "\n" for row in history))
+
+
+def require_finite(progress, config):
+    """Raises a TrainingError where a metric of the running epoch is not finite."""
+    broken = [name for name, total in progress.sums.items() if not math.isfinite(total)]
+    if broken:
+        raise TrainingError(
+            f"{', '.join(broken)} is not finite at step {progress.steps} of epoch {progress.epoch + 1}. The "
+            "training stopped; its last checkpoint is sound. Train into a new folder with a smaller "
+            f"config.train.learning_rate (now {config.train.learning_rate:g}) or smaller config.inputs.scale."
+        )
+
+
+def line(row):
+    """A row of the history as a line for the screen."""
+    return (
+        f"Epoch {row['epoch']}: loss {row['train_loss']:.4f}, validation cross-entropy "
+        f"{row['validation_cross_entropy']:.4f}; AUC vs rest: H {row['auc_h']:.3f}, gamma gamma "
+        f"{row['auc_gamma_gamma']:.3f}, gamma+jet {row['auc_gamma_jet']:.3f}; CVM {row['cvm']:.4f}; "
+        f"{row['events_per_second']:.0f} events/s, {row['seconds']:.0f} s"
+    )

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import sys
 import time
 from pathlib import Path
@@ -56,14 +55,15 @@ def create_state(config, key):
     )
 
 
-def make_train_step(config, axis_name=None):
+def make_train_step(config, axis_name=None, steps_per_epoch=1):
     """The training step, (state, batch) -> (state, metrics): pure, to be jitted.
 
     Args:
       config: the config of the training.
       axis_name: the mapped axis over which the batch is spread; None where the step gets it whole.
+      steps_per_epoch: steps of an epoch, which a schedule of the learning rate counts in.
     """
-    network, optimizer = models.build(config), _optimizer(config)
+    network, optimizer = models.build(config), _optimizer(config, steps_per_epoch)
 
     def train_step(state, batch):
         inputs = preprocessing.model_inputs(batch, config.inputs)
@@ -101,8 +101,8 @@ def train_and_evaluate(config, workdir):
     workdir = Path(workdir)
     claim(workdir, config)
     with Checkpoints(workdir) as checkpoints:
-        _train(config, workdir, checkpoints)
-    return evaluate_run(workdir)
+        validation = _train(config, workdir, checkpoints)
+    return _evaluate(workdir, validation)
 
 
 def evaluate_run(workdir, config=None):
@@ -124,11 +124,17 @@ def evaluate_run(workdir, config=None):
     read_config(workdir)
     if config is not None:
         claim(workdir, config)
+    return _evaluate(workdir)
+
+
+def _evaluate(workdir, validation=None):
+    """`evaluate_run`, with the validation sample where it is in memory already."""
     classifier = load_classifier(workdir, "best")
     config = classifier.config
     progress = history.Progress(**read_progress(workdir))
     best = history.best_epoch(progress.history, config.cvm.limit)
-    validation = input_pipeline.load_split(config, "validation")
+    if validation is None:
+        validation = input_pipeline.load_split(config, "validation")
     probabilities = classifier.predict(validation)
     results = evaluate.evaluate(
         probabilities,
@@ -156,6 +162,7 @@ def evaluate_run(workdir, config=None):
 
 
 def _train(config, workdir, checkpoints):
+    """Trains to the end; returns the validation sample, or None where there was nothing left to train."""
     like = jax.eval_shape(lambda: create_state(config, jax.random.key(config.seed)))
     restored = checkpoints.restore(like)
     progress = history.Progress(**restored[2]) if restored else history.Progress()
@@ -164,7 +171,7 @@ def _train(config, workdir, checkpoints):
             f"The run in {workdir} is finished, after {progress.epoch} epochs: evaluated, not trained again."
         )
         history.write_metrics(workdir / METRICS, progress.history)
-        return
+        return None
     state, best = restored[:2] if restored else _fresh(config)
     if restored:
         _say(f"Going on with the run in {workdir}: epoch {progress.epoch + 1}, step {int(state.step)}.")
@@ -172,7 +179,8 @@ def _train(config, workdir, checkpoints):
     training = input_pipeline.load_split(config, "train")
     validation = input_pipeline.load_split(config, "validation")
     progress.train_events = len(training)
-    parallel_step = parallel.parallelize(lambda axis: make_train_step(config, axis), config)
+    steps = input_pipeline.steps_per_epoch(training, config.train.batch_size)
+    parallel_step = parallel.parallelize(lambda axis: make_train_step(config, axis, steps), config)
     _say(_summary(config, training, validation, parallel_step.devices, state.params))
     predict = predictor(config)
     state = parallel_step.place(state)
@@ -188,6 +196,7 @@ def _train(config, workdir, checkpoints):
             checkpoints.save(row["step"], state, best, dataclasses.asdict(progress))
             _report(workdir, board, done, [row])
     _say(f"Training ended after {progress.epoch} epochs.")
+    return validation
 
 
 def _train_epoch(step, state, events, config, progress, best, checkpoints):
@@ -206,7 +215,7 @@ def _train_epoch(step, state, events, config, progress, best, checkpoints):
         for batch in batches:
             state, metrics = step(state, batch)
             progress.add(jax.device_get(metrics))
-            _require_finite(progress, config)
+            history.require_finite(progress, config)
             now = time.perf_counter()
             if compiled:
                 progress.timed = [progress.timed[0] + 1, progress.timed[1] + now - start]
@@ -244,17 +253,8 @@ def _report(workdir, board, rows, new):
     for row in new:
         for name, value in row.items():
             board.add_scalar(name, value, row["step"])
-        _say(_line(row))
+        _say(history.line(row))
     board.flush()
-
-
-def _line(row):
-    return (
-        f"Epoch {row['epoch']}: loss {row['train_loss']:.4f}, validation cross-entropy "
-        f"{row['validation_cross_entropy']:.4f}; AUC vs rest: H {row['auc_h']:.3f}, gamma gamma "
-        f"{row['auc_gamma_gamma']:.3f}, gamma+jet {row['auc_gamma_jet']:.3f}; CVM {row['cvm']:.4f}; "
-        f"{row['events_per_second']:.0f} events/s, {row['seconds']:.0f} s"
-    )
 
 
 def _fresh(config):
@@ -262,18 +262,15 @@ def _fresh(config):
     return state, state.params
 
 
-def _optimizer(config):
-    return optax.adam(config.train.learning_rate)
-
-
-def _require_finite(progress, config):
-    broken = [name for name, total in progress.sums.items() if not math.isfinite(total)]
-    if broken:
-        raise history.TrainingError(
-            f"{', '.join(broken)} is not finite at step {progress.steps} of epoch {progress.epoch + 1}. The "
-            "training stopped; its last checkpoint is sound. Train into a new folder with a smaller "
-            f"config.train.learning_rate (now {config.train.learning_rate:g}) or smaller config.inputs.scale."
+def _optimizer(config, steps_per_epoch=1):
+    rate = config.train.learning_rate
+    if config.train.schedule == "cosine":
+        rate = optax.cosine_decay_schedule(rate, config.train.epochs * steps_per_epoch)
+    elif config.train.schedule != "constant":
+        raise ValueError(
+            f"config.train.schedule is {config.train.schedule!r}; it is one of constant, cosine."
         )
+    return optax.adam(rate)
 
 
 def _summary(config, training, validation, devices, params):

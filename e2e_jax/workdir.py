@@ -91,7 +91,13 @@ def write_whole(path, text):
 
 def _refuse_another_config(workdir, config):
     changes = differences(read_config(workdir), config)
-    fixed = {field: values for field, values in changes.items() if not _changeable(field)}
+    # A schedule stretches the learning rate over the epochs, so their number enters every step.
+    scheduled = config.train.schedule != "constant"
+    fixed = {
+        field: values
+        for field, values in changes.items()
+        if not _changeable(field) or (scheduled and field == "train.epochs")
+    }
     if fixed:
         listed = "; ".join(
             f"{field}: {old!r} there, {new!r} asked for" for field, (old, new) in fixed.items()

@@ -5,6 +5,8 @@ import numpy as np
 from configs import default, four_momentum
 from e2e_jax.sources.events import CLASSES, COLLECTIONS, Events, Ragged
 
+CONSTANT = {"learning_rate": 5e-4, "schedule": "constant"}
+
 
 def sample(per_class=40, seed=0, hits=12):
     """Events with two photons and a few hits; the photons of each class have their own shape."""
@@ -57,8 +59,8 @@ def _small(config, widths, train):
     config.model.widths = widths
     config.cvm.update(window=10, step=5, neighbors=2, reduction="mean")
     config.evaluate.update(batch_size=24, bootstrap=5)
-    config.train.update({"batch_size": 12, "epochs": 3, "checkpoint_every": 3, **train})
+    config.train.update({"batch_size": 12, "epochs": 3, "checkpoint_every": 3, **CONSTANT, **train})
     return config
 
 
-CONFIGS = {"kinematics": kinematics_config, "image": image_config}
+CONFIGS = {"kinematics": kinematics_config, "image": lambda **train: image_config(schedule="cosine", **train)}

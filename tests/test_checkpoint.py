@@ -159,6 +159,14 @@ def test_a_run_that_saved_nothing_yet_may_change(tmp_path, config):
     assert read_config(tmp_path).dataset.name == "cms_hgg/another"
 
 
+def test_the_epochs_of_a_schedule_are_fixed(tmp_path):
+    config = kinematics_config(schedule="cosine")
+    save_run(tmp_path, config)
+    config.train.epochs = 99
+    with pytest.raises(WorkdirError, match=r"train\.epochs: 3 there, 99 asked for"):
+        claim(tmp_path, config)
+
+
 def test_only_fields_that_enter_no_step_may_change(tmp_path, config):
     save_run(tmp_path, config)
     config.train.epochs, config.parallel, config.evaluate.bootstrap = 99, "pmap", 7
