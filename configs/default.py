@@ -13,7 +13,7 @@ from ml_collections import config_dict
 
 SIZES = {
     "quick": {"batch_size": 48, "epochs": 5, "learning_rate": 1e-3, "schedule": "cosine"},
-    "medium": {"batch_size": 96, "epochs": 8, "learning_rate": 1e-3, "schedule": "cosine"},
+    "medium": {"batch_size": 96, "epochs": 4, "learning_rate": 1e-3, "schedule": "cosine"},
     "paper": {"batch_size": 360, "epochs": 50, "learning_rate": 5e-4, "schedule": "constant"},
 }
 """What a size changes beside the dataset: events per training step, most epochs, Adam's learning rate."""

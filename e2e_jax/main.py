@@ -11,7 +11,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from e2e_jax import command_line
+from e2e_jax import command_line, host
 
 # Configs derive from each other as `configs.<name>`, wherever the program is started from.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -51,4 +51,5 @@ def run():
 
 
 if __name__ == "__main__":
+    host.use_well()
     run()
