@@ -11,8 +11,6 @@ import sys
 
 DEVICES = "JAX_NUM_CPU_DEVICES"
 TUNABLES, HUGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
-KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_MMAP_THRESHOLD_": str(2**32 - 1)}
-"""Freed memory stays with the process, which needs it again in the next step."""
 
 
 def settings(environment: dict[str, str], cores: int, libc: str) -> dict[str, str]:
@@ -25,7 +23,7 @@ def settings(environment: dict[str, str], cores: int, libc: str) -> dict[str, st
     """
     wanted = {DEVICES: str(cores)}
     if libc == "glibc":
-        wanted |= {TUNABLES: HUGE_PAGES, **KEEP_MEMORY}
+        wanted[TUNABLES] = HUGE_PAGES
     return {name: value for name, value in wanted.items() if name not in environment}
 
 

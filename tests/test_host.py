@@ -12,7 +12,8 @@ PROGRAM = (
 
 
 def test_the_users_settings_stay():
-    assert host.settings({host.DEVICES: "3", host.TUNABLES: "x"}, 2, "glibc") == host.KEEP_MEMORY
+    assert host.settings({host.DEVICES: "3"}, 2, "glibc") == {host.TUNABLES: host.HUGE_PAGES}
+    assert host.settings({host.TUNABLES: "x"}, 2, "glibc") == {host.DEVICES: "2"}
     assert host.settings({}, 2, "musl") == {host.DEVICES: "2"}
 
 
