@@ -232,8 +232,9 @@ def _close_epoch(state, validation, config, progress, predict):
     """The finished epoch's row of metrics.jsonl."""
     start = time.perf_counter()
     probabilities = predict(state.params, validation)
-    # The logarithm of a probability is a logit.
-    validation_loss = losses.cross_entropy(jnp.log(probabilities), jnp.asarray(validation.label))
+    # The logarithm of a probability is a logit; one that underflowed to 0 counts as the smallest there is.
+    logits = jnp.log(jnp.maximum(probabilities, jnp.finfo(jnp.float32).tiny))
+    validation_loss = losses.cross_entropy(logits, jnp.asarray(validation.label))
     steps, seconds = progress.timed if progress.timed[0] else (progress.steps, progress.seconds)
     return {
         "epoch": progress.epoch + 1,
