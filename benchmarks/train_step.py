@@ -18,10 +18,16 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from e2e_jax import host
+
+if __name__ == "__main__":
+    host.use_well()  # as a training does: a device a core, memory in large pages
+
 import jax
 import numpy as np
 import optax
 
+from e2e_jax import parallel
 from e2e_jax.models.resnet import ResNet15
 
 LEARNING_RATE = 5e-4
@@ -40,8 +46,9 @@ def jax_step(x, labels):
     """A function that takes one step and returns when it is done."""
     model, optimizer = ResNet15(), optax.adam(LEARNING_RATE)
     params = model.init(jax.random.key(0), {"barrel": x[:1]})
-    state = [params, optimizer.init(params)]
-    x, labels = jax.device_put((x, labels))
+    replicated, split = parallel.shardings(parallel.mesh(len(x)))
+    state = list(jax.device_put((params, optimizer.init(params)), replicated))
+    x, labels = jax.device_put((x, labels), split)
 
     @jax.jit
     def step(params, moments, x, labels):

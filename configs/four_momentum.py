@@ -2,8 +2,16 @@
 
     python -m e2e_jax.main --config=configs/four_momentum.py:medium
 
-Paper (Table 6, 51,200 events per class): H vs rest 0.708, gamma gamma vs rest 0.807, gamma+jet vs rest 0.803,
-H vs gamma gamma 0.767, H vs gamma+jet 0.773, CVM 0.002.
+Medium, fast simulation, 12 epochs in 3 minutes on two AMD Zen 4 cores shared with other work, beside the paper's
+Table 6 (51,200 events per class); H against one class is pair-normalised:
+
+                          medium            paper
+    H vs rest             0.724 +- 0.006    0.708
+    gamma gamma vs rest   0.823 +- 0.004    0.807
+    gamma+jet vs rest     0.808 +- 0.005    0.803
+    H vs gamma gamma      0.793 +- 0.005    0.767
+    H vs gamma+jet        0.775 +- 0.006    0.773
+    CVM                   0.0014 +- 0.0003  0.002
 """
 
 from configs import default
@@ -16,4 +24,6 @@ def get_config(size="quick"):
     config.inputs.kind = "kinematics"
     config.model.name = "four_momentum"
     config.model.widths = (256, 256, 256)
+    # Its steps cost next to nothing.
+    config.train.epochs *= 3
     return config
