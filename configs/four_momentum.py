@@ -2,8 +2,8 @@
 
     python -m e2e_jax.main --config=configs/four_momentum.py:medium
 
-Medium, fast simulation, 12 epochs in 3 minutes on two AMD Zen 4 cores shared with other work, beside the paper's
-Table 6 (51,200 events per class); H against one class is pair-normalised:
+Medium, fast simulation, 12 epochs in 3 minutes on two AMD Zen 4 cores shared with other work, beside
+the paper's Table 6 (51,200 events per class); H against one class is pair-normalised:
 
                           medium            paper
     H vs rest             0.724 +- 0.006    0.708
