@@ -3,8 +3,16 @@
     python -m e2e_jax.main --config=configs/cms_b.py            # quick
     python -m e2e_jax.main --config=configs/cms_b.py:paper
 
-Paper (Table 6, 51,200 events per class): H vs rest 0.813, gamma gamma vs rest 0.838, gamma+jet vs rest 0.959,
-H vs gamma gamma 0.722, H vs gamma+jet 0.956, CVM 0.002.
+Quick, fast simulation, 4 epochs in 5.5 minutes on two AMD Zen 4 cores (72 to 83 events/s), beside the paper's
+Table 6 (51,200 events per class); H against one class is pair-normalised:
+
+                          quick             paper
+    H vs rest             0.775 +- 0.011    0.813
+    gamma gamma vs rest   0.803 +- 0.009    0.838
+    gamma+jet vs rest     0.933 +- 0.007    0.959
+    H vs gamma gamma      0.680 +- 0.016    0.722
+    H vs gamma+jet        0.927 +- 0.008    0.956
+    CVM                   0.0004 +- 0.0003  0.002
 """
 
 from configs import default
