@@ -100,7 +100,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
         return produce(task)
 
     resumed = list(in_threads(make=note, cache_dir=tmp_path))
-    assert made == TASKS[3:]
+    # Threads finish in any order; each missing task is made, and once.
+    assert len(made) == len(TASKS) - 3
+    assert set(made) == set(TASKS[3:])
     assert keys(resumed) == keys(in_threads())
 
 
