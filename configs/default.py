@@ -65,8 +65,8 @@ def get_config(size="quick"):
     # What an event's images are divided by: its diphoton "mass", the two photons' "sum_pt", or "none".
     # Dividing hides the mass scale from the network, the first half of the mass decorrelation.
     inputs.normalisation = "mass"
-    # Factor on each channel after that. It decides how fast anything is learned: 50 E/m reaches in two epochs
-    # what E/m does not reach in ten.
+    # Factor on each channel after that. It decides how fast anything is learned: the network has no
+    # normalisation layers, and E/m alone is small. 50 brings the brightest crystal of a photon to about 20.
     inputs.scale = config_dict.ConfigDict({"tracks": 50.0, "ecal": 50.0, "hcal": 50.0})
 
     config.model = model = config_dict.ConfigDict()
@@ -98,7 +98,7 @@ def get_config(size="quick"):
     cvm.neighbors = SIZES[size]["neighbors"]
     # How the penalty's gradient is normalised over the gamma gamma events of a batch: "sum" or "mean". With
     # "sum" its balance with the mean cross-entropy goes with the batch: the paper's 0.15 at 360 events is
-    # 0.15 * 360 / batch_size at another. eb_mass_aware.py holds the scan that shows it; inputs divided by the
+    # 0.15 * 360 / batch_size at another. eb_mass_aware.py holds the scan that shows it; images divided by the
     # mass need less: 0.15 kept the CVM under 0.001 at batches of 36 and 96.
     cvm.reduction = "sum"
     # The best epoch is sought among those whose CVM metric is below this; 1.0 admits every epoch.

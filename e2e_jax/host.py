@@ -2,7 +2,7 @@
 
 XLA runs much of a training step on one thread of a device, and asks the system for hundreds of
 megabytes a step, 4 kB at a time. Both are settings of the process, made before JAX starts;
-benchmarks/README.md holds what they gain.
+benchmarks/README.md holds what the large pages gain.
 """
 
 import os
