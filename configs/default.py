@@ -66,7 +66,7 @@ def get_config(size="quick"):
     # Dividing hides the mass scale from the network, the first half of the mass decorrelation.
     inputs.normalisation = "mass"
     # Factor on each channel after that. It decides how fast anything is learned: the network has no
-    # normalisation layers, and E/m alone is small. 50 brings the brightest crystal of a 60 GeV photon to about 16.
+    # normalisation layers, and E/m alone is small. 50 brings a 60 GeV photon's brightest crystal to about 16.
     inputs.scale = config_dict.ConfigDict({"tracks": 50.0, "ecal": 50.0, "hcal": 50.0})
 
     config.model = model = config_dict.ConfigDict()
