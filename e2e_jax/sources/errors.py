@@ -1,0 +1,24 @@
+"""What is wrong with a source of events, said once for every reader."""
+
+from __future__ import annotations
+
+
+class SourceError(ValueError):
+    """A file of events that cannot be read, or not be believed.
+
+    Args:
+      path: the file, or its root:// address.
+      reason: a short slug to count by: "truncated", "missing_branch", "network", "vanished", ...
+      message: one paragraph that names the file and what is wrong, and says what to do about it.
+
+    Attributes:
+      path, reason: as given. The message is `str(error)`.
+    """
+
+    def __init__(self, path: str, reason: str, message: str):
+        # All three in `args`, so that it survives the way back from another process.
+        super().__init__(path, reason, message)
+        self.path, self.reason, self.message = path, reason, message
+
+    def __str__(self) -> str:
+        return self.message
