@@ -20,6 +20,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tqdm
@@ -68,6 +69,20 @@ class SimulationTask:
         """Hexadecimal name of the task's content, given the version of what produces it."""
         text = json.dumps([dataclasses.asdict(self), version], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Format(NamedTuple):
+    """How the result of a task is kept on disk.
+
+    Attributes:
+      suffix: end of the files' names.
+      write: writes a result to a path, whole or not at all; goes to the workers.
+      read: reads it back, or gives None where there is no file or it cannot be read.
+    """
+
+    suffix: str
+    write: Callable
+    read: Callable
 
 
 class TaskError(RuntimeError):
@@ -130,11 +145,13 @@ def run_tasks(
     cache_dir: str | os.PathLike | None = None,
     version: str = "",
     progress: bool | str = True,
+    kept_as: Format | None = None,
+    unit: str = "event",
 ) -> Iterator[tuple[SimulationTask, Events]]:
     """Runs tasks and yields (task, its events) in the order of the tasks, as a stream.
 
     Args:
-      tasks: what to run.
+      tasks: what to run; each has `events`, its share of the progress bar, and `fingerprint(version)`.
       produce: makes the events of a task; an importable function, as it goes to other processes.
       executor: where to run; Dask's `Client.get_executor()` or any other. By default a pool of
         processes on this machine, each started afresh and with one thread.
@@ -145,22 +162,24 @@ def run_tasks(
         interrupted goes on where it stopped. Workers write to it.
       version: version of `produce`: a task kept by another version is not used.
       progress: whether to show a progress bar, or its title.
+      kept_as: how results are kept in `cache_dir`; by default as `Events`.
+      unit: what the progress bar counts.
 
     Raises:
       TaskError: a task raised, or its process died. Names the task.
     """
-    tasks = list(tasks)
+    tasks, kept_as = list(tasks), kept_as or Format(".npz", write_events, read_events)
     workers = workers or available_cores()
     ahead = max(1, 2 * workers if ahead is None else ahead)
     with contextlib.ExitStack() as stack:
         if executor is None:
             executor = WorkerPool(max(1, min(workers, len(tasks))), main=b"__main__" in pickle.dumps(produce))
             stack.callback(executor.shutdown, wait=False, cancel_futures=True)
-        bar = stack.enter_context(_Progress(tasks, progress))
+        bar = stack.enter_context(_Progress(tasks, progress, unit))
         waiting = collections.deque()
         stack.callback(lambda: [future.cancel() for _, future in waiting])
         for task in tasks:
-            waiting.append((task, _start(executor, produce, task, cache_dir, version)))
+            waiting.append((task, _start(executor, produce, task, cache_dir, version, kept_as)))
             waiting[-1][1].add_done_callback(bar.finished(task))
             if len(waiting) >= ahead:
                 yield _collect(*waiting.popleft())
@@ -168,24 +187,24 @@ def run_tasks(
             yield _collect(*waiting.popleft())
 
 
-def _start(executor, produce, task, cache_dir, version) -> concurrent.futures.Future:
+def _start(executor, produce, task, cache_dir, version, kept_as) -> concurrent.futures.Future:
     """The future of a task's events: at once where the cache has them."""
     path = None
     if cache_dir is not None:
-        path = pathlib.Path(cache_dir) / f"{task.fingerprint(version)}.npz"
-        kept = read_events(path)
+        path = pathlib.Path(cache_dir) / f"{task.fingerprint(version)}{kept_as.suffix}"
+        kept = kept_as.read(path)
         if kept is not None:
             future = concurrent.futures.Future()
             future.set_result(kept)
             return future
-    return executor.submit(_produce, produce, task, path)
+    return executor.submit(_produce, produce, task, path, kept_as.write)
 
 
-def _produce(produce, task, path) -> Events:
+def _produce(produce, task, path, write) -> Events:
     """Runs in a worker."""
     events = produce(task)
     if path is not None:
-        write_events(path, events)
+        write(path, events)
     return events
 
 
@@ -232,13 +251,13 @@ def read_events(path: str | os.PathLike) -> Events | None:
 class _Progress(contextlib.AbstractContextManager):
     """Progress in events, told as tasks finish, by whichever thread sees it."""
 
-    def __init__(self, tasks, progress: bool | str):
+    def __init__(self, tasks, progress: bool | str, unit: str = "event"):
         title = progress if isinstance(progress, str) else "simulation"
         # A log file gets a line now and then, a terminal a bar that moves.
         pause = 0.2 if sys.stderr.isatty() else 10.0
         total = sum(task.events for task in tasks)
         self._bar = tqdm.tqdm(
-            total=total, desc=title, unit="event", mininterval=pause, disable=not progress, smoothing=0.05
+            total=total, desc=title, unit=unit, mininterval=pause, disable=not progress, smoothing=0.05
         )
 
     def finished(self, task):
