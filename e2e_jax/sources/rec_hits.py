@@ -1,0 +1,125 @@
+"""Rec hits and tracks as CMS files have them, made into the collections of `Events`, and checked."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from e2e_jax.detector import geometry, ids
+from e2e_jax.sources.events import Ragged
+from e2e_jax.sources.faults import Faults
+
+MAX_ENERGY = 1e5
+"""GeV; what is beyond is no energy, as no beam has it."""
+
+HIGH_PURITY = 1 << 2
+"""Bit of `reco::TrackBase::quality_` (CMSSW, DataFormats/TrackReco)."""
+
+NO_CELL = np.uint16(0xFFFF)
+"""Stands for the cell of an id that names none."""
+
+
+def hits(collection: str, raw: Ragged, entries: np.ndarray, faults: Faults) -> Ragged:
+    """Rec hits with `cell` and `energy` from those with `id` and `energy`.
+
+    Args:
+      collection: "eb", "ee" or "hcal".
+      raw: DetIds (uint32) and energies in GeV of each event.
+      entries: entry numbers of the events.
+      faults: is told of ids that name no cell ("bad_id"), of cells that an event has twice
+        ("duplicate_hit"), and of energies that are none ("not_finite", "out_of_range").
+    """
+    name = collection.upper()
+    cell, energy = _cells(collection, raw.id), raw.energy
+    faults.mark_values("bad_id", cell == NO_CELL, raw, entries, f"a hit is in no cell of {name}")
+    _mark_repeated(cell, raw, entries, faults, name)
+    _mark_unlikely(energy, raw, entries, faults, f"a hit of {name}")
+    return Ragged(raw.offsets, {"cell": cell, "energy": energy})
+
+
+def tracks(raw: Ragged, entries: np.ndarray, faults: Faults) -> Ragged:
+    """highPurity tracks with `pt` (GeV), `eta` and `phi` from those with `px`, `py`, `pz` and `quality`.
+
+    Args:
+      raw: momenta at the perigee in GeV, and quality bits.
+      entries: entry numbers of the events.
+      faults: is told of momenta that are none ("not_finite", "out_of_range").
+    """
+    pure = raw.filter((raw.quality & HIGH_PURITY) != 0)
+    px, py, pz = pure.px, pure.py, pure.pz
+    _mark_unlikely(np.stack([px, py, pz]), pure, entries, faults, "a track")
+    pt = np.hypot(px, py)
+    faults.mark_values("out_of_range", pt == 0, pure, entries, "a track along the beam")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns = {"pt": pt, "eta": np.arcsinh(pz / pt), "phi": np.arctan2(py, px)}
+    return Ragged(pure.offsets, columns)
+
+
+def _mark_unlikely(values: np.ndarray, lists: Ragged, entries: np.ndarray, faults: Faults, what: str):
+    """Marks what is not within `MAX_ENERGY`; values `[..., lists.offsets[-1]]`."""
+    magnitude = abs(values).reshape(-1, values.shape[-1])
+    if magnitude.max(initial=0.0) <= MAX_ENERGY:  # false for NaN too
+        return
+    finite = np.isfinite(magnitude).all(axis=0)
+    faults.mark_values("not_finite", ~finite, lists, entries, f"{what} is not finite")
+    beyond = finite & (magnitude > MAX_ENERGY).any(axis=0)
+    faults.mark_values("out_of_range", beyond, lists, entries, f"{what} is beyond {MAX_ENERGY:g} GeV")
+
+
+def _mark_repeated(cell: np.ndarray, raw: Ragged, entries: np.ndarray, faults: Faults, name: str):
+    """Marks the events in which a cell has two hits."""
+    if len(cell) < 2:
+        return
+    # CMSSW keeps these collections ascending by id, and then there is nothing to look for.
+    ascending = raw.id[1:] > raw.id[:-1]
+    inner = raw.offsets[1:-1]
+    ascending[inner[(inner > 0) & (inner < len(cell))] - 1] = True
+    if ascending.all():
+        return
+    key = raw.event_index << 16 | cell
+    order = np.argsort(key, kind="stable")
+    again = np.zeros(len(key), bool)
+    again[order[1:]] = (key[order[1:]] == key[order[:-1]]) & (cell[order[1:]] != NO_CELL)
+    faults.mark_values("duplicate_hit", again, raw, entries, f"two hits are in one cell of {name}")
+
+
+def _cells(collection: str, hit_ids: np.ndarray) -> np.ndarray:
+    """Cells of the ids, `NO_CELL` where there is none."""
+    if collection == "hcal":
+        return _each(ids.hcal_cell, hit_ids)
+    first, table = _table(collection)
+    return table[np.minimum(hit_ids ^ first, np.uint32(len(table) - 1))]
+
+
+@functools.cache
+def _table(collection: str) -> tuple[np.uint32, np.ndarray]:
+    """The detector's bits of the ids, and the cell by the other bits; the last cell is for all other ids.
+
+    One look-up takes a tenth of the time of decoding.
+    """
+    if collection == "eb":
+        cells = np.arange(geometry.EB_CELLS)
+        names, bits = ids.encode_eb(*geometry.eb_coordinates(cells)), 17
+    else:
+        cells = geometry.ee_crystals().cell
+        names, bits = ids.encode_ee(*geometry.ee_coordinates(cells)), 15
+    first = names[0] >> bits << bits
+    table = np.full(2**bits + 1, NO_CELL)
+    table[names ^ first] = cells
+    return first, table
+
+
+def _each(cells_of, hit_ids: np.ndarray) -> np.ndarray:
+    """Cells by a function that refuses the ids together if one of them is bad."""
+    try:
+        return cells_of(hit_ids)
+    except ValueError:
+        known, place = np.unique(hit_ids, return_inverse=True)
+    cells = np.full(len(known), NO_CELL)
+    for i, one in enumerate(known):
+        try:
+            cells[i] = cells_of(one)
+        except ValueError:
+            continue
+    return cells[place]
