@@ -10,13 +10,13 @@ Without `decoders`, TFDS gives dense images; with `tfds.decode.SkipDecoding()` t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from e2e_jax.detector import geometry as cells
-from e2e_jax.detector import images
+from e2e_jax.detector import images, pixels
 from e2e_jax.sources.events import COLLECTIONS
 
 MANTISSA_BITS = 12
@@ -29,9 +29,9 @@ resolution (1 %) and the 0.017 of a crystal in phi. The zeros left behind compre
 class DetectorImages(tfds.features.FeatureConnector):
     """Hits of `events.COLLECTIONS` on disk, images of one geometry when decoded.
 
-    Decoded: `{"barrel": float32 [170, 360, channels]}` with the pixels of
-    `detector.images.barrel_images`. Not decoded (`tfds.decode.SkipDecoding()`): `{"eb": {"cell":
-    uint16 [hits], "energy": float32 [hits]}, "ee": ..., "hcal": ..., "tracks": {"pt", "eta", "phi"}}`.
+    Decoded: the images of `detector.images.make_images`, for "barrel" `{"barrel": float32 [170, 360,
+    channels]}`. Not decoded (`tfds.decode.SkipDecoding()`): `{"eb": {"cell": uint16 [hits], "energy":
+    float32 [hits]}, "ee": ..., "hcal": ..., "tracks": {"pt", "eta", "phi"}}`.
 
     Args:
       geometry: one of `detector.images.GEOMETRIES`.
@@ -50,8 +50,7 @@ class DetectorImages(tfds.features.FeatureConnector):
         doc: tfds.features.feature.DocArg = None,
     ):
         super().__init__(doc=doc)
-        if geometry not in _IMAGES:
-            raise ValueError(f"No image geometry {geometry!r}; there is {', '.join(map(repr, _IMAGES))}.")
+        images.check_geometry(geometry)
         unknown = [name for name in channels if name not in images.CHANNELS]
         if unknown:
             raise ValueError(f"No image channels {unknown}; there are {list(images.CHANNELS)}.")
@@ -60,8 +59,10 @@ class DetectorImages(tfds.features.FeatureConnector):
 
     def get_tensor_info(self) -> dict[str, tfds.features.TensorInfo]:
         """Shapes and types of the decoded images."""
-        shape = (cells.EB_ROWS, cells.EB_COLUMNS, len(self._channels))
-        return {self._geometry: tfds.features.TensorInfo(shape=shape, dtype=np.float32)}
+        return {
+            name: tfds.features.TensorInfo(shape=(*shape, len(self._channels)), dtype=np.float32)
+            for name, shape in images.SHAPES[self._geometry].items()
+        }
 
     def get_serialized_info(self) -> dict[str, dict[str, tfds.features.TensorInfo]]:
         """Shapes and types of the hits as they are stored."""
@@ -95,7 +96,7 @@ class DetectorImages(tfds.features.FeatureConnector):
 
     def decode_example_np(self, example_data: Mapping) -> dict[str, np.ndarray]:
         """The images of one event's hits, with numpy alone."""
-        return {self._geometry: _IMAGES[self._geometry](example_data, self._channels)}
+        return _IMAGES[self._geometry](example_data, self._channels)
 
     def decode_example(self, tfexample_data: Mapping):
         """The images of one event's hits inside a `tf.data` pipeline."""
@@ -107,11 +108,14 @@ class DetectorImages(tfds.features.FeatureConnector):
             hits = {name: {} for name in COLLECTIONS}
             for (name, column), values in zip(paths, columns, strict=True):
                 hits[name][column] = values
-            return self.decode_example_np(hits)[self._geometry]
+            return list(self.decode_example_np(hits).values())
 
         inputs = [tfexample_data[name][column] for name, column in paths]
-        image = tf.numpy_function(draw, inputs, tf.float32, stateful=False)
-        return {self._geometry: tf.ensure_shape(image, self.get_tensor_info()[self._geometry].shape)}
+        info = self.get_tensor_info()
+        drawn = tf.numpy_function(draw, inputs, [tf.float32] * len(info), stateful=False)
+        return {
+            name: tf.ensure_shape(image, info[name].shape) for name, image in zip(info, drawn, strict=True)
+        }
 
     def to_json_content(self) -> dict:
         """What `from_json_content` needs to make this feature again."""
@@ -127,38 +131,24 @@ def round_mantissa(values: np.ndarray, bits: int = MANTISSA_BITS) -> np.ndarray:
     return np.where(np.isfinite(values), rounded, values)
 
 
-def _barrel(hits: Mapping, channels: Sequence[str]) -> np.ndarray:
-    """The numpy twin of `detector.images.barrel_images` for one event: float32 `[170, 360, channels]`."""
-    drawn = [_BARREL[channel](hits) for channel in channels]
+def _draw(hits: Mapping, canvas: pixels.Canvas, channels: Sequence[str]) -> np.ndarray:
+    """What `detector.images` scatters, with numpy, for one event: float32 `[rows, columns, channels]`."""
+    drawn = []
+    for channel in channels:
+        pixel, value = canvas.entries[channel](hits, np, False)
+        kept = pixel < math.prod(canvas.shape)
+        sums = np.bincount(pixel[kept], value[kept], minlength=math.prod(canvas.shape))
+        drawn.append(sums.astype(np.float32).reshape(canvas.shape))
     return np.stack(drawn, axis=-1)
 
 
-def _tracks(hits: Mapping) -> np.ndarray:
-    tracks = hits["tracks"]
-    crystal = cells.barrel_cell(tracks["eta"], tracks["phi"])
-    keep = (crystal >= 0) & (tracks["pt"] > 0)
-    return _fill((cells.EB_ROWS, cells.EB_COLUMNS), crystal[keep], tracks["pt"][keep])
+def _ecal_centric(hits: Mapping, channels: Sequence[str]) -> dict[str, np.ndarray]:
+    minus, plus = np.split(_draw(hits, pixels.ENDCAPS, channels), 2)
+    return {"barrel": _draw(hits, pixels.BARREL, channels), "endcap_minus": minus, "endcap_plus": plus}
 
 
-def _ecal(hits: Mapping) -> np.ndarray:
-    keep = hits["eb"]["energy"] > 0
-    return _fill((cells.EB_ROWS, cells.EB_COLUMNS), hits["eb"]["cell"][keep], hits["eb"]["energy"][keep])
-
-
-def _hcal(hits: Mapping) -> np.ndarray:
-    keep = hits["hcal"]["energy"] > 0
-    tower = hits["hcal"]["cell"][keep].astype(np.int64) % cells.HCAL_TOWERS
-    towers = _fill((cells.HCAL_ROWS, cells.HCAL_COLUMNS), tower, hits["hcal"]["energy"][keep])
-    middle = cells.HCAL_ROWS // 2
-    barrel = towers[middle - images.HCAL_BARREL_RINGS : middle + images.HCAL_BARREL_RINGS]
-    crystals = cells.EB_COLUMNS // cells.HCAL_COLUMNS
-    aligned = np.roll(barrel, images.HCAL_PHI_SHIFT, axis=1)
-    return aligned.repeat(crystals, axis=0).repeat(crystals, axis=1)
-
-
-def _fill(shape: tuple[int, int], cell: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return np.bincount(cell, values, minlength=shape[0] * shape[1]).astype(np.float32).reshape(shape)
-
-
-_BARREL = {"tracks": _tracks, "ecal": _ecal, "hcal": _hcal}
-_IMAGES = {"barrel": _barrel}
+_IMAGES = {
+    "barrel": lambda hits, channels: {"barrel": _draw(hits, pixels.BARREL, channels)},
+    "ecal_centric": _ecal_centric,
+    "hcal_centric": lambda hits, channels: {"full": _draw(hits, pixels.FULL, channels)},
+}

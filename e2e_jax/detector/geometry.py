@@ -224,6 +224,14 @@ def ee_exists() -> np.ndarray:
     return _frozen(exists)
 
 
+@functools.cache
+def hcal_exists() -> np.ndarray:
+    """Which HCAL towers there are, bool `[HCAL_TOWERS]`: above |ieta| 20 iphi is odd."""
+    row, column = np.divmod(np.arange(HCAL_TOWERS), HCAL_COLUMNS)
+    narrow = abs(_from_row(row, HCAL_ROWS // 2)) <= HCAL_LAST_NARROW
+    return _frozen(narrow | (column % 2 == 0))
+
+
 def _row(ieta: np.ndarray, rings: int) -> np.ndarray:
     return np.where(ieta > 0, ieta + rings - 1, ieta + rings)
 

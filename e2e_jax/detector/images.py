@@ -1,52 +1,78 @@
 """Images from hits: fixed maps from detector cells to pixels, applied on the device.
 
-The recipes are those of the end-to-end papers (M. Andrews et al., arXiv:1807.11916, Section 4).
-Each channel keeps the energy of its hits; hits with energy <= 0 are skipped (zero suppression).
+The recipes are those of the end-to-end papers (M. Andrews et al., arXiv:1807.11916, Section 4). Each channel
+keeps the energy of its hits, the HCAL over crystals 25 times; hits with energy <= 0 are skipped (zero
+suppression). The tables are in `detector.projections`, the entries of each channel in `detector.pixels`.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 
-from e2e_jax.detector import geometry
+from e2e_jax.detector import geometry as cells
+from e2e_jax.detector import pixels, projections
 
 CHANNELS = ("tracks", "ecal", "hcal")
 """Channels in the papers' order."""
 
-HCAL_BARREL_RINGS = 17
-"""HCAL towers up to this |ieta| lie over the ECAL barrel: 5 x 5 crystals each."""
-HCAL_PHI_SHIFT = 2
-"""HCAL iphi = 1 lies in front of the EB crystals iphi 11 to 15, two towers on."""
-_CRYSTALS = 5
+SHAPES = {
+    "barrel": {"barrel": pixels.BARREL.shape},
+    "ecal_centric": {
+        "barrel": pixels.BARREL.shape,
+        "endcap_minus": (cells.EE_SIDE, cells.EE_SIDE),
+        "endcap_plus": (cells.EE_SIDE, cells.EE_SIDE),
+    },
+    "hcal_centric": {"full": pixels.FULL.shape},
+}
+"""What `make_images` can build: geometry -> its images in the networks' order -> (rows, columns)."""
 
-_DROP = geometry.EB_CELLS
-"""A pixel outside the image: the scatter drops it."""
+GEOMETRIES = tuple(SHAPES)
 
 
 def make_images(
-    events_or_batch, geometry: str = "barrel", channels: Sequence[str] = CHANNELS
+    events_or_batch,
+    geometry: str = "barrel",
+    channels: Sequence[str] = CHANNELS,
+    matches_authors: bool = False,
 ) -> dict[str, jax.Array]:
     """Builds the images of a batch of events.
 
     Args:
-      events_or_batch: `Events`, or the padded batch of `Events.to_batch`.
-      geometry: one of `GEOMETRIES`.
+      events_or_batch: `Events`, or the padded batch of `Events.to_batch`; only the collections of the
+        geometry and the channels are read.
+      geometry: one of `GEOMETRIES`. "barrel" and "ecal_centric" have a pixel a crystal, "hcal_centric" sees
+        HCAL towers as blocks of 5 x 5 pixels and puts both calorimeters on them.
       channels: some of `CHANNELS`, in the order wanted.
+      matches_authors: the arithmetic of the paper's authors where it differs, see `detector.projections`; it
+        loses half of the energy of the stitched image's outermost ECAL rows.
 
     Returns:
-      `{"barrel": float32 [n, 170, 360, channels]}`, see `barrel_images`.
+      `{"barrel": float32 [n, 170, 360, channels]}`, see `barrel_images`; for "ecal_centric" with it
+      `"endcap_minus"` and `"endcap_plus"`, `[n, 100, 100, channels]`, see `endcap_images`; for
+      "hcal_centric" `{"full": [n, 280, 360, channels]}`, see `full_images`.
 
     Raises:
       ValueError: the geometry or a channel does not exist, or the batch lacks a collection.
     """
-    if geometry not in GEOMETRIES:
-        raise ValueError(f"No image geometry {geometry!r}; there is {', '.join(map(repr, GEOMETRIES))}.")
+    check_geometry(geometry)
     batch = events_or_batch.to_batch() if hasattr(events_or_batch, "to_batch") else events_or_batch
-    return GEOMETRIES[geometry](batch, channels)
+    if geometry == "hcal_centric":
+        return {"full": full_images(batch, channels, matches_authors)}
+    made = {"barrel": barrel_images(batch, channels)}
+    if geometry == "ecal_centric":
+        both = endcap_images(batch, channels, matches_authors)
+        made |= {"endcap_minus": both[:, 0], "endcap_plus": both[:, 1]}
+    return made
+
+
+def check_geometry(geometry: str) -> None:
+    """Raises a ValueError where there is no such geometry."""
+    if geometry not in SHAPES:
+        raise ValueError(f"No image geometry {geometry!r}; there are {', '.join(map(repr, SHAPES))}.")
 
 
 def barrel_images(batch: Mapping, channels: Sequence[str] = CHANNELS) -> jax.Array:
@@ -67,60 +93,98 @@ def barrel_images(batch: Mapping, channels: Sequence[str] = CHANNELS) -> jax.Arr
     Raises:
       ValueError: a channel does not exist or comes twice, or the batch lacks its collection.
     """
-    channels = _checked(channels)
-    collections = {_COLLECTION[name]: _columns(batch, _COLLECTION[name]) for name in channels}
-    return _barrel_images(collections, channels)
+    return _drawn(batch, pixels.BARREL, channels)
 
 
-GEOMETRIES: dict[str, Callable[[Mapping, Sequence[str]], dict[str, jax.Array]]] = {
-    "barrel": lambda batch, channels: {"barrel": barrel_images(batch, channels)},
-}
-"""What `make_images` can build: name -> function of (batch, channels)."""
+def endcap_images(
+    batch: Mapping, channels: Sequence[str] = CHANNELS, matches_authors: bool = False
+) -> jax.Array:
+    """Images of the two ECAL endcaps, one pixel a crystal.
+
+    tracks: pT in GeV at the crystal that the track's direction points to, 1.479 < |eta| <= 3.
+    ecal: energy of the endcap hits in GeV.
+    hcal: energy in GeV of the towers with |ieta| > 17, depths summed and 29 read as part of 28, shared evenly
+      over the crystals whose centres lie in the tower's box; `hcal_outside_crystals` is what finds none.
+
+    Args, errors: as for `make_images`.
+
+    Returns:
+      float32 `[n, 2, 100, 100, len(channels)]`: EE-, then EE+; row = iy - 1, column = ix - 1.
+    """
+    both = _drawn(batch, pixels.ENDCAPS, channels, matches_authors)
+    return both.reshape(both.shape[0], 2, cells.EE_SIDE, cells.EE_SIDE, -1)
 
 
-@functools.partial(jax.jit, static_argnames="channels")
-def _barrel_images(collections: Mapping, channels: tuple[str, ...]) -> jax.Array:
+def full_images(
+    batch: Mapping, channels: Sequence[str] = CHANNELS, matches_authors: bool = False
+) -> jax.Array:
+    """Images of the whole detector on the grid of the HCAL, 5 x 5 pixels a tower.
+
+    tracks: pT in GeV at the crystal that the track's direction points to, |eta| <= 3.
+    ecal: energy in GeV; barrel crystals are pixels, endcap crystals are binned by their centres and smeared
+      over blocks of 2 x 2 pixels (`projections.smeared_pixels`).
+    hcal: energy in GeV of the towers, depths summed and 29 added to 28; each of the 5 x 5 pixels shows the
+      whole energy, so the channel sums to 25 times its hits. The wide towers with |ieta| > 20 show one half
+      of it in each of their two blocks.
+
+    Args, errors: as for `make_images`.
+
+    Returns:
+      float32 `[n, 280, 360, len(channels)]`: rows 0-54 EE-, 55-224 the barrel, 225-279 EE+.
+    """
+    return _drawn(batch, pixels.FULL, channels, matches_authors)
+
+
+def hcal_outside_crystals(batch: Mapping, matches_authors: bool = False) -> jax.Array:
+    """The HCAL energy that no ECAL-centric image shows: float32 `[n]`, in GeV.
+
+    It is that of towers with |ieta| > 17 in whose box no crystal centre lies. With tower 29 read as part of
+    28 every tower has crystals, 6 to 25 of them, so it is 0 for all hits that the HCAL can have; the energy
+    of cells that are no tower (an even iphi above |ieta| 20) is here.
+
+    Args, errors: as for `make_images`.
+    """
+    hits = _columns(batch, "hcal")
+    tower = jnp.asarray(hits["cell"]).astype(jnp.int32) % cells.HCAL_TOWERS
+    ring = tower // cells.HCAL_COLUMNS - (cells.HCAL_ROWS // 2 - projections.BARREL_RINGS)
+    over_barrel = (ring >= 0) & (ring < 2 * projections.BARREL_RINGS)
+    shown = over_barrel | (jnp.asarray(projections.tower_crystals(matches_authors).share)[tower] > 0)
+    return jnp.sum(jnp.where(shown, 0, jnp.maximum(hits["energy"], 0)), axis=1)
+
+
+def _drawn(batch, canvas: pixels.Canvas, channels, matches_authors: bool = False) -> jax.Array:
+    channels = checked_channels(channels)
+    needed = sorted({name for channel in channels for name in canvas.collections[channel]})
+    return _scatter({name: _columns(batch, name) for name in needed}, canvas, channels, bool(matches_authors))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _scatter(collections: Mapping, canvas, channels: tuple[str, ...], matches_authors: bool) -> jax.Array:
+    rows, columns = canvas.shape
+
     def one_event(hits):
-        entries = [_PIXELS[name](hits[_COLLECTION[name]]) for name in channels]
+        entries = [canvas.entries[name](hits, jnp, matches_authors) for name in channels]
         # One scatter straight into the final shape writes the large array once; on a CPU, stacking one
         # image a channel or reshaping afterwards takes two to three times as long.
         pixel = jnp.concatenate([pixel for pixel, _ in entries])
         value = jnp.concatenate([value for _, value in entries])
         channel = jnp.concatenate([jnp.full_like(pixel, k) for k, (pixel, _) in enumerate(entries)])
-        row, column = pixel // geometry.EB_COLUMNS, pixel % geometry.EB_COLUMNS
-        image = jnp.zeros((geometry.EB_ROWS, geometry.EB_COLUMNS, len(channels)), jnp.float32)
-        return image.at[row, column, channel].add(value, mode="drop")
+        image = jnp.zeros((rows, columns, len(channels)), jnp.float32)
+        return image.at[pixel // columns, pixel % columns, channel].add(value, mode="drop")
 
     return jax.vmap(one_event)(collections)
 
 
-def _track_pixels(tracks: Mapping) -> tuple[jax.Array, jax.Array]:
-    cell = geometry.barrel_cell(tracks["eta"], tracks["phi"], jnp)
-    return jnp.where((tracks["pt"] > 0) & (cell >= 0), cell, _DROP), tracks["pt"]
+_COLUMNS = {
+    "tracks": ("pt", "eta", "phi"),
+    "eb": ("cell", "energy"),
+    "ee": ("cell", "energy"),
+    "hcal": ("cell", "energy"),
+}
 
 
-def _ecal_pixels(hits: Mapping) -> tuple[jax.Array, jax.Array]:
-    return jnp.where(hits["energy"] > 0, hits["cell"].astype(jnp.int32), _DROP), hits["energy"]
-
-
-def _hcal_pixels(hits: Mapping) -> tuple[jax.Array, jax.Array]:
-    tower = hits["cell"].astype(jnp.int32) % geometry.HCAL_TOWERS
-    row = tower // geometry.HCAL_COLUMNS - (geometry.HCAL_ROWS // 2 - HCAL_BARREL_RINGS)
-    column = (tower + HCAL_PHI_SHIFT) % geometry.HCAL_COLUMNS
-    kept = (hits["energy"] > 0) & (row >= 0) & (row < 2 * HCAL_BARREL_RINGS)
-    corner = _CRYSTALS * (row * geometry.EB_COLUMNS + column)
-    step = jnp.arange(_CRYSTALS, dtype=jnp.int32)
-    block = (step[:, None] * geometry.EB_COLUMNS + step[None, :]).reshape(1, -1)
-    pixel = jnp.where(kept[:, None], corner[:, None] + block, _DROP)
-    return pixel.reshape(-1), jnp.repeat(hits["energy"], _CRYSTALS**2)
-
-
-_COLLECTION = {"tracks": "tracks", "ecal": "eb", "hcal": "hcal"}
-_COLUMNS = {"tracks": ("pt", "eta", "phi"), "eb": ("cell", "energy"), "hcal": ("cell", "energy")}
-_PIXELS = {"tracks": _track_pixels, "ecal": _ecal_pixels, "hcal": _hcal_pixels}
-
-
-def _checked(channels: Sequence[str]) -> tuple[str, ...]:
+def checked_channels(channels: Sequence[str]) -> tuple[str, ...]:
+    """The channels as a tuple; raises a ValueError where one does not exist or comes twice."""
     names = (channels,) if isinstance(channels, str) else tuple(channels)
     for name in names:
         if name not in CHANNELS:

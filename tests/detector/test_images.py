@@ -163,7 +163,10 @@ def test_make_images_takes_a_batch_or_events(batch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"geometry": "ecal"}, "No image geometry 'ecal'; there is 'barrel'"),
+        (
+            {"geometry": "ecal"},
+            "No image geometry 'ecal'; there are 'barrel', 'ecal_centric', 'hcal_",
+        ),
         ({"channels": ("muons",)}, "No image channel 'muons'; there are 'tracks', 'ecal', 'hcal'"),
         ({"channels": ()}, "at least one"),
         ({"channels": ("ecal", "ecal")}, "each once"),
