@@ -16,16 +16,16 @@ import os
 import pathlib
 import pickle
 import sys
-import threading
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 import tqdm
 
-from e2e_jax.sources.events import CLASSES, COLLECTIONS, SCALARS, Events, Ragged
+from e2e_jax.sources import keeping
+from e2e_jax.sources.events import CLASSES, Events
+from e2e_jax.sources.keeping import Format
+from e2e_jax.sources.keeping import read_events as read_events
+from e2e_jax.sources.keeping import write_events as write_events
 from e2e_jax.sources.selection import era_quotas
 from e2e_jax.sources.workers import WorkerPool, available_cores
 
@@ -39,6 +39,9 @@ LUMI_BLOCK = 100_000
 """Luminosity sections set aside for each split: more than a split has tasks."""
 
 SPLITS = ("train", "validation")
+
+OWN_MACHINE = (concurrent.futures.ProcessPoolExecutor, concurrent.futures.ThreadPoolExecutor)
+"""Executors whose workers write to the same disk as who submits; of others it is not assumed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,20 +72,6 @@ class SimulationTask:
         """Hexadecimal name of the task's content, given the version of what produces it."""
         text = json.dumps([dataclasses.asdict(self), version], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-class Format(NamedTuple):
-    """How the result of a task is kept on disk.
-
-    Attributes:
-      suffix: end of the files' names.
-      write: writes a result to a path, whole or not at all; goes to the workers.
-      read: reads it back, or gives None where there is no file or it cannot be read.
-    """
-
-    suffix: str
-    write: Callable
-    read: Callable
 
 
 class TaskError(RuntimeError):
@@ -153,13 +142,14 @@ def run_tasks(
     Args:
       tasks: what to run; each has `events`, its share of the progress bar, and `fingerprint(version)`.
       produce: makes the events of a task; an importable function, as it goes to other processes.
-      executor: where to run; Dask's `Client.get_executor()` or any other. By default a pool of
-        processes on this machine, each started afresh and with one thread.
+      executor: where to run: `cluster.executor()`, Dask's `Client.get_executor()` or any other. By default
+        a pool of processes on this machine, each started afresh and with one thread.
       workers: processes of that pool; by default one a core this process may use.
       ahead: most tasks submitted and not yet taken by the consumer, which bounds the memory;
-        by default twice the workers.
+        by default what the executor says (`executor.ahead`), else twice the workers.
       cache_dir: folder where each finished task is kept and looked for, so that work that was
-        interrupted goes on where it stopped. Workers write to it.
+        interrupted goes on where it stopped. The workers of this machine write to it themselves; for
+        those of a cluster, who may have other disks, it is done here when their results are taken.
       version: version of `produce`: a task kept by another version is not used.
       progress: whether to show a progress bar, or its title.
       kept_as: how results are kept in `cache_dir`; by default as `Events`.
@@ -168,49 +158,72 @@ def run_tasks(
     Raises:
       TaskError: a task raised, or its process died. Names the task.
     """
-    tasks, kept_as = list(tasks), kept_as or Format(".npz", write_events, read_events)
+    tasks, kept_as = list(tasks), kept_as or keeping.EVENTS
     workers = workers or available_cores()
-    ahead = max(1, 2 * workers if ahead is None else ahead)
     with contextlib.ExitStack() as stack:
         if executor is None:
             executor = WorkerPool(max(1, min(workers, len(tasks))), main=b"__main__" in pickle.dumps(produce))
             stack.callback(executor.shutdown, wait=False, cancel_futures=True)
         bar = stack.enter_context(_Progress(tasks, progress, unit))
         waiting = collections.deque()
-        stack.callback(lambda: [future.cancel() for _, future in waiting])
+        stack.callback(lambda: [job.cancel() for job in waiting])
         for task in tasks:
-            waiting.append((task, _start(executor, produce, task, cache_dir, version, kept_as)))
-            waiting[-1][1].add_done_callback(bar.finished(task))
-            if len(waiting) >= ahead:
-                yield _collect(*waiting.popleft())
+            path = None
+            if cache_dir is not None:
+                path = pathlib.Path(cache_dir) / f"{task.fingerprint(version)}{kept_as.suffix}"
+            waiting.append(_Job(task, produce, executor, path, kept_as, bar))
+            # Asked anew each time, as a cluster may grow.
+            while len(waiting) >= max(1, getattr(executor, "ahead", 2 * workers) if ahead is None else ahead):
+                yield _collect(waiting.popleft())
         while waiting:
-            yield _collect(*waiting.popleft())
+            yield _collect(waiting.popleft())
 
 
-def _start(executor, produce, task, cache_dir, version, kept_as) -> concurrent.futures.Future:
-    """The future of a task's events: at once where the cache has them."""
-    path = None
-    if cache_dir is not None:
-        path = pathlib.Path(cache_dir) / f"{task.fingerprint(version)}{kept_as.suffix}"
-        kept = kept_as.read(path)
-        if kept is not None:
-            future = concurrent.futures.Future()
-            future.set_result(kept)
-            return future
-    return executor.submit(_produce, produce, task, path, kept_as.write)
+class _Job:
+    """A task that was started, or whose result was found on disk."""
+
+    def __init__(self, task, produce, executor, path: pathlib.Path | None, kept_as: Format, bar: _Progress):
+        self.task = task
+        self._produce, self._executor, self._path, self._kept_as = produce, executor, path, kept_as
+        self._bar, self._future = bar, None
+        if path is None or not path.exists():
+            self._submit()
+
+    def _submit(self):
+        if self._path is None:
+            work = (self._produce, self.task)
+        elif isinstance(self._executor, OWN_MACHINE):
+            work = (keeping.make_and_keep, self._produce, self.task, self._path, self._kept_as.write)
+        else:
+            work = (
+                keeping.make_and_pack,
+                self._produce,
+                self.task,
+                self._kept_as.suffix,
+                self._kept_as.write,
+            )
+        self._future = self._executor.submit(*work)
+        self._future.add_done_callback(self._bar.finished(self.task))
+
+    def result(self):
+        if self._future is None:
+            # Read now and not before: what is kept of all the tasks ahead need not be in memory.
+            kept = self._kept_as.read(self._path)
+            if kept is not None:
+                self._bar.update(self.task)
+                return kept
+            self._submit()
+        return keeping.unpack(self._future.result(), self._path, self._kept_as.read)
+
+    def cancel(self):
+        if self._future is not None:
+            self._future.cancel()
 
 
-def _produce(produce, task, path, write) -> Events:
-    """Runs in a worker."""
-    events = produce(task)
-    if path is not None:
-        write(path, events)
-    return events
-
-
-def _collect(task, future) -> tuple[SimulationTask, Events]:
+def _collect(job: _Job) -> tuple[SimulationTask, Events]:
+    task = job.task
     try:
-        return task, future.result()
+        return task, job.result()
     except concurrent.futures.BrokenExecutor as error:
         raise TaskError(
             f"A worker process died while {task} was waiting or running: most often the machine ran out of "
@@ -218,34 +231,6 @@ def _collect(task, future) -> tuple[SimulationTask, Events]:
         ) from error
     except Exception as error:
         raise TaskError(f"{task} failed: {type(error).__name__}: {error}") from error
-
-
-def write_events(path: str | os.PathLike, events: Events) -> None:
-    """Writes events to an .npz file, whole or not at all."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {name: getattr(events, name) for name in (*SCALARS, "photons")}
-    for name in COLLECTIONS:
-        ragged = getattr(events, name)
-        arrays |= {f"{name}.offsets": ragged.offsets}
-        arrays |= {f"{name}.{column}": values for column, values in ragged.columns.items()}
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.{threading.get_ident()}.partial")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    partial.replace(path)
-
-
-def read_events(path: str | os.PathLike) -> Events | None:
-    """Events as `write_events` wrote them, or None where there is no file or it cannot be read."""
-    try:
-        with pathlib.Path(path).open("rb") as file, np.load(file) as arrays:
-            fields = {name: arrays[name] for name in (*SCALARS, "photons")}
-            for name, columns in COLLECTIONS.items():
-                flat = {column: arrays[f"{name}.{column}"] for column in columns}
-                fields[name] = Ragged(arrays[f"{name}.offsets"], flat)
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None
-    return Events(**fields)
 
 
 class _Progress(contextlib.AbstractContextManager):
@@ -263,9 +248,12 @@ class _Progress(contextlib.AbstractContextManager):
     def finished(self, task):
         def update(future):
             if not future.cancelled() and future.exception() is None:
-                self._bar.update(task.events)
+                self.update(task)
 
         return update
+
+    def update(self, task):
+        self._bar.update(task.events)
 
     def __exit__(self, *_):
         self._bar.close()
