@@ -1,77 +1,42 @@
-"""Writes the simulated diphoton events of `e2e_jax.sources` as a TFDS dataset.
+"""Writes diphoton events, simulated or read from the CMS Open Data, as a TFDS dataset.
 
     cd data_builders && tfds build cms_hgg                    # the quick size
     cd data_builders && tfds build cms_hgg --config=medium    # or: tfds build cms_hgg/medium
     cd data_builders && tfds build cms_hgg --config='{"name": "mine", "train": 500, "validation": 100}'
+    cd data_builders && tfds build cms_hgg/opendata_central
 
 A build that is interrupted leaves no dataset, and the next one goes on where it stopped.
 """
 
 from __future__ import annotations
 
-import ast
 import concurrent.futures
 import contextlib
-import dataclasses
-import hashlib
-import importlib.metadata
-import inspect
+import functools
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-import e2e_jax
 from e2e_jax.features import DetectorImages
-from e2e_jax.sources.events import CLASSES, Events
-from e2e_jax.sources.selection import ERAS
-from e2e_jax.sources.tasks import SPLITS, SimulationTask, event_keys, run_tasks, simulation_tasks
+from e2e_jax.sources.events import CLASSES
+from e2e_jax.sources.tasks import SPLITS, event_keys, run_tasks
 from e2e_jax.sources.workers import WorkerPool, available_cores
 
+from .configs import CONFIGS, HggConfig, OpenDataConfig, Place
 
-@dataclasses.dataclass(kw_only=True)
-class HggConfig(tfds.core.BuilderConfig):
-    """A size of the dataset.
-
-    Attributes:
-      train, validation: events of each class in the split.
-      fast: simulate without multi-parton interactions, see `sources.fastsim`.
-      category: "central" or "central_forward", see `sources.selection`.
-      seed: everything random in the events derives from it.
-      produce: makes the events of a task; the fast simulation where it is None.
-    """
-
-    train: int
-    validation: int
-    fast: bool = True
-    category: str = "central"
-    seed: int = 2012
-    produce: Callable[[SimulationTask], Events] | None = None
-
-    def tasks(self, split: str) -> list[SimulationTask]:
-        """The simulation tasks of "train" or "validation"."""
-        size = {"train": self.train, "validation": self.validation}[split]
-        return simulation_tasks(size, self.seed, split, fast=self.fast, category=self.category)
-
-
-CONFIGS = (
-    HggConfig(name="quick", train=2_000, validation=600, description="Made in minutes on two cores."),
-    HggConfig(name="medium", train=15_000, validation=3_000, description="Where the paper's pattern shows."),
-    HggConfig(
-        name="paper", train=51_200, validation=11_800, fast=False, description="The paper's statistics."
-    ),
-)
+__all__ = ["CONFIGS", "Builder", "HggConfig", "OpenDataConfig"]
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Simulated diphoton events with their hits.
+    """Diphoton events with their hits.
 
     Args:
       file_format: "array_record" (read at random without TensorFlow; the default) or "tfrecord".
-      executor: where the simulation runs, for instance Dask's `Client.get_executor()`; by default
+      executor: where the events are made or read, for instance Dask's `Client.get_executor()`; by default
         all cores of this machine.
       **kwargs: `data_dir`, `config` and `version` as in every TFDS builder.
     """
@@ -115,106 +80,53 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 }
             ),
             homepage="https://arxiv.org/abs/1807.11916",
-            metadata=tfds.core.MetadataDict(self._provenance()),
+            metadata=tfds.core.MetadataDict(self.builder_config.provenance()),
         )
 
-    def _provenance(self) -> dict:
-        config = self.builder_config
-        return {
-            "origin": "fast simulation",
-            "seed": config.seed,
-            "fast": config.fast,
-            "category": config.category,
-            "versions": {
-                "e2e_jax": e2e_jax.__version__,
-                "numpy": np.__version__,
-                "pythia8": _version("pythia8mc"),
-            },
-            "events": {split: _counts(config.tasks(split)) for split in SPLITS},
-        }
+    def _create_builder_config(self, builder_config, version):
+        # TFDS would not take a config that differs from its namesake in this list, such as one with
+        # the folder of the user's own files filled in.
+        if isinstance(builder_config, tfds.core.BuilderConfig):
+            return builder_config
+        return super()._create_builder_config(builder_config, version)
 
-    def download_and_prepare(self, *, download_dir=None, **kwargs) -> None:
+    def download_and_prepare(self, *, download_dir=None, download_config=None, **kwargs) -> None:
         """As in every TFDS builder; finished tasks are kept in `download_dir` until all are done."""
         root = pathlib.Path(download_dir or pathlib.Path(self.data_dir).parents[2] / "downloads")
-        self._finished_tasks = root / self.name / self.builder_config.name
+        scratch = root / self.name / self.builder_config.name
+        lists = download_config and download_config.manual_dir
         with _own_progress_bar(), WorkerPool(available_cores()) as pool:
-            self._pool = self._executor or pool
-            super().download_and_prepare(download_dir=download_dir, **kwargs)
-        shutil.rmtree(self._finished_tasks, ignore_errors=True)
+            self._place = Place(
+                run=functools.partial(run_tasks, executor=self._executor or pool),
+                scratch=scratch,
+                kept=root / "skims",
+                lists=lists and pathlib.Path(lists),
+                title=f"{self.name}/{self.builder_config.name}",
+            )
+            super().download_and_prepare(download_dir=download_dir, download_config=download_config, **kwargs)
+        shutil.rmtree(scratch, ignore_errors=True)
         # What builds that were killed could not tidy up themselves.
         for leftover in pathlib.Path(self.data_dir).parent.glob(f"incomplete.*_{self.version}"):
             shutil.rmtree(leftover, ignore_errors=True)
 
     def _log_download_bytes(self) -> None:
         """Says what is about to happen, where TFDS would announce a download of unknown size."""
-        events = len(CLASSES) * (self.builder_config.train + self.builder_config.validation)
         print(
-            f"Simulating {events:,} events for {self.info.full_name} in {self.data_dir}. "
+            f"{self.builder_config.announcement()} for {self.info.full_name} in {self.data_dir}. "
             "An interrupted build goes on where it stopped.",
             flush=True,
         )
 
     def _split_generators(self, dl_manager):
-        return {split: self._generate_examples(split) for split in SPLITS}
+        production = self.builder_config.production(self._place)
+        return {split: self._generate_examples(production, split) for split in SPLITS}
 
-    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict]]:
-        produce = self.builder_config.produce or _simulation()
-        results = run_tasks(
-            self.builder_config.tasks(split),
-            produce,
-            executor=self._pool,
-            cache_dir=self._finished_tasks,
-            version=_code_version(produce),
-            progress=f"{self.name}/{self.builder_config.name} {split}",
-        )
-        for _, events in results:
+    def _generate_examples(self, production, split: str) -> Iterator[tuple[str, dict]]:
+        for events in production.events(split):
             yield from zip(event_keys(events.validate()), events.examples())
-
-
-def _simulation() -> Callable[[SimulationTask], Events]:
-    """The fast simulation, imported when it is needed: reading a dataset needs no Pythia."""
-    from e2e_jax.sources.fastsim.simulate import produce
-
-    return produce
-
-
-def _code_version(produce: Callable) -> str:
-    """Changes with whatever may change the events of a task, so that no stale task is reused.
-
-    Comments, docstrings and layout of the code do not count.
-    """
-    package = pathlib.Path(e2e_jax.__file__).parent
-    rooms = ("sources/fastsim", "sources/events.py", "sources/selection.py", "detector")
-    files = {pathlib.Path(inspect.getfile(produce))}
-    for path in (package / room for room in rooms):
-        files.update(path.rglob("*.py") if path.is_dir() else [path])
-    code = hashlib.sha256("".join(_statements(path) for path in sorted(files)).encode()).hexdigest()
-    return f"{code[:32]} numpy {np.__version__} pythia {_version('pythia8mc')}"
-
-
-def _statements(path: pathlib.Path) -> str:
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(body := getattr(node, "body", None), list):
-            node.body = [
-                s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
-            ]
-    return ast.dump(tree)
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"
-
-
-def _counts(tasks: list[SimulationTask]) -> dict[str, dict[str, int]]:
-    """Events of each class by run number: what the metadata says of a split."""
-    counts = {name: {str(era.run): 0 for era in ERAS} for name in CLASSES}
-    for task in tasks:
-        counts[CLASSES[task.label]][str(ERAS[task.era].run)] += task.events
-    return counts
+        if split == SPLITS[-1]:
+            self.info.metadata.update(production.metadata())
+            production.write_tables(pathlib.Path(self.data_dir))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,262 @@
+"""The configs of `cms_hgg`: what each dataset holds, and how its events come about.
+
+A config gives a `Production` for a build: `events(split)` as a stream and, at the end, `metadata()`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+import e2e_jax
+from e2e_jax.sources.errors import SourceError
+from e2e_jax.sources.events import CLASSES, Events
+from e2e_jax.sources.selection import ERAS
+from e2e_jax.sources.tasks import SPLITS, SimulationTask, simulation_tasks
+
+from . import code_version
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a build takes place.
+
+    Attributes:
+      run: `tasks.run_tasks` on the executor of the build.
+      scratch: folder for finished tasks until the dataset is written.
+      kept: folder for what other builds may use too.
+      lists: folder with file lists that the command named, None if it did not.
+      title: of progress bars.
+    """
+
+    run: Callable
+    scratch: pathlib.Path
+    kept: pathlib.Path
+    lists: pathlib.Path | None
+    title: str
+
+
+@dataclasses.dataclass(kw_only=True)
+class HggConfig(tfds.core.BuilderConfig):
+    """Simulated events.
+
+    Attributes:
+      train, validation: events of each class in the split.
+      fast: simulate without multi-parton interactions, see `sources.fastsim`.
+      category: "central" or "central_forward", see `sources.selection`.
+      seed: everything random in the events derives from it.
+      produce: makes the events of a task; the fast simulation where it is None.
+    """
+
+    train: int
+    validation: int
+    fast: bool = True
+    category: str = "central"
+    seed: int = 2012
+    produce: Callable[[SimulationTask], Events] | None = None
+
+    def tasks(self, split: str) -> list[SimulationTask]:
+        """The simulation tasks of "train" or "validation"."""
+        size = {"train": self.train, "validation": self.validation}[split]
+        return simulation_tasks(size, self.seed, split, fast=self.fast, category=self.category)
+
+    def provenance(self) -> dict:
+        """What the metadata say before anything was made."""
+        return {
+            "origin": "fast simulation",
+            "seed": self.seed,
+            "fast": self.fast,
+            "category": self.category,
+            "versions": _versions(pythia8="pythia8mc"),
+            "events": {split: _counts(self.tasks(split)) for split in SPLITS},
+        }
+
+    def announcement(self) -> str:
+        """What a build is about to do."""
+        return f"Simulating {len(CLASSES) * (self.train + self.validation):,} events"
+
+    def production(self, place: Place) -> Simulation:
+        """The making of the events."""
+        return Simulation(self, place)
+
+
+class Simulation:
+    """Makes simulated events."""
+
+    def __init__(self, config: HggConfig, place: Place):
+        self._config, self._place = config, place
+
+    def events(self, split: str) -> Iterator[Events]:
+        """The events of a split, task by task."""
+        produce = self._config.produce or _simulation()
+        results = self._place.run(
+            self._config.tasks(split),
+            produce,
+            cache_dir=self._place.scratch,
+            version=code_version.code_version(produce, packages=("pythia8mc",)),
+            progress=f"{self._place.title} {split}",
+        )
+        return (events for _, events in results)
+
+    def metadata(self) -> dict:
+        """What is known of the events only after they were made: nothing."""
+        return {}
+
+    def write_tables(self, folder: pathlib.Path) -> None:
+        """Simulated events need no list of where they came from."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class OpenDataConfig(tfds.core.BuilderConfig):
+    """Events of the CMS Open Data, read from AODSIM files.
+
+    Attributes:
+      train, validation: events of each class in the split.
+      sample: events of each class chosen before the split, see `quotas.Sizes`.
+      category: "central" or "central_forward", see `sources.selection`.
+      eras: "paper" for the proportions of its Table 1, "any" for events of whatever run.
+      seed: fixes which event goes to which split.
+      lists: folder with the file lists, see `file_lists.sample_files`; where it is empty, the folder
+        that the command names, or else the published lists of the paper's samples.
+      own_files: the lists are the user's: they must be given, and stand for no sample of the portal.
+      on_error: "fail" ends the build at the first fault in the data; "skip" leaves out the event or the
+        file, takes the next, and counts it in the metadata by reason.
+    """
+
+    train: int
+    validation: int
+    sample: int = 0
+    category: str = "central"
+    eras: str = "paper"
+    seed: int = 2012
+    lists: str = ""
+    own_files: bool = False
+    on_error: str = "fail"
+
+    def provenance(self) -> dict:
+        """What the metadata say before anything was read."""
+        from e2e_jax.sources.file_lists import SAMPLES
+
+        samples = {name: {"record": s.record, "doi": s.doi} for name, s in SAMPLES.items()}
+        origin = {"origin": "CMS Open Data (AODSIM)", "samples": samples}
+        return {
+            **({"origin": "AODSIM files of own lists"} if self.own_files else origin),
+            **{name: getattr(self, name) for name in ("seed", "category", "eras", "on_error")},
+            "sizes": {name: getattr(self, name) for name in ("train", "validation", "sample")},
+            "versions": _versions(uproot="uproot"),
+        }
+
+    def announcement(self) -> str:
+        """What a build is about to do."""
+        return f"Reading {len(CLASSES) * (self.train + self.validation):,} events of AODSIM files"
+
+    def production(self, place: Place) -> Reading:
+        """The reading of the events.
+
+        Raises:
+          SourceError: a list of files is absent or wrong.
+        """
+        return Reading(self, place)
+
+
+class Reading:
+    """Reads events from AODSIM files."""
+
+    def __init__(self, config: OpenDataConfig, place: Place):
+        # Only who reads AODSIM needs uproot.
+        from e2e_jax.sources import file_lists, opendata, quotas
+
+        self._files = file_lists.class_files(self._lists(config, place))
+        self._digest = file_lists.lists_digest(self._files)
+        sizes = {field.name: getattr(config, field.name) for field in dataclasses.fields(quotas.Sizes)}
+        self._source = opendata.OpenDataEvents(
+            self._files,
+            quotas.Sizes(**sizes),
+            seed=config.seed,
+            on_error=config.on_error,
+            run=place.run,
+            kept=place.kept,
+            scratch=place.scratch,
+            version=code_version.code_version(opendata.read_hits, code_version.READING),
+            title=place.title,
+        )
+        self.events = self._source.events
+
+    @staticmethod
+    def _lists(config, place) -> pathlib.Path | str | None:
+        lists = config.lists or place.lists
+        if lists is None and config.own_files:
+            names = ", ".join(f"{name}.txt" for name in CLASSES)
+            raise SourceError(
+                "",
+                "missing_list",
+                f"{place.title} reads files of your own: name the folder with their lists ({names}), as "
+                "--lists=DIR of python -m e2e_jax.build or --manual_dir=DIR of tfds build.",
+            )
+        return lists
+
+    def metadata(self) -> dict:
+        """What was read, skipped and taken."""
+        listed = {name: len(files) for name, files in self._files.items()}
+        return self._source.metadata() | {"lists": {"files": listed, "sha256": self._digest}}
+
+    def write_tables(self, folder: pathlib.Path) -> None:
+        """Writes skim.parquet beside the dataset: which entries of which files its events are."""
+        from e2e_jax.sources import skim
+
+        skim.write_table(folder / "skim.parquet", self._source.table())
+
+
+CONFIGS = (
+    HggConfig(name="quick", train=2_000, validation=600, description="Made in minutes on two cores."),
+    HggConfig(name="medium", train=15_000, validation=3_000, description="Where the paper's pattern shows."),
+    HggConfig(
+        name="paper", train=51_200, validation=11_800, fast=False, description="The paper's statistics."
+    ),
+    OpenDataConfig(
+        name="opendata_central",
+        train=51_200,
+        validation=11_800,
+        sample=63_052,
+        description="The paper's central sample: its Tables 1 and 3.",
+    ),
+    OpenDataConfig(
+        name="opendata_central_forward",
+        train=120_000,
+        validation=15_600,
+        sample=135_602,
+        category="central_forward",
+        description="The paper's central and forward sample: its Tables 1 and 3.",
+    ),
+    OpenDataConfig(
+        name="opendata_files",
+        train=51_200,
+        validation=11_800,
+        own_files=True,
+        description="The user's own AODSIM files.",
+    ),
+)
+
+
+def _simulation() -> Callable[[SimulationTask], Events]:
+    """The fast simulation, imported when it is needed: reading a dataset needs no Pythia."""
+    from e2e_jax.sources.fastsim.simulate import produce
+
+    return produce
+
+
+def _versions(**packages: str) -> dict[str, str]:
+    versions = {name: code_version.package_version(package) for name, package in packages.items()}
+    return {"e2e_jax": e2e_jax.__version__, "numpy": np.__version__} | versions
+
+
+def _counts(tasks: list[SimulationTask]) -> dict[str, dict[str, int]]:
+    """Events of each class by run number: what the metadata says of a split."""
+    counts = {name: {str(era.run): 0 for era in ERAS} for name in CLASSES}
+    for task in tasks:
+        counts[CLASSES[task.label]][str(ERAS[task.era].run)] += task.events
+    return counts

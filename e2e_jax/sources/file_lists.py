@@ -1,0 +1,198 @@
+"""The paper's three samples on the CERN Open Data portal, and where their files are listed.
+
+A sample is some hundreds of AODSIM files. The portal publishes their addresses as index files, one
+text line a file; a folder with copies of those, or with lists of one's own, serves as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import hashlib
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from e2e_jax.sources.errors import SourceError
+from e2e_jax.sources.events import CLASSES
+from e2e_jax.sources.root_files import expand
+
+_STORE = "root://eospublic.cern.ch//eos/opendata/cms/MonteCarlo2012/Summer12_DR53X"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """A simulated sample of the CERN Open Data portal (opendata.cern.ch/record/<record>).
+
+    Attributes:
+      record: number of its record.
+      doi: its digital object identifier.
+      dataset: the generator's part of its name.
+      processing: the reconstruction's part of its name.
+      parts: what tells its index files apart.
+      events, files: what the record holds.
+    """
+
+    record: int
+    doi: str
+    dataset: str
+    processing: str
+    parts: tuple[str, ...]
+    events: int
+    files: int
+
+    @property
+    def indexes(self) -> tuple[str, ...]:
+        """Addresses of the published index files."""
+        folder = f"{_STORE}/{self.dataset}/AODSIM/{self.processing}/file-indexes"
+        stem = f"CMS_MonteCarlo2012_Summer12_DR53X_{self.dataset}_AODSIM_{self.processing}"
+        return tuple(f"{folder}/{stem}_{part}_file_index.txt" for part in self.parts)
+
+
+SAMPLES: dict[str, Sample] = {
+    "gamma_gamma": Sample(
+        record=7687,
+        doi="10.7483/OPENDATA.CMS.WV7J.8GN0",
+        dataset="DiPhotonBorn_Pt-25To250_8TeV_ext-pythia6",
+        processing="PU_RD1_START53_V7N-v2",
+        parts=("10000",),
+        events=1_000_000,
+        files=103,
+    ),
+    "h": Sample(
+        record=7783,
+        doi="10.7483/OPENDATA.CMS.WQ7P.BZP3",
+        dataset="GluGluHToGG_M-125_8TeV-pythia6",
+        processing="PU_RD1_START53_V7N-v2",
+        parts=("00000", "10000", "20000"),
+        events=4_999_765,
+        files=490,
+    ),
+    "gamma_jet": Sample(
+        record=7778,
+        doi="10.7483/OPENDATA.CMS.2W51.W8AT",
+        dataset="GJet_Pt40_doubleEMEnriched_TuneZ2star_8TeV_ext-pythia6",
+        processing="PU_RD1_START53_V7N-v1",
+        parts=("20000", "20001"),
+        events=17_748_810,
+        files=1_548,
+    ),
+}
+"""Class -> the sample the paper takes its events from."""
+
+
+def sample_files(class_name: str, lists: str | os.PathLike | None = None) -> list[str]:
+    """The files of a class, in the order of its list: the paper takes "the first" events of a sample.
+
+    Args:
+      class_name: one of `events.CLASSES`.
+      lists: folder with `<class>.txt` (a path, glob or `root://` address a line; paths are relative to
+        the folder), or with copies of the published index files. None reads those where they are
+        published, which needs the packages of the extra `xrootd`.
+
+    Raises:
+      ValueError: there is no such class.
+      SourceError: the list is absent, unreadable, empty, or names a file twice.
+    """
+    if class_name not in SAMPLES:
+        raise ValueError(f"No class {class_name!r}; there are {', '.join(CLASSES)}.")
+    indexes = SAMPLES[class_name].indexes
+    if lists is None:
+        from e2e_jax.sources import remote
+
+        return _distinct({url: _lines(remote.read_text(url), url) for url in indexes})
+
+    folder = pathlib.Path(lists).expanduser()
+    own = folder / f"{class_name}.txt"
+    if own.exists():
+        lines = _distinct({str(own): [_from(folder, line) for line in _lines(_read(own), own)]})
+        return expand(lines)
+    copies = [folder / url.rpartition("/")[2] for url in indexes]
+    absent = [path.name for path in copies if not path.exists()]
+    if absent:
+        raise SourceError(
+            str(folder),
+            "missing_list",
+            f"{folder} does not list the files of {class_name}: it has no {own.name}, and of the published "
+            f"index files it lacks {', '.join(absent)}. Write {own.name}, a path or root:// address a line, "
+            "or copy all index files of the sample there.",
+        )
+    return _distinct({str(path): _lines(_read(path), path) for path in copies})
+
+
+def class_files(lists: str | os.PathLike | None = None) -> dict[str, list[str]]:
+    """`sample_files` of every class.
+
+    Raises:
+      SourceError: as there; also where one file is listed for two classes.
+    """
+    files = {name: sample_files(name, lists) for name in CLASSES}
+    owner = {}
+    for name, paths in files.items():
+        for path in paths:
+            other = owner.setdefault(_place(path), name)
+            if other != name:
+                raise SourceError(
+                    path,
+                    "duplicate",
+                    f"{path} is listed for {other} and for {name}: an event has one class. Take one off.",
+                )
+    return files
+
+
+def lists_digest(files: Mapping[str, Sequence[str]]) -> str:
+    """Hexadecimal digest of the files by class, in order: the same for the same lists."""
+    text = "".join(f"{name}\t{path}\n" for name in CLASSES for path in files[name])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _read(path: pathlib.Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(
+            str(path),
+            "unreadable",
+            f"The file list {path} cannot be read as text ({error}). It has a path or address a line.",
+        ) from error
+
+
+def _lines(text: str, where: str | os.PathLike) -> list[str]:
+    """The entries of a list: no blank lines, no comments."""
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if not lines:
+        raise SourceError(
+            str(where),
+            "empty",
+            f"The file list {where} names no file. Write a path or root:// address a line.",
+        )
+    return lines
+
+
+def _from(folder: pathlib.Path, line: str) -> str:
+    return line if "://" in line else os.path.join(glob.escape(folder), os.path.expanduser(line))
+
+
+def _distinct(lists: Mapping[str, list[str]]) -> list[str]:
+    """The entries of some lists in order, after checking that none comes twice."""
+    seen = {}
+    for where, lines in lists.items():
+        for line in lines:
+            if (place := _place(line)) in seen:
+                both = " and ".join(dict.fromkeys((seen[place], where)))
+                raise SourceError(
+                    line,
+                    "duplicate",
+                    f"{line} is listed twice, in {both}: its events would count double. Take one out.",
+                )
+            seen[place] = where
+    return [line for lines in lists.values() for line in lines]
+
+
+def _place(path: str) -> str:
+    """A file's name for comparison: local ones without detours, addresses without doubled slashes."""
+    if "://" not in path:
+        return os.path.realpath(path)
+    scheme, _, rest = path.partition("://")
+    return f"{scheme}://" + "/".join(part for part in rest.split("/") if part)
