@@ -137,7 +137,7 @@ def read_entries(
                 f"from {wanted.min()} to {wanted.max()}, {len(wanted) - len(ascending)} of them again."
             )
         faults = Faults(tree.path, on_error, skipped)
-        parts, found = [_no_events()], [np.zeros(0, np.int64)]
+        parts, found = [no_events()], [np.zeros(0, np.int64)]
         for candidates, events in _complete(tree, _skim(tree, ascending, None, faults), label, faults):
             parts.append(events)
             found.append(candidates.entry)
@@ -173,24 +173,20 @@ def iterate_events(
     Raises:
       SourceError: as `read_entries`, and as `root_files.expand` for the list of files.
     """
-    check_on_error(on_error)
-    for file in root_files.expand(path):
-        try:
-            with root_files.open_tree(file, TREE, SKIM_BRANCHES | HIT_BRANCHES, timeout, retries) as tree:
-                faults = Faults(tree.path, on_error, skipped)
-                candidates = _skim(tree, np.arange(tree.entries), select, faults)
-                for _, events in _complete(tree, candidates, label, faults):
-                    yield events
-        except SourceError as error:
-            if on_error == "fail":
-                raise
-            if skipped is not None:
-                skipped[f"file: {error.reason}"] += 1
+
+    def read(file):
+        with root_files.open_tree(file, TREE, SKIM_BRANCHES | HIT_BRANCHES, timeout, retries) as tree:
+            faults = Faults(tree.path, on_error, skipped)
+            candidates = _skim(tree, np.arange(tree.entries), select, faults)
+            for _, events in _complete(tree, candidates, label, faults):
+                yield events
+
+    yield from root_files.each_file(path, read, on_error, skipped)
 
 
 def read_events(path, select: str | None = None, **options) -> Events:
     """Reads whole files, as `iterate_events` with the same arguments; the pieces are put together."""
-    return Events.concatenate([_no_events(), *iterate_events(path, select, **options)])
+    return Events.concatenate([no_events(), *iterate_events(path, select, **options)])
 
 
 def _skim(tree: Tree, entries: np.ndarray, category: str | None, faults: Faults) -> Candidates:
@@ -208,7 +204,7 @@ def _skim(tree: Tree, entries: np.ndarray, category: str | None, faults: Faults)
         keep = found.selected | (category is None)
         parts.append((group, address, found.photons, found.mass, keep))
     group, address, photons, mass, keep = (np.concatenate(column) for column in zip(*parts))
-    again = _repeated(address, faults.sound(group))
+    again = repeated(address, faults.sound(group))
     faults.mark("duplicate", again, group, "another entry has its run, luminosity section and event")
     keep &= faults.sound(group)
     return Candidates(group[keep], *address[keep].T, photons[keep], mass[keep], len(entries))
@@ -221,7 +217,7 @@ def _check_photons(photons: Ragged, entries: np.ndarray, faults: Faults):
     faults.mark_values("out_of_range", finite & outside, photons, entries, "a photon is out of range")
 
 
-def _repeated(rows: np.ndarray, sound: np.ndarray) -> np.ndarray:
+def repeated(rows: np.ndarray, sound: np.ndarray) -> np.ndarray:
     """Which of the sound rows were there before, bool `[n]`."""
     first = np.unique(rows[sound], axis=0, return_index=True)[1]
     again = sound.copy()
@@ -272,7 +268,7 @@ def _lists(tree: Tree, columns: dict[str, Column], prefix: str) -> Ragged:
     return Ragged.from_counts(counts[0], {name: column.values for name, column in columns.items()})
 
 
-def _no_events() -> Events:
+def no_events() -> Events:
     """An `Events` without any, to join others to."""
     none = {
         name: Ragged.from_counts(np.zeros(0, np.int64), {c: np.zeros(0, t) for c, t in columns.items()})

@@ -116,11 +116,14 @@ class Branch:
         data, starts = self._lists(basket, chunk)
         first, last = np.searchsorted(entries, self.offsets[basket : basket + 2])
         rows = entries[first:last] - self.offsets[basket]
-        if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and not self.header:
-            counts = np.diff(starts[rows[0] : rows[-1] + 2])
-            part = data[starts[rows[0]] : starts[rows[-1] + 1]]
+        begin, end = starts[rows] + self.header, starts[rows + 1]
+        counts = end - begin
+        consecutive = rows[-1] - rows[0] + 1 == len(rows)
+        if consecutive and not self.header:
+            part = data[begin[0] : end[-1]]
+        elif consecutive and (counts == counts[0]).all():
+            part = data[begin[0] - self.header : end[-1]].reshape(len(rows), -1)[:, self.header :].reshape(-1)
         else:
-            begin, counts = starts[rows] + self.header, starts[rows + 1] - starts[rows] - self.header
             part = data[np.arange(counts.sum()) + np.repeat(begin - np.cumsum(counts) + counts, counts)]
         if (counts % self.dtype.itemsize).any() or (counts < 0).any():
             raise corrupt(self.path, self.name, basket, f"its lists are not of whole {self.dtype.name}")

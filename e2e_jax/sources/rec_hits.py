@@ -34,7 +34,7 @@ def hits(collection: str, raw: Ragged, entries: np.ndarray, faults: Faults) -> R
     cell, energy = _cells(collection, raw.id), raw.energy
     faults.mark_values("bad_id", cell == NO_CELL, raw, entries, f"a hit is in no cell of {name}")
     _mark_repeated(cell, raw, entries, faults, name)
-    _mark_unlikely(energy, raw, entries, faults, f"a hit of {name}")
+    mark_unlikely(energy, raw, entries, faults, f"a hit of {name}")
     return Ragged(raw.offsets, {"cell": cell, "energy": energy})
 
 
@@ -48,7 +48,7 @@ def tracks(raw: Ragged, entries: np.ndarray, faults: Faults) -> Ragged:
     """
     pure = raw.filter((raw.quality & HIGH_PURITY) != 0)
     px, py, pz = pure.px, pure.py, pure.pz
-    _mark_unlikely(np.stack([px, py, pz]), pure, entries, faults, "a track")
+    mark_unlikely(np.stack([px, py, pz]), pure, entries, faults, "a track")
     pt = np.hypot(px, py)
     faults.mark_values("out_of_range", pt == 0, pure, entries, "a track along the beam")
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -56,8 +56,8 @@ def tracks(raw: Ragged, entries: np.ndarray, faults: Faults) -> Ragged:
     return Ragged(pure.offsets, columns)
 
 
-def _mark_unlikely(values: np.ndarray, lists: Ragged, entries: np.ndarray, faults: Faults, what: str):
-    """Marks what is not within `MAX_ENERGY`; values `[..., lists.offsets[-1]]`."""
+def mark_unlikely(values: np.ndarray, lists: Ragged, entries: np.ndarray, faults: Faults, what: str):
+    """Marks values `[..., lists.offsets[-1]]` that are not within `MAX_ENERGY`."""
     magnitude = abs(values).reshape(-1, values.shape[-1])
     if magnitude.max(initial=0.0) <= MAX_ENERGY:  # false for NaN too
         return

@@ -7,6 +7,7 @@ on such a file becomes a `SourceError` too.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import difflib
 import functools
@@ -15,15 +16,16 @@ import itertools
 import os
 import pathlib
 import queue
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import uproot
 
 from e2e_jax.sources import baskets, remote
 from e2e_jax.sources.errors import SourceError
+from e2e_jax.sources.faults import check_on_error
 
-__all__ = ["RAW", "Column", "SourceError", "Tree", "expand", "open_tree"]
+__all__ = ["RAW", "Column", "SourceError", "Tree", "each_file", "expand", "open_tree"]
 
 MAX_BYTES = 64 * 2**20
 """Most bytes, uncompressed, that `Tree.groups` puts together."""
@@ -64,6 +66,30 @@ def _matches(path: str) -> list[str]:
     return found
 
 
+def each_file(
+    paths,
+    read: Callable[[str], Iterator],
+    on_error: str = "fail",
+    skipped: collections.Counter | None = None,
+) -> Iterator:
+    """What `read` yields of one file after the other.
+
+    Args:
+      paths: as in `expand`.
+      on_error: "fail" ends with the first file that raises a SourceError; "skip" goes on with the next.
+      skipped: counts the files left off by "file: " and the reason.
+    """
+    check_on_error(on_error)
+    for file in expand(paths):
+        try:
+            yield from read(file)
+        except SourceError as error:
+            if on_error == "fail":
+                raise
+            if skipped is not None:
+                skipped[f"file: {error.reason}"] += 1
+
+
 @contextlib.contextmanager
 def open_tree(
     path: str | os.PathLike,
@@ -71,6 +97,7 @@ def open_tree(
     types: Mapping[str, Sequence[str]],
     timeout: float = remote.TIMEOUT,
     retries: int = remote.RETRIES,
+    optional: Container[str] = (),
 ) -> Iterator[Tree]:
     """Opens a tree of a file and finds the branches that are to be read, at any depth.
 
@@ -79,6 +106,7 @@ def open_tree(
       name: the tree.
       types: name of each branch -> the types its numbers may have, such as ("float32",), or (RAW,).
       timeout, retries: as in `remote.open_file`.
+      optional: branches that may be missing.
 
     Raises:
       SourceError: here or while reading. Reasons: "vanished", "network", "truncated", "unreadable" (no
@@ -88,7 +116,7 @@ def open_tree(
     with contextlib.ExitStack() as stack:
         with _translated(path, f"opening {name}"):
             file = stack.enter_context(remote.open_file(path, timeout, retries))
-            tree = Tree(path, _tree(path, file, name), types)
+            tree = Tree(path, _tree(path, file, name), types, optional)
         yield tree
 
 
@@ -117,11 +145,13 @@ class Tree:
       entries: number of entries.
     """
 
-    def __init__(self, path: str, tree: uproot.TTree, types: Mapping[str, Sequence[str]]):
+    def __init__(
+        self, path: str, tree: uproot.TTree, types: Mapping[str, Sequence[str]], optional: Container[str] = ()
+    ):
         self.path, self.entries, self._tree = path, int(tree.num_entries), tree
-        branches = _find(path, tree, types)
+        branches = _find(path, tree, types, optional)
         self._branches = {
-            leaf: baskets.Branch.of(path, branches[leaf], types[leaf], self.entries) for leaf in types
+            leaf: baskets.Branch.of(path, branches[leaf], types[leaf], self.entries) for leaf in branches
         }
 
     def __contains__(self, name: str) -> bool:
@@ -193,7 +223,9 @@ def _consumed(chunks: list) -> Iterator:
         yield chunks.pop()
 
 
-def _find(path: str, tree: uproot.TTree, types: Mapping) -> dict[str, uproot.TBranch]:
+def _find(
+    path: str, tree: uproot.TTree, types: Mapping, optional: Container[str]
+) -> dict[str, uproot.TBranch]:
     """The branches by name. Their paths need not be known: the top of each is a prefix of its name."""
     tops = [branch for branch in tree.branches if any(name.startswith(branch.name) for name in types)]
     found = {}
@@ -203,7 +235,7 @@ def _find(path: str, tree: uproot.TTree, types: Mapping) -> dict[str, uproot.TBr
                 message = f"{path} has two branches {branch.name}. The file is damaged: fetch it again."
                 raise SourceError(path, "corrupt", message)
     for name in types:
-        if name not in found:
+        if name not in found and name not in optional:
             near = difflib.get_close_matches(name, [branch.name for branch in tree.branches], n=3, cutoff=0.4)
             hint = f" Nearest to it: {', '.join(near)}." if near else ""
             message = (
