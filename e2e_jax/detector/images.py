@@ -144,10 +144,14 @@ def hcal_outside_crystals(batch: Mapping, matches_authors: bool = False) -> jax.
 
     Args, errors: as for `make_images`.
     """
-    hits = _columns(batch, "hcal")
-    tower = jnp.asarray(hits["cell"]).astype(jnp.int32) % cells.HCAL_TOWERS
-    ring = tower // cells.HCAL_COLUMNS - (cells.HCAL_ROWS // 2 - projections.BARREL_RINGS)
-    over_barrel = (ring >= 0) & (ring < 2 * projections.BARREL_RINGS)
+    return _outside(_columns(batch, "hcal"), bool(matches_authors))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _outside(hits: Mapping, matches_authors: bool) -> jax.Array:
+    tower = hits["cell"].astype(jnp.int32) % cells.HCAL_TOWERS
+    row = tower // cells.HCAL_COLUMNS - (cells.HCAL_ROWS // 2 - projections.BARREL_RINGS)
+    over_barrel = (row >= 0) & (row < 2 * projections.BARREL_RINGS)
     shown = over_barrel | (jnp.asarray(projections.tower_crystals(matches_authors).share)[tower] > 0)
     return jnp.sum(jnp.where(shown, 0, jnp.maximum(hits["energy"], 0)), axis=1)
 
