@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import pathlib
+from collections.abc import Sequence
 
 import tqdm
 
@@ -84,24 +85,39 @@ def _known_names() -> list[str]:
     return [f"{name}/{config}" for name, builder in builders.items() for config in builder.builder_configs]
 
 
-def read_split(folder: pathlib.Path, split: str, progress: bool = True) -> Events:
+def read_split(
+    folder: pathlib.Path, split: str, progress: bool = True, rows: Sequence[int] | None = None
+) -> Events:
     """Reads a split of the dataset in the folder into memory.
 
+    Args:
+      folder: as `prepare_dataset` gives it.
+      split: "train" or "validation".
+      progress: whether to show a progress bar.
+      rows: which events to read, counted from 0; all of them by default.
+
     Raises:
-      DatasetError: the dataset is half-written, damaged, or not in ArrayRecord format, or has no such split.
+      DatasetError: the dataset is half-written, damaged, or not in ArrayRecord format, or has no such split
+        or event.
     """
     source = _open(folder, split)
+    rows = range(len(source)) if rows is None else rows
+    if outside := [row for row in rows if not 0 <= row < len(source)]:
+        raise DatasetError(
+            f"The split {split!r} of the dataset in {folder} has no event {outside[0]}: "
+            f"its {len(source)} events count from 0 to {len(source) - 1}."
+        )
     parts, examples = [], []
     title = f"reading {'/'.join(folder.parts[-3:-1])} {split}"
-    for i in tqdm.trange(len(source), desc=title, unit="event", disable=not progress, mininterval=0.5):
+    for row in tqdm.tqdm(rows, desc=title, unit="event", disable=not progress, mininterval=0.5):
         try:
-            examples.append(source[i])
+            examples.append(source[row])
         except Exception as error:
             raise DatasetError(f"The dataset in {folder} is damaged ({error}). {_again(folder)}") from error
-        if len(examples) == READ_TOGETHER or i == len(source) - 1:
+        if len(examples) == READ_TOGETHER:
             parts.append(Events.from_examples(examples))
             examples = []
-    return Events.concatenate(parts)
+    return Events.concatenate([*parts, Events.from_examples(examples)])
 
 
 def _open(folder: pathlib.Path, split: str):

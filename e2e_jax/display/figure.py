@@ -1,0 +1,238 @@
+"""An event drawn: tracks, ECAL and HCAL over each other, the photons marked, their showers enlarged."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+
+from e2e_jax.detector import images
+from e2e_jax.display.panels import PANELS, Panel
+from e2e_jax.display.showers import Shower, find_showers
+from e2e_jax.sources.events import CLASSES, Events
+
+TITLES = dict(zip(CLASSES, ("γγ (Born)", "H → γγ", "γ + jet")))
+LAYERS = {
+    "hcal": ("HCAL energy [GeV]", ("#e6e6e6", "#454545"), Normalize(0, 10), "max"),
+    "ecal": ("ECAL energy [GeV]", ("#b5d4ee", "#3a86c8", "#08306b"), LogNorm(0.1, 100), "both"),
+    "tracks": ("Track $p_T$ [GeV]", ("#ffd11a", "#f5a800", "#8a4b00"), LogNorm(0.3, 100), "both"),
+}
+"""Channel -> label, colours, scale and the scale's open ends, in the order drawn. The scales are the same
+for every event, so that two pictures can be compared."""
+
+MARK = "#b3005e"
+"""Colour of the photons' marks: dark, and apart from blue, yellow and gray for colour-blind eyes too."""
+RING = 8.0
+"""Radius of a mark in crystals: holds a shower and hides nothing of it."""
+ZOOM = 15.5
+"""Half the side of an enlarged part, in crystals."""
+STYLE = {"font.size": 11, "axes.titlesize": 11, "axes.labelsize": 11, "font.family": "DejaVu Sans"}
+"""Printed at half its width the picture still has letters of 5 points."""
+
+WIDTH, LEFT, RIGHT = 7.0, 0.74, 0.78
+"""Width of the picture and of its margins, in inches."""
+ABOVE, BELOW, SIDE = 0.58, 0.54, 1.72
+"""Room above and below an image for its ticks and labels, and the side of an enlarged part; inches."""
+
+
+def event_figure(events: Events, index: int, geometry: str = "barrel", origin: str = "") -> Figure:
+    """The picture of an event: every image of a geometry, each photon's shower enlarged, colour bars.
+
+    Args:
+      events: any events.
+      index: which of them.
+      geometry: one of `PANELS`.
+      origin: where the event comes from, for the title.
+
+    Returns:
+      A figure 7 inches wide that belongs to no window.
+    """
+    made = images.make_images(events[[index]], geometry)
+    drawn = {name: np.asarray(image[0]) for name, image in made.items()}
+    showers = find_showers(events, index)
+    rows = _rows(PANELS[geometry])
+    with matplotlib.rc_context(STYLE):
+        height = 0.5 + sum(ABOVE + height + BELOW for height, _ in [*rows, (SIDE, [])])
+        figure = Figure(figsize=(WIDTH, height), facecolor="white")
+        top = height - 0.5
+        figure.text(0.5, 1 - 0.08 / height, event_title(events, index, origin), ha="center", va="top")
+        for row_height, places in rows:
+            for name, left, width in places:
+                axes = _axes(figure, left, top - ABOVE - row_height, width, row_height)
+                draw_image(axes, drawn[name], PANELS[geometry][name])
+                mark_photons(axes, PANELS[geometry][name], showers)
+                if not PANELS[geometry][name].wraps:
+                    axes.set_title(PANELS[geometry][name].title)
+            top -= ABOVE + row_height + BELOW
+        _enlarge(figure, top - ABOVE - SIDE, drawn, PANELS[geometry], showers)
+        _colour_bars(figure, top - ABOVE - SIDE)
+    return figure
+
+
+def draw_event(axes: Axes, events: Events, index: int, geometry: str = "barrel", image: str = ""):
+    """Draws one image of an event into axes of the caller; pT, eta and phi of the photons are their title.
+
+    Args:
+      axes: where to; its limits, ticks and labels are set.
+      events: any events.
+      index: which of them.
+      geometry: one of `PANELS`.
+      image: one of the geometry's images, a key of `PANELS[geometry]`; its first by default.
+    """
+    image = image or next(iter(PANELS[geometry]))
+    panel = PANELS[geometry][image]
+    pixels = images.make_images(events[[index]], geometry)[image][0]
+    showers = find_showers(events, index)
+    draw_image(axes, np.asarray(pixels), panel)
+    mark_photons(axes, panel, showers)
+    lines = [photon_text(number, shower).replace("\n", ", ") for number, shower in enumerate(showers)]
+    axes.set_title("\n".join(lines), color=MARK)
+
+
+def draw_image(axes: Axes, image: np.ndarray, panel: Panel, around: tuple[float, float] | None = None):
+    """Draws the channels of an image over each other: HCAL, on it ECAL, on it tracks.
+
+    Pixels that hold something are drawn as squares, so a PDF stays sharp at any size.
+
+    Args:
+      axes: where to.
+      image: float32 `[rows, columns, 3]`, the channels of `images.CHANNELS`.
+      panel: the frame of the image.
+      around: only the surroundings of this position are shown.
+    """
+    _hatch_outside(axes, panel)
+    for channel, (_, _, norm, _) in LAYERS.items():
+        pixels = image[..., images.CHANNELS.index(channel)] * (panel.hcal_factor if channel == "hcal" else 1)
+        row, column = np.nonzero(pixels)
+        values = pixels[row, column]
+        if panel.wraps and around is not None:
+            turn = np.array([[-1], [0], [1]]) * panel.shape[1]
+            row, column, values = np.tile(row, 3), (column + turn).ravel(), np.tile(values, 3)
+        squares = _squares(panel, row, column)
+        layer = PolyCollection(squares, array=values, cmap=_colours(channel), norm=norm)
+        # An edge of the pixel's own colour closes the seams that viewers leave between squares.
+        layer.set(edgecolor="face", linewidth=0.1, label=channel)
+        axes.add_collection(layer, autolim=False)
+    panel.frame(axes, around, ZOOM)
+
+
+def _hatch_outside(axes: Axes, panel: Panel):
+    """Hatches what lies outside the detector."""
+    axes.patch.set(hatch="////", edgecolor="#c8c8c8")
+    if panel.crystals is None:
+        low, high = (panel.bottom - 0.5 + edge for edge in (0, panel.shape[0]))
+        axes.axhspan(low, high, facecolor="white", edgecolor="none")
+    else:
+        squares = _squares(panel, *np.nonzero(panel.crystals()))
+        axes.add_collection(PolyCollection(squares, color="white", linewidth=0.1), autolim=False)
+
+
+def _squares(panel: Panel, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Corners of pixels in a panel's coordinates, `[n, 4, 2]`."""
+    centre = np.stack([panel.left + column, panel.bottom + row], axis=-1)[:, None, :]
+    return centre + np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+
+
+def mark_photons(axes: Axes, panel: Panel, showers: list[Shower]):
+    """Rings the showers in a panel, each with the photon's number and pT in GeV."""
+    low, high = axes.get_xlim()
+    for number, shower in enumerate(showers):
+        if (place := panel.position(shower)) is None:
+            continue
+        for turn in (-1, 0, 1) if panel.wraps else (0,):
+            x, y = place[0] + turn * panel.shape[1], place[1]
+            if low - RING < x < high + RING:
+                axes.add_patch(Circle((x, y), RING, fill=False, edgecolor=MARK, linewidth=1.3))
+        _label(axes, place, photon_name(number))
+
+
+def _label(axes: Axes, place: tuple[float, float], text: str):
+    """Writes beside a ring, on the side where there is room."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    side = 1 if place[0] < right - 0.12 * (right - left) else -1
+    x = place[0] + side * (RING + 1.5)
+    y = np.clip(place[1], bottom + 7, top - 7)
+    align = "left" if side > 0 else "right"
+    axes.text(x, y, text, color=MARK, ha=align, va="center", weight="bold", fontsize=12)
+
+
+def photon_name(number: int) -> str:
+    """γ₁ for the leading photon, γ₂ for the other."""
+    return f"γ{'₁₂'[number]}"
+
+
+def photon_text(number: int, shower: Shower) -> str:
+    """What is known of a photon, in two lines."""
+    pt, eta, phi = (f"{v:.{d}f}".replace("-", "−") for v, d in zip(shower[:3], (1, 2, 2)))
+    return f"{photon_name(number)}: $p_T$ = {pt} GeV\nη = {eta}, ϕ = {phi}"
+
+
+def event_title(events: Events, index: int, origin: str = "") -> str:
+    """Class, mass, origin and address of an event, in two lines."""
+    label = int(events.label[index])
+    first = [TITLES[CLASSES[label]]] if label >= 0 else []
+    if events.mass[index] > 0:
+        first.append(rf"$m_{{\gamma\gamma}}$ = {events.mass[index]:.1f} GeV")
+    address = f"run {events.run[index]}, lumi {events.lumi[index]}, event {events.event[index]}"
+    return "\n".join(filter(None, ["   ".join(first), "  ·  ".join(filter(None, [origin, address]))]))
+
+
+def _rows(panels: dict[str, Panel]) -> list[tuple[float, list[tuple[str, float, float]]]]:
+    """Height of each row of images, and name, left edge and width of the images in it; inches."""
+    room, gap = WIDTH - LEFT - RIGHT, 0.75
+    wide = [name for name, panel in panels.items() if panel.wraps]
+    square = [name for name in panels if name not in wide]
+    rows = [(room * np.divide(*panels[name].shape), [(name, LEFT, room)]) for name in wide]
+    if square:
+        side = (room + gap) / len(square) - gap
+        rows.append((side, [(name, LEFT + k * (side + gap), side) for k, name in enumerate(square)]))
+    return rows
+
+
+def _axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Axes at a place of the figure in inches."""
+    across, up = figure.get_size_inches()
+    return figure.add_axes((left / across, bottom / up, width / across, height / up))
+
+
+def _enlarge(figure: Figure, bottom: float, drawn: dict, panels: dict[str, Panel], showers: list[Shower]):
+    """A square around each shower."""
+    for number, shower in enumerate(showers):
+        axes = _axes(figure, LEFT + number * (SIDE + 0.72), bottom, SIDE, SIDE)
+        axes.set_title(photon_text(number, shower), color=MARK)
+        name = next((name for name in panels if panels[name].position(shower)), None)
+        if name is None:
+            axes.set_axis_off()
+            axes.text(0.5, 0.5, "not in this image", ha="center", va="center", transform=axes.transAxes)
+            continue
+        place = panels[name].position(shower)
+        draw_image(axes, drawn[name], panels[name], place)
+        axes.add_patch(Circle(place, RING, fill=False, edgecolor=MARK, linewidth=1.3))
+    if not showers:
+        up = figure.get_size_inches()[1]
+        figure.text(LEFT / WIDTH, (bottom + SIDE / 2) / up, "no photons known for this event", va="center")
+
+
+def _colour_bars(figure: Figure, bottom: float):
+    """The scales of the channels, below each other."""
+    for place, channel in enumerate(LAYERS):
+        label, _, norm, extend = LAYERS[channel]
+        axes = _axes(figure, WIDTH - 1.75, bottom + 0.02 + 0.7 * place, 1.6, 0.12)
+        figure.colorbar(
+            ScalarMappable(norm, _colours(channel)),
+            cax=axes,
+            orientation="horizontal",
+            extend=extend,
+            format="{x:g}",
+        )
+        axes.minorticks_off()
+        axes.set_title(label)
+
+
+def _colours(channel: str) -> LinearSegmentedColormap:
+    return LinearSegmentedColormap.from_list(channel, LAYERS[channel][1])

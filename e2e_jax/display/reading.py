@@ -1,0 +1,116 @@
+"""Single events of whatever holds events: an AODSIM file, a flat ntuple, a dataset."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+from e2e_jax import dataset
+from e2e_jax.sources import aodsim, ntuple
+from e2e_jax.sources.errors import SourceError
+from e2e_jax.sources.events import Events
+
+AODSIM, NTUPLE = "CMS simulation (AODSIM)", "flat ntuple"
+"""Origins of what ROOT files hold; a dataset's stands in its metadata."""
+
+
+def read_events(
+    source: str, rows: Sequence[int], split: str = "validation", select: str | None = None, data_dir: str = ""
+) -> tuple[Events, str]:
+    """Reads some events, and says where they come from.
+
+    Args:
+      source: a ROOT file (a path or a root:// address), the folder of a TFDS dataset, or its name.
+      rows: which events, counted from 0; with `select`, among those that pass.
+      split: of a dataset.
+      select: of an AODSIM file, a category of `selection.FIDUCIAL`.
+      data_dir: folder of the datasets, for a dataset's name; TFDS's own where it is empty.
+
+    Returns:
+      The events in the order of `rows`, and their origin in a few words.
+
+    Raises:
+      ValueError: there is no such file, dataset or event; `SourceError` or `DatasetError` where it cannot
+        be read.
+    """
+    folder = None if source.endswith(".root") else _dataset_folder(source, data_dir)
+    if folder is None:
+        return _root_events(source, rows, select)
+    if select:
+        raise ValueError(f"{source} is a dataset, selected when it was built: leave --select={select} out.")
+    events = dataset.read_split(folder, split, progress=False, rows=rows)
+    try:
+        origin = json.loads((folder / "metadata.json").read_text())["origin"]
+    except (OSError, ValueError, KeyError):
+        # Another's dataset may say nothing of its origin.
+        origin = ""
+    return events, origin
+
+
+def _root_events(source: str, rows: Sequence[int], select: str | None) -> tuple[Events, str]:
+    """Reads from whichever of the known trees a file has."""
+    try:
+        if select is None:
+            return aodsim.read_entries(source, rows), AODSIM
+        candidates = aodsim.read_candidates(source, select)
+    except SourceError as error:
+        if error.reason != "missing_tree":
+            raise
+        return _ntuple_events(source, rows, select, error), NTUPLE
+    _check_rows(rows, len(candidates), f"events of {source} that pass --select={select}")
+    return aodsim.read_entries(source, candidates.entry[list(rows)]), AODSIM
+
+
+def _ntuple_events(source: str, rows: Sequence[int], select: str | None, no_aodsim: SourceError) -> Events:
+    """Reads a flat ntuple up to the last event asked for."""
+    found, seen = {}, 0
+    try:
+        for events in ntuple.iterate_events(source, select):
+            found |= {row: events[[row - seen]] for row in rows if 0 <= row - seen < len(events)}
+            seen += len(events)
+            if seen > max(rows):
+                break
+    except SourceError as error:
+        if error.reason != "missing_tree":
+            raise
+        message = f"{no_aodsim} Nor is it a flat ntuple: those have a tree {ntuple.TREE}."
+        raise SourceError(source, "missing_tree", message) from error
+    _check_rows(rows, seen, f"events of {source}")
+    return Events.concatenate(found[row] for row in rows)
+
+
+def _check_rows(rows: Sequence[int], count: int, what: str):
+    if outside := [row for row in rows if not 0 <= row < count]:
+        counted = f"they count from 0 to {count - 1}" if count else "there are none"
+        raise ValueError(f"There is no event {outside[0]} among the {what}: {counted}.")
+
+
+def _dataset_folder(source: str, data_dir: str) -> pathlib.Path | None:
+    """The folder of a dataset's newest version; None for a file."""
+    path = pathlib.Path(source).expanduser()
+    if path.is_file() or "://" in source:
+        return None
+    if not path.is_dir():
+        import tensorflow_datasets as tfds
+
+        root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+        path = root / source
+        if source.partition("/")[0] not in dataset.BUILDERS or not path.is_dir():
+            builds = ", ".join(f"{name}/CONFIG" for name in dataset.BUILDERS)
+            raise ValueError(
+                f"There is no file and no folder {source}, and no dataset of this name ({builds}) in {root}. "
+                "Name a ROOT file, the folder of a TFDS dataset, or a dataset that was built there."
+            )
+    found = sorted(path.glob("**/dataset_info.json"), key=lambda info: _version(info.parent.name))
+    if not found:
+        raise ValueError(f"The folder {path} holds no TFDS dataset: there is no dataset_info.json in it.")
+    if len({info.parent.parent for info in found}) > 1:
+        names = ", ".join(sorted({str(info.parent.parent.relative_to(path)) for info in found}))
+        raise ValueError(f"The folder {path} holds several datasets. Name one of them: {names}.")
+    return found[-1].parent
+
+
+def _version(name: str) -> tuple[int, ...]:
+    parts = name.split(".")
+    return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else ()
