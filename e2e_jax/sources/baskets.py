@@ -9,6 +9,7 @@ compared.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -98,54 +99,59 @@ class Branch:
         stored = np.clip(int(branch.member("fTotBytes")), sizes.sum(), 100 * sizes.sum())
         return cls(path, name, branch, dtype, header, length, offsets, seeks, sizes, int(stored))
 
-    def holding(self, entries: np.ndarray) -> list[int]:
-        """The baskets that hold any of the ascending entries."""
-        inside = np.diff(np.searchsorted(entries, self.offsets))
-        return np.flatnonzero(inside).tolist()
+    def holding(self, entries: np.ndarray) -> list[tuple[int, np.ndarray | None]]:
+        """The baskets that hold any of the ascending entries, and which rows of each; None for all."""
+        edges = np.searchsorted(entries, self.offsets)
+        lengths = np.diff(self.offsets)
+        found = []
+        for number in np.flatnonzero(np.diff(edges)).tolist():
+            first, last = edges[number], edges[number + 1]
+            whole = last - first == lengths[number]
+            found.append((number, None if whole else entries[first:last] - self.offsets[number]))
+        return found
 
     def range(self, basket: int) -> tuple[int, int]:
         """First byte of a basket in the file, and the one behind it."""
         return int(self.seeks[basket]), int(self.seeks[basket] + self.sizes[basket])
 
-    def decode(self, basket: int, chunk, entries: np.ndarray) -> Column:
-        """The numbers of those of the ascending entries that a basket holds.
+    def decode(self, number: int, rows: np.ndarray | None, chunk) -> tuple[np.ndarray, np.ndarray]:
+        """The bytes of the lists of some entries of a basket: how many of each, and what they are.
 
         Args:
+          number: the basket.
+          rows: ascending, counted from the first entry of the basket; None for all.
           chunk: uproot's chunk of the basket's bytes.
         """
-        data, starts = self._lists(basket, chunk)
-        first, last = np.searchsorted(entries, self.offsets[basket : basket + 2])
-        rows = entries[first:last] - self.offsets[basket]
-        begin, end = starts[rows] + self.header, starts[rows + 1]
-        counts = end - begin
-        consecutive = rows[-1] - rows[0] + 1 == len(rows)
-        if consecutive and not self.header:
-            part = data[begin[0] : end[-1]]
-        elif consecutive and (counts == counts[0]).all():
-            part = data[begin[0] - self.header : end[-1]].reshape(len(rows), -1)[:, self.header :].reshape(-1)
-        else:
-            part = data[np.arange(counts.sum()) + np.repeat(begin - np.cumsum(counts) + counts, counts)]
-        if (counts % self.dtype.itemsize).any() or (counts < 0).any():
-            raise corrupt(self.path, self.name, basket, f"its lists are not of whole {self.dtype.name}")
-        values = part.view(self.dtype).astype(self.dtype.newbyteorder("="))
-        return Column(counts // self.dtype.itemsize, values)
+        data, starts = self._lists(number, chunk)
+        begin, end = starts[:-1], starts[1:]
+        if rows is not None:
+            begin, end = begin[rows], end[rows]
+        counts = end - begin - self.header
+        if counts.min() < 0:
+            raise corrupt(self.path, self.name, number, "its lists overlap")
+        if rows is None and not self.header:
+            return counts, data
+        if (counts == counts[0]).all() and (rows is None or rows[-1] - rows[0] + 1 == len(rows)):
+            table = data[begin[0] : end[-1]].reshape(len(counts), -1)
+            return counts, table[:, self.header :].reshape(-1)
+        places = np.repeat(begin + self.header - np.cumsum(counts) + counts, counts)
+        return counts, data[np.arange(len(places)) + places]
 
-    def join(self, parts: Sequence[Column]) -> Column:
-        """The columns of several baskets as one."""
-        if len(parts) == 1:
-            return parts[0]
-        empty = Column(np.zeros(0, np.int64), np.zeros(0, self.dtype.newbyteorder("=")))
-        return Column(*(np.concatenate(columns) for columns in zip(empty, *parts)))
+    def join(self, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Column:
+        """What `decode` gave of several baskets, as numbers."""
+        size = self.dtype.itemsize
+        counts = np.concatenate([np.zeros(0, np.int64), *(counts for counts, _ in parts)])
+        data = np.concatenate([np.zeros(0, np.uint8), *(data for _, data in parts)])
+        if size > 1 and (counts % size).any():
+            raise corrupt(self.path, self.name, 0, f"its lists are not of whole {self.dtype.name}")
+        values = data.view(self.dtype)
+        return Column(counts // size, values.astype(self.dtype.newbyteorder("="), copy=False))
 
     def _lists(self, number: int, chunk) -> tuple[np.ndarray, np.ndarray]:
-        """The bytes of a basket's numbers and where each entry's start, int64 `[entries + 1]`."""
+        """The bytes of a basket's numbers and where each entry's start, `[entries + 1]`."""
         expected = int(self.offsets[number + 1] - self.offsets[number])
         self._check_key(number, chunk)
-        cursor = uproot.source.cursor.Cursor(chunk.start)
-        file = self.branch.file
-        basket = uproot.models.TBasket.Model_TBasket.read(
-            chunk, cursor, {"basket_num": number}, file, file, self.branch
-        )
+        basket = self._decompressed(number, chunk)
         data, starts = basket.data, basket.byte_offsets
         if basket.member("fNevBuf") != expected:
             why = f"it has {basket.member('fNevBuf')} entries, but {expected} in the tree"
@@ -153,27 +159,32 @@ class Branch:
         if self.length is not None:
             starts = np.arange(expected + 1) * self.length * self.dtype.itemsize
         elif starts is None and len(data) == 0:
-            starts = np.zeros(expected + 1)
+            starts = np.zeros(expected + 1, np.int64)
         if starts is None or len(starts) != expected + 1 or starts[0] != 0 or starts[-1] != len(data):
-            raise corrupt(
-                self.path, self.name, number, f"its {len(data)} bytes are not those of {expected} lists"
-            )
-        starts = starts.astype(np.int64)
-        if (starts[1:] < starts[:-1]).any():
-            raise corrupt(self.path, self.name, number, "its lists overlap")
+            why = f"its {len(data)} bytes are not those of {expected} lists"
+            raise corrupt(self.path, self.name, number, why)
         return data, starts
+
+    def _decompressed(self, number: int, chunk) -> uproot.models.TBasket.Model_TBasket:
+        cursor, file = uproot.source.cursor.Cursor(chunk.start), self.branch.file
+        context = {"basket_num": number}
+        return uproot.models.TBasket.Model_TBasket.read(chunk, cursor, context, file, file, self.branch)
 
     def _check_key(self, number: int, chunk):
         """The key's length is that of the tree's table, and its name is the branch's."""
-        head = bytes(chunk.raw_data[: _KEY_BYTES + 600])
+        head = chunk.raw_data[: _KEY_BYTES + len(self._key) + 100].tobytes()
         length, key_length = int.from_bytes(head[:4], "big"), int.from_bytes(head[14:16], "big")
-        start, stop = self.range(number)
-        if length != stop - start or not _KEY_BYTES <= key_length < length:
-            why = f"it has {length} bytes, {key_length} of them a key, but {stop - start} in the tree"
+        if length != self.sizes[number] or not _KEY_BYTES <= key_length < length:
+            why = f"it has {length} bytes, {key_length} of them a key, but {self.sizes[number]} in the tree"
             raise corrupt(self.path, self.name, number, why)
-        name = self.name.encode()
-        if b"\x07TBasket" + bytes([len(name)]) + name not in head[:key_length]:
+        if self._key not in head[:key_length]:
             raise corrupt(self.path, self.name, number, "it names another branch")
+
+    @functools.cached_property
+    def _key(self) -> bytes:
+        """The class and name in the key of each basket."""
+        name = self.name.encode()
+        return b"\x07TBasket" + bytes([len(name)]) + name
 
 
 def _kind(path: str, branch: uproot.TBranch, types: Sequence[str]) -> tuple[np.dtype, int, int | None]:

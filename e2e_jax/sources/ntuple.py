@@ -136,7 +136,7 @@ def _image(tree: Tree, columns: dict[str, Column], name: str, size: int) -> np.n
     counts, values = columns[name]
     if (counts != size).any():
         message = (
-            f"Branch {name} of {tree.path} has {counts[counts != size][0]} numbers an entry; expected {size}. "
+            f"Branch {name} of {tree.path} has {counts[counts != size][0]} numbers an entry, not {size}. "
             "Is it a file of another kind?"
         )
         raise SourceError(tree.path, "count_mismatch", message)

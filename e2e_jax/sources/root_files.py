@@ -171,15 +171,14 @@ class Tree:
         entries = np.arange(self.entries) if entries is None else np.asarray(entries, np.int64)
         names = list(names)
         with _translated(self.path, f"reading {', '.join(names)}"):
-            wanted = [(name, number) for name in names for number in self._branches[name].holding(entries)]
-            ranges = [self._branches[name].range(number) for name, number in wanted]
+            wanted = [(name, *basket) for name in names for basket in self._branches[name].holding(entries)]
+            ranges = [self._branches[name].range(number) for name, number, _ in wanted]
             self._check_ranges(ranges, wanted)
-            chunks = self._tree.file.source.chunks(ranges, notifications=queue.Queue()) if ranges else []
-            parts = {name: [] for name in names}
+            parts, chunks = {name: [] for name in names}, self._fetch(ranges)
             # Chunks are let go one by one, so that compressed and decompressed bytes do not add up.
-            for (name, number), chunk in zip(wanted, _consumed(chunks)):
-                parts[name].append(self._branches[name].decode(number, chunk, entries))
-            return {name: self._branches[name].join(parts[name]) for name in names}
+            for (name, number, rows), chunk in zip(wanted, _consumed(chunks)):
+                parts[name].append(self._branches[name].decode(number, rows, chunk))
+            return {name: self._branches[name].join(parts.pop(name)) for name in names}
 
     def groups(
         self, names: Iterable[str], entries: np.ndarray, max_bytes: int = MAX_BYTES
@@ -203,9 +202,12 @@ class Tree:
         pieces = np.split(entries, np.searchsorted(entries, cuts[1:]))
         return [piece for piece in pieces if len(piece)]
 
+    def _fetch(self, ranges: list[tuple[int, int]]) -> list:
+        return self._tree.file.source.chunks(ranges, notifications=queue.Queue()) if ranges else []
+
     def _check_ranges(self, ranges, wanted):
         size = self._tree.file.source.num_bytes
-        for (name, number), (start, stop) in zip(wanted, ranges):
+        for (name, number, _), (start, stop) in zip(wanted, ranges):
             if not 0 < start < stop:
                 raise baskets.corrupt(self.path, name, number, f"it lies at byte {start} to {stop}")
             if stop > size:
@@ -213,7 +215,7 @@ class Tree:
         order = sorted(range(len(ranges)), key=ranges.__getitem__)
         for before, after in itertools.pairwise(order):
             if ranges[after][0] < ranges[before][1]:
-                raise baskets.corrupt(self.path, *wanted[after], "it lies where another basket is")
+                raise baskets.corrupt(self.path, *wanted[after][:2], "it lies where another basket is")
 
 
 def _consumed(chunks: list) -> Iterator:
