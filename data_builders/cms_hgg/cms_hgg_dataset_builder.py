@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from e2e_jax.features import DetectorImages
+from e2e_jax.sources import cluster
 from e2e_jax.sources.events import CLASSES
 from e2e_jax.sources.tasks import SPLITS, event_keys, run_tasks
 from e2e_jax.sources.workers import WorkerPool, available_cores
@@ -37,7 +38,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     Args:
       file_format: "array_record" (read at random without TensorFlow; the default) or "tfrecord".
       executor: where the events are made or read, for instance Dask's `Client.get_executor()`; by default
-        all cores of this machine.
+        the cluster that `E2E_DASK_SCHEDULER` names, or else all cores of this machine.
       **kwargs: `data_dir`, `config` and `version` as in every TFDS builder.
     """
 
@@ -95,9 +96,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         root = pathlib.Path(download_dir or pathlib.Path(self.data_dir).parents[2] / "downloads")
         scratch = root / self.name / self.builder_config.name
         lists = download_config and download_config.manual_dir
-        with _own_progress_bar(), WorkerPool(available_cores()) as pool:
+        with _own_progress_bar(), contextlib.ExitStack() as stack:
+            executor = self._executor or stack.enter_context(
+                cluster.executor() or WorkerPool(available_cores())
+            )
             self._place = Place(
-                run=functools.partial(run_tasks, executor=self._executor or pool),
+                run=functools.partial(run_tasks, executor=executor),
                 scratch=scratch,
                 kept=root / "skims",
                 lists=lists and pathlib.Path(lists),

@@ -47,7 +47,8 @@ class HggConfig(tfds.core.BuilderConfig):
     Attributes:
       train, validation: events of each class in the split.
       fast: simulate without multi-parton interactions, see `sources.fastsim`.
-      category: "central" or "central_forward", see `sources.selection`.
+      category: where the photons may lie, a key of `sources.selection.FIDUCIAL`; the endcaps are
+        simulated in all but "central".
       seed: everything random in the events derives from it.
       produce: makes the events of a task; the fast simulation where it is None.
     """
@@ -138,16 +139,21 @@ class OpenDataConfig(tfds.core.BuilderConfig):
     on_error: str = "fail"
 
     def provenance(self) -> dict:
-        """What the metadata say before anything was read."""
-        from e2e_jax.sources.file_lists import SAMPLES
+        """What the metadata say before anything was read; where `lists` is given, it reads those.
 
-        samples = {name: {"record": s.record, "doi": s.doi} for name, s in SAMPLES.items()}
+        Raises:
+          SourceError: a list of files is absent or wrong.
+        """
+        from e2e_jax.sources import file_lists
+
+        samples = {name: {"record": s.record, "doi": s.doi} for name, s in file_lists.SAMPLES.items()}
         origin = {"origin": "CMS Open Data (AODSIM)", "samples": samples}
         return {
             **({"origin": "AODSIM files of own lists"} if self.own_files else origin),
             **{name: getattr(self, name) for name in ("seed", "category", "eras", "on_error")},
             "sizes": {name: getattr(self, name) for name in ("train", "validation", "sample")},
             "versions": _versions(uproot="uproot"),
+            **({"lists": file_lists.identity(file_lists.class_files(self.lists))} if self.lists else {}),
         }
 
     def announcement(self) -> str:
@@ -171,7 +177,6 @@ class Reading:
         from e2e_jax.sources import file_lists, opendata, quotas
 
         self._files = file_lists.class_files(self._lists(config, place))
-        self._digest = file_lists.lists_digest(self._files)
         sizes = {field.name: getattr(config, field.name) for field in dataclasses.fields(quotas.Sizes)}
         self._source = opendata.OpenDataEvents(
             self._files,
@@ -201,8 +206,9 @@ class Reading:
 
     def metadata(self) -> dict:
         """What was read, skipped and taken."""
-        listed = {name: len(files) for name, files in self._files.items()}
-        return self._source.metadata() | {"lists": {"files": listed, "sha256": self._digest}}
+        from e2e_jax.sources import file_lists
+
+        return self._source.metadata() | {"lists": file_lists.identity(self._files)}
 
     def write_tables(self, folder: pathlib.Path) -> None:
         """Writes skim.parquet beside the dataset: which entries of which files its events are."""
@@ -216,6 +222,28 @@ CONFIGS = (
     HggConfig(name="medium", train=15_000, validation=3_000, description="Where the paper's pattern shows."),
     HggConfig(
         name="paper", train=51_200, validation=11_800, fast=False, description="The paper's statistics."
+    ),
+    HggConfig(
+        name="forward_quick",
+        train=2_000,
+        validation=600,
+        category="central_forward",
+        description="The whole detector, made in minutes on two cores.",
+    ),
+    HggConfig(
+        name="forward_medium",
+        train=15_000,
+        validation=3_000,
+        category="central_forward",
+        description="The whole detector, where the paper's pattern shows.",
+    ),
+    HggConfig(
+        name="forward_paper",
+        train=120_000,
+        validation=15_600,
+        fast=False,
+        category="central_forward",
+        description="The whole detector, the paper's statistics.",
     ),
     OpenDataConfig(
         name="opendata_central",
