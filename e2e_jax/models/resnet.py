@@ -10,9 +10,13 @@
 energy scale.
 """
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 
+from e2e_jax.models import resnet_cpu
 from e2e_jax.models.convolution import Convolution
 from e2e_jax.models.fcn import Linear
 
@@ -46,14 +50,21 @@ class ResNetFeatures(nn.Module):
     Attributes:
       widths: maps before and after the downsampling block.
       channels: input channels to insist on; None takes those of the first image.
+      fast: whether a CPU may take `resnet_cpu`; changes the speed, not the result.
     """
 
     widths: tuple[int, int] = (16, 32)
     channels: int | None = None
+    fast: bool = True
 
     @nn.compact
     def __call__(self, x):
         self._check(x)
+        if self.fast and not self.is_initializing() and resnet_cpu.usable(self.widths, x):
+            plain = ResNetFeatures(self.widths, self.channels, fast=False, parent=None)
+            by_xla = functools.partial(_apply, plain)
+            by_cpu = functools.partial(resnet_cpu.features, widths=tuple(self.widths), plain=by_xla)
+            return lax.platform_dependent(self.variables["params"], x, cpu=by_cpu, default=by_xla)
         narrow, wide = self.widths
         columns = 3 if x.shape[3] > 1 else 2
         x = Convolution(narrow, kernel_size=7, stride=2, columns=columns, name="stem")(x)
@@ -80,21 +91,27 @@ class ResNetFeatures(nn.Module):
             )
 
 
+def _apply(network, params, x):
+    return network.apply({"params": params}, x)
+
+
 class ResNet15(nn.Module):
-    """ResNet-15 on the barrel image: 84,739 parameters for 1 channel and 3 classes, 86,307 for 3 channels.
+    """ResNet-15 on one image: 84,739 parameters for 1 channel and 3 classes, 86,307 for 3 channels.
 
     Attributes:
       classes: number of logits.
       widths: maps before and after the downsampling block.
       channels: input channels to insist on; None takes those of the first image.
+      image: name of the image among the inputs: "barrel", or "full" of the HCAL-centric geometry.
     """
 
     classes: int = 3
     widths: tuple[int, int] = (16, 32)
     channels: int | None = None
+    image: str = "barrel"
 
     @nn.compact
-    def __call__(self, inputs):
-        """Maps {"barrel": f4[n, rows, columns, channels]} to logits f4[n, classes]."""
-        features = ResNetFeatures(self.widths, self.channels, name="features")(inputs["barrel"])
+    def __call__(self, inputs, keys=None):
+        """Maps {image: f4[n, rows, columns, channels]} to logits f4[n, classes]; has no use for `keys`."""
+        features = ResNetFeatures(self.widths, self.channels, name="features")(inputs[self.image])
         return Linear(self.classes, name="head")(features)

@@ -1,0 +1,214 @@
+"""ResNet-15's features on a CPU by our own arithmetic, resnet_cpu.cc; the plain network is its definition.
+
+XLA computes the network's convolutions on a CPU at half the processor's speed, passes every map through
+memory several times, and multiplies the 97 % of zeros in a detector image. The C++ takes an event through the
+whole network at a time, and starts from the pixels that are not zero: see benchmarks/README.md.
+
+It is compiled for this processor when it is first needed, by the C++ compiler of the machine (`CXX`, or the
+first of `COMPILERS`), into the user's cache. Without one, or with E2E_CPU_KERNELS=0, XLA does the work.
+"""
+
+import ctypes
+import functools
+import hashlib
+import math
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import tempfile
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.custom_partitioning import custom_partitioning
+from jax.sharding import NamedSharding, PartitionSpec
+
+SOURCE = pathlib.Path(__file__).with_suffix(".cc")
+SWITCH = "E2E_CPU_KERNELS"
+COMPILERS = ("c++", "g++", "clang++")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-pthread", "-w")
+WIDTHS = ((16, 32), (16, 16))
+"""Maps before and after the downsampling that the C++ was written for."""
+
+BLOCKS = 3
+SIDE = 7
+
+
+def usable(widths, x):
+    """Whether the C++ can take the images: it is there, and knows their type and the network's widths."""
+    return x.dtype == jnp.float32 and tuple(widths) in WIDTHS and load()
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def features(params, x, widths, plain):
+    """The maxima of the network's last maps, as `resnet.ResNetFeatures` computes them.
+
+    Args:
+      params: the parameters of `ResNetFeatures`.
+      x: images f4[n, rows, columns, channels].
+      widths: maps before and after the downsampling.
+      plain: the same function of (params, x) by XLA, which gives the gradient of the images where one asks
+        for it; training does not.
+
+    Returns:
+      f4[n, widths[1]].
+    """
+    return _forward_call(widths, keep=False)(x, _flatten(params))[0]
+
+
+def _features_forward(params, x, widths, plain):
+    flat = _flatten(params)
+    values, *kept = _forward_call(widths, keep=True)(x, flat)
+    return values, (params, x, flat, *kept)
+
+
+def _features_backward(widths, plain, kept, gradient):
+    params, x, flat, *rest = kept
+    of_flat = _backward_call(widths)(x, flat, gradient, *rest)
+    (of_x,) = jax.vjp(lambda x: plain(params, x), x)[1](gradient)
+    return jax.linear_transpose(_flatten, params)(of_flat)[0], of_x
+
+
+features.defvjp(_features_forward, _features_backward)
+
+
+def _flatten(params):
+    """All parameters in one row, in the order in which the network uses them."""
+    parts = []
+    for block in ("stem", *_numbered("narrow"), "downsample", *_numbered("wide")):
+        layers = (
+            [params[block]] if block == "stem" else [params[block][layer] for layer in ("conv1", "conv2")]
+        )
+        if block == "downsample":
+            layers.append(params[block]["shortcut"])
+        parts += [layer[name].ravel() for layer in layers for name in ("kernel", "bias")]
+    return jnp.concatenate(parts)
+
+
+def _numbered(name):
+    return (f"{name}{i}" for i in range(BLOCKS))
+
+
+@functools.cache
+def _forward_call(widths, keep):
+    """(images, parameters) -> features, their pixels; all maps and the pooling's winners where `keep`."""
+
+    def call(x, flat):
+        narrow, wide = _shapes(x.shape, widths)
+        maps = (1 + 2 * BLOCKS) * _padded(narrow) + (2 + 2 * BLOCKS) * _padded(wide)
+        n = x.shape[0]
+        results = (
+            jax.ShapeDtypeStruct((n, widths[1]), jnp.float32),
+            jax.ShapeDtypeStruct((n, widths[1]), jnp.int32),
+            jax.ShapeDtypeStruct((n, maps if keep else 0), jnp.float32),
+            jax.ShapeDtypeStruct((n, math.prod(narrow) if keep else 0), jnp.uint8),
+        )
+        return jax.ffi.ffi_call("e2e_resnet_forward", results)(x, flat, **_attributes(widths))
+
+    return _by_events(call, "n r c k, p -> n f, n g, n m, n w", summed=False)
+
+
+@functools.cache
+def _backward_call(widths):
+    """(images, parameters, gradient of the features, what forward kept) -> gradient of the parameters."""
+
+    def call(x, flat, gradient, where, maps, winners):
+        result = jax.ShapeDtypeStruct(flat.shape, jnp.float32)
+        operands = (x, flat, gradient, where, maps, winners)
+        return jax.ffi.ffi_call("e2e_resnet_backward", result)(*operands, **_attributes(widths))
+
+    return _by_events(call, "n r c k, p, n f, n g, n m, n w -> p", summed=True)
+
+
+def _by_events(call, rule, summed):
+    """`call` spread over the devices of a mesh by events; `summed`: its result is a sum over events."""
+    partitioned = custom_partitioning(call)
+
+    def partition(mesh, arguments, results):
+        spec = arguments[0].sharding.spec
+        axis = spec[0] if len(spec) else None
+        split, whole = NamedSharding(mesh, PartitionSpec(axis)), NamedSharding(mesh, PartitionSpec())
+
+        def local(*operands):
+            result = call(*operands)
+            return jax.lax.psum(result, axis) if summed and axis is not None else result
+
+        takes = tuple(whole if i == 1 else split for i in range(len(arguments)))
+        return mesh, local, whole if summed else tuple(split for _ in results), takes
+
+    partitioned.def_partition(partition=partition, sharding_rule=rule)
+    return partitioned
+
+
+def _shapes(images, widths):
+    """(rows, columns, maps) of the network's maps before and after the downsampling."""
+    narrow = tuple(((size + 2 - SIDE) // 2 + 1) // 2 for size in images[1:3])
+    wide = tuple(-(-size // 2) for size in narrow)
+    return (*narrow, widths[0]), (*wide, widths[1])
+
+
+def _padded(shape):
+    return (shape[0] + 2) * (shape[1] + 2) * shape[2]
+
+
+def _attributes(widths):
+    """A device of several takes its share of the cores; one alone takes them all."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max(1, cores // jax.local_device_count("cpu"))
+    values = {"narrow": widths[0], "wide": widths[1], "blocks": BLOCKS, "threads": threads}
+    return {name: np.int64(value) for name, value in values.items()}
+
+
+@functools.cache
+def load():
+    """Compiles and binds the C++ where that was not done yet; says whether it can be used."""
+    if os.environ.get(SWITCH, "1") == "0":
+        return False
+    try:
+        library = ctypes.CDLL(str(_compiled()))
+    except (OSError, subprocess.SubprocessError) as error:
+        output = getattr(error, "stderr", "") or ""
+        warnings.warn(
+            f"The network runs slower than it could on this CPU: {SOURCE.name} was not compiled ({error}). "
+            f"{output.strip()[:500]} Install a C++ compiler (Debian: g++) or name one as CXX; {SWITCH}=0 "
+            "leaves the work to XLA without a word.",
+            stacklevel=2,
+        )
+        return False
+    for name in ("resnet_forward", "resnet_backward"):
+        capsule = jax.ffi.pycapsule(getattr(library, name))
+        jax.ffi.register_ffi_target(f"e2e_{name}", capsule, platform="cpu")
+    return True
+
+
+def _compiled():
+    """The library's file; named by all that its content depends on, so a stale one is never loaded."""
+    compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
+    if compiler is None:
+        raise OSError(f"no C++ compiler: none of {', '.join(COMPILERS)} is installed")
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    made_of = (SOURCE.read_text(), compiler, version, *FLAGS, jax.__version__, _processor())
+    name = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:24]
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "e2e_jax"
+    library = cache / f"resnet_cpu_{name}.so"
+    if not library.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as folder:
+            # Built aside and moved into place: another process may be at the same.
+            made = pathlib.Path(folder) / library.name
+            command = [compiler, *FLAGS, "-I", jax.ffi.include_dir(), str(SOURCE), "-o", str(made)]
+            subprocess.run(command, capture_output=True, text=True, check=True)
+            made.replace(library)
+    return library
+
+
+def _processor():
+    """What -march=native looks at, near enough."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
