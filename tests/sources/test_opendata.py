@@ -5,6 +5,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import pickle
+import shutil
 import threading
 import time
 
@@ -208,9 +209,11 @@ def test_events_of_whatever_run_are_taken_where_asked_for(tmp_path, make):
     assert set(splits["train"].run) == {1}
 
 
-def faulty_lists(folder):
+@pytest.fixture(scope="module")
+def faulty(lists, tmp_path_factory):
     """Lists with an event whose hits are not finite, an event that comes twice, and a file cut short."""
-    write_lists(folder)
+    folder = tmp_path_factory.mktemp("faulty")
+    shutil.copytree(lists, folder, dirs_exist_ok=True)
     events = file_events(0, 1)
     events.eb.energy[events.eb.offsets[4]] = np.nan
     write_aodsim(folder / "h_0.root", events)
@@ -221,14 +224,14 @@ def faulty_lists(folder):
     return folder
 
 
-def test_faults_end_the_reading_with_the_file_and_the_way_out(tmp_path, make):
+def test_faults_end_the_reading_with_the_file_and_the_way_out(faulty, make):
     with pytest.raises(SourceError, match=r"gamma_gamma_0\.root.* on_error=skip") as error:
-        make(faulty_lists(tmp_path / "lists")).table()
+        make(faulty).table()
     assert error.value.path.endswith("gamma_gamma_0.root")
 
 
-def test_skipped_faults_are_counted_and_replaced(tmp_path, make):
-    source = make(faulty_lists(tmp_path / "lists"), on_error="skip")
+def test_skipped_faults_are_counted_and_replaced(faulty, make):
+    source = make(faulty, on_error="skip")
     splits, metadata = both(source), source.metadata()
     skipped = dict(metadata["skipped"])
     assert [skipped.pop(reason) for reason in ("not_finite", "duplicate")] == [1, 1]
@@ -243,13 +246,12 @@ def test_skipped_faults_are_counted_and_replaced(tmp_path, make):
         assert metadata["events"][split] == counts
 
 
-def test_sound_files_are_not_read_again_when_faults_are_skipped_after_all(tmp_path, make, reads):
-    folder = faulty_lists(tmp_path / "lists")
+def test_sound_files_are_not_read_again_when_faults_are_skipped_after_all(faulty, make, reads):
     with concurrent.futures.ThreadPoolExecutor(1) as alone, pytest.raises(SourceError):
-        make(folder, executor=alone).table()
+        make(faulty, executor=alone).table()
     sound = {name for _, name in reads} - {"gamma_gamma_0.root"}
     reads.clear()
-    make(folder, on_error="skip").table()
+    make(faulty, on_error="skip").table()
     assert not {name for step, name in reads if step == "read_candidates"} & sound
 
 

@@ -1,0 +1,167 @@
+"""Datasets read from AODSIM files: whole or not at all, and their metadata say what was read."""
+
+import concurrent.futures
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import tensorflow_datasets as tfds
+
+from data_builders.cms_hgg.cms_hgg_dataset_builder import CONFIGS, Builder, HggConfig, OpenDataConfig
+from e2e_jax.dataset import read_split
+from e2e_jax.sources import aodsim
+from e2e_jax.sources.errors import SourceError
+from e2e_jax.sources.events import CLASSES
+from e2e_jax.sources.file_lists import SAMPLES, class_files, identity
+from e2e_jax.sources.selection import ERAS
+from e2e_jax.sources.tasks import event_keys
+from tests.aodsim_lists import RUNS, file_events, write_list, write_lists
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    return write_lists(tmp_path_factory.mktemp("lists"), files=2)
+
+
+def build(data_dir, lists, name="mine", train=4, validation=2, manual_dir=None, **fields):
+    config = OpenDataConfig(
+        name=name, train=train, validation=validation, lists=str(lists or ""), own_files=True, **fields
+    )
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        builder = Builder(config=config, data_dir=data_dir, executor=executor)
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+    return data_dir / "cms_hgg" / name / str(Builder.VERSION)
+
+
+@pytest.fixture(scope="module")
+def folder(lists, tmp_path_factory):
+    return build(tmp_path_factory.mktemp("datasets"), lists)
+
+
+def test_the_dataset_has_the_events_of_the_files(folder):
+    for split, size in (("train", 4), ("validation", 2)):
+        events = read_split(folder, split, progress=False)
+        assert np.bincount(events.label).tolist() == [size] * 3
+        for label in range(len(CLASSES)):
+            made = file_events(0, label)
+            rows = np.flatnonzero(events.label == label)
+            for row in rows:
+                (place,) = np.flatnonzero(made.event == events.event[row])
+                assert event_keys(made[[place]]) == event_keys(events[[row]])
+                np.testing.assert_allclose(events.mass[row], made.mass[place], rtol=1e-6)
+                for name in ("eb", "ee", "hcal"):
+                    one, other = getattr(events, name).event(row), getattr(made, name).event(place)
+                    np.testing.assert_array_equal(one["cell"], other["cell"])
+                    np.testing.assert_allclose(one["energy"], other["energy"], rtol=2e-4)
+
+
+def test_the_metadata_say_what_was_read(folder, lists):
+    metadata = json.loads((folder / "metadata.json").read_text())
+    assert metadata["origin"] == "AODSIM files of own lists"
+    assert "samples" not in metadata
+    assert metadata["sizes"] == {"train": 4, "validation": 2, "sample": 0}
+    assert metadata["lists"] == identity(class_files(lists))
+    assert metadata["read"]["h"] == {"files": 1, "events": 12}
+    assert (metadata["on_error"], metadata["skipped"]) == ("fail", {})
+    assert {"e2e_jax", "numpy", "uproot"} == set(metadata["versions"])
+    for split in ("train", "validation"):
+        events = read_split(folder, split, progress=False)
+        for label, name in enumerate(CLASSES):
+            runs = {str(run): np.sum((events.label == label) & (events.run == run)) for run in RUNS}
+            assert metadata["events"][split][name] == {run: n for run, n in runs.items() if n}
+
+
+def test_the_table_beside_it_finds_each_event_in_its_file(folder):
+    table = pyarrow.parquet.read_table(folder / "skim.parquet").to_pylist()
+    assert len(table) == 18
+    row = table[7]
+    event = aodsim.read_entries(row["file"], [row["entry"]])
+    assert (event.run[0], event.lumi[0], event.event[0]) == (row["run"], row["lumi"], row["event"])
+
+
+def test_lists_may_be_named_as_the_manual_folder_and_the_files_are_the_same(folder, lists, tmp_path):
+    other = build(tmp_path, None, manual_dir=lists)
+    metadata, others = (json.loads((path / "metadata.json").read_text()) for path in (folder, other))
+    assert metadata == others
+    for split in ("train", "validation"):
+        one, two = (read_split(path, split, progress=False) for path in (folder, other))
+        assert event_keys(one) == event_keys(two)
+        for some, same in zip(one.examples(), two.examples()):
+            np.testing.assert_equal(some, same)
+
+
+def test_a_build_that_fails_leaves_no_dataset_and_the_next_reads_what_is_missing(
+    lists, tmp_path, monkeypatch
+):
+    read, skimmed = aodsim.read_candidates, []
+
+    def count(path, *args, **options):
+        skimmed.append(pathlib.Path(path).name)
+        return read(path, *args, **options)
+
+    def fail(path, *args, **options):
+        raise SourceError(path, "network", f"{path}: the line went dead.")
+
+    monkeypatch.setattr(aodsim, "read_candidates", count)
+    with monkeypatch.context() as patch:
+        patch.setattr(aodsim, "read_entries", fail)
+        with pytest.raises(SourceError, match="the line went dead"):
+            build(tmp_path, lists)
+    assert not list(tmp_path.rglob("*1.0.0*"))
+    assert skimmed
+    before = len(skimmed)
+    assert len(read_split(build(tmp_path, lists), "train", progress=False)) == 12
+    assert len(skimmed) == before
+    assert not list((tmp_path / "downloads").rglob("*.npz"))
+    # Another dataset of the same files skims nothing either.
+    build(tmp_path, lists, name="other", train=5)
+    assert len(skimmed) == before
+
+
+def test_what_is_wrong_with_the_lists_is_told_before_anything_is_read(lists, tmp_path):
+    with pytest.raises(
+        SourceError, match=r"cms_hgg/mine reads files of your own.*gamma_gamma\.txt.*--manual_dir"
+    ):
+        build(tmp_path, None)
+    for name in CLASSES:
+        write_list(tmp_path, name, [lists / f"{name}_0.root"])
+    write_list(tmp_path, "h", [])
+    with pytest.raises(SourceError, match=r"h\.txt names no file"):
+        build(tmp_path, tmp_path)
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_the_configs_of_the_open_data_are_the_paper_s_samples():
+    configs = {config.name: config for config in CONFIGS if isinstance(config, OpenDataConfig)}
+    sizes = {name: (c.category, c.train, c.validation, c.sample, c.own_files) for name, c in configs.items()}
+    both = [sum(era.quotas[category] for era in ERAS) for category in ("central", "central_forward")]
+    assert sizes == {
+        "opendata_central": ("central", 51_200, 11_800, both[0], False),
+        "opendata_central_forward": ("central_forward", 120_000, 15_600, both[1], False),
+        "opendata_files": ("central", 51_200, 11_800, 0, True),
+    }
+    assert {(config.on_error, config.eras) for config in configs.values()} == {("fail", "paper")}
+    metadata = configs["opendata_central"].provenance()
+    assert metadata["origin"] == "CMS Open Data (AODSIM)"
+    assert {name: s["record"] for name, s in metadata["samples"].items()} == {
+        name: sample.record for name, sample in SAMPLES.items()
+    }
+    simulated = {c.provenance()["origin"] for c in CONFIGS if isinstance(c, HggConfig)}
+    assert simulated == {"fast simulation"}
+
+
+@pytest.mark.slow
+def test_the_command_builds_own_files(lists, tmp_path):
+    pytest.importorskip("apache_beam", reason="the tfds command imports it")
+    size = json.dumps({"name": "few", "train": 4, "validation": 2, "own_files": True})
+    command = [pathlib.Path(sys.executable).with_name("tfds"), "build", "cms_hgg/opendata_files"]
+    options = [f"--config={size}", f"--data_dir={tmp_path}", f"--manual_dir={lists}"]
+    done = subprocess.run([*command, *options], cwd=ROOT / "data_builders", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(read_split(tmp_path / "cms_hgg/few/1.0.0", "train", progress=False)) == 12
