@@ -26,8 +26,14 @@ LEADING_PT_OVER_MASS = 1 / 3
 PT_OVER_MASS = 1 / 4
 """Least pt / mass of both photons, where the optional cuts are asked for."""
 
-FIDUCIAL = {"central": ((0.0, 1.44),), "central_forward": ((0.0, 1.44), (1.54, 2.3))}
-"""Category -> intervals of abs(eta) that photons may have, upper edges excluded."""
+FIDUCIAL = {
+    "central": ((0.0, 1.44),),
+    "central_forward": ((0.0, 1.44), (1.54, 2.3)),
+    "central_forward_157": ((0.0, 1.44), (1.57, 2.3)),
+}
+"""Category -> intervals of abs(eta) that photons may have, upper edges excluded.
+
+The first two are the paper's; the third has the wider gap of its authors' public code."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Era:
     Attributes:
       name: the period.
       run: run number of its simulated events.
-      quotas: category -> events a class in the paper's Table 1.
+      quotas: category -> events a class in the paper's Table 1, which counts each of its two categories.
       pileup: mean number of additional collisions a bunch crossing.
     """
 
@@ -145,7 +151,8 @@ def era_quotas(events: int, category: str = "central") -> tuple[int, ...]:
     _check_category(category)
     if events < 0:
         raise ValueError(f"A sample cannot have {events} events; ask for 0 or more.")
-    weights = [era.quotas[category] for era in ERAS]
+    column = "central" if category == "central" else "central_forward"
+    weights = [era.quotas[column] for era in ERAS]
     total = sum(weights)
     quotas = [events * weight // total for weight in weights]
     remainders = [events * weight % total for weight in weights]

@@ -40,16 +40,25 @@ class Entries:
         return Entries(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
 
+def to_face(particles: Particles) -> tuple[Particles, np.ndarray]:
+    """The particles that reach the barrel, on its front face, and bool `[n]`: which they are not."""
+    at_face, reached = to_radius(particles, ECAL_RADIUS)
+    reached &= np.abs(np.arcsinh(at_face.position[:, 2] / ECAL_RADIUS)) < geometry.EB_MAX_ETA
+    return at_face[reached], ~reached
+
+
 def enter(particles: Particles) -> Entries:
-    """Takes particles to the barrel's front face; those that miss it are dropped.
+    """Takes particles to the barrel's front face; those that miss it are dropped."""
+    return entries(to_face(particles)[0])
+
+
+def entries(at_face: Particles) -> Entries:
+    """Where and how particles on the barrel's front face enter the crystals.
 
     The crystals are seen from the nominal interaction point, the particles come from theirs: the
     difference, and the crystals' off-pointing, is the slope at which a shower crosses crystals.
     """
-    at_face, reached = to_radius(particles, ECAL_RADIUS)
-    at_face = at_face[reached]
     eta = np.arcsinh(at_face.position[:, 2] / ECAL_RADIUS)
-    at_face, eta = (item[np.abs(eta) < geometry.EB_MAX_ETA] for item in (at_face, eta))
     phi = np.arctan2(at_face.position[:, 1], at_face.position[:, 0])
     row = np.interp(eta, geometry.eb_eta_edges(), np.arange(geometry.EB_ROWS + 1))
     column = (np.degrees(phi) + 10) % 360  # iphi = 1 is centred at -9.5 degrees

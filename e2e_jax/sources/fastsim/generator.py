@@ -74,6 +74,7 @@ class Category:
 CATEGORIES: dict[str, Category | None] = {
     "central": Category(hard_eta=1.9, cluster_eta=1.55),
     "central_forward": Category(hard_eta=2.9, cluster_eta=2.45),
+    "central_forward_157": Category(hard_eta=2.9, cluster_eta=2.45),
     "all": None,
 }
 """Selection categories; `all` makes the whole phase space, without veto, mass cut and quick look."""

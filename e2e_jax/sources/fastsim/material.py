@@ -1,29 +1,67 @@
 """What happens before the calorimeter: decays in flight, conversions and bremsstrahlung.
 
-The tracker's material stands on 17 cylinders of equal thickness. A photon converts with the
-probability 1 - exp(-7/9 X) after X radiation lengths; an electron radiates cylinder by cylinder with
+The tracker's material stands on 17 layers of equal thickness, cylinders for what flies into the
+barrel and discs for what flies into the endcaps. A photon converts with the probability
+1 - exp(-7/9 X) after X radiation lengths; an electron radiates layer by layer with
 the complete-screening spectrum dN/dy = (X / y) (4/3 - 4/3 y + y^2), y = k / E (Rossi; PDG review,
 "Passage of particles through matter"). Photons of bremsstrahlung do not convert again.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
+from e2e_jax.detector import geometry
 from e2e_jax.sources.fastsim.particles import ELECTRON, K_SHORT, LAMBDA, PHOTON, Particles
-from e2e_jax.sources.fastsim.propagation import ECAL_RADIUS, to_radius
+from e2e_jax.sources.fastsim.propagation import ECAL_RADIUS, to_plane, to_radius
 
 MATERIAL_ETA = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.5, 1.6, 1.8, 2.0, 2.2, 2.5, 3.0)
 MATERIAL_X0 = (0.40, 0.42, 0.46, 0.55, 0.75, 1.0, 1.3, 1.75, 1.85, 1.8, 1.6, 1.45, 1.4, 1.3, 1.2)
 """Radiation lengths in front of the ECAL against abs(eta) (CMS tracker material budget)."""
-CYLINDERS = np.array(
-    [4.4, 7.3, 10.2, 14, 20, 25.5, 33.9, 41.9, 49.8, 54, 60.8, 69.2, 78, 86.8, 96.5, 108, 116]
-)
-"""Radii in cm: pixel and strip layers of the CMS barrel tracker and their supports."""
 SOFTEST_PHOTON = 0.01
 """Bremsstrahlung below this fraction of the electron's energy is not followed."""
-SOFTEST_ELECTRON = 0.3
-"""GeV of transverse momentum under which an electron curls in the tracker and is dropped."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """Layers of material in the order in which particles meet them, of equal thickness for each.
+
+    Attributes:
+      depth: `[layers]`, where they are, cm.
+      depth_of: how far particles have come, in the same coordinate.
+      move_to: takes particles to given depths; also says which get there.
+      softest_electron: GeV of transverse momentum under which an electron is lost on its way.
+      parts: of a layer's thickness, in each of which an electron sheds at most one photon.
+    """
+
+    depth: np.ndarray
+    depth_of: Callable[[Particles], np.ndarray]
+    move_to: Callable[[Particles, float | np.ndarray], tuple[Particles, np.ndarray]]
+    softest_electron: float
+    parts: int
+
+    def __len__(self) -> int:
+        return len(self.depth)
+
+
+CYLINDERS = Layers(
+    np.array([4.4, 7.3, 10.2, 14, 20, 25.5, 33.9, 41.9, 49.8, 54, 60.8, 69.2, 78, 86.8, 96.5, 108, 116]),
+    lambda particles: particles.radius,
+    to_radius,
+    softest_electron=0.3,  # softer ones curl in the tracker
+    parts=2,
+)
+"""Radii: pixel and strip layers of the CMS barrel tracker and their supports."""
+DISCS = Layers(
+    np.array([15, 25, 34.5, 46.5, 77, 90, 103, 131, 145, 159, 173, 188, 205, 224, 245, 267, 290.0]),
+    lambda particles: particles.position[:, 2] * np.sign(particles.momentum[:, 2]),
+    to_plane,
+    softest_electron=0.05,
+    parts=4,
+)
+"""Distances along the beam: where forward particles cross the pixel barrel, the forward pixel discs,
+the inner discs and endcap wheels of the strip tracker, and what stands behind it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +92,14 @@ DECAYS = {
 """PDG 2022 lifetimes and branching fractions; (pdg, charge, mass) of each daughter."""
 
 
-def decay_in_flight(particles: Particles, rng: np.random.Generator) -> Particles:
-    """K0S and Lambda decay, isotropically at rest, if they do so before the ECAL."""
+def decay_in_flight(particles: Particles, rng: np.random.Generator, endcap_z: float = np.inf) -> Particles:
+    """K0S and Lambda decay, isotropically at rest, if they do so before the ECAL.
+
+    Args:
+      particles: `[n]`.
+      rng: source of lengths, channels and directions.
+      endcap_z: how far along the beam the ECAL is, cm; endless where it is the barrel alone.
+    """
     parts = []
     for pdg, decay in DECAYS.items():
         mother = particles.is_a(pdg)
@@ -64,7 +108,7 @@ def decay_in_flight(particles: Particles, rng: np.random.Generator) -> Particles
         rest, particles = particles[mother], particles[~mother]
         length = rng.exponential(decay.lifetime, len(rest))[:, None] * rest.momentum / decay.mass
         rest = rest.moved(rest.position + length, rest.momentum)
-        decayed = rest.radius < ECAL_RADIUS
+        decayed = (rest.radius < ECAL_RADIUS) & (np.abs(rest.position[:, 2]) < endcap_z)
         parts.append(rest[~decayed].moved((rest.position - length)[~decayed], rest.momentum[~decayed]))
         rest = rest[decayed]
         channel = rng.random(len(rest)) < decay.channels[0][0]
@@ -114,16 +158,36 @@ def radiation_lengths(eta: np.ndarray) -> np.ndarray:
     return np.interp(np.abs(eta), MATERIAL_ETA, MATERIAL_X0)
 
 
-def convert(photons: Particles, rng: np.random.Generator) -> tuple[Particles, Particles]:
+def cross(
+    interact: Callable, particles: Particles, rng: np.random.Generator, endcaps: bool
+) -> tuple[Particles, Particles]:
+    """Takes particles through the tracker by `convert` or `radiate`.
+
+    Args:
+      interact: `convert` or `radiate`.
+      particles: photons or electrons.
+      rng: their source of randomness.
+      endcaps: whether those that fly into the endcaps cross discs; everything crosses cylinders if not.
+    """
+    if not endcaps:
+        return interact(particles, rng)
+    forward = np.abs(particles.eta) > geometry.EB_MAX_ETA
+    parts = interact(particles[~forward], rng), interact(particles[forward], rng, DISCS)
+    return tuple(Particles.concatenate(both) for both in zip(*parts, strict=True))
+
+
+def convert(
+    photons: Particles, rng: np.random.Generator, layers: Layers = CYLINDERS
+) -> tuple[Particles, Particles]:
     """Photons that reach the ECAL, and the electrons of those that converted.
 
     The energy is shared as 1 - 4/3 x (1 - x) (Bethe-Heitler, complete screening).
     """
-    cylinder_x0 = radiation_lengths(photons.eta) / len(CYLINDERS)
-    passed = np.searchsorted(CYLINDERS, photons.radius)
-    cylinder = passed + (rng.exponential(9 / 7, len(photons)) / cylinder_x0).astype(np.int64)
-    converts = cylinder < len(CYLINDERS)
-    at, hits = to_radius(photons[converts], CYLINDERS[cylinder[converts]])
+    layer_x0 = radiation_lengths(photons.eta) / len(layers)
+    passed = np.searchsorted(layers.depth, layers.depth_of(photons))
+    layer = passed + (rng.exponential(9 / 7, len(photons)) / layer_x0).astype(np.int64)
+    converts = layer < len(layers)
+    at, hits = layers.move_to(photons[converts], layers.depth[layer[converts]])
     at = at[hits]
     share = _bethe_heitler_share(len(at), rng)
     pairs = [
@@ -146,20 +210,23 @@ def _bethe_heitler_share(size: int, rng: np.random.Generator) -> np.ndarray:
     return np.interp(rng.random(size), integral, grid)
 
 
-def radiate(electrons: Particles, rng: np.random.Generator) -> tuple[Particles, Particles]:
-    """Takes electrons through the tracker; returns those on the ECAL and the photons they shed."""
+def radiate(
+    electrons: Particles, rng: np.random.Generator, layers: Layers = CYLINDERS
+) -> tuple[Particles, Particles]:
+    """Takes electrons through the tracker; returns those that leave it and the photons they shed."""
     shed = []
     ln_range = np.log(1 / SOFTEST_PHOTON)
-    for radius in CYLINDERS:
-        ahead = electrons.radius < radius - 1e-6
-        moved, reached = to_radius(electrons[ahead], radius)
-        electrons = Particles.concatenate([electrons[~ahead], moved[reached & (moved.pt > SOFTEST_ELECTRON)]])
-        on_cylinder = np.abs(electrons.radius - radius) < 1e-3
-        for _ in range(2):  # at most one photon each half of the cylinder's thickness
-            rate = radiation_lengths(electrons.eta) / len(CYLINDERS) / 2 * 4 / 3 * ln_range
+    for depth in layers.depth:
+        ahead = layers.depth_of(electrons) < depth - 1e-6
+        moved, reached = layers.move_to(electrons[ahead], depth)
+        kept = moved[reached & (moved.pt > layers.softest_electron)]
+        electrons = Particles.concatenate([electrons[~ahead], kept])
+        on_layer = np.abs(layers.depth_of(electrons) - depth) < 1e-3
+        for _ in range(layers.parts):
+            rate = radiation_lengths(electrons.eta) / len(layers) / layers.parts * 4 / 3 * ln_range
             fraction = SOFTEST_PHOTON ** rng.random(len(electrons))
             weight = 1 - fraction + 0.75 * fraction**2
-            emits = on_cylinder & (rng.random(len(electrons)) < (1 - np.exp(-rate)) * weight)
+            emits = on_layer & (rng.random(len(electrons)) < (1 - np.exp(-rate)) * weight)
             lost = np.where(emits, fraction, 0.0)
             shed.append(_photons(electrons[emits], fraction[emits]))
             electrons = dataclasses.replace(

@@ -8,6 +8,7 @@ passes the threshold: 380 crystals an event instead of 61200, with the same dist
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -32,8 +33,16 @@ HCAL_THRESHOLD = 0.5
 HB_DEEP_SHARE = {15: 0.1, 16: 0.25}
 """Share of a tower's energy in depth 2, the last layers: the barrel towers with two depths are |ieta| 15
 and 16 (CMS-TDR-002). The shares are rough: the layers' part of the absorber behind a shower's maximum."""
+HE_SHARES = {
+    **dict.fromkeys((*range(18, 27), 29), (0.6, 0.4)),
+    **dict.fromkeys((27, 28), (0.5, 0.3, 0.2)),
+}
+"""Shares of a tower's energy in its depths, as rough; the towers and depths of HE in 2012 are those of
+the CMS HCAL TDR (CMS-TDR-002), but for HE's third depth of |ieta| 16, which is counted with HB's."""
 HB_TOWERS = 17
 """Largest |ieta| that is read; 17, the first tower of HE, still lies on the ECAL barrel's grid."""
+HE_TOWERS = 29
+"""The same with the endcaps."""
 
 ISOLATION_RADIUS = 0.6
 ISOLATION_ENERGY = 0.095
@@ -69,9 +78,26 @@ def ecal_barrel_readout(
             f"ECAL barrel deposits have shape {deposits.shape}, expected [events, {geometry.EB_CELLS}]: "
             "one row an event, one column a crystal, numbered by geometry.eb_cell."
         )
-    events = len(deposits)
+    return read_out(deposits, _full_readout(deposits, tower_et), rng, noise, threshold)
+
+
+def read_out(
+    deposits: np.ndarray, full: np.ndarray, rng: np.random.Generator, noise: float, threshold: float
+) -> Ragged:
+    """Crystals above threshold after noise, and those of the full read-out.
+
+    Args:
+      deposits: `[events, crystals]`, GeV before noise.
+      full: bool `[events, crystals]`, which to read whatever they show.
+      rng: source of the noise.
+      noise: its standard deviation, GeV.
+      threshold: zero suppression, in units of the noise.
+
+    Returns:
+      Hits with `cell` (uint16, the crystal's column in `deposits`) and `energy` (float32, GeV), in order.
+    """
+    events, crystals = deposits.shape
     signal = np.ravel(deposits)
-    full = _full_readout(deposits, tower_et)
     state = (deposits > NEGLIGIBLE) | full
     drawn = np.flatnonzero(state)
     fluctuated = signal[drawn] + np.float32(noise) * rng.standard_normal(len(drawn), np.float32)
@@ -85,10 +111,8 @@ def ecal_barrel_readout(
     energy = np.concatenate([fluctuated[keep], tail]).astype(np.float32)
     order = np.argsort(index, kind="stable")
     index, energy = index[order], energy[order]
-    counts = np.diff(np.searchsorted(index, np.arange(events + 1) * geometry.EB_CELLS))
-    return Ragged.from_counts(
-        counts, {"cell": (index % geometry.EB_CELLS).astype(np.uint16), "energy": energy}
-    )
+    counts = np.diff(np.searchsorted(index, np.arange(events + 1) * crystals))
+    return Ragged.from_counts(counts, {"cell": (index % crystals).astype(np.uint16), "energy": energy})
 
 
 def hcal_readout(
@@ -97,14 +121,16 @@ def hcal_readout(
     *,
     noise: float = HCAL_NOISE,
     threshold: float = HCAL_THRESHOLD,
+    endcaps: bool = False,
 ) -> Ragged:
-    """Reads out the HCAL towers with |ieta| up to 17, which lie behind the ECAL barrel.
+    """Reads out the HCAL towers with |ieta| up to 17, which lie behind the ECAL barrel, or up to 29.
 
     Args:
       towers: `[events, HCAL_TOWERS]`, energies in GeV before noise, depths summed, at native (ieta, iphi).
       rng: source of the noise.
       noise: standard deviation of the noise of a channel (one depth of a tower), GeV.
       threshold: least energy of a hit, GeV.
+      endcaps: read the towers up to |ieta| 29.
 
     Returns:
       Hits with `cell` (uint16, `geometry.hcal_cell`) and `energy` (float32, GeV), in the order of the cells.
@@ -117,7 +143,7 @@ def hcal_readout(
             f"HCAL towers have shape {towers.shape}, expected [events, {geometry.HCAL_TOWERS}]: "
             "one row an event, one column a tower, numbered as geometry.hcal_cell numbers depth 1."
         )
-    channels, share = _hb_channels()
+    channels, share = _hcal_channels(HE_TOWERS if endcaps else HB_TOWERS)
     energy = towers[:, channels % geometry.HCAL_TOWERS] * share
     energy = energy.astype(np.float32) + np.float32(noise) * rng.standard_normal(energy.shape, np.float32)
     event, channel = np.nonzero(energy > threshold)
@@ -125,7 +151,9 @@ def hcal_readout(
     return Ragged.from_counts(counts, {"cell": channels[channel], "energy": energy[event, channel]})
 
 
-def reduce_hits(hits: Ragged, clusters: Ragged, photons: Ragged, rule: str = "reduced") -> Ragged:
+def reduce_hits(
+    hits: Ragged, clusters: Ragged, photons: Ragged, rule: str = "reduced", others: Ragged | None = None
+) -> Ragged:
     """The ECAL barrel hits that reach the analysis format.
 
     Args:
@@ -135,6 +163,7 @@ def reduce_hits(hits: Ragged, clusters: Ragged, photons: Ragged, rule: str = "re
       rule: "reduced" is AODSIM's choice (CMSSW, `reducedEcalRecHits`): the crystals of the superclusters,
         5x5 around their seeds, and hits above 95 MeV within 0.6 in (eta, phi) of a photon.
         "selective_readout" keeps every hit.
+      others: photons in the endcaps, whose neighbourhood may reach into the barrel.
 
     Returns:
       The hits that are kept, same columns and order.
@@ -142,12 +171,8 @@ def reduce_hits(hits: Ragged, clusters: Ragged, photons: Ragged, rule: str = "re
     Raises:
       ValueError: there is no such rule.
     """
-    if rule == "selective_readout":
+    if keeps_all(rule):
         return hits
-    if rule != "reduced":
-        raise ValueError(
-            f"Rule {rule!r} for reducing ECAL hits is not known; there are 'reduced', 'selective_readout'."
-        )
     wanted = np.zeros((len(hits), geometry.EB_ROWS, geometry.EB_COLUMNS), bool)
     row, column = np.divmod(clusters.seed_cell.astype(np.int64), geometry.EB_COLUMNS)
     rows = np.clip(row[:, None] + np.arange(-2, 3), 0, geometry.EB_ROWS - 1)
@@ -156,7 +181,37 @@ def reduce_hits(hits: Ragged, clusters: Ragged, photons: Ragged, rule: str = "re
     columns = (column[cluster] + steps[domino]) % geometry.EB_COLUMNS
     wanted[clusters.event_index[cluster][:, None], rows[cluster], columns[:, None]] = True
     keep = wanted.reshape(len(hits), -1)[hits.event_index, hits.cell]
-    return hits.filter(keep | _near_photons(hits, photons))
+    keep |= _near_photons(hits, photons)
+    if others is not None:
+        row, column = np.divmod(hits.cell.astype(np.int64), geometry.EB_COLUMNS)
+        eta, phi = geometry.eb_eta_centres()[row], geometry.eb_phi_centres()[column]
+        keep |= (hits.energy > ISOLATION_ENERGY) & near_directions(hits.event_index, eta, phi, others)
+    return hits.filter(keep)
+
+
+def keeps_all(rule: str) -> bool:
+    """Whether a rule keeps every hit; raises a ValueError where there is no such rule."""
+    if rule not in ("reduced", "selective_readout"):
+        raise ValueError(
+            f"Rule {rule!r} for reducing ECAL hits is not known; there are 'reduced', 'selective_readout'."
+        )
+    return rule == "selective_readout"
+
+
+def near_directions(event: np.ndarray, eta: np.ndarray, phi: np.ndarray, photons: Ragged) -> np.ndarray:
+    """Which hits `[n]` lie within `ISOLATION_RADIUS` of a photon of their event, as seen from the origin.
+
+    Args:
+      event, eta, phi: `[n]`, the event and the direction of each hit.
+      photons: `detector_eta` and `phi`.
+    """
+    near = np.zeros(len(event), bool)
+    padded = photons.padded()
+    for rank, (photon_eta, photon_phi) in enumerate(zip(padded["detector_eta"].T, padded["phi"].T)):
+        d_phi = (phi - photon_phi[event] + np.pi) % (2 * np.pi) - np.pi
+        within = (eta - photon_eta[event]) ** 2 + d_phi**2 < ISOLATION_RADIUS**2
+        near |= within & (rank < photons.counts[event])
+    return near
 
 
 def _full_readout(deposits: np.ndarray, tower_et: float) -> np.ndarray:
@@ -193,16 +248,26 @@ def _near_photons(hits: Ragged, photons: Ragged) -> np.ndarray:
     return keep
 
 
-def _hb_channels() -> tuple[np.ndarray, np.ndarray]:
-    """The cells that are read and the share of its tower's energy that each sees."""
-    ieta = np.concatenate([np.arange(-HB_TOWERS, 0), np.arange(1, HB_TOWERS + 1)])
-    rows = np.where(ieta < 0, ieta + 29, ieta + 28)
-    tower = rows[:, None] * geometry.HCAL_COLUMNS + np.arange(geometry.HCAL_COLUMNS)
-    deep = np.array([HB_DEEP_SHARE.get(abs(int(i)), 0.0) for i in ieta], np.float32)
-    share = np.repeat(deep, geometry.HCAL_COLUMNS)
-    second = share > 0
-    cells = np.concatenate([tower.ravel(), tower.ravel()[second] + geometry.HCAL_TOWERS])
-    return cells.astype(np.uint16), np.concatenate([1 - share, share[second]])
+@functools.cache
+def _hcal_channels(last: int) -> tuple[np.ndarray, np.ndarray]:
+    """The cells up to |ieta| `last` and the share of its tower's energy that each sees, in order of depth."""
+    cells, shares = [], []
+    for depth in (1, 2, 3):
+        for ieta in (*range(-last, 0), *range(1, last + 1)):
+            share = _depth_shares(abs(ieta))
+            if depth <= len(share):
+                step = 2 if abs(ieta) > geometry.HCAL_LAST_NARROW else 1
+                cells.append(geometry.hcal_cell(ieta, np.arange(1, geometry.HCAL_COLUMNS + 1, step), depth))
+                shares.append(np.full(len(cells[-1]), share[depth - 1], np.float32))
+    return np.concatenate(cells), np.concatenate(shares)
+
+
+def _depth_shares(ring: int) -> tuple[np.float32, ...]:
+    """Shares of the energy of a tower with this |ieta| in its depths."""
+    if ring in HE_SHARES:
+        return HE_SHARES[ring]
+    deep = np.float32(HB_DEEP_SHARE.get(ring, 0.0))
+    return (1 - deep, deep) if deep else (np.float32(1),)
 
 
 def _gaussian_tail(threshold: float) -> float:

@@ -11,6 +11,8 @@ SHAPE_WEIGHT = 4.7
 """Crystals below exp(-4.7) of the 5x5 energy have no say in the widths."""
 CRYSTAL_SIZE = 0.01745
 """Size of a crystal in eta and phi that the widths are given in."""
+ENDCAP_CRYSTAL_SIZE = 0.0447
+"""The same in the endcaps."""
 
 
 def seed_windows(hits: Ragged, event: np.ndarray, seed_cell: np.ndarray) -> np.ndarray:
@@ -64,3 +66,64 @@ def log_weights(window: np.ndarray, total: np.ndarray, offset: float) -> np.ndar
     """max(0, offset + ln E_i/E) of each crystal `[m, 5, 5]`."""
     fraction = window / np.maximum(total, 1e-6)[:, None, None]
     return np.maximum(0, offset + np.log(np.maximum(fraction, 1e-9)))
+
+
+def endcap_windows(hits: Ragged, event: np.ndarray, seed_cell: np.ndarray) -> np.ndarray:
+    """Energies `[m, 5, 5]` (y first) in the 5x5 endcap crystals around seeds, zero where nothing was read.
+
+    Args:
+      hits: ECAL endcap hits in the order of the cells.
+      event, seed_cell: `[m]`, the event and the crystal of each seed.
+    """
+    side, crystal = np.divmod(np.asarray(seed_cell, np.int64), geometry.EE_SIDE**2)
+    row, column = np.divmod(crystal, geometry.EE_SIDE)
+    step = np.arange(-2, 3)
+    rows, columns = row[:, None, None] + step[:, None], column[:, None, None] + step
+    first = np.asarray(event, np.int64) * geometry.EE_CELLS + side * geometry.EE_SIDE**2
+    wanted = first[:, None, None] + rows * geometry.EE_SIDE + columns
+    keys = hits.event_index * geometry.EE_CELLS + hits.cell
+    if not len(keys):
+        return np.zeros(wanted.shape, np.float32)
+    entry = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    inside = (rows >= 0) & (rows < geometry.EE_SIDE) & (columns >= 0) & (columns < geometry.EE_SIDE)
+    return np.where((keys[entry] == wanted) & inside, hits.energy[entry], 0).astype(np.float32)
+
+
+def endcap_shapes(window: np.ndarray, seed_cell: np.ndarray) -> dict[str, np.ndarray]:
+    """The same shapes in the endcaps, where eta runs away from the beam and phi around it.
+
+    Distances are in crystals on the grid of ix and iy, counted from the beam, times 0.0447; along phi
+    they are the length of the arc (CMSSW, `EcalClusterTools::localCovariances`).
+
+    Args:
+      window: `[m, 5, 5]` energies in GeV; see `endcap_windows`.
+      seed_cell: `[m]`, the crystals in their middle.
+
+    Returns:
+      As `shower_shapes`.
+    """
+    crystal = np.asarray(seed_cell, np.int64) % geometry.EE_SIDE**2
+    row, column = np.divmod(crystal, geometry.EE_SIDE)
+    step = np.arange(-2, 3)
+    middle = (geometry.EE_SIDE - 1) / 2
+    y, x = (row - middle)[:, None, None] + step[:, None], (column - middle)[:, None, None] + step
+    radius = np.hypot(x, y)
+    e5x5 = window.sum(axis=(1, 2))
+    positive = np.maximum(window, 0)
+    share = positive / np.maximum(positive.sum(axis=(1, 2)), 1e-6)[:, None, None]
+    mean_x, mean_y, mean_radius = ((share * place).sum(axis=(1, 2)) for place in (x, y, radius))
+    angle = np.arctan2(y, x) - np.arctan2(mean_y, mean_x)[:, None, None]
+    around = radius * ((angle + np.pi) % (2 * np.pi) - np.pi)
+    weight = log_weights(window, e5x5, SHAPE_WEIGHT)
+    total = weight.sum(axis=(1, 2))
+    shapes = {
+        "e3x3": window[:, 1:4, 1:4].sum(axis=(1, 2)),
+        "e5x5": e5x5,
+        "seed_fraction": window[:, 2, 2] / e5x5,
+    }
+    for name, distance in (
+        ("sigma_ieta_ieta", radius - mean_radius[:, None, None]),
+        ("sigma_iphi_iphi", around),
+    ):
+        shapes[name] = ENDCAP_CRYSTAL_SIZE * np.sqrt((weight * distance**2).sum(axis=(1, 2)) / total)
+    return shapes

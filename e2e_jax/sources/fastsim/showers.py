@@ -7,8 +7,9 @@ the shower are in radiation lengths, across it in Moliere radii; y = E / E_c.
 
 import numpy as np
 
+from e2e_jax.sources.fastsim import endcap
 from e2e_jax.sources.fastsim.barrel import CRYSTAL_PITCH, Entries, Spots
-from e2e_jax.sources.fastsim.particles import PHOTON
+from e2e_jax.sources.fastsim.particles import PHOTON, Particles
 
 Z = 68.36
 """Effective atomic number of PbWO4."""
@@ -18,8 +19,12 @@ CRITICAL_ENERGY = 8.74e-3
 """GeV."""
 MOLIERE_RADIUS = 2.19 * 1.096
 """cm; the factor makes up for gaps and tapering in the CMS barrel."""
-CRYSTAL_LENGTH = 23.0
-"""cm."""
+CRYSTAL_LENGTH, ENDCAP_CRYSTAL_LENGTH = 23.0, 22.0
+"""cm, in the barrel and in the endcaps."""
+PRESHOWER = 3.0
+"""Radiation lengths of the preshower's lead (CMS ECAL TDR)."""
+PRESHOWER_ETA = (1.653, 2.6)
+"""The abs(eta) that it covers."""
 MOST_SPOTS = 2000
 """Spots of one shower at the most; more only make the lateral fluctuations smaller than 0.5 %."""
 LOWEST_Y = 7.5
@@ -29,16 +34,58 @@ WIDEST = 6.0
 
 
 def deposit(entries: Entries, rng: np.random.Generator) -> tuple[Spots, Spots]:
-    """Showers of photons and electrons.
+    """Showers of photons and electrons in the barrel.
 
     Returns:
       Spots in the crystals, and those past the crystals' rear face, in the HCAL.
     """
     particles = entries.particles
+    owner, depth, radius, angle, energy = _draw(particles, rng)
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        return values.astype(np.float32)[owner]
+
+    radius *= np.float32(MOLIERE_RADIUS / CRYSTAL_PITCH)
+    along = depth * np.float32(1 / CRYSTAL_PITCH)
+    row = spread(entries.row) + along * spread(entries.slope_row) + radius * np.cos(angle)
+    column = spread(entries.column) + along * spread(entries.slope_column) + radius * np.sin(angle)
+    everything = Spots(particles.event[owner], row, column, energy)
+    leaks = depth > CRYSTAL_LENGTH
+    behind = everything[leaks]
+    everything.energy[leaks] = 0
+    return everything, behind
+
+
+def deposit_in_endcaps(
+    entries: endcap.Entries, rng: np.random.Generator
+) -> tuple[endcap.Spots, endcap.Spots]:
+    """Showers of photons and electrons in the endcaps.
+
+    Behind the preshower they begin in its lead, three radiation lengths before the crystals: what
+    they leave there is lost, and photons that are to shower in it mostly do so. Its silicon is not
+    simulated, and the space between lead and crystals is not either.
+
+    Returns:
+      Spots in the crystals, and those past the crystals' rear face, in the HCAL.
+    """
+    particles = entries.particles
+    owner, depth, radius, angle, energy = _draw(particles, rng)
+    covered = (entries.eta > PRESHOWER_ETA[0]) & (entries.eta < PRESHOWER_ETA[1])
+    depth -= np.where(covered, PRESHOWER * RADIATION_LENGTH, 0).astype(np.float32)[owner]
+    radius *= np.float32(MOLIERE_RADIUS)
+    spots = entries.spots(owner, depth, radius * np.cos(angle), radius * np.sin(angle), energy)
+    leaks = depth > ENDCAP_CRYSTAL_LENGTH
+    behind = spots[leaks]
+    spots.energy[leaks | (depth < 0)] = 0
+    return spots, behind
+
+
+def _draw(particles: Particles, rng: np.random.Generator):
+    """Spots: whose each is, its depth in cm, its radius in Moliere radii and angle, its energy in GeV."""
     log_y, peak, alpha = _longitudinal(particles.energy, rng)
-    start = np.where(particles.is_a(PHOTON), rng.exponential(9 / 7, len(entries)), 0.0)
+    start = np.where(particles.is_a(PHOTON), rng.exponential(9 / 7, len(particles)), 0.0)
     spots = np.clip(93 * np.log(Z) * particles.energy**0.876, 1, MOST_SPOTS).astype(np.int64)
-    owner = np.repeat(np.arange(len(entries)), spots)
+    owner = np.repeat(np.arange(len(particles)), spots)
 
     def spread(values: np.ndarray) -> np.ndarray:
         return values.astype(np.float32)[owner]
@@ -46,16 +93,8 @@ def deposit(entries: Entries, rng: np.random.Generator) -> tuple[Spots, Spots]:
     tau = _gamma(spread(alpha), rng) / spread(np.maximum(alpha - 1, 0.05))
     depth = (spread(start) + tau * spread(peak)) * np.float32(RADIATION_LENGTH)
     radius = _radius(tau, spread(log_y + np.log(CRITICAL_ENERGY)), rng)
-    radius *= np.float32(MOLIERE_RADIUS / CRYSTAL_PITCH)
     angle = np.float32(2 * np.pi) * rng.random(len(owner), np.float32)
-    along = depth * np.float32(1 / CRYSTAL_PITCH)
-    row = spread(entries.row) + along * spread(entries.slope_row) + radius * np.cos(angle)
-    column = spread(entries.column) + along * spread(entries.slope_column) + radius * np.sin(angle)
-    everything = Spots(particles.event[owner], row, column, spread(particles.energy / spots))
-    leaks = depth > CRYSTAL_LENGTH
-    behind = everything[leaks]
-    everything.energy[leaks] = 0
-    return everything, behind
+    return owner, depth, radius, angle, spread(particles.energy / spots)
 
 
 def _longitudinal(energy: np.ndarray, rng: np.random.Generator):

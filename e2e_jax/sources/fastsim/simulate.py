@@ -1,5 +1,8 @@
 """The embedded source of events: from a task to selected, reconstructed collisions.
 
+The category of a task says how much of the detector is simulated: the barrel for "central", all of it
+to |eta| = 3 for the others. What both have in common, the barrel of an event, is made by the same code.
+
 Everything made here is fast simulation: honest physics in a simplified detector, never a stand-in
 for a result on CMS Open Data.
 """
@@ -9,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from e2e_jax.sources.events import CLASSES, Events, Ragged
-from e2e_jax.sources.fastsim import generator, photons, pileup, readout
+from e2e_jax.sources.fastsim import endcap_photons, endcap_readout, generator, photons, pileup, readout
 from e2e_jax.sources.fastsim.response import Deposits, respond
 from e2e_jax.sources.selection import ERAS, select
 from e2e_jax.sources.tasks import SimulationTask
@@ -37,7 +40,7 @@ def produce(task: SimulationTask) -> Events:
       `task.events` events with hits in the detector's native segmentation.
     """
     rng = np.random.default_rng(task.seed)
-    pool = pileup.minimum_bias_pool()
+    pool = pileup.minimum_bias_pool(endcaps=with_endcaps(task.category))
     seed = task.seed % generator.MAX_SEED
     chunks = generator.generate(
         CLASSES[task.label], seed, fast=task.fast, category=task.category, chunk=2 * BATCH
@@ -52,6 +55,11 @@ def produce(task: SimulationTask) -> Events:
     events = Events.concatenate(parts)
     events.event[:] = np.arange(1, len(events) + 1)
     return events
+
+
+def with_endcaps(category: str) -> bool:
+    """Whether the events of a category need more than the barrel."""
+    return category != "central"
 
 
 def batches(chunks, size: int):
@@ -70,12 +78,18 @@ def _simulate(record: Ragged, task: SimulationTask, pool: pileup.Pool, rng: np.r
     vertex_z = rng.normal(0, pileup.VERTEX_SIGMA, len(record))
     extra = EXTRA_PILEUP_IN_FAST_MODE if task.fast else 0
     collisions = rng.poisson(era.pileup, len(record)) + extra
-    deposits = pool.overlay(respond(record, vertex_z, rng), collisions, rng)
-    ecal_hits = readout.ecal_barrel_readout(measured(deposits, rng), rng)
-    hcal_hits = readout.hcal_readout(deposits.hcal, rng)
+    endcaps = with_endcaps(task.category)
+    deposits = pool.overlay(respond(record, vertex_z, rng, endcaps), collisions, rng)
+    ecal_hits = readout.ecal_barrel_readout(measured(deposits.ecal, rng), rng)
+    hcal_hits = readout.hcal_readout(deposits.hcal, rng, endcaps=endcaps)
     clusters = photons.superclusters(ecal_hits)
-    found = photons.reconstruct_photons(ecal_hits, hcal_hits, clusters, photons.choose_vertex(vertex_z, rng))
-    selection = select(found, task.category)
+    vertex_z = photons.choose_vertex(vertex_z, rng)
+    found = photons.reconstruct_photons(ecal_hits, hcal_hits, clusters, vertex_z)
+    if endcaps:
+        ee, forward, found_everywhere = _endcaps(deposits, hcal_hits, vertex_z, found, task, rng)
+    else:
+        ee, forward, found_everywhere = _no_hits(len(record)), None, found
+    selection = select(found_everywhere, task.category)
     count = len(record)
     events = Events(
         run=np.full(count, era.run, np.int64),
@@ -84,19 +98,45 @@ def _simulate(record: Ragged, task: SimulationTask, pool: pileup.Pool, rng: np.r
         mass=selection.mass,
         photons=selection.photons,
         label=np.full(count, task.label, np.int32),
-        eb=readout.reduce_hits(ecal_hits, clusters, found, task.reduction),
-        ee=Ragged.from_counts(
-            np.zeros(count, np.int64), {"cell": np.zeros(0, np.uint16), "energy": np.zeros(0, np.float32)}
-        ),
+        eb=readout.reduce_hits(ecal_hits, clusters, found, task.reduction, forward),
+        ee=ee,
         hcal=hcal_hits,
         tracks=deposits.tracks,
     )
     return events[selection.selected]
 
 
-def measured(deposits: Deposits, rng: np.random.Generator) -> np.ndarray:
-    """Crystal energies after photo-statistics, non-uniformity and miscalibration, `[events, 61200]`."""
-    energy = deposits.ecal.astype(np.float32)
+def _no_hits(events: int) -> Ragged:
+    columns = {"cell": np.zeros(0, np.uint16), "energy": np.zeros(0, np.float32)}
+    return Ragged.from_counts(np.zeros(events, np.int64), columns)
+
+
+def _endcaps(deposits: Deposits, hcal_hits: Ragged, vertex_z, barrel_photons: Ragged, task, rng):
+    """The endcaps of one batch: hits that are kept, their photons, and the photons of the whole detector."""
+    hits = endcap_readout.ecal_endcap_readout(measured(deposits.ee, rng), rng)
+    clusters = endcap_photons.clusters(hits)
+    found = endcap_photons.reconstruct_endcap_photons(hits, hcal_hits, clusters, vertex_z)
+    everywhere = _joined(barrel_photons, found)
+    return endcap_readout.reduce_endcap_hits(hits, clusters, everywhere, task.reduction), found, everywhere
+
+
+def _joined(first: Ragged, second: Ragged) -> Ragged:
+    """Photons of both, event by event."""
+    event = np.concatenate([first.event_index, second.event_index])
+    order = np.argsort(event, kind="stable")
+    names = ("pt", "eta", "phi", "detector_eta")
+    columns = {name: np.concatenate([first.columns[name], second.columns[name]])[order] for name in names}
+    return Ragged.from_counts(np.bincount(event, minlength=len(first)), columns)
+
+
+def measured(deposits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Crystal energies after photo-statistics, non-uniformity and miscalibration.
+
+    Args:
+      deposits: `[events, crystals]`, GeV.
+      rng: source of the fluctuations.
+    """
+    energy = deposits.astype(np.float32)
     flat = energy.reshape(-1)
     lit = np.flatnonzero(flat > readout.NEGLIGIBLE)
     true = flat[lit]

@@ -29,10 +29,7 @@ def bare_photons() -> np.ndarray:
 def test_a_photon_has_the_shower_shape_of_cms(bare_photons):
     rng = np.random.default_rng(4)
     nothing = np.zeros((EVENTS, geometry.HCAL_TOWERS))
-    no_tracks = Ragged.from_counts(np.zeros(EVENTS, int), {})
-    hits = readout.ecal_barrel_readout(
-        simulate.measured(Deposits(bare_photons, nothing, no_tracks), rng), rng
-    )
+    hits = readout.ecal_barrel_readout(simulate.measured(bare_photons, rng), rng)
     found = reconstruct_photons(
         hits, readout.hcal_readout(nothing, rng), superclusters(hits), np.zeros(EVENTS)
     )

@@ -25,13 +25,13 @@ def small_pool():
 
 @pytest.fixture(autouse=True)
 def use_small_pool(monkeypatch, small_pool):
-    monkeypatch.setattr(pileup, "minimum_bias_pool", lambda: small_pool)
+    monkeypatch.setattr(pileup, "minimum_bias_pool", lambda endcaps: small_pool)
 
 
 @pytest.fixture(scope="module")
 def higgs(small_pool):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pileup, "minimum_bias_pool", lambda: small_pool)
+        patch.setattr(pileup, "minimum_bias_pool", lambda endcaps: small_pool)
         return simulate.produce(HIGGS)
 
 
