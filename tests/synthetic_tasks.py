@@ -1,7 +1,9 @@
 """Stand-ins for the simulation: what makes the events of a task in an instant, in any process."""
 
 import os
+import pathlib
 import sys
+import time
 
 import numpy as np
 
@@ -59,3 +61,16 @@ def fail_on_h(task):
 def die(task):
     """Ends the process as a lack of memory does."""
     os._exit(9)
+
+
+def produce_and_note(task):
+    """As `produce`, and leaves a file that says which process ran the task.
+
+    The notes, and a file that makes workers wait while it exists, are in the folder that
+    `E2E_TEST_NOTES` names where the worker was started.
+    """
+    folder = pathlib.Path(os.environ["E2E_TEST_NOTES"])
+    (folder / f"{task.fingerprint()}-{os.getpid()}").touch()
+    while (folder / "wait").exists():
+        time.sleep(0.02)
+    return produce(task)

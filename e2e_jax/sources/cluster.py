@@ -6,6 +6,7 @@ the cluster. A worker that dies takes its results along, and the scheduler has t
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import contextlib
 import functools
@@ -76,13 +77,17 @@ class ClusterExecutor(concurrent.futures.Executor):
         self.address = _address(scheduler)
         self._counted, self._threads = -float("inf"), 0
         try:
+            # Dask would wait for ever for the first word of a server that accepts and is silent.
+            with concurrent.futures.ThreadPoolExecutor(1) as thread:
+                thread.submit(asyncio.run, _greet(self.address, timeout)).result()
             with warnings.catch_warnings(action="ignore", category=UserWarning):
                 # Dask warns of versions that differ; here they are looked at below and in each worker.
                 self._client = distributed.Client(self.address, timeout=timeout, set_as_default=False)
         except (OSError, ImportError, ValueError) as error:
             raise ClusterError(
-                f"No Dask scheduler answers at {self.address} within {timeout:g} seconds ({error}). Check that "
-                f"it runs, that this machine may reach it, and what {VARIABLE} or --scheduler says."
+                f"No Dask scheduler answers at {self.address} within {timeout:g} seconds "
+                f"({error or 'silence'}). Check that it runs, that this machine may reach it, and what {VARIABLE} "
+                "or --scheduler says."
             ) from error
         theirs = self._client.get_versions()["scheduler"]["packages"]["distributed"]
         if theirs != distributed.__version__:
@@ -139,8 +144,8 @@ class ClusterFuture:
             raise concurrent.futures.BrokenExecutor(str(error)) from error
         except concurrent.futures.CancelledError as error:
             raise ClusterError(
-                f"The connection to the Dask scheduler at {self._address} was lost. What was finished is kept: "
-                "start again once it is back."
+                f"The connection to the Dask scheduler at {self._address} was lost. What was finished is "
+                "kept: start again once it is back."
             ) from error
         except ModuleNotFoundError as error:
             raise ClusterError(
@@ -177,6 +182,17 @@ def environment() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
     return versions | {"e2e_jax": f"{e2e_jax.__version__} ({code.hexdigest()[:12]})"}
+
+
+async def _greet(address: str, timeout: float):
+    """Exchanges the first words with a scheduler, or raises an OSError."""
+    import distributed
+    from distributed.comm import connect
+
+    security = distributed.Security().get_connection_args("client")
+    async with asyncio.timeout(timeout):
+        comm = await connect(address, timeout=timeout, **security)
+    comm.abort()
 
 
 def _address(scheduler: str) -> str:
