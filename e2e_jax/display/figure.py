@@ -14,7 +14,7 @@ from matplotlib.patches import Circle
 from e2e_jax.detector import images
 from e2e_jax.display.panels import PANELS, Panel
 from e2e_jax.display.showers import Shower, find_showers
-from e2e_jax.sources.events import CLASSES, Events
+from e2e_jax.sources.events import CLASSES, COLLECTIONS, Events
 
 TITLES = dict(zip(CLASSES, ("γγ (Born)", "H → γγ", "γ + jet")))
 LAYERS = {
@@ -52,8 +52,7 @@ def event_figure(events: Events, index: int, geometry: str = "barrel", origin: s
     Returns:
       A figure 7 inches wide that belongs to no window.
     """
-    made = images.make_images(events[[index]], geometry)
-    drawn = {name: np.asarray(image[0]) for name, image in made.items()}
+    drawn = _event_images(events, index, geometry)
     showers = find_showers(events, index)
     rows = _rows(PANELS[geometry])
     with matplotlib.rc_context(STYLE):
@@ -86,9 +85,8 @@ def draw_event(axes: Axes, events: Events, index: int, geometry: str = "barrel",
     """
     image = image or next(iter(PANELS[geometry]))
     panel = PANELS[geometry][image]
-    pixels = images.make_images(events[[index]], geometry)[image][0]
     showers = find_showers(events, index)
-    draw_image(axes, np.asarray(pixels), panel)
+    draw_image(axes, _event_images(events, index, geometry)[image], panel)
     mark_photons(axes, panel, showers)
     lines = [photon_text(number, shower).replace("\n", ", ") for number, shower in enumerate(showers)]
     axes.set_title("\n".join(lines), color=MARK)
@@ -180,6 +178,15 @@ def event_title(events: Events, index: int, origin: str = "") -> str:
         first.append(rf"$m_{{\gamma\gamma}}$ = {events.mass[index]:.1f} GeV")
     address = f"run {events.run[index]}, lumi {events.lumi[index]}, event {events.event[index]}"
     return "\n".join(filter(None, ["   ".join(first), "  ·  ".join(filter(None, [origin, address]))]))
+
+
+def _event_images(events: Events, index: int, geometry: str) -> dict[str, np.ndarray]:
+    """The images of one event: name -> float32 `[rows, columns, 3]`."""
+    event = events[[index]]
+    # Padded to few different lengths, so that few events need the images' program compiled again.
+    lengths = {name: -(-int(getattr(event, name).counts[0]) // 1024) * 1024 for name in COLLECTIONS}
+    made = images.make_images(event.to_batch(lengths), geometry)
+    return {name: np.asarray(image[0]) for name, image in made.items()}
 
 
 def _rows(panels: dict[str, Panel]) -> list[tuple[float, list[tuple[str, float, float]]]]:
