@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +23,6 @@ from e2e_jax.sources.errors import SourceError
 
 RAW = "raw"
 """The type of a branch whose entries are taken as bytes, whatever class they hold."""
-
-_KEY_BYTES = 26
-"""Least length of a basket's key."""
 
 
 class Column(NamedTuple):
@@ -57,7 +54,7 @@ class Branch:
       header: bytes in front of each entry's numbers.
       length: numbers of each entry where it is fixed, else None.
       offsets: int64 `[baskets + 1]`, first entry of each basket and the end.
-      seeks, sizes: int64 `[baskets]`, where each basket lies in the file, and its bytes.
+      seeks, sizes: of each basket, where it lies in the file, and its bytes.
       bytes: of all the numbers, decompressed.
     """
 
@@ -68,8 +65,8 @@ class Branch:
     header: int
     length: int | None
     offsets: np.ndarray
-    seeks: np.ndarray
-    sizes: np.ndarray
+    seeks: list[int]
+    sizes: list[int]
     bytes: int
 
     @classmethod
@@ -82,8 +79,7 @@ class Branch:
         """
         dtype, header, length = _kind(path, branch, types)
         name, number = branch.name, branch.num_baskets
-        seeks = np.array(branch.member("fBasketSeek")[:number], np.int64)
-        sizes = np.array(branch.member("fBasketBytes")[:number], np.int64)
+        seeks, sizes = (branch.member(f"fBasket{what}")[:number].tolist() for what in ("Seek", "Bytes"))
         offsets = np.array(branch.member("fBasketEntry")[: number + 1], np.int64)
         if branch.embedded_baskets or not number:
             message = (
@@ -96,89 +92,98 @@ class Branch:
         if offsets[-1] != entries or branch.num_entries != entries:
             found = f"it has {branch.num_entries} entries, its baskets {offsets[-1]}, the tree {entries}"
             raise corrupt(path, name, number - 1, found)
-        stored = np.clip(int(branch.member("fTotBytes")), sizes.sum(), 100 * sizes.sum())
+        stored = np.clip(int(branch.member("fTotBytes")), sum(sizes), 100 * sum(sizes))
         return cls(path, name, branch, dtype, header, length, offsets, seeks, sizes, int(stored))
 
-    def holding(self, entries: np.ndarray) -> list[tuple[int, np.ndarray | None]]:
-        """The baskets that hold any of the ascending entries, and which rows of each; None for all."""
-        edges = np.searchsorted(entries, self.offsets)
-        lengths = np.diff(self.offsets)
-        found = []
-        for number in np.flatnonzero(np.diff(edges)).tolist():
-            first, last = edges[number], edges[number + 1]
-            whole = last - first == lengths[number]
-            found.append((number, None if whole else entries[first:last] - self.offsets[number]))
-        return found
+    def holding(self, entries: np.ndarray) -> list[int]:
+        """The baskets that hold any of the ascending entries."""
+        return np.flatnonzero(np.diff(np.searchsorted(entries, self.offsets))).tolist()
 
-    def range(self, basket: int) -> tuple[int, int]:
+    def range(self, number: int) -> tuple[int, int]:
         """First byte of a basket in the file, and the one behind it."""
-        return int(self.seeks[basket]), int(self.seeks[basket] + self.sizes[basket])
+        return self.seeks[number], self.seeks[number] + self.sizes[number]
 
-    def decode(self, number: int, rows: np.ndarray | None, chunk) -> tuple[np.ndarray, np.ndarray]:
-        """The bytes of the lists of some entries of a basket: how many of each, and what they are.
+    def unpack(self, number: int, chunk) -> tuple[np.ndarray, np.ndarray]:
+        """The bytes of a basket's numbers, and where those of each entry start, `[entries + 1]`.
 
         Args:
-          number: the basket.
-          rows: ascending, counted from the first entry of the basket; None for all.
           chunk: uproot's chunk of the basket's bytes.
         """
-        data, starts = self._lists(number, chunk)
-        begin, end = starts[:-1], starts[1:]
-        if rows is not None:
-            begin, end = begin[rows], end[rows]
-        counts = end - begin - self.header
-        if counts.min() < 0:
-            raise corrupt(self.path, self.name, number, "its lists overlap")
+        basket = self._decompressed(number, chunk)
+        members, expected = basket.members, int(self.offsets[number + 1] - self.offsets[number])
+        if members["fNbytes"] != self.sizes[number] or members["fNevBuf"] != expected:
+            found = f"it has {members['fNbytes']} bytes of {members['fNevBuf']} entries"
+            why = f"{found}, but {self.sizes[number]} of {expected} in the tree"
+            raise corrupt(self.path, self.name, number, why)
+        if self._key not in chunk.raw_data[: members["fKeylen"]].tobytes():
+            raise corrupt(self.path, self.name, number, "it names another branch")
+        data, starts = basket.data, basket.byte_offsets
+        if self.length is not None:
+            starts = np.arange(expected + 1) * (self.length * self.dtype.itemsize)
+        elif starts is None and len(data) == 0:
+            starts = np.zeros(expected + 1, np.int64)
+        if starts is None or len(starts) != expected + 1:
+            raise corrupt(self.path, self.name, number, f"it does not say where its {expected} lists start")
+        return data, starts
+
+    def join(self, entries: np.ndarray, parts: Mapping[int, tuple[np.ndarray, np.ndarray]]) -> Column:
+        """The numbers of the ascending entries, from the baskets that hold them.
+
+        Args:
+          parts: by ascending number of the basket, what `unpack` gave of it.
+        """
+        # All baskets at once: the lists are short, and so are baskets.
+        numbers = np.array(list(parts), np.int64)
+        data = np.concatenate([np.zeros(0, np.uint8), *(data for data, _ in parts.values())])
+        starts = np.concatenate([np.zeros(0, np.int64), *(starts for _, starts in parts.values())])
+        rows = self.offsets[numbers + 1] - self.offsets[numbers]
+        last = np.cumsum(rows + 1) - 1
+        sound = (starts[last - rows] == 0) & (starts[last] == [len(data) for data, _ in parts.values()])
+        inside = np.ones(max(len(starts) - 1, 0), bool)
+        inside[last[:-1]] = False
+        counts = np.diff(starts)[inside]
+        if not sound.all() or counts.min(initial=0) < 0:
+            wrong = ~sound if not sound.all() else np.add.reduceat(counts < 0, np.cumsum(rows) - rows) > 0
+            raise corrupt(self.path, self.name, int(numbers[wrong][0]), "its lists overlap, or leave gaps")
+        if len(counts) > len(entries):
+            place = np.searchsorted(self.offsets, entries, side="right") - 1
+            first = np.cumsum(rows) - rows
+            picked = entries - self.offsets[place] + first[np.searchsorted(numbers, place)]
+        else:
+            picked = None
+        return self._numbers(*self._pick(data, counts, picked))
+
+    def _pick(self, data: np.ndarray, counts: np.ndarray, rows: np.ndarray | None):
+        """Counts and bytes of some of the lists, or all, without their headers."""
         if rows is None and not self.header:
             return counts, data
-        if (counts == counts[0]).all() and (rows is None or rows[-1] - rows[0] + 1 == len(rows)):
-            table = data[begin[0] : end[-1]].reshape(len(counts), -1)
-            return counts, table[:, self.header :].reshape(-1)
-        places = np.repeat(begin + self.header - np.cumsum(counts) + counts, counts)
-        return counts, data[np.arange(len(places)) + places]
+        if rows is None and (counts == counts[0]).all():
+            return counts - self.header, data.reshape(len(counts), -1)[:, self.header :].reshape(-1)
+        begin = np.cumsum(counts) - counts + self.header
+        counts = counts - self.header
+        if rows is not None:
+            begin, counts = begin[rows], counts[rows]
+        if counts.min(initial=0) < 0:
+            raise corrupt(
+                self.path, self.name, 0, f"entries are shorter than their {self.header} bytes of header"
+            )
+        places = np.repeat(begin - np.cumsum(counts) + counts, counts)
+        places += np.arange(len(places))
+        return counts, data[places]
 
-    def join(self, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Column:
-        """What `decode` gave of several baskets, as numbers."""
+    def _numbers(self, counts: np.ndarray, data: np.ndarray) -> Column:
         size = self.dtype.itemsize
-        counts = np.concatenate([np.zeros(0, np.int64), *(counts for counts, _ in parts)])
-        data = np.concatenate([np.zeros(0, np.uint8), *(data for _, data in parts)])
         if size > 1 and (counts % size).any():
             raise corrupt(self.path, self.name, 0, f"its lists are not of whole {self.dtype.name}")
         values = data.view(self.dtype)
-        return Column(counts // size, values.astype(self.dtype.newbyteorder("="), copy=False))
-
-    def _lists(self, number: int, chunk) -> tuple[np.ndarray, np.ndarray]:
-        """The bytes of a basket's numbers and where each entry's start, `[entries + 1]`."""
-        expected = int(self.offsets[number + 1] - self.offsets[number])
-        self._check_key(number, chunk)
-        basket = self._decompressed(number, chunk)
-        data, starts = basket.data, basket.byte_offsets
-        if basket.member("fNevBuf") != expected:
-            why = f"it has {basket.member('fNevBuf')} entries, but {expected} in the tree"
-            raise corrupt(self.path, self.name, number, why)
-        if self.length is not None:
-            starts = np.arange(expected + 1) * self.length * self.dtype.itemsize
-        elif starts is None and len(data) == 0:
-            starts = np.zeros(expected + 1, np.int64)
-        if starts is None or len(starts) != expected + 1 or starts[0] != 0 or starts[-1] != len(data):
-            why = f"its {len(data)} bytes are not those of {expected} lists"
-            raise corrupt(self.path, self.name, number, why)
-        return data, starts
+        if not self.dtype.isnative:
+            values = values.byteswap(inplace=True).view(self.dtype.newbyteorder("="))
+        return Column(counts // size, values)
 
     def _decompressed(self, number: int, chunk) -> uproot.models.TBasket.Model_TBasket:
         cursor, file = uproot.source.cursor.Cursor(chunk.start), self.branch.file
         context = {"basket_num": number}
         return uproot.models.TBasket.Model_TBasket.read(chunk, cursor, context, file, file, self.branch)
-
-    def _check_key(self, number: int, chunk):
-        """The key's length is that of the tree's table, and its name is the branch's."""
-        head = chunk.raw_data[: _KEY_BYTES + len(self._key) + 100].tobytes()
-        length, key_length = int.from_bytes(head[:4], "big"), int.from_bytes(head[14:16], "big")
-        if length != self.sizes[number] or not _KEY_BYTES <= key_length < length:
-            why = f"it has {length} bytes, {key_length} of them a key, but {self.sizes[number]} in the tree"
-            raise corrupt(self.path, self.name, number, why)
-        if self._key not in head[:key_length]:
-            raise corrupt(self.path, self.name, number, "it names another branch")
 
     @functools.cached_property
     def _key(self) -> bytes:

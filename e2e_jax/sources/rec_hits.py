@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -46,24 +47,31 @@ def tracks(raw: Ragged, entries: np.ndarray, faults: Faults) -> Ragged:
       entries: entry numbers of the events.
       faults: is told of momenta that are none ("not_finite", "out_of_range").
     """
-    pure = raw.filter((raw.quality & HIGH_PURITY) != 0)
+    pure = _kept(raw, (raw.quality & HIGH_PURITY) != 0, ("px", "py", "pz"))
     px, py, pz = pure.px, pure.py, pure.pz
-    mark_unlikely(np.stack([px, py, pz]), pure, entries, faults, "a track")
-    pt = np.hypot(px, py)
+    for momentum in (px, py, pz):
+        mark_unlikely(momentum, pure, entries, faults, "a track")
+    pt = np.sqrt(px * px + py * py)
     faults.mark_values("out_of_range", pt == 0, pure, entries, "a track along the beam")
     with np.errstate(divide="ignore", invalid="ignore"):
         columns = {"pt": pt, "eta": np.arcsinh(pz / pt), "phi": np.arctan2(py, px)}
     return Ragged(pure.offsets, columns)
 
 
+def _kept(raw: Ragged, keep: np.ndarray, names: Sequence[str]) -> Ragged:
+    """Some columns of `raw.filter(keep)`, in half the time."""
+    offsets = np.concatenate([[0], np.cumsum(keep)])[raw.offsets]
+    kept = np.flatnonzero(keep)
+    return Ragged(offsets, {name: raw.columns[name].take(kept) for name in names})
+
+
 def mark_unlikely(values: np.ndarray, lists: Ragged, entries: np.ndarray, faults: Faults, what: str):
-    """Marks values `[..., lists.offsets[-1]]` that are not within `MAX_ENERGY`."""
-    magnitude = abs(values).reshape(-1, values.shape[-1])
-    if magnitude.max(initial=0.0) <= MAX_ENERGY:  # false for NaN too
+    """Marks values `[lists.offsets[-1]]` that are not within `MAX_ENERGY`."""
+    if values.max(initial=0.0) <= MAX_ENERGY and values.min(initial=0.0) >= -MAX_ENERGY:  # false for NaN too
         return
-    finite = np.isfinite(magnitude).all(axis=0)
+    finite = np.isfinite(values)
     faults.mark_values("not_finite", ~finite, lists, entries, f"{what} is not finite")
-    beyond = finite & (magnitude > MAX_ENERGY).any(axis=0)
+    beyond = finite & (abs(values) > MAX_ENERGY)
     faults.mark_values("out_of_range", beyond, lists, entries, f"{what} is beyond {MAX_ENERGY:g} GeV")
 
 
@@ -86,18 +94,20 @@ def _mark_repeated(cell: np.ndarray, raw: Ragged, entries: np.ndarray, faults: F
 
 def _cells(collection: str, hit_ids: np.ndarray) -> np.ndarray:
     """Cells of the ids, `NO_CELL` where there is none."""
-    if collection == "hcal":
-        return _each(ids.hcal_cell, hit_ids)
-    first, table = _table(collection)
-    return table[np.minimum(hit_ids ^ first, np.uint32(len(table) - 1))]
+    if collection != "hcal":
+        first, table = _ecal_table(collection)
+        return table.take(hit_ids ^ first, mode="clip")
+    if (hit_ids & ~_HCAL_PLACE == _HCAL).all():
+        return _hcal_table().take(_hcal_place(hit_ids))
+    return _each(ids.hcal_cell, hit_ids)
+
+
+# Looking cells up takes a tenth of the time of decoding ids.
 
 
 @functools.cache
-def _table(collection: str) -> tuple[np.uint32, np.ndarray]:
-    """The detector's bits of the ids, and the cell by the other bits; the last cell is for all other ids.
-
-    One look-up takes a tenth of the time of decoding.
-    """
+def _ecal_table(collection: str) -> tuple[np.uint32, np.ndarray]:
+    """The detector's bits of the ids, and the cell by the other bits; the last is for all other ids."""
     if collection == "eb":
         cells = np.arange(geometry.EB_CELLS)
         names, bits = ids.encode_eb(*geometry.eb_coordinates(cells)), 17
@@ -108,6 +118,29 @@ def _table(collection: str) -> tuple[np.uint32, np.ndarray]:
     table = np.full(2**bits + 1, NO_CELL)
     table[names ^ first] = cells
     return first, table
+
+
+_HCAL = np.uint32(0x40000000)
+_HCAL_PLACE = np.uint32(0x0601FFFF)
+"""Bits of an HCAL id of 2012 that differ between cells: HB or HE (25, 26), depth and place (0 to 16)."""
+
+
+def _hcal_place(hit_ids: np.ndarray) -> np.ndarray:
+    return hit_ids & 0x1FFFF | hit_ids >> 8 & 0x60000
+
+
+@functools.cache
+def _hcal_table() -> np.ndarray:
+    """The cell by `_hcal_place` of the ids of 2012."""
+    grid = np.meshgrid([ids.HB, ids.HE], np.arange(-29, 30), np.arange(1, 73), np.arange(1, 8), indexing="ij")
+    subdetector, ieta, iphi, depth = (axis.ravel() for axis in grid)
+    ring = abs(ieta)
+    there = np.where(subdetector == ids.HB, (ring >= 1) & (ring <= 16), ring >= 16)
+    there &= (ring <= geometry.HCAL_LAST_NARROW) | (iphi % 2 == 1)
+    names = ids.encode_hcal(ieta[there], iphi[there], depth[there], subdetector[there])
+    table = np.full(2**19, NO_CELL)
+    table[_hcal_place(names)] = ids.hcal_cell(names)
+    return table
 
 
 def _each(cells_of, hit_ids: np.ndarray) -> np.ndarray:

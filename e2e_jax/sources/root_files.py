@@ -27,8 +27,8 @@ from e2e_jax.sources.faults import check_on_error
 
 __all__ = ["RAW", "Column", "SourceError", "Tree", "each_file", "expand", "open_tree"]
 
-MAX_BYTES = 64 * 2**20
-"""Most bytes, uncompressed, that `Tree.groups` puts together."""
+MAX_BYTES = 8 * 2**20
+"""Most bytes, uncompressed, that `Tree.groups` puts together: what is in the cache is read again soon."""
 
 RAW, Column = baskets.RAW, baskets.Column
 
@@ -171,14 +171,14 @@ class Tree:
         entries = np.arange(self.entries) if entries is None else np.asarray(entries, np.int64)
         names = list(names)
         with _translated(self.path, f"reading {', '.join(names)}"):
-            wanted = [(name, *basket) for name in names for basket in self._branches[name].holding(entries)]
-            ranges = [self._branches[name].range(number) for name, number, _ in wanted]
+            wanted = [(name, number) for name in names for number in self._branches[name].holding(entries)]
+            ranges = [self._branches[name].range(number) for name, number in wanted]
             self._check_ranges(ranges, wanted)
-            parts, chunks = {name: [] for name in names}, self._fetch(ranges)
+            parts, chunks = {name: {} for name in names}, self._fetch(ranges)
             # Chunks are let go one by one, so that compressed and decompressed bytes do not add up.
-            for (name, number, rows), chunk in zip(wanted, _consumed(chunks)):
-                parts[name].append(self._branches[name].decode(number, rows, chunk))
-            return {name: self._branches[name].join(parts.pop(name)) for name in names}
+            for (name, number), chunk in zip(wanted, _consumed(chunks)):
+                parts[name][number] = self._branches[name].unpack(number, chunk)
+            return {name: self._branches[name].join(entries, parts.pop(name)) for name in names}
 
     def groups(
         self, names: Iterable[str], entries: np.ndarray, max_bytes: int = MAX_BYTES
@@ -207,7 +207,7 @@ class Tree:
 
     def _check_ranges(self, ranges, wanted):
         size = self._tree.file.source.num_bytes
-        for (name, number, _), (start, stop) in zip(wanted, ranges):
+        for (name, number), (start, stop) in zip(wanted, ranges):
             if not 0 < start < stop:
                 raise baskets.corrupt(self.path, name, number, f"it lies at byte {start} to {stop}")
             if stop > size:
@@ -215,7 +215,7 @@ class Tree:
         order = sorted(range(len(ranges)), key=ranges.__getitem__)
         for before, after in itertools.pairwise(order):
             if ranges[after][0] < ranges[before][1]:
-                raise baskets.corrupt(self.path, *wanted[after][:2], "it lies where another basket is")
+                raise baskets.corrupt(self.path, *wanted[after], "it lies where another basket is")
 
 
 def _consumed(chunks: list) -> Iterator:
