@@ -6,7 +6,7 @@ classifier; the command line changes single fields on top:
     python -m e2e_jax.main --config=configs/cms_b.py:quick --config.train.epochs=3
 
 The word after the colon is the size: "quick" (2,000 training events per class), "medium" (15,000) or "paper"
-(51,200, with the paper's batch of 360).
+(51,200, and 120,000 of the central+forward category, with the paper's batch of 360).
 """
 
 from ml_collections import config_dict
@@ -26,8 +26,15 @@ SIZES = {
 few gamma gamma events, needs small groups of neighbours for the penalty to see a slope."""
 
 
-def get_config(size="quick"):
-    """The defaults: CMS-B, the ResNet-15 on tracks, ECAL and HCAL, at one of `SIZES`.
+CATEGORIES = {
+    "central": {"dataset": "cms_hgg/{size}", "strength": 0.15, "limit": 0.002},
+    "central_forward": {"dataset": "cms_hgg/forward_{size}", "strength": 0.2, "limit": 0.004},
+}
+"""What a category of events changes: where its photons may be says `sources.selection`."""
+
+
+def get_config(size="quick", category="central"):
+    """The defaults: CMS-B, the ResNet-15 on tracks, ECAL and HCAL, at one of `SIZES`, on one of `CATEGORIES`.
 
     Raises:
       ValueError: `size` is none of `SIZES`.
@@ -49,33 +56,47 @@ def get_config(size="quick"):
 
     config.dataset = dataset = config_dict.ConfigDict()
     # TFDS name: builder/config.
-    dataset.name = f"cms_hgg/{size}"
+    dataset.name = CATEGORIES[category]["dataset"].format(size=size)
+    # The selection that its events passed, "central" or "central_forward"; another dataset is refused.
+    dataset.category = category
+    # The class of the events with each label of the dataset: gamma gamma, H, gamma+jet. Equal names are one
+    # class, "" leaves the label's events out. The logits are in the order of the first appearances.
+    dataset.classes = ("gamma_gamma", "h", "gamma_jet")
     # Folder of the datasets; "" is TFDS's own: TFDS_DATA_DIR, or ~/tensorflow_datasets.
     dataset.data_dir = ""
 
     config.inputs = inputs = config_dict.ConfigDict()
     # What the network sees: "images" or "kinematics" (the photons' five mass-free numbers).
     inputs.kind = "images"
-    # Which images: "barrel" is the 170x360 crystals of the ECAL barrel.
+    # Which images: "barrel" is the 170x360 crystals of the ECAL barrel; "ecal_centric" adds the 100x100 of
+    # each endcap; "hcal_centric" is one of 280x360 for the whole detector, 5x5 pixels an HCAL tower.
     inputs.geometry = "barrel"
+    # Whether images follow the arithmetic of the paper's authors where it loses energy or puts an edge of
+    # the HCAL's towers elsewhere, see `detector.projections`.
+    inputs.matches_authors = False
     # Their channels, in order: any of "tracks" (pT), "ecal", "hcal" (energy); GeV.
     inputs.channels = ("tracks", "ecal", "hcal")
-    # Pixels below this are set to zero, in GeV, before any scaling.
-    inputs.threshold = 1e-3
+    # Pixels of each channel below this are set to zero, in GeV, before any scaling.
+    inputs.threshold = config_dict.ConfigDict({"tracks": 1e-3, "ecal": 1e-3, "hcal": 1e-3})
     # What an event's images are divided by: its diphoton "mass", the two photons' "sum_pt", or "none".
     # Dividing hides the mass scale from the network, the first half of the mass decorrelation.
     inputs.normalisation = "mass"
     # Factor on each channel after that. It decides how fast anything is learned: the network has no
     # normalisation layers, and E/m alone is small. 50 brings a 60 GeV photon's brightest crystal to about 16.
+    # The number beside "hcal" over that beside "ecal" is the paper's HCAL constant, which it does not give.
     inputs.scale = config_dict.ConfigDict({"tracks": 50.0, "ecal": 50.0, "hcal": 50.0})
 
     config.model = model = config_dict.ConfigDict()
-    # "resnet15" for images, "four_momentum" for kinematics.
+    # "resnet15" for images (one network for each image of the geometry), "four_momentum" for kinematics.
     model.name = "resnet15"
-    # Outputs, in the order of the labels: gamma gamma, H, gamma+jet.
+    # Outputs: as many as there are classes in `dataset.classes`.
     model.classes = 3
     # ResNet-15: maps before and after the downsampling. four_momentum: neurons of each hidden layer.
     model.widths = (16, 32)
+    # Where several images' networks are joined, neurons of the hidden layers behind them ...
+    model.head = (128, 128, 128)
+    # ... and the fraction of those neurons that is dropped in training.
+    model.dropout = 0.2
 
     config.train = train = config_dict.ConfigDict()
     # Events a step, over all devices, the classes balanced.
@@ -93,7 +114,7 @@ def get_config(size="quick"):
 
     config.cvm = cvm = config_dict.ConfigDict()
     # Weight of the penalty on the H score's dependence on mass; 0 switches it off.
-    cvm.strength = 0.15
+    cvm.strength = CATEGORIES[category]["strength"]
     # Events nearest in mass that make a group of the penalty.
     cvm.neighbors = SIZES[size]["neighbors"]
     # How the penalty's gradient is normalised over the gamma gamma events of a batch: "sum" or "mean". With
@@ -102,7 +123,7 @@ def get_config(size="quick"):
     # mass need less: 0.15 kept the CVM under 0.001 at batches of 36 and 96.
     cvm.reduction = "sum"
     # The best epoch is sought among those whose CVM metric is below this; 1.0 admits every epoch.
-    cvm.limit = 0.002
+    cvm.limit = CATEGORIES[category]["limit"]
     # Events in a mass window of the metric, and from the start of one window to the next.
     cvm.window = 200
     cvm.step = 50

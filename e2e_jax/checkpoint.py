@@ -84,11 +84,12 @@ class Classifier:
     _predict: Callable = dataclasses.field(repr=False)
 
     def predict(self, events_or_images):
-        """Probabilities of the classes, in the order of `sources.events.CLASSES`.
+        """Probabilities of the classes, in the order of `classes.Classes.of(config).names`.
 
         Args:
           events_or_images: `Events`; a padded batch of hits (`Events.to_batch`); or images in GeV, with
-            what they are normalised by: {"barrel": [n, 170, 360, channels], "mass": [n]}.
+            what they are normalised by: {"barrel": [n, 170, 360, channels], "mass": [n]}; all the images
+            of `config.inputs.geometry`.
 
         Returns:
           f4 `[n, classes]`.

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
-import platform
-import subprocess
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from e2e_jax import metrics
+from e2e_jax.classes import BACKGROUND, SIGNAL, Classes
 from e2e_jax.cvm import cvm_metric, cvm_uncertainty
+from e2e_jax.provenance import provenance
 from e2e_jax.sources.events import CLASSES
 from e2e_jax.workdir import write_whole
 
 RESULTS = "results.json"
 SCORES = "scores.parquet"
-
-PACKAGES = ("e2e_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
-"""Packages whose versions go into the provenance."""
 
 METRICS = {
     ("auc_vs_rest", "h"): "H vs rest",
@@ -68,25 +62,28 @@ def evaluate(
     """The results of a classifier on a validation sample.
 
     Args:
-      probabilities: `[n, 3]`, softmax outputs in the order of `CLASSES`.
-      labels: int `[n]`, the true classes, each present.
+      probabilities: `[n, classes]`, softmax outputs in the order of the config's classes.
+      labels: int `[n]`, index into `CLASSES`; each that is not left out is present.
       mass: `[n]`, diphoton mass in GeV.
-      config: the run's config; read are `seed`, `cvm.window`, `cvm.step` and `evaluate.bootstrap`, and the
-        whole is copied into the results.
+      config: the run's config; read are `seed`, `dataset.classes`, `cvm.window`, `cvm.step` and
+        `evaluate.bootstrap`, and the whole is copied into the results.
       epoch: the epoch that the classifier comes from.
       train_events: number of events it was trained on.
       dataset: what identifies the dataset (name, version, fingerprint, ...).
 
     Returns:
       The content of results.json : "config", "dataset", "events" {"train",
-      "validation"}, "auc_vs_rest", "auc_pairwise" (pair-normalised), "auc_pairwise_raw" and "cvm" with a
-      "value" and an "uncertainty" each, "epoch", "provenance".
+      "validation"}, "auc_vs_rest" (of each class), "auc_pairwise" (pair-normalised; H against the events of
+      each other label), "auc_pairwise_raw" and "cvm" with a "value" and an "uncertainty" each, "epoch",
+      "provenance".
 
     Raises:
       ValueError: a class has no events, a value is not finite, or the CVM has too few gamma gamma events.
     """
     probabilities, labels, mass = np.asarray(probabilities), np.asarray(labels), np.asarray(mass)
-    _refuse_bad_shapes(probabilities, labels, mass)
+    classes = Classes.of(config)
+    _refuse_bad_shapes(probabilities, labels, mass, classes)
+    targets = classes.of_labels(labels)
     random = {"replicas": config.evaluate.bootstrap, "seed": config.seed}
 
     def area(scores, is_signal, strata):
@@ -94,22 +91,20 @@ def evaluate(
         return {"value": metrics.roc_auc(scores, is_signal), "uncertainty": uncertainty}
 
     def against(background, normalised):
-        pair = metrics.pair_scores(
-            probabilities, labels, CLASSES.index("h"), CLASSES.index(background), normalised
-        )
-        return area(*pair, strata=None)
+        return area(*_pair(probabilities, labels, classes, background, normalised), strata=None)
 
-    backgrounds = [name for name in CLASSES if name != "h"]
+    backgrounds = _backgrounds(classes)
+    cvm = _cvm_sample(probabilities, labels, mass, classes, config)
     return {
         "config": config.to_dict(),
         "dataset": dict(dataset or {}),
         "events": {"train": train_events, "validation": len(labels)},
         "auc_vs_rest": {
-            name: area(probabilities[:, label], labels == label, labels) for label, name in enumerate(CLASSES)
+            name: area(probabilities[:, i], targets == i, labels) for i, name in enumerate(classes.names)
         },
         "auc_pairwise": {f"h_vs_{name}": against(name, True) for name in backgrounds},
         "auc_pairwise_raw": {f"h_vs_{name}": against(name, False) for name in backgrounds},
-        "cvm": _cvm(probabilities, labels, mass, config),
+        "cvm": {"value": cvm_metric(*cvm), "uncertainty": cvm_uncertainty(*cvm, seed=config.seed)},
         "epoch": epoch,
         "provenance": provenance(config.seed),
     }
@@ -123,20 +118,20 @@ def validation_metrics(
     Args, errors: as for `evaluate`.
 
     Returns:
-      "auc_h", "auc_gamma_gamma", "auc_gamma_jet" (vs rest), "auc_h_vs_gamma_gamma", "auc_h_vs_gamma_jet"
-      (pair-normalised) and "cvm".
+      "auc_h", "auc_gamma_gamma", "auc_gamma_jet" (vs rest; or the config's classes), "auc_h_vs_gamma_gamma",
+      "auc_h_vs_gamma_jet" (pair-normalised) and "cvm".
     """
     probabilities, labels, mass = np.asarray(probabilities), np.asarray(labels), np.asarray(mass)
-    _refuse_bad_shapes(probabilities, labels, mass)
-    row = {f"auc_{name}": metrics.roc_auc(probabilities[:, i], labels == i) for i, name in enumerate(CLASSES)}
-    for background, name in enumerate(CLASSES):
-        if name != "h":
-            row[f"auc_h_vs_{name}"] = metrics.pairwise_auc(
-                probabilities, labels, CLASSES.index("h"), background
-            )
-    chosen = labels == CLASSES.index("gamma_gamma")
-    scores = probabilities[chosen, CLASSES.index("h")]
-    return row | {"cvm": cvm_metric(scores, mass[chosen], config.cvm.window, config.cvm.step)}
+    classes = Classes.of(config)
+    _refuse_bad_shapes(probabilities, labels, mass, classes)
+    targets = classes.of_labels(labels)
+    row = {
+        f"auc_{name}": metrics.roc_auc(probabilities[:, i], targets == i)
+        for i, name in enumerate(classes.names)
+    }
+    for name in _backgrounds(classes):
+        row[f"auc_h_vs_{name}"] = metrics.roc_auc(*_pair(probabilities, labels, classes, name))
+    return row | {"cvm": cvm_metric(*_cvm_sample(probabilities, labels, mass, classes, config))}
 
 
 def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
@@ -159,14 +154,16 @@ def write_scores(
     probabilities: np.ndarray,
     columns: Mapping[str, np.ndarray],
     split: str = "validation",
+    names: Sequence[str] = CLASSES,
 ) -> Path:
     """Writes scores.parquet, one row an event, whole or not at all.
 
     Args:
       workdir: the run's folder.
-      probabilities: `[n, 3]`; become "probability_gamma_gamma", "probability_h", "probability_gamma_jet".
+      probabilities: `[n, classes]`; become "probability_gamma_gamma", "probability_h", ...
       columns: "label", "mass", "run", "lumi" and "event", each `[n]`.
       split: the split of the dataset the events are from.
+      names: the classes.
 
     Returns:
       Its path.
@@ -178,7 +175,7 @@ def write_scores(
     import pyarrow.parquet
 
     probabilities = np.asarray(probabilities)
-    table = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(CLASSES)}
+    table = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(names)}
     for name in ("label", "mass", "run", "lumi", "event"):
         if name not in columns or len(columns[name]) != len(probabilities):
             found = f"has {len(columns[name])} rows" if name in columns else "is missing"
@@ -202,7 +199,7 @@ def paper_row(name: str, category: str = "central") -> dict[str, float] | None:
       name: `config.name`, e.g. "cms_b".
       category: "central" (Table 6) or "central_forward" (Table 7).
     """
-    row = PAPER_RESULTS[category].get(name)
+    row = PAPER_RESULTS.get(category, {}).get(name)
     return row and dict(zip(METRICS.values(), row))
 
 
@@ -224,7 +221,9 @@ def results_table(results: Mapping) -> str:
     for place, metric in METRICS.items():
         ours = results
         for key in place:
-            ours = ours[key]
+            ours = ours.get(key, {})
+        if not ours:
+            continue  # a metric of a class that this classifier does not have
         digits = 4 if metric == "CVM" else 3
         line = f"{metric:22}{ours['value']:>10.{digits}f} ± {ours['uncertainty']:<5.{digits}f}"
         if paper:
@@ -235,61 +234,42 @@ def results_table(results: Mapping) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def provenance(seed: int) -> dict:
-    """What made the results: time (UTC), commit, versions, devices, seed."""
-    return {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(Path(__file__).parents[1]),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": {"kind": jax.devices()[0].device_kind, "count": jax.device_count()},
-        "seed": seed,
-    }
+def _backgrounds(classes):
+    """The labels that H is told from."""
+    return [name for name, target in zip(CLASSES, classes.targets) if name != SIGNAL and target >= 0]
 
 
-def _cvm(probabilities, labels, mass, config):
-    """The CVM of the true gamma gamma events' P(H)."""
-    chosen = labels == CLASSES.index("gamma_gamma")
-    scores = probabilities[chosen, CLASSES.index("h")], mass[chosen], config.cvm.window, config.cvm.step
-    return {"value": cvm_metric(*scores), "uncertainty": cvm_uncertainty(*scores, seed=config.seed)}
+def _pair(probabilities, labels, classes, background, normalised=True):
+    """Scores of H against the events of one label, and which are H; see `metrics.pair_scores`."""
+    label = CLASSES.index(background)
+    rows = (labels == CLASSES.index(SIGNAL)) | (labels == label)
+    targets = classes.of_labels(labels[rows])
+    pair = classes.signal, classes.targets[label]
+    return metrics.pair_scores(probabilities[rows], targets, *pair, normalised)
 
 
-def _refuse_bad_shapes(probabilities, labels, mass):
-    expected = (len(labels), len(CLASSES))
+def _cvm_sample(probabilities, labels, mass, classes, config):
+    """What the CVM is computed from: the true gamma gamma events' P(H) and masses, window and step."""
+    chosen = labels == CLASSES.index(BACKGROUND)
+    return probabilities[chosen, classes.signal], mass[chosen], config.cvm.window, config.cvm.step
+
+
+def _refuse_bad_shapes(probabilities, labels, mass, classes):
+    expected = (len(labels), len(classes.names))
     if probabilities.shape != expected or mass.shape != labels.shape:
         raise ValueError(
-            f"To {len(labels)} labels belong probabilities {expected}, in the order {', '.join(CLASSES)}, "
-            f"and as many masses; got {probabilities.shape} and {mass.shape}."
+            f"To {len(labels)} labels belong probabilities {expected}, in the order "
+            f"{', '.join(classes.names)}, and as many masses; got {probabilities.shape} and {mass.shape}."
         )
-    counts = {name: int(np.sum(labels == label)) for label, name in enumerate(CLASSES)}
+    counts = {
+        name: int(np.sum(labels == label))
+        for label, name in enumerate(CLASSES)
+        if classes.targets[label] >= 0
+    }
     if not all(counts.values()):
         raise ValueError(
             f"A class has no events, so it has no AUC: {counts}. Evaluate on a sample with every class."
         )
-
-
-def _version(package):
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _commit(root):
-    """The commit of the checkout at `root`, "-dirty" where tracked files changed; None outside of one."""
-
-    def git(*arguments):
-        command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-    try:
-        # An installed package may lie inside another project's checkout, whose commit says nothing.
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
-            return None
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def _plain(value):

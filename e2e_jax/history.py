@@ -128,9 +128,10 @@ def require_finite(progress, config):
 
 def line(row):
     """A row of the history as a line for the screen."""
+    names = {"auc_h": "H", "auc_gamma_gamma": "gamma gamma", "auc_gamma_jet": "gamma+jet"}
+    areas = ", ".join(f"{words} {row[name]:.3f}" for name, words in names.items() if name in row)
     return (
         f"Epoch {row['epoch']}: loss {row['train_loss']:.4f}, validation cross-entropy "
-        f"{row['validation_cross_entropy']:.4f}; AUC vs rest: H {row['auc_h']:.3f}, gamma gamma "
-        f"{row['auc_gamma_gamma']:.3f}, gamma+jet {row['auc_gamma_jet']:.3f}; CVM {row['cvm']:.4f}; "
+        f"{row['validation_cross_entropy']:.4f}; AUC vs rest: {areas}; CVM {row['cvm']:.4f}; "
         f"{row['events_per_second']:.0f} events/s, {row['seconds']:.0f} s"
     )

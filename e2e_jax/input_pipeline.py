@@ -6,12 +6,15 @@ anywhere goes on with the batches it would have seen. Nothing here needs TensorF
 
 from __future__ import annotations
 
+import json
+import pathlib
 import queue
 import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from e2e_jax.classes import ALL, Classes
 from e2e_jax.dataset import DatasetError, describe, prepare_dataset, read_split
 from e2e_jax.sources.events import CLASSES, COLLECTIONS, Events
 
@@ -37,25 +40,42 @@ def load_split(config, split: str, progress: bool = True) -> Events:
     """Reads a split of the configured dataset into memory, building the dataset first if it is missing.
 
     Args:
-      config: the run's configuration; reads `config.dataset.name`, such as "cms_hgg/quick", and
-        `config.dataset.data_dir`, the folder of the datasets (TFDS's own where it is "").
+      config: the run's configuration; reads `config.dataset.name`, such as "cms_hgg/quick",
+        `config.dataset.data_dir`, the folder of the datasets (TFDS's own where it is ""), and, where it has
+        them, `config.dataset.classes`, whose left-out labels are not returned, and `config.dataset.category`.
       split: "train" or "validation".
       progress: whether to show progress bars.
 
     Raises:
       DatasetError: there is no such dataset or split; the dataset is half-written, of another
-        version than the code's, not in ArrayRecord format, or lacks a class.
+        version than the code's or another category, not in ArrayRecord format, or lacks a class.
       ValueError: an event holds a value that cannot be (`Events.validate`).
     """
     folder = prepare_dataset(config.dataset.name, config.dataset.data_dir)
+    _check_category(config, folder)
     events = read_split(folder, split, progress).validate()
-    _check_classes(events, f"Split {split!r} of the dataset in {folder}")
-    return events
+    classes = Classes.of(config) if "classes" in config.dataset else ALL
+    _check_classes(events, f"Split {split!r} of the dataset in {folder}", classes)
+    return events if min(classes.targets) >= 0 else events[classes.of_labels(events.label) >= 0]
 
 
-def _check_classes(events: Events, what: str) -> None:
+def _check_category(config, folder: pathlib.Path) -> None:
+    """Refuses a dataset whose events passed another selection than the config says."""
+    wanted, metadata = config.dataset.get("category"), folder / "metadata.json"
+    if not wanted or not metadata.exists():
+        return
+    found = json.loads(metadata.read_text()).get("category", wanted)
+    if found != wanted:
+        raise DatasetError(
+            f"config.dataset.category is {wanted!r}, but the dataset {config.dataset.name!r} in {folder} "
+            f"holds the category {found!r}. Name a dataset of that category as config.dataset.name; a "
+            "config's sizes do so by themselves (--config=configs/four_momentum.py:forward_quick)."
+        )
+
+
+def _check_classes(events: Events, what: str, classes: Classes) -> None:
     counts = np.bincount(events.label[events.label >= 0], minlength=len(CLASSES))
-    if not counts.all():
+    if not all(count for count, target in zip(counts, classes.targets) if target >= 0):
         having = ", ".join(f"{name}: {count}" for name, count in zip(CLASSES, counts))
         raise DatasetError(
             f"{what} has a class with no events ({having}). Training and its metrics need every class: use a "
@@ -69,44 +89,55 @@ def padded_lengths(events: Events) -> dict[str, int]:
     return {name: -(-max(length, 1) // PADDING_STEP) * PADDING_STEP for name, length in longest.items()}
 
 
-def steps_per_epoch(events: Events, batch_size: int) -> int:
+def steps_per_epoch(events: Events, batch_size: int, classes: Classes = ALL) -> int:
     """Balanced batches of an epoch: as many whole ones as the smallest class fills.
+
+    Args:
+      events: the training sample.
+      batch_size: events a batch, the same number of each class.
+      classes: the config's classes; every label by default.
 
     Raises:
       DatasetError: the batch size does not divide evenly into the classes, or no batch is filled.
     """
-    if batch_size < len(CLASSES) or batch_size % len(CLASSES):
+    number = len(classes.names)
+    if batch_size < number or batch_size % number:
         raise DatasetError(
-            f"A batch of {batch_size} events cannot hold the {len(CLASSES)} classes in equal parts: set "
-            f"config.train.batch_size to a multiple of {len(CLASSES)}."
+            f"A batch of {batch_size} events cannot hold the {number} classes in equal parts: set "
+            f"config.train.batch_size to a multiple of {number}."
         )
-    _check_classes(events, "The training sample")
-    smallest = int(np.bincount(events.label[events.label >= 0]).min())
-    steps = smallest // (batch_size // len(CLASSES))
+    _check_classes(events, "The training sample", classes)
+    targets = classes.of_labels(events.label)
+    smallest = int(np.bincount(targets[targets >= 0]).min())
+    steps = smallest // (batch_size // number)
     if not steps:
         raise DatasetError(
-            f"A batch of {batch_size} events needs {batch_size // len(CLASSES)} of each class, but the "
-            f"smallest class has {smallest}: lower config.train.batch_size to {smallest * len(CLASSES)}."
+            f"A batch of {batch_size} events needs {batch_size // number} of each class, but the "
+            f"smallest class has {smallest}: lower config.train.batch_size to {smallest * number}."
         )
     return steps
 
 
-def epoch_rows(labels: np.ndarray, batch_size: int, steps: int, seed: int, epoch: int) -> np.ndarray:
-    """Which events make which batch, int64 `[steps, batch_size]`.
+def epoch_rows(
+    targets: np.ndarray, batch_size: int, steps: int, seed: int, epoch: int, classes: int = len(CLASSES)
+) -> np.ndarray:
+    """Which events make which batch, int64 `[steps, batch_size]`, by the class of each event.
 
     Every class is shuffled for itself and dealt out evenly. Within a batch the classes alternate, so
     that equal consecutive parts of it, one a device, are balanced as well.
     """
-    share = batch_size // len(CLASSES)
+    share = batch_size // classes
     columns = []
-    for label in range(len(CLASSES)):
-        rows = np.flatnonzero(labels == label)
-        shuffled = np.random.default_rng([seed, epoch, label]).permutation(rows)
+    for target in range(classes):
+        rows = np.flatnonzero(targets == target)
+        shuffled = np.random.default_rng([seed, epoch, target]).permutation(rows)
         columns.append(shuffled[: steps * share].reshape(steps, share))
     return np.stack(columns, axis=-1).reshape(steps, batch_size)
 
 
-def epoch_batches(events: Events, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[dict]:
+def epoch_batches(
+    events: Events, batch_size: int, seed: int, epoch: int, start: int = 0, classes: Classes = ALL
+) -> Iterator[dict]:
     """The training batches of an epoch, from step `start` on, prepared ahead by a thread.
 
     Args:
@@ -114,6 +145,7 @@ def epoch_batches(events: Events, batch_size: int, seed: int, epoch: int, start:
       batch_size: events a batch, the same number of each class.
       seed, epoch: fix the order of the events, with nothing else.
       start: first step, for a training that goes on in mid-epoch.
+      classes: the config's classes; every label by default.
 
     Returns:
       An iterator of padded batches (`Events.to_batch`), all of the same shapes.
@@ -121,7 +153,9 @@ def epoch_batches(events: Events, batch_size: int, seed: int, epoch: int, start:
     Raises:
       DatasetError: see `steps_per_epoch`; raised at once, not at the first batch.
     """
-    rows = epoch_rows(events.label, batch_size, steps_per_epoch(events, batch_size), seed, epoch)
+    steps = steps_per_epoch(events, batch_size, classes)
+    targets = classes.of_labels(events.label)
+    rows = epoch_rows(targets, batch_size, steps, seed, epoch, len(classes.names))
     lengths = padded_lengths(events)
     return prefetch(lambda: (events[row].to_batch(lengths) for row in rows[start:]))
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+from e2e_jax.classes import ALL, BACKGROUND, Classes
 from e2e_jax.cvm import cvm_penalty
 from e2e_jax.sources.events import CLASSES
 
-GAMMA_GAMMA, H = CLASSES.index("gamma_gamma"), CLASSES.index("h")
+GAMMA_GAMMA = CLASSES.index(BACKGROUND)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -28,7 +29,11 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def loss(
-    logits: jax.Array, batch: Mapping[str, jax.Array], cvm, axis_name: str | None = None
+    logits: jax.Array,
+    batch: Mapping[str, jax.Array],
+    cvm,
+    axis_name: str | None = None,
+    classes: Classes = ALL,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Mean cross-entropy + strength * CVM penalty of the true gamma gamma events' P(H).
 
@@ -45,11 +50,12 @@ def loss(
     penalty of all devices' events.
 
     Args:
-      logits: `[n, classes]`; with a penalty, the columns are `sources.events.CLASSES`.
-      batch: "label" int `[n]`; with a penalty, "mass" `[n]` in GeV; optionally "valid" bool `[n]`,
-        false for padding, which counts nowhere.
+      logits: `[n, classes]`.
+      batch: "label" int `[n]`, index into `sources.events.CLASSES`; with a penalty, "mass" `[n]` in GeV;
+        optionally "valid" bool `[n]`, false for padding, which counts nowhere.
       cvm: the config's fields `strength`, `neighbors` and `reduction`. Strength 0 computes no penalty.
       axis_name: mapped axis over which the batch is spread, if any.
+      classes: what the logits tell apart; every label by default.
 
     Returns:
       The loss, a scalar, and metrics of the whole batch: "loss", "cross_entropy", "accuracy", and
@@ -67,6 +73,7 @@ def loss(
             f"config.cvm.strength is {cvm.strength}; use 0 for no penalty, or a positive number."
         )
     labels = batch["label"]
+    targets = classes.of_labels(labels, jnp)
     valid = batch.get("valid", jnp.ones(labels.shape, bool)).astype(bool)
 
     def over_devices(local_sum):
@@ -77,12 +84,12 @@ def loss(
         count = jnp.maximum(over_devices(jnp.sum(valid).astype(logits.dtype)), jnp.finfo(logits.dtype).tiny)
         return jnp.sum(jnp.where(valid, values, 0)) / count
 
-    classification = mean(cross_entropy(logits, labels))
-    accuracy = mean((jnp.argmax(logits, axis=-1) == labels).astype(logits.dtype))
+    classification = mean(cross_entropy(logits, targets))
+    accuracy = mean((jnp.argmax(logits, axis=-1) == targets).astype(logits.dtype))
     metrics = {"cross_entropy": classification, "accuracy": accuracy}
     total = classification
     if cvm.strength:
-        scores = jax.nn.softmax(logits, axis=-1)[:, H]
+        scores = jax.nn.softmax(logits, axis=-1)[:, classes.signal]
         columns = scores, batch["mass"], valid & (labels == GAMMA_GAMMA)
         if axis_name is not None:
             columns = tuple(jax.lax.all_gather(column, axis_name, tiled=True) for column in columns)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 AXIS = "batch"
@@ -39,6 +40,21 @@ def mesh(batch_size, devices=None):
 def shardings(grid):
     """The two layouts on a mesh: (the same on every device, split along the first axis)."""
     return NamedSharding(grid, PartitionSpec()), NamedSharding(grid, PartitionSpec(AXIS))
+
+
+def event_keys(key, events, axis_name=None):
+    """A random key for each event that a step sees, the same on any number of devices.
+
+    Args:
+      key: the step's random key.
+      events: how many events the step sees: a device's part of the batch where there is an axis.
+      axis_name: the mapped axis over which the batch is spread; None where the step gets it whole.
+
+    Returns:
+      Keys [events], by each event's place in the whole batch.
+    """
+    first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * events
+    return jax.vmap(lambda place: jax.random.fold_in(key, place))(first + jnp.arange(events))
 
 
 def parallelize(make_step, config, devices=None):

@@ -1,7 +1,7 @@
 """From a padded batch of hits to what the network sees; pure, and part of the jitted step.
 
-Images: hits -> GeV on the pixels -> zero below a threshold -> times the channel's scale -> divided by the
-event's mass scale. Kinematics: five numbers of the two photons that do not grow with the mass.
+Images: hits -> GeV on the pixels -> zero below the channel's threshold -> times the channel's scale ->
+divided by the event's mass scale. Kinematics: five numbers of the two photons that do not grow with the mass.
 """
 
 import jax.numpy as jnp
@@ -9,34 +9,46 @@ import jax.numpy as jnp
 from e2e_jax.detector import images
 
 NORMALISATIONS = ("mass", "sum_pt", "none")
-KINDS = ("images", "kinematics")
 
 
 def model_inputs(batch, inputs):
     """Makes the network's inputs.
 
     Args:
-      batch: padded batch as from `Events.to_batch`; or with a ready image in GeV, [n, rows, columns,
-        channels], under the geometry's name in place of the hits. Of the scalars, those that are used.
+      batch: padded batch as from `Events.to_batch`; or with ready images in GeV, [n, rows, columns,
+        channels], under their names ("barrel") in place of the hits. Of the scalars, those that are used.
       inputs: `config.inputs`.
 
     Returns:
-      {geometry: f4[n, rows, columns, channels]} for images, {"kinematics": f4[n, 5]} for kinematics.
+      {image: f4[n, rows, columns, channels]}, the images of `detector.images.SHAPES[inputs.geometry]`, or
+        {"kinematics": f4[n, 5]}.
 
     Raises:
       ValueError: `inputs` names what does not exist, or the batch lacks what is needed.
     """
-    if inputs.kind == "kinematics":
-        _require(batch, ("photons", "mass"), "config.inputs.kind = 'kinematics'")
-        return {"kinematics": kinematics(batch["photons"], batch["mass"])}
-    if inputs.kind != "images":
-        raise ValueError(f"config.inputs.kind is {inputs.kind!r}; it is one of {', '.join(KINDS)}.")
-    pixels = _pixels(batch, inputs)
-    pixels = jnp.where(pixels >= inputs.threshold, pixels, 0.0)
-    scale = jnp.array([_channel_scale(inputs, channel) for channel in inputs.channels], jnp.float32)
-    # One factor [n, channels]: the large image is multiplied once.
+    if inputs.kind not in _INPUTS:
+        raise ValueError(f"config.inputs.kind is {inputs.kind!r}; it is one of {', '.join(_INPUTS)}.")
+    return _INPUTS[inputs.kind](batch, inputs)
+
+
+def _image_inputs(batch, inputs):
+    scale = _by_channel(inputs, "scale")
+    threshold = _by_channel(inputs, "threshold")
+    # One factor [n, channels]: the large images are multiplied once.
     factor = scale[None, :] / mass_scale(batch, inputs.normalisation)[:, None]
-    return {inputs.geometry: pixels * factor[:, None, None, :]}
+    return {
+        name: jnp.where(pixels >= threshold[None, None, None, :], pixels, 0.0) * factor[:, None, None, :]
+        for name, pixels in _pixels(batch, inputs).items()
+    }
+
+
+def _kinematic_inputs(batch, inputs):
+    _require(batch, ("photons", "mass"), "config.inputs.kind = 'kinematics'")
+    return {"kinematics": kinematics(batch["photons"], batch["mass"])}
+
+
+_INPUTS = {"images": _image_inputs, "kinematics": _kinematic_inputs}
+"""What a network can see: `config.inputs.kind` -> function of (batch, inputs)."""
 
 
 def kinematics(photons, mass):
@@ -73,27 +85,35 @@ def _positive(scale):
 
 
 def _pixels(batch, inputs):
-    """The raw images in GeV, [n, rows, columns, channels]."""
-    if inputs.geometry in batch:
-        pixels = jnp.asarray(batch[inputs.geometry])
-        if pixels.shape[-1] != len(inputs.channels):
+    """The raw images in GeV, {image: [n, rows, columns, channels]}."""
+    images.check_geometry(inputs.geometry)
+    names = tuple(images.SHAPES[inputs.geometry])
+    if not any(name in batch for name in names):
+        authors = inputs.get("matches_authors", False)
+        return images.make_images(batch, inputs.geometry, tuple(inputs.channels), authors)
+    _require(batch, names, f"config.inputs.geometry = {inputs.geometry!r}")
+    pixels = {name: jnp.asarray(batch[name], jnp.float32) for name in names}
+    for name, image in pixels.items():
+        if image.shape[-1] != len(inputs.channels):
             raise ValueError(
-                f"The {inputs.geometry!r} image has {pixels.shape[-1]} channels, but this classifier sees "
+                f"The {name!r} image has {image.shape[-1]} channels, but this classifier sees "
                 f"{len(inputs.channels)}: {', '.join(inputs.channels)}. Pass those channels, in that order."
             )
-        return pixels.astype(jnp.float32)
-    return images.make_images(batch, geometry=inputs.geometry, channels=tuple(inputs.channels))[
-        inputs.geometry
-    ]
+    return pixels
 
 
-def _channel_scale(inputs, channel):
-    if channel not in inputs.scale:
-        raise ValueError(
-            f"config.inputs.channels names {channel!r}, but config.inputs.scale has no factor for it, only "
-            f"for {', '.join(inputs.scale)}."
-        )
-    return inputs.scale[channel]
+def _by_channel(inputs, field):
+    """A field's number of each channel, f4[channels]; one number for all stands for each of them."""
+    values = inputs[field]
+    if isinstance(values, int | float):
+        return jnp.full(len(inputs.channels), values, jnp.float32)
+    for channel in inputs.channels:
+        if channel not in values:
+            raise ValueError(
+                f"config.inputs.channels names {channel!r}, but config.inputs.{field} has no number for it, "
+                f"only for {', '.join(values)}."
+            )
+    return jnp.array([values[channel] for channel in inputs.channels], jnp.float32)
 
 
 def _require(batch, names, why):

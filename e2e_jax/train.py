@@ -24,6 +24,7 @@ from e2e_jax.checkpoint import (
     predictor,
     read_progress,
 )
+from e2e_jax.classes import Classes
 from e2e_jax.workdir import METRICS, TENSORBOARD, claim, read_config
 
 
@@ -64,12 +65,16 @@ def make_train_step(config, axis_name=None, steps_per_epoch=1):
       steps_per_epoch: steps of an epoch, which a schedule of the learning rate counts in.
     """
     network, optimizer = models.build(config), _optimizer(config, steps_per_epoch)
+    classes = Classes.of(config)
 
     def train_step(state, batch):
         inputs = preprocessing.model_inputs(batch, config.inputs)
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+        keys = parallel.event_keys(key, len(batch["label"]), axis_name)
 
         def objective(params):
-            return losses.loss(network.apply({"params": params}, inputs), batch, config.cvm, axis_name)
+            logits = network.apply({"params": params}, inputs, keys)
+            return losses.loss(logits, batch, config.cvm, axis_name, classes)
 
         gradients, metrics = jax.grad(objective, has_aux=True)(state.params)
         if axis_name is not None:
@@ -147,7 +152,7 @@ def _evaluate(workdir, validation=None):
     )
     results["epoch_selection"] = best.rule
     columns = {name: getattr(validation, name) for name in ("label", "mass", "run", "lumi", "event")}
-    scores = evaluate.write_scores(workdir, probabilities, columns)
+    scores = evaluate.write_scores(workdir, probabilities, columns, names=Classes.of(config).names)
     written = evaluate.write_results(workdir, results)
     print(evaluate.results_table(results))
     print(f"Epoch chosen by: {best.rule}.")
@@ -179,7 +184,7 @@ def _train(config, workdir, checkpoints):
     training = input_pipeline.load_split(config, "train")
     validation = input_pipeline.load_split(config, "validation")
     progress.train_events = len(training)
-    steps = input_pipeline.steps_per_epoch(training, config.train.batch_size)
+    steps = input_pipeline.steps_per_epoch(training, config.train.batch_size, Classes.of(config))
     parallel_step = parallel.parallelize(lambda axis: make_train_step(config, axis, steps), config)
     _say(_summary(config, training, validation, parallel_step.devices, state.params))
     predict = predictor(config)
@@ -202,9 +207,12 @@ def _train(config, workdir, checkpoints):
 def _train_epoch(step, state, events, config, progress, best, checkpoints):
     """Trains to the end of the running epoch; returns the state."""
     size, every = config.train.batch_size, config.train.checkpoint_every
-    batches = input_pipeline.epoch_batches(events, size, config.seed, progress.epoch, start=progress.steps)
+    classes = Classes.of(config)
+    batches = input_pipeline.epoch_batches(
+        events, size, config.seed, progress.epoch, start=progress.steps, classes=classes
+    )
     bar = tqdm(
-        total=input_pipeline.steps_per_epoch(events, size) * size,
+        total=input_pipeline.steps_per_epoch(events, size, classes) * size,
         initial=progress.steps * size,
         desc=f"Epoch {progress.epoch + 1}/{config.train.epochs}",
         unit=" events",
@@ -234,14 +242,15 @@ def _close_epoch(state, validation, config, progress, predict):
     probabilities = predict(state.params, validation)
     # The logarithm of a probability is a logit; one that underflowed to 0 counts as the smallest there is.
     logits = jnp.log(jnp.maximum(probabilities, jnp.finfo(jnp.float32).tiny))
-    validation_loss = losses.cross_entropy(logits, jnp.asarray(validation.label))
+    targets = Classes.of(config).of_labels(validation.label)
+    validation_loss = losses.cross_entropy(logits, jnp.asarray(targets))
     steps, seconds = progress.timed if progress.timed[0] else (progress.steps, progress.seconds)
     return {
         "epoch": progress.epoch + 1,
         "step": int(state.step),
         **{f"train_{name}": value for name, value in progress.means().items()},
         "validation_cross_entropy": float(jnp.mean(validation_loss)),
-        "validation_accuracy": float(np.mean(np.argmax(probabilities, axis=1) == validation.label)),
+        "validation_accuracy": float(np.mean(np.argmax(probabilities, axis=1) == targets)),
         **evaluate.validation_metrics(probabilities, validation.label, validation.mass, config),
         "events_per_second": round(steps * config.train.batch_size / seconds, 1),
         "seconds": round(progress.seconds + time.perf_counter() - start, 3),

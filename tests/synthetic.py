@@ -55,6 +55,21 @@ def image_config(**train):
     return _small(config, (2, 4), train)
 
 
+def dropout_config(**train):
+    """A tiny network of three ResNet-15 and a head with dropout for `sample`."""
+    config = image_config(**train)
+    config.inputs.geometry, config.inputs.channels = "ecal_centric", ("ecal",)
+    config.model.update(head=(8, 8), dropout=0.5, widths=(1, 2))
+    return config
+
+
+def binary_config(**train):
+    """A tiny 4-momentum classifier of H against everything else for `sample`."""
+    config = kinematics_config(**train)
+    config.dataset.classes, config.model.classes = ("background", "h", "background"), 2
+    return config
+
+
 def _small(config, widths, train):
     config.model.widths = widths
     config.cvm.update(window=10, step=5, neighbors=2, reduction="mean")
@@ -63,4 +78,8 @@ def _small(config, widths, train):
     return config
 
 
-CONFIGS = {"kinematics": kinematics_config, "image": lambda **train: image_config(schedule="cosine", **train)}
+CONFIGS = {
+    "kinematics": kinematics_config,
+    "image": lambda **train: image_config(schedule="cosine", **train),
+    "dropout": dropout_config,
+}

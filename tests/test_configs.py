@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from e2e_jax.checkpoint import initial_params
+from e2e_jax.classes import Classes
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("*.py"))
 CLASSIFIERS = [name for name in NAMES if name not in ("default", "__init__")]
@@ -23,11 +24,27 @@ def test_is_named_like_its_file_and_has_the_default_fields(name):
     assert set(dict(config.iteritems())) == set(dict(default.iteritems()))
 
 
+FORWARD = {"ecal", "ecal_mass_aware", "cms_i", "cms_ii"}
+"""The classifiers of the category central+forward alone."""
+
+
 @pytest.mark.parametrize("name", CLASSIFIERS)
 @pytest.mark.parametrize("size", ["quick", "medium", "paper"])
 def test_a_size_is_a_dataset(name, size):
     config = get_config(name, size)
-    assert (config.size, config.dataset.name) == (size, f"cms_hgg/{size}")
+    dataset = f"cms_hgg/forward_{size}" if name in FORWARD else f"cms_hgg/{size}"
+    category = "central_forward" if name in FORWARD else "central"
+    assert (config.size, config.dataset.name, config.dataset.category) == (size, dataset, category)
+
+
+def test_the_four_momenta_know_both_categories():
+    config = get_config("four_momentum", "forward_medium")
+    assert (config.name, config.size) == ("four_momentum", "forward_medium")
+    assert (config.dataset.name, config.dataset.category) == ("cms_hgg/forward_medium", "central_forward")
+    assert (config.cvm.strength, config.cvm.limit) == (0.2, 0.004)
+    assert config.train == get_config("four_momentum", "medium").train
+    with pytest.raises(ValueError, match=r"no size 'huge'"):
+        get_config("four_momentum", "forward_huge")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -43,23 +60,38 @@ def test_the_paper_size_trains_as_in_section_5_3(name):
 
 
 def test_decorrelation_is_on_but_for_the_mass_aware():
-    for name in set(CLASSIFIERS) - {"eb_mass_aware"}:
+    for name in set(CLASSIFIERS) - {"eb_mass_aware", "ecal_mass_aware"}:
         config = get_config(name, "paper")
-        assert (config.cvm.strength, config.cvm.neighbors, config.cvm.limit) == (0.15, 12, 0.002)
+        strength, limit = (0.2, 0.004) if name in FORWARD else (0.15, 0.002)
+        assert (config.cvm.strength, config.cvm.neighbors, config.cvm.limit) == (strength, 12, limit)
         assert config.inputs.normalisation == "mass"
-    aware = get_config("eb_mass_aware")
-    assert (aware.cvm.strength, aware.inputs.normalisation) == (0.0, "none")
+    for name in ("eb_mass_aware", "ecal_mass_aware"):
+        aware = get_config(name)
+        assert (aware.cvm.strength, aware.inputs.normalisation) == (0.0, "none")
 
 
-def test_the_inputs_of_the_mass_aware_are_as_large_as_those_of_eb_at_the_higgs_mass():
-    assert get_config("eb_mass_aware").inputs.scale.ecal == pytest.approx(
-        get_config("eb").inputs.scale.ecal / 125
-    )
+@pytest.mark.parametrize("name", ["eb", "ecal"])
+def test_the_inputs_of_the_mass_aware_are_as_large_at_the_higgs_mass(name):
+    aware, plain = get_config(f"{name}_mass_aware"), get_config(name)
+    assert aware.inputs.scale.ecal == pytest.approx(plain.inputs.scale.ecal / 125)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_its_classes_are_as_many_as_its_outputs(name):
+    config = get_config(name)
+    assert len(Classes.of(config).names) == config.model.classes
+    # A batch of each size holds the classes in equal parts.
+    for size in ("quick", "medium", "paper"):
+        assert get_config(name, size).train.batch_size % config.model.classes == 0
 
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    [("eb", 84_739), ("eb_mass_aware", 84_739), ("cms_b", 86_307), ("four_momentum", 133_891)],
+    [
+        *(("eb", 84_739), ("eb_mass_aware", 84_739), ("cms_b", 86_307), ("four_momentum", 133_891)),
+        *(("ecal", 299_747), ("ecal_mass_aware", 299_747), ("cms_i", 304_451), ("cms_ii", 86_307)),
+        ("cms_b_binary", 86_307 - 33),
+    ],
 )
 def test_makes_the_papers_network(name, parameters):
     params = jax.eval_shape(lambda: initial_params(get_config(name), jax.random.key(0)))

@@ -1,12 +1,14 @@
 """Hits go into a dataset and come out as hits or as images, with TensorFlow and without."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from e2e_jax.detector import images
+from e2e_jax.detector import geometry, images
 from e2e_jax.features import MANTISSA_BITS, DetectorImages, round_mantissa
-from e2e_jax.sources.events import COLLECTIONS, Events
+from e2e_jax.sources.events import COLLECTIONS, Events, Ragged
 from e2e_jax.sources.tasks import simulation_tasks
 from tests.synthetic_tasks import produce
 
@@ -63,6 +65,58 @@ def test_tensorflow_decodes_the_same(features, events):
         np.testing.assert_array_equal(example["detector"]["barrel"], expected)
     hits = features.deserialize_example(records[0], decoders=HITS)["detector"]
     assert hits["eb"]["cell"].dtype == tf.uint16
+
+
+GEOMETRIES = ("ecal_centric", "hcal_centric")
+
+
+@pytest.fixture(scope="module")
+def forward(events):
+    """The events with tracks and endcap hits up to |eta| = 3, of cells that there are."""
+    random = np.random.default_rng(6)
+
+    def among(ragged, cells):
+        return Ragged(ragged.offsets, ragged.columns | {"cell": random.choice(cells, ragged.offsets[-1])})
+
+    tracks = events.tracks.columns
+    wide = {**tracks, "eta": random.uniform(-3.1, 3.1, len(tracks["eta"])).astype(np.float32)}
+    cells = geometry.ee_crystals().cell, np.flatnonzero(geometry.hcal_exists()).astype(np.uint16)
+    return dataclasses.replace(
+        events,
+        ee=among(events.eb, cells[0]),
+        hcal=among(events.hcal, cells[1]),
+        tracks=Ragged(events.tracks.offsets, wide),
+    )
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_every_geometry_is_decoded_as_the_device_draws_it(forward, name):
+    feature = tfds.features.FeaturesDict({"detector": DetectorImages(geometry=name)})
+    records = stored(feature, forward)
+    hits = [feature.deserialize_example_np(record, decoders=HITS) for record in records]
+    rounded = Events.from_examples([e | h for e, h in zip(forward.examples(), hits)])
+    expected = images.make_images(rounded, name)
+    decoded = [feature.deserialize_example_np(record)["detector"] for record in records]
+    assert set(decoded[0]) == set(expected) == set(images.SHAPES[name])
+    for image in expected:
+        assert np.asarray(expected[image]).any((0, 1, 2)).all()
+        made = np.stack([event[image] for event in decoded])
+        np.testing.assert_allclose(made, expected[image], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_tensorflow_decodes_every_geometry(forward, name):
+    tf = pytest.importorskip("tensorflow")
+    feature = tfds.features.FeaturesDict(
+        {"detector": DetectorImages(geometry=name, channels=("ecal", "hcal"))}
+    )
+    records = stored(feature, forward[:2])
+    stream = tf.data.Dataset.from_tensor_slices(records).map(feature.deserialize_example)
+    for image, shape in images.SHAPES[name].items():
+        assert stream.element_spec["detector"][image].shape == (*shape, 2)
+    for example, record in zip(stream.as_numpy_iterator(), records, strict=True):
+        for image, dense in feature.deserialize_example_np(record)["detector"].items():
+            np.testing.assert_array_equal(example["detector"][image], dense)
 
 
 def test_events_without_hits_are_empty_images(features):

@@ -142,6 +142,21 @@ def test_a_split_is_read_whole(built, monkeypatch):
     assert events.eb.cell.dtype == np.uint16
 
 
+def test_a_dataset_of_another_category_is_refused(built):
+    config = configured(built)
+    config.dataset.category = "central"
+    assert len(load_split(config, "validation", progress=False)) == 9
+    config.dataset.category = "central_forward"
+    with pytest.raises(DatasetError, match=r"is 'central_forward', but .*cms_hgg/tiny.*'central'.*forward_"):
+        load_split(config, "validation", progress=False)
+
+
+def test_events_that_the_config_leaves_out_are_not_returned(built):
+    config = configured(built)
+    config.dataset.classes, config.model = ("gamma_gamma", "h", ""), {"classes": 2}
+    assert set(load_split(config, "validation", progress=False).label) == {0, 1}
+
+
 def test_a_missing_dataset_is_built_first(tmp_path, monkeypatch):
     configs = (HggConfig(name="tiny", train=2, validation=1, produce=produce),)
     monkeypatch.setattr(cms_hgg_dataset_builder, "CONFIGS", configs)

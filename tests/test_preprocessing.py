@@ -1,6 +1,7 @@
 """Network inputs follow from the hits by the formulas of the config."""
 
 import jax
+import ml_collections
 import numpy as np
 import pytest
 
@@ -40,12 +41,44 @@ def test_the_threshold_is_in_gev_before_any_scaling(inputs):
     np.testing.assert_allclose(got[0, 0, :3, 0], [0, 50 * 1e-5, 1.0], rtol=1e-6)
 
 
+def test_each_channel_has_its_own_threshold(inputs):
+    image = np.full((1, 170, 360, 3), 0.5, np.float32)
+    inputs.threshold = {"tracks": 0.1, "ecal": 0.5, "hcal": 1.0}
+    got = model_inputs({"barrel": image, "mass": np.full(1, 50, np.float32)}, inputs)["barrel"]
+    np.testing.assert_allclose(got[0, 0, 0], [0.5, 0.5, 0], rtol=1e-6)
+    # A run of a time when there was one threshold for all has a number in its place.
+    number = ml_collections.ConfigDict({**inputs.to_dict(), "threshold": 1.0})
+    assert not model_inputs({"barrel": image, "mass": np.ones(1, np.float32)}, number)["barrel"].any()
+
+
+@pytest.mark.parametrize("geometry", ["ecal_centric", "hcal_centric"])
+def test_every_image_of_a_geometry_is_scaled_and_ready_images_may_stand_for_hits(inputs, batch, geometry):
+    inputs.geometry = geometry
+    inputs.scale = {"tracks": 2.0, "ecal": 3.0, "hcal": 5.0}
+    raw = make_images(batch, geometry)
+    from_hits = model_inputs(batch, inputs)
+    from_images = model_inputs({**raw, "mass": batch["mass"]}, inputs)
+    assert set(from_hits) == set(raw) == set(from_images)
+    for name, image in raw.items():
+        expected = np.asarray(image) * np.array([2, 3, 5]) / batch["mass"][:, None, None, None]
+        expected[np.asarray(image) < 1e-3] = 0
+        np.testing.assert_allclose(from_hits[name], expected, rtol=1e-6)
+        np.testing.assert_array_equal(from_images[name], from_hits[name])
+
+
+def test_an_image_that_is_missing_beside_others_is_named(inputs, batch):
+    inputs.geometry = "ecal_centric"
+    ready = {"barrel": np.zeros((1, 170, 360, 3), np.float32), "mass": np.ones(1)}
+    with pytest.raises(ValueError, match=r"no 'endcap_minus', which config.inputs.geometry = 'ecal_centric'"):
+        model_inputs(ready, inputs)
+
+
 def test_the_images_do_not_grow_with_the_mass_scale(inputs, batch):
     heavier = jax.tree.map(lambda x: x, batch)
     heavier["mass"] = batch["mass"] * 2
     for name, column in (("eb", "energy"), ("hcal", "energy"), ("tracks", "pt")):
         heavier[name] = {**batch[name], column: batch[name][column] * 2}
-    inputs.threshold = 0.0
+    inputs.threshold = {"tracks": 0.0, "ecal": 0.0, "hcal": 0.0}
     one, two = (model_inputs(b, inputs)["barrel"] for b in (batch, heavier))
     np.testing.assert_allclose(one, two, rtol=1e-6)
 

@@ -13,7 +13,7 @@ import pytest
 from e2e_jax import history, input_pipeline, parallel, train
 from e2e_jax.checkpoint import host_copy, load_classifier
 from e2e_jax.workdir import WorkdirError
-from tests.synthetic import CONFIGS, image_config, kinematics_config, sample
+from tests.synthetic import CONFIGS, dropout_config, image_config, kinematics_config, sample
 
 TIMES = ("seconds", "events_per_second")
 
@@ -49,7 +49,11 @@ def some_steps(config, devices, steps=4):
 
 @pytest.mark.parametrize(
     ("make_config", "reduction"),
-    [(kinematics_config, "sum"), (kinematics_config, "mean"), (image_config, "mean")],
+    [
+        *((kinematics_config, "sum"), (kinematics_config, "mean"), (image_config, "mean")),
+        # The same neurons are dropped, however the batch is spread.
+        (dropout_config, "mean"),
+    ],
 )
 def test_four_devices_give_one_devices_loss(make_config, reduction):
     config = make_config()
@@ -145,8 +149,8 @@ input_pipeline.load_split = lambda config, split: splits[split]
 input_pipeline.describe = lambda config: {}
 batches = input_pipeline.epoch_batches
 
-def deadly_batches(events, size, seed, epoch, start=0):
-    for step, batch in enumerate(batches(events, size, seed, epoch, start), start):
+def deadly_batches(events, size, seed, epoch, start=0, **rest):
+    for step, batch in enumerate(batches(events, size, seed, epoch, start, **rest), start):
         if (epoch, step) == DEATH:
             os.kill(os.getpid(), signal.SIGKILL)
         yield batch
@@ -171,6 +175,7 @@ def run(workdir, config, death):
         # Before the first checkpoint, within the first epoch and within the second, between saved steps.
         ("kinematics", ((0, 1), (0, 4), (1, 4))),
         ("image", ((1, 4),)),
+        ("dropout", ((1, 4),)),
     ],
 )
 def test_killed_in_mid_epoch_and_started_again_gives_the_same_bits(tmp_path, config, deaths):

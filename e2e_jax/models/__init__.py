@@ -1,17 +1,28 @@
 """The classifiers of the paper as Flax modules: `build(config)` makes the one that a config names."""
 
+from e2e_jax.detector import images
+from e2e_jax.models.concatenated import ConcatenatedResNet15
 from e2e_jax.models.fcn import FourMomentum
 from e2e_jax.models.resnet import ResNet15
 
-__all__ = ["FourMomentum", "ResNet15", "build"]
+__all__ = ["ConcatenatedResNet15", "FourMomentum", "ResNet15", "build"]
 
 
 def _resnet15(config):
-    return ResNet15(
-        classes=config.model.classes,
-        widths=tuple(config.model.get("widths", (16, 32))),
-        channels=len(config.inputs.channels) if "inputs" in config else None,
-    )
+    """One ResNet-15 for each image of the geometry; with several, a fully connected head joins them."""
+    inputs, model = config.get("inputs", {}), config.model
+    geometry = inputs.get("geometry", "barrel")
+    images.check_geometry(geometry)
+    names = tuple(images.SHAPES[geometry])
+    sizes = {
+        "classes": model.classes,
+        "widths": tuple(model.get("widths", (16, 32))),
+        "channels": len(inputs["channels"]) if "channels" in inputs else None,
+    }
+    if len(names) == 1:
+        return ResNet15(image=names[0], **sizes)
+    head, dropout = tuple(model.get("head", (128, 128, 128))), model.get("dropout", 0.2)
+    return ConcatenatedResNet15(images=names, head=head, dropout=dropout, **sizes)
 
 
 def _four_momentum(config):
@@ -28,15 +39,17 @@ def build(config):
 
     Args:
       config: an `ml_collections.ConfigDict`; read are `model.name` ("resnet15" or "four_momentum"),
-        `model.classes`, `model.widths` (optional: the paper's when absent) and, for images, `inputs.channels`
-        (one name per channel).
+        `model.classes`, `model.widths` (optional: the paper's when absent) and, for images, `inputs.geometry`
+        (one ResNet-15 for each of its images), `inputs.channels` (one name per channel), and `model.head` and
+        `model.dropout` where a head joins several images.
 
     Returns:
-      A `flax.linen.Module`. `module.apply(variables, inputs)` takes a dict, {"barrel": [n, 170, 360, c]} for
-      images or {"kinematics": [n, 5]} for the 4-momentum network, and returns logits [n, classes].
+      A `flax.linen.Module`. `module.apply(variables, inputs)` takes a dict, the images of the geometry
+      ({"barrel": [n, 170, 360, c]}) or {"kinematics": [n, 5]} for the 4-momentum network, and returns logits
+      [n, classes]. In training `module.apply(variables, inputs, keys)` takes a random key an event, [n].
 
     Raises:
-      ValueError: `model.name` names no network.
+      ValueError: `model.name` names no network, or `inputs.geometry` no geometry.
     """
     try:
         builder = _BUILDERS[config.model.name]

@@ -1,6 +1,7 @@
 """Fully connected networks: the linear layer with PyTorch's initialisation, and the 4-momentum classifier."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from e2e_jax.models.initializers import uniform_fan_in
@@ -21,6 +22,36 @@ class Linear(nn.Module):
         return jnp.dot(x, kernel) + bias[None, :]
 
 
+def hidden_layers(x, widths, dropout=0.0, keys=None):
+    """Hidden layers of ReLU with dropout after each, inside the module that calls: [n, i] -> [n, widths[-1]].
+
+    A neuron of an event is dropped by the event's own key and the layer's number alone, so the same batch has
+    the same masks however it is spread over devices. What is left is scaled up by 1 / (1 - dropout).
+
+    Args:
+      x: f4[n, i].
+      widths: neurons of each layer; layer i has the parameters "hidden<i>".
+      dropout: fraction of each layer's neurons dropped in training, 0 to 1 (excluded).
+      keys: one random key an event, [n], in training; None where nothing is to be dropped.
+
+    Raises:
+      ValueError: `dropout` is outside of its range.
+    """
+    if not 0 <= dropout < 1:
+        raise ValueError(f"config.model.dropout is {dropout}; it is a fraction, at least 0 and less than 1.")
+    for layer, width in enumerate(widths):
+        x = nn.relu(Linear(width, name=f"hidden{layer}")(x))
+        if keys is not None and dropout:
+            x = jnp.where(_kept(keys, layer, width, dropout), x / (1 - dropout), 0)
+    return x
+
+
+def _kept(keys, layer, width, dropout):
+    """Which neurons of a layer stay, bool[n, width]."""
+    draw = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, layer), 1 - dropout, (width,)))
+    return draw(keys)
+
+
 class FourMomentum(nn.Module):
     """The paper's reference that sees no detector: 3 hidden layers of 256 ReLU on the photons' kinematics.
 
@@ -33,14 +64,16 @@ class FourMomentum(nn.Module):
     widths: tuple[int, ...] = (256, 256, 256)
 
     @nn.compact
-    def __call__(self, inputs):
-        """Maps {"kinematics": f4[n, 5]} to logits f4[n, classes]; raises ValueError on any other shape."""
+    def __call__(self, inputs, keys=None):
+        """Maps {"kinematics": f4[n, 5]} to logits f4[n, classes]; has no use for `keys`.
+
+        Raises:
+          ValueError: the kinematics have any other shape.
+        """
         x = inputs["kinematics"]
         if x.ndim != 2 or x.shape[1] != KINEMATICS:
             raise ValueError(
                 f"inputs['kinematics'] has shape {tuple(x.shape)}, but the 4-momentum network takes "
                 f"[events, {KINEMATICS}]: pT1/m, pT2/m, eta1, eta2, cos(phi1 - phi2), leading photon first."
             )
-        for layer, width in enumerate(self.widths):
-            x = nn.relu(Linear(width, name=f"hidden{layer}")(x))
-        return Linear(self.classes, name="head")(x)
+        return Linear(self.classes, name="head")(hidden_layers(x, self.widths))

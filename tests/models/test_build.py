@@ -25,6 +25,32 @@ def test_resnet15_takes_its_channels_from_the_inputs():
         network.init(jax.random.key(0), {"barrel": jnp.zeros((2, 170, 360, 3))})
 
 
+def test_a_geometry_has_a_resnet_for_each_of_its_images():
+    several = config("resnet15", head=(16, 8), dropout=0.5)
+    several.inputs.geometry = "ecal_centric"
+    network = build(several)
+    assert network.images == ("barrel", "endcap_minus", "endcap_plus")
+    assert (network.head, network.dropout, network.channels) == ((16, 8), 0.5, 3)
+    one = config("resnet15")
+    one.inputs.geometry = "hcal_centric"
+    inputs = {"full": jnp.zeros((2, 280, 360, 3))}
+    logits, _ = jax.eval_shape(build(one).init_with_output, jax.random.key(0), inputs)
+    assert logits.shape == (2, 3)
+    one.inputs.geometry = "sphere"
+    with pytest.raises(ValueError, match=r"'sphere'.*'hcal_centric'"):
+        build(one)
+
+
+def test_the_number_of_classes_comes_from_the_config():
+    two = config("resnet15")
+    two.model.classes = 2
+    network = build(two)
+    logits, _ = jax.eval_shape(
+        network.init_with_output, jax.random.key(0), {"barrel": jnp.zeros((2, 170, 360, 3))}
+    )
+    assert logits.shape == (2, 2)
+
+
 def test_four_momentum_is_three_hidden_layers_of_256():
     network, x = build(config("four_momentum")), np.ones((4, 5), np.float32)
     logits, variables = network.init_with_output(jax.random.key(0), {"kinematics": x})

@@ -1,0 +1,61 @@
+"""Several ResNet-15 side by side, one an image: the paper's classifiers of barrel and endcaps.
+
+Each image goes through its own network up to the maximum of its 32 last maps; together they are the input of
+a fully connected head (arXiv:1807.11916, Section 5.1: ECAL and CMS-I see the barrel and both endcaps). The
+paper does not describe the head; this is the one of its authors' public code: 96 -> 128 -> 128 -> 128 ->
+classes with ReLU and dropout 0.2 after each hidden layer.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from e2e_jax.models.fcn import Linear, hidden_layers
+from e2e_jax.models.resnet import ResNetFeatures
+
+
+class ConcatenatedResNet15(nn.Module):
+    """A ResNet-15 for each image, with its own weights, and a head that sees all of their features.
+
+    With the barrel, both endcaps and 3 classes: 299,747 parameters for 1 channel, 304,451 for 3 channels.
+
+    Attributes:
+      images: names of the images among the inputs, in the order in which their features are concatenated.
+      classes: number of logits.
+      widths: maps of each ResNet before and after its downsampling block.
+      head: neurons of the head's hidden layers.
+      dropout: fraction of them that is dropped in training.
+      channels: input channels to insist on; None takes those of the first image.
+    """
+
+    images: tuple[str, ...] = ("barrel", "endcap_minus", "endcap_plus")
+    classes: int = 3
+    widths: tuple[int, int] = (16, 32)
+    head: tuple[int, ...] = (128, 128, 128)
+    dropout: float = 0.2
+    channels: int | None = None
+
+    @nn.compact
+    def __call__(self, inputs, keys=None):
+        """Maps the images to logits.
+
+        Args:
+          inputs: {image: f4[n, rows, columns, channels]}, each of `images`.
+          keys: one random key an event, [n], in training, for dropout; None drops nothing.
+
+        Returns:
+          f4[n, classes].
+
+        Raises:
+          ValueError: an image is missing, or does not have the shape that a ResNet-15 takes.
+        """
+        if missing := [name for name in self.images if name not in inputs]:
+            raise ValueError(
+                f"The network takes the images {', '.join(self.images)}, but its inputs lack "
+                f"{', '.join(missing)}: take both from one config.inputs.geometry."
+            )
+        features = [
+            ResNetFeatures(self.widths, self.channels, name=f"features_{name}")(inputs[name])
+            for name in self.images
+        ]
+        x = hidden_layers(jnp.concatenate(features, axis=1), self.head, self.dropout, keys)
+        return Linear(self.classes, name="head")(x)
