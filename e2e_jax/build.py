@@ -11,6 +11,8 @@ import json
 import pathlib
 import sys
 
+from absl import logging
+
 from e2e_jax import command_line
 from e2e_jax.dataset import BUILDERS, DatasetError
 
@@ -137,6 +139,8 @@ def main(argv):
     from e2e_jax.sources.tasks import TaskError
 
     options = vars(parse(argv))
+    # What TFDS tells of its inner life would bury the progress bar.
+    logging.set_verbosity(logging.ERROR)
     try:
         print(_summary(*build(**options)))
     except (ClusterError, TaskError, ImportError) as error:

@@ -13,6 +13,7 @@ import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from e2e_jax.sources import remote
 from e2e_jax.sources.errors import SourceError
 from e2e_jax.sources.events import CLASSES
 from e2e_jax.sources.root_files import expand
@@ -98,9 +99,7 @@ def sample_files(class_name: str, lists: str | os.PathLike | None = None) -> lis
         raise ValueError(f"No class {class_name!r}; there are {', '.join(CLASSES)}.")
     indexes = SAMPLES[class_name].indexes
     if lists is None:
-        from e2e_jax.sources import remote
-
-        return _distinct({url: _lines(remote.read_text(url), url) for url in indexes})
+        return _distinct({url: _lines(_published(url), url) for url in indexes})
 
     folder = pathlib.Path(lists).expanduser()
     own = folder / f"{class_name}.txt"
@@ -145,6 +144,14 @@ def identity(files: Mapping[str, Sequence[str]]) -> dict:
     text = "".join(f"{name}\t{path}\n" for name in CLASSES for path in files[name])
     numbers = {name: len(files[name]) for name in CLASSES}
     return {"files": numbers, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _published(url: str) -> str:
+    try:
+        return remote.read_text(url)
+    except SourceError as error:
+        way = "A folder with copies of the portal's file indexes serves as well: name it as lists=DIR."
+        raise SourceError(error.path, error.reason, f"{error} {way}") from error
 
 
 def _read(path: pathlib.Path) -> str:

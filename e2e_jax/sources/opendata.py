@@ -25,8 +25,9 @@ from e2e_jax.sources.errors import SourceError
 from e2e_jax.sources.events import CLASSES, Events
 from e2e_jax.sources.tasks import SPLITS, Format, TaskError, read_events, write_events
 
-TASK_EVENTS = 500
-"""Most events a task of hits: some megabytes, some seconds of one core."""
+TASK_EVENTS = 2000
+"""Most events a task of hits: few enough for a task to stay within tens of megabytes and of seconds, many
+enough that opening the file, a second, does not count."""
 
 
 @dataclasses.dataclass(frozen=True)

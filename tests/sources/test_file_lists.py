@@ -77,6 +77,16 @@ def test_without_a_folder_the_published_indexes_are_read(monkeypatch):
     assert sample_files("gamma_jet") == [f"{STORE}/20000.root", f"{STORE}/20001.root"]
 
 
+def test_without_a_network_copies_serve(monkeypatch):
+    def down(url):
+        raise SourceError(url, "network", f"{url} does not answer.")
+
+    monkeypatch.setattr(remote, "read_text", down)
+    with pytest.raises(SourceError, match=r"does not answer\. A folder with copies .* lists=DIR") as error:
+        sample_files("h")
+    assert error.value.reason == "network"
+
+
 @pytest.mark.parametrize(
     ("lines", "reason", "message"),
     [

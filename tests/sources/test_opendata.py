@@ -135,7 +135,8 @@ class Backwards(concurrent.futures.Executor):
         self._thread.join()
 
 
-def test_neither_workers_nor_order_of_completion_matter(lists, make, tmp_path):
+def test_neither_workers_nor_order_of_completion_matter(lists, make, tmp_path, monkeypatch):
+    monkeypatch.setattr(opendata, "TASK_EVENTS", 2)
     tables, keys = [], []
     for name, executor in (("one", concurrent.futures.ThreadPoolExecutor(1)), ("last", Backwards())):
         with executor:
