@@ -1,6 +1,6 @@
 """How fast the embedded simulation makes events, on one core: by class and mode, and by stage.
 
-    python benchmarks/fastsim.py [--seconds 20] [--output fastsim.json]
+    python benchmarks/fastsim.py [--seconds 20] [--category central_forward] [--output fastsim.json]
 
 Prints selected events a second (what a dataset costs) and the milliseconds of each stage of the
 detector for one event with pile-up 20. Times are CPU seconds of this process, which a shared
@@ -19,8 +19,17 @@ import time
 import numpy as np
 
 from e2e_jax.sources.events import CLASSES
-from e2e_jax.sources.fastsim import generator, photons, pileup, readout, simulate
+from e2e_jax.sources.fastsim import (
+    endcap_photons,
+    endcap_readout,
+    generator,
+    photons,
+    pileup,
+    readout,
+    simulate,
+)
 from e2e_jax.sources.fastsim import response as detector
+from e2e_jax.sources.selection import FIDUCIAL
 from e2e_jax.sources.tasks import SimulationTask
 
 STAGES = {
@@ -33,6 +42,13 @@ STAGES = {
     "photons": (photons, "reconstruct_photons"),
     "reduction": (readout, "reduce_hits"),
 }
+ENDCAP_STAGES = {
+    "endcap read-out": (endcap_readout, "ecal_endcap_readout"),
+    "endcap clusters": (endcap_photons, "clusters"),
+    "endcap photons": (endcap_photons, "reconstruct_endcap_photons"),
+    "endcap reduction": (endcap_readout, "reduce_endcap_hits"),
+}
+"""Beside the others, which then take in the endcaps' part, where the category has them."""
 
 
 def main():
@@ -40,23 +56,26 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=20, help="CPU seconds for each class and mode")
+    parser.add_argument("--category", choices=FIDUCIAL, default="central", help="where the photons may lie")
     parser.add_argument("--output", help="JSON file for the figures")
     arguments = parser.parse_args()
-    pool = pileup.minimum_bias_pool()
-    figures = {"machine": platform.processor() or platform.machine(), "rates": {}, "stages_ms": {}}
+    category, endcaps = arguments.category, simulate.with_endcaps(arguments.category)
+    pool = pileup.minimum_bias_pool(endcaps=endcaps)
+    machine = platform.processor() or platform.machine()
+    figures = {"machine": machine, "category": category, "rates": {}, "stages_ms": {}}
     print(f"{'class':<14}{'mode':<8}{'generated/s':>13}{'to detector/s':>15}{'selected/s':>12}")
     for fast in (False, True):
         for label, name in enumerate(CLASSES):
-            rates = rate(label, fast, pool, arguments.seconds)
+            rates = rate(label, fast, category, pool, arguments.seconds)
             figures["rates"][f"{name}{' fast' if fast else ''}"] = rates
             mode = "fast" if fast else "full"
             print(
                 f"{name:<14}{mode:<8}"
                 + "{generated:>13.0f}{simulated:>15.1f}{selected:>12.1f}".format(**rates)
             )
-    figures["minimum_bias_per_s"] = minimum_bias_rate(arguments.seconds)
+    figures["minimum_bias_per_s"] = minimum_bias_rate(arguments.seconds, endcaps)
     print(f"minimum bias, generated and simulated: {figures['minimum_bias_per_s']:.0f}/s")
-    figures["stages_ms"] = stages(pool)
+    figures["stages_ms"] = stages(pool, category)
     print("\nmilliseconds an event, median of batches, h, pile-up 20")
     for name, value in figures["stages_ms"].items():
         print(f"  {name:<32}{value:6.2f}")
@@ -66,10 +85,11 @@ def main():
             json.dump(figures, file, indent=1)
 
 
-def rate(label: int, fast: bool, pool: pileup.Pool, seconds: float) -> dict[str, float]:
+def rate(label: int, fast: bool, category: str, pool: pileup.Pool, seconds: float) -> dict[str, float]:
     """Events a CPU second that were generated, reached the detector, and passed the selection."""
-    task = SimulationTask(label, era=1, seed=1, events=0, fast=fast)
-    generation = generator.generate(CLASSES[label], 1, fast=fast, chunk=2 * simulate.BATCH)
+    task = SimulationTask(label, era=1, seed=1, events=0, fast=fast, category=category)
+    chunk = 2 * simulate.BATCH
+    generation = generator.generate(CLASSES[label], 1, fast=fast, category=category, chunk=chunk)
     rng = np.random.default_rng(1)
     next(generation)
     already, start = generation.generated, time.process_time()
@@ -84,32 +104,34 @@ def rate(label: int, fast: bool, pool: pileup.Pool, seconds: float) -> dict[str,
     return {"generated": generated / spent, "simulated": simulated / spent, "selected": selected / spent}
 
 
-def minimum_bias_rate(seconds: float) -> float:
+def minimum_bias_rate(seconds: float, endcaps: bool) -> float:
     """Minimum-bias events a CPU second, generated and simulated, as for the pool."""
     generation, rng = generator.generate("minimum_bias", 1, chunk=pileup.BATCH), np.random.default_rng(1)
     done, start = 0, time.process_time()
     while (spent := time.process_time() - start) < seconds:
         record = next(generation)
-        detector.respond(record, np.zeros(len(record)), rng)
+        detector.respond(record, np.zeros(len(record)), rng, endcaps)
         done += len(record)
     return done / spent
 
 
-def stages(pool: pileup.Pool, batches: int = 20) -> dict[str, float]:
+def stages(pool: pileup.Pool, category: str, batches: int = 20) -> dict[str, float]:
     """Median CPU milliseconds an event of each stage of the detector."""
     times = collections.defaultdict(list)
-    originals = {name: getattr(owner, attribute) for name, (owner, attribute) in STAGES.items()}
-    for name, (owner, attribute) in STAGES.items():
+    parts = STAGES | ENDCAP_STAGES if simulate.with_endcaps(category) else STAGES
+    originals = {name: getattr(owner, attribute) for name, (owner, attribute) in parts.items()}
+    for name, (owner, attribute) in parts.items():
         setattr(owner, attribute, timed(originals[name], times[name]))
-    task = dataclasses.replace(SimulationTask(1, 1, 1, 0), fast=True)
-    generation, rng = generator.generate("h", 2, fast=True, chunk=100), np.random.default_rng(2)
+    task = dataclasses.replace(SimulationTask(1, 1, 1, 0), fast=True, category=category)
+    generation = generator.generate("h", 2, fast=True, category=category, chunk=100)
+    rng = np.random.default_rng(2)
     for done, record in enumerate(simulate.batches(generation, simulate.BATCH)):
         simulate._simulate(record, task, pool, rng)
         if done == batches:
             break
-    for name, (owner, attribute) in STAGES.items():
+    for name, (owner, attribute) in parts.items():
         setattr(owner, attribute, originals[name])
-    return {name: 1e3 / simulate.BATCH * statistics.median(times[name]) for name in STAGES}
+    return {name: 1e3 / simulate.BATCH * statistics.median(times[name]) for name in parts}
 
 
 def timed(function, times: list[float]):

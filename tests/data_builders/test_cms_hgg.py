@@ -146,12 +146,15 @@ def test_impossible_values_stop_the_build(tmp_path):
 def test_a_bare_build_is_the_quick_one_and_all_configs_have_names():
     assert [config.name for config in Builder.BUILDER_CONFIGS] == ["quick"]
     simulated = [config for config in CONFIGS if isinstance(config, HggConfig)]
-    assert [config.name for config in simulated] == list(Builder.builder_configs)[:3]
+    assert [config.name for config in simulated] == list(Builder.builder_configs)[:6]
     sizes = {config.name: (config.train, config.validation, config.fast) for config in simulated}
     assert sizes == {
         "quick": (2000, 600, True),
         "medium": (15000, 3000, True),
         "paper": (51200, 11800, False),
+        "forward_quick": (2000, 600, True),
+        "forward_medium": (15000, 3000, True),
+        "forward_paper": (120000, 15600, False),
     }
 
 

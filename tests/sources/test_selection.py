@@ -51,6 +51,13 @@ def test_both_photons_in_the_volume_of_the_category(eta, central, forward, side)
     assert is_fiducial(np.array([side * eta]))[0] == central
 
 
+def test_the_gap_of_the_authors_code_is_wider():
+    eta = np.array([1.43, 1.45, 1.53, 1.55, 1.56, 1.58, 2.29])
+    assert is_fiducial(eta, "central_forward").tolist() == [True, False, False, True, True, True, True]
+    assert is_fiducial(eta, "central_forward_157").tolist() == [True, False, False, False, False, True, True]
+    assert era_quotas(2600, "central_forward_157") == era_quotas(2600, "central_forward")
+
+
 def test_mass_above_90_gev():
     light = [(25.0, 0.0, 0.0), (25.0, 0.0, 3.1)]
     assert not select(photons(light)).selected[0]

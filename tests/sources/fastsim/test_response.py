@@ -5,7 +5,17 @@ import pytest
 
 from e2e_jax.detector import geometry
 from e2e_jax.sources.events import Ragged
-from e2e_jax.sources.fastsim import barrel, pileup, readout, showers, simulate, tracks
+from e2e_jax.sources.fastsim import (
+    barrel,
+    endcap,
+    endcap_photons,
+    endcap_readout,
+    pileup,
+    readout,
+    showers,
+    simulate,
+    tracks,
+)
 from e2e_jax.sources.fastsim.particles import Particles
 from e2e_jax.sources.fastsim.photons import reconstruct_photons, superclusters
 from e2e_jax.sources.fastsim.response import Deposits, respond
@@ -39,6 +49,40 @@ def test_a_photon_has_the_shower_shape_of_cms(bare_photons):
     response = found.energy / 50.0
     low, high = np.quantile(response, [0.16, 0.84])
     assert (high - low) / 2 == pytest.approx(0.0106, abs=0.0025)
+
+
+def test_an_endcap_photon_has_the_shower_shape_of_cms():
+    rng = np.random.default_rng(8)
+    eta = rng.uniform(1.7, 2.2, EVENTS) * rng.choice([-1, 1], EVENTS)
+    record = shoot(22, np.full(EVENTS, 50.0), eta, rng.uniform(-3.1, 3.1, EVENTS))
+    entries = endcap.entries(Particles.from_generator(record, np.zeros(EVENTS)))
+    ecal, _ = showers.deposit_in_endcaps(entries, rng)
+    hits = endcap_readout.ecal_endcap_readout(simulate.measured(ecal.in_crystals(EVENTS), rng), rng)
+    nothing = readout.hcal_readout(np.zeros((EVENTS, geometry.HCAL_TOWERS)), rng, endcaps=True)
+    found = endcap_photons.reconstruct_endcap_photons(
+        hits, nothing, endcap_photons.clusters(hits), np.zeros(EVENTS)
+    )
+    assert np.all(found.counts == 1)
+    # CMS sees 0.025 for unconverted photons in the endcaps, and noise of 25 x 0.15^2 GeV^2 in the 5x5 sum.
+    assert np.median(found.sigma_ieta_ieta) == pytest.approx(0.0245, abs=0.002)
+    assert np.median(found.r9) == pytest.approx(0.96, abs=0.015)
+    low, middle, high = np.quantile(found.energy / 50.0, [0.16, 0.5, 0.84])
+    assert middle == pytest.approx(1.0, abs=0.02)
+    assert (high - low) / 2 == pytest.approx(0.019, abs=0.004)
+    assert np.median(np.abs(found.eta - eta)) < 0.003
+
+
+def test_the_barrel_answers_alike_with_and_without_endcaps():
+    record = shoot(22, np.full(40, 40.0), np.linspace(-1.2, 1.2, 40), np.linspace(-3, 3, 40))
+    alone = respond(record, np.zeros(40), np.random.default_rng(9))
+    whole = respond(record, np.zeros(40), np.random.default_rng(9), endcaps=True)
+    assert alone.ee is None
+    assert whole.ee.shape == (40, geometry.EE_CELLS)
+    assert whole.ecal.sum() == pytest.approx(alone.ecal.sum(), rel=0.02)
+    forward = shoot(22, np.full(40, 40.0), np.linspace(1.6, 2.8, 40), np.linspace(-3, 3, 40))
+    whole = respond(forward, np.zeros(40), np.random.default_rng(9), endcaps=True)
+    assert whole.ee.sum() > 0.9 * 40 * 40.0
+    assert whole.ecal.sum() < 0.02 * 40 * 40.0
 
 
 def test_a_shower_lies_where_its_photon_points(bare_photons):
