@@ -1,0 +1,123 @@
+"""How does a build scale with workers, and how many can the one process that writes the dataset feed?
+
+    python benchmarks/scaling.py [--events 400] [--workers 1 2] [--output scaling.json]
+
+Simulates the same tasks on a Dask cluster of this machine, with 1 worker process and with 2: events a
+second as they arrive where the dataset is written. Then the ceiling of the writer: the whole build of a
+dataset whose events are made already, as the workers of a cluster would send them (unpacking, keeping,
+checking, examples, ArrayRecord). Its ratio to the rate of one worker is the number of workers that it
+feeds. Prints a table and writes the same numbers as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import distributed
+import numpy as np
+
+from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder, HggConfig
+from e2e_jax.sources import cluster, keeping
+from e2e_jax.sources.events import Events
+from e2e_jax.sources.fastsim.simulate import produce
+from e2e_jax.sources.tasks import SPLITS, SimulationTask, run_tasks, simulation_tasks
+
+TASK_EVENTS = {"gamma_gamma": 20, "h": 20, "gamma_jet": 5}
+
+
+def with_workers(count: int, events: int, seed: int) -> dict:
+    """Events a second that `count` worker processes deliver."""
+    tasks = simulation_tasks(events, seed, fast=True, task_events=TASK_EVENTS)
+    local = {"n_workers": count, "threads_per_worker": 1, "processes": True, "host": "127.0.0.1"}
+    with (
+        distributed.LocalCluster(**local, dashboard_address="127.0.0.1:0") as workers,
+        cluster.executor(workers.scheduler_address) as executor,
+    ):
+        # Imports, and the pool of pile-up events: once for each worker, not for each task.
+        warm = simulation_tasks(4 * count, seed + 1, fast=True, task_events=dict.fromkeys(TASK_EVENTS, 1))
+        list(run_tasks(warm, produce, executor=executor, progress=False))
+        start = time.perf_counter()
+        made = sum(len(e) for _, e in run_tasks(tasks, produce, executor=executor, progress=False))
+        seconds = time.perf_counter() - start
+    return {"workers": count, "events": made, "seconds": seconds, "events_per_s": made / seconds}
+
+
+class Finished(concurrent.futures.Executor):
+    """A cluster that has every result already.
+
+    Args:
+      tasks: what it will be asked for.
+      events: some events, used over and over under the addresses of each task.
+    """
+
+    def __init__(self, tasks: list[SimulationTask], events: Events):
+        self._packed = {}
+        for task in tasks:
+            own = events[np.arange(task.events) % len(events)]
+            address = {"lumi": np.full(task.events, task.lumi), "event": np.arange(task.events)}
+            label = np.full(task.events, task.label, np.int32)
+            own = dataclasses.replace(own, label=label, **address)
+            pack = keeping.make_and_pack(lambda task, own=own: own, task, ".npz", keeping.write_events)
+            self._packed[task] = pack
+
+    def submit(self, function, /, *args):
+        future = concurrent.futures.Future()
+        future.set_result(next(self._packed[a] for a in args if isinstance(a, SimulationTask)))
+        return future
+
+
+def made_elsewhere(task):
+    """Stands for what made the events: `Finished` never calls it."""
+    raise NotImplementedError(task)
+
+
+def writing(events: int, seed: int) -> dict:
+    """Events a second that one process writes as a dataset, of events like those it simulates first."""
+    size = dict.fromkeys(TASK_EVENTS, 50)
+    some = Events.concatenate(
+        produce(task) for task in simulation_tasks(50, seed, fast=True, task_events=size)
+    )
+    config = HggConfig(name="scaling", train=events // 3, validation=2, produce=made_elsewhere)
+    executor = Finished([task for split in SPLITS for task in config.tasks(split)], some)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        Builder(config=config, data_dir=folder, executor=executor).download_and_prepare()
+        seconds = time.perf_counter() - start
+    return {"events": events, "seconds": seconds, "events_per_s": events / seconds}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--events", type=int, default=400, help="events of each class to simulate")
+    parser.add_argument("--written", type=int, default=12_000, help="events in all to write")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--output", type=Path, default=Path("scaling.json"))
+    flags = parser.parse_args()
+
+    rows = [with_workers(count, flags.events, flags.seed) for count in flags.workers]
+    ceiling = writing(flags.written, flags.seed)
+    print(f"{'workers':>8}{'events':>8}{'seconds':>9}{'events/s':>10}{'of one':>8}")
+    for row in rows:
+        ratio = row["events_per_s"] / rows[0]["events_per_s"]
+        print(
+            f"{row['workers']:8}{row['events']:8}{row['seconds']:9.1f}{row['events_per_s']:10.1f}{ratio:8.2f}"
+        )
+    each = rows[0]["events_per_s"] / rows[0]["workers"]
+    print(f"One process writes {ceiling['events_per_s']:.0f} events/s: as many as")
+    print(f"{ceiling['events_per_s'] / each:.0f} such workers make; more of them would wait for it.")
+    flags.output.write_text(json.dumps({"workers": rows, "writer": ceiling}, indent=1) + "\n")
+    print(f"Wrote {flags.output}.")
+
+
+if __name__ == "__main__":
+    # A worker of the cluster imports this file again.
+    main()
