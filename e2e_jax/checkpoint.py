@@ -2,28 +2,32 @@
 
 `checkpoints/<step>/` has three parts, written together or not at all: the whole training state, the
 parameters of the best epoch so far, and, as metadata, where the epochs stand. Everything is stored as
-host arrays, so that any number of devices, of any kind, can read it.
+host arrays, so that any number of devices, of any kind, can read it, with digests, so that a damaged
+file is noticed. A released checkpoint (`e2e_jax.release`) lacks the first part.
 """
 
-import dataclasses
-from collections.abc import Callable
+import functools
+import hashlib
+import importlib.metadata
+import math
 from pathlib import Path
-from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from e2e_jax import models, parallel, preprocessing
-from e2e_jax.sources.events import COLLECTIONS, Events
-from e2e_jax.workdir import CHECKPOINTS, WorkdirError, read_config, saved_steps
+from e2e_jax import __version__, models, preprocessing
+from e2e_jax.prediction import Classifier, predictor
+from e2e_jax.sources.events import COLLECTIONS
+from e2e_jax.workdir import CHECKPOINTS, CONFIG, WorkdirError, read_config, saved_steps
+
+__all__ = ["Checkpoints", "Classifier", "load_classifier", "predictor", "read_progress"]
 
 KEPT = 2
 """Checkpoints kept: the latest, and the one before in case a crash or a full disk spoils it."""
 
-LENGTH_STEP = 128
-"""Padded lengths are multiples of this, so that similar events share one compiled program."""
+FORMAT = 1
+"""What the parts of a checkpoint mean; one more when an older version would misread them. 0: no digests."""
 
 
 class Checkpoints:
@@ -31,8 +35,9 @@ class Checkpoints:
 
     def __init__(self, workdir):
         policies = ocp.training.preservation_policies
+        self._folder = Path(workdir).absolute() / CHECKPOINTS
         self._orbax = ocp.training.Checkpointer(
-            Path(workdir).absolute() / CHECKPOINTS,
+            self._folder,
             preservation_policy=policies.LatestN(KEPT),
             cleanup_tmp_directories=True,
         )
@@ -48,53 +53,36 @@ class Checkpoints:
 
         Args:
           step: the training step, the name of the checkpoint.
-          state: pytree, the training state.
+          state: pytree, the training state; None where there is none to resume from.
           best: pytree, the parameters of the best epoch so far.
           progress: what JSON can hold: the epoch, its running sums, the history.
         """
-        parts = {"state": host_copy(state), "best": host_copy(best)}
-        self._orbax.save_checkpointables(step, parts, custom_metadata=progress, force=True, overwrite=True)
+        parts, digests = {"best": host_copy(best)}, {}
+        if state is not None:
+            parts["state"] = host_copy(state)
+            digests["params"] = _digest(parts["state"].params)
+        digests |= {name: _digest(part) for name, part in parts.items()}
+        about = {"format": FORMAT, "e2e_jax": __version__, "digests": digests, "progress": progress}
+        self._orbax.save_checkpointables(step, parts, custom_metadata=about, force=True, overwrite=True)
 
     def restore(self, like):
         """The latest checkpoint as (state, best, progress) on the host, or None where there is none yet.
 
         Args:
           like: a state of the same structure, or its shapes (`jax.eval_shape`).
+
+        Raises:
+          WorkdirError: the checkpoint is damaged, or from a newer version.
         """
         latest = self._orbax.latest
         if latest is None:
             return None
-        wanted = {"state": _host_shapes(like), "best": _host_shapes(like.params)}
-        parts = self._orbax.load_checkpointables(latest.step, wanted)
-        progress = self._orbax.checkpointables_metadata(latest.step).custom_metadata
-        return parts["state"], parts["best"], progress
-
-
-@dataclasses.dataclass(frozen=True)
-class Classifier:
-    """A trained classifier.
-
-    Attributes:
-      config: the config it was trained with.
-      params: the network's parameters.
-    """
-
-    config: ml_collections.ConfigDict
-    params: Any
-    _predict: Callable = dataclasses.field(repr=False)
-
-    def predict(self, events_or_images):
-        """Probabilities of the classes, in the order of `classes.Classes.of(config).names`.
-
-        Args:
-          events_or_images: `Events`; a padded batch of hits (`Events.to_batch`); or images in GeV, with
-            what they are normalised by: {"barrel": [n, 170, 360, channels], "mass": [n]}; all the images
-            of `config.inputs.geometry`.
-
-        Returns:
-          f4 `[n, classes]`.
-        """
-        return self._predict(self.params, events_or_images)
+        path = self._folder / str(latest.step)
+        about, _ = _read_about(path)
+        parts = _load(path, {"state": _host_shapes(like), "best": _host_shapes(like.params)})
+        for name, part in parts.items():
+            _check_digest(path, about, name, part)
+        return parts["state"], parts["best"], about["progress"]
 
 
 def load_classifier(workdir, which="best"):
@@ -105,27 +93,37 @@ def load_classifier(workdir, which="best"):
       which: "best" (of the best epoch), "latest" (of the last step saved), or the step of a checkpoint.
 
     Raises:
-      WorkdirError: there is no run, no such checkpoint, or no epoch is finished yet.
+      WorkdirError: there is no run, no such checkpoint, or no epoch is finished yet; the checkpoint is
+        damaged, from a newer version, or of another network than the config describes.
     """
     config = read_config(workdir)
     path = _step_path(workdir, "latest" if which == "best" else which)
-    shapes = jax.eval_shape(lambda: initial_params(config, jax.random.key(0)))
+    expected = _parameter_shapes(config, Path(workdir) / CONFIG)
+    about, saved = _read_about(path)
     if which == "best":
-        if not read_progress(workdir)["history"]:
+        if not about["progress"]["history"]:
             raise WorkdirError(
                 f"No epoch of the run in {workdir} is finished, so none is the best. Let it train on, or "
                 "load 'latest'."
             )
-        params = ocp.load_checkpointables(path, {"best": _host_shapes(shapes)})["best"]
+        _check_shapes(path, saved.get("best"), expected)
+        params = _load(path, {"best": _host_shapes(expected)})["best"]
+        _check_digest(path, about, "best", params)
     else:
+        if "state" not in saved:
+            raise WorkdirError(
+                f"{path} is a released checkpoint: it has the best epoch's parameters alone. Load 'best'."
+            )
+        _check_shapes(path, saved["state"].get("params"), expected)
         # The whole state as it was saved: the structure of Adam's part is optax's, no part of the light core.
-        params = ocp.load_checkpointables(path, {"state": None})["state"]["params"]
+        params = _load(path, {"state": None})["state"]["params"]
+        _check_digest(path, about, "params", params)
     return Classifier(config, params, predictor(config))
 
 
 def read_progress(workdir):
     """Where the epochs of a run stand, as `Checkpoints.save` was given it with the latest checkpoint."""
-    return ocp.checkpointables_metadata(_step_path(workdir, "latest")).custom_metadata
+    return _read_about(_step_path(workdir, "latest"))[0]["progress"]
 
 
 def initial_params(config, key):
@@ -136,34 +134,6 @@ def initial_params(config, key):
     }
     probe = {"mass": np.ones(1, np.float32), "photons": np.ones((1, 2, 3), np.float32), **hits}
     return models.build(config).init(key, preprocessing.model_inputs(probe, config.inputs))["params"]
-
-
-def predictor(config):
-    """Compiles the forward pass: (params, events or images) -> probabilities f4 [n, classes], on the host.
-
-    Batches of `config.evaluate.batch_size` go over all devices that divide it.
-    """
-    network = models.build(config)
-
-    def forward(params, batch):
-        logits = network.apply({"params": params}, preprocessing.model_inputs(batch, config.inputs))
-        return jax.nn.softmax(logits, axis=-1)
-
-    compiled = {}
-
-    def predict(params, events_or_images):
-        rows = _rows(events_or_images)
-        size = min(config.evaluate.batch_size, max(rows, 1))
-        if size not in compiled:
-            replicated, split = parallel.shardings(parallel.mesh(size))
-            compiled[size] = jax.jit(forward, in_shardings=(replicated, split), out_shardings=replicated)
-        params = jax.device_get(params)
-        parts = [np.zeros((0, config.model.classes), np.float32)]
-        for batch, filled in _batches(events_or_images, rows, size):
-            parts.append(np.asarray(compiled[size](params, batch))[:filled])
-        return np.concatenate(parts)
-
-    return predict
 
 
 def host_copy(tree):
@@ -187,26 +157,98 @@ def _step_path(workdir, which):
     return Path(workdir).absolute() / CHECKPOINTS / str(step)
 
 
+def _read_about(path):
+    """What a checkpoint says of itself: (its format, digests, progress; {part: its tree of metadata})."""
+    try:
+        found = ocp.checkpointables_metadata(path)
+        about, saved = found.custom_metadata, dict(found.metadata)
+    except Exception as error:  # of many kinds, as a cut or a missing file may have it
+        raise _unreadable(path, error) from error
+    if not isinstance(about, dict) or not {"format", "history"} & about.keys():
+        raise _unreadable(path, "its metadata does not say where the epochs stand")
+    if "format" not in about:
+        about = {"format": 0, "digests": {}, "progress": about}
+    if about["format"] > FORMAT:
+        raise WorkdirError(
+            f"The checkpoint {path} has format {about['format']}, written by e2e_jax {about.get('e2e_jax')}; "
+            f"this is e2e_jax {__version__}, which reads formats up to {FORMAT}. Install that version or a "
+            "newer one."
+        )
+    return about, saved
+
+
+def _load(path, wanted):
+    """`orbax.load_checkpointables`, whose errors are of every kind, with one."""
+    try:
+        return ocp.load_checkpointables(path, wanted)
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path, why):
+    others = [step for step in saved_steps(path.parents[1]) if str(step) != path.name]
+    other = f", or the step {others[-1]}, which it has as well" if others else ""
+    while getattr(why, "__cause__", None):
+        why = why.__cause__
+    why = str(why).splitlines()[0][:200] if str(why) else type(why).__name__
+    return WorkdirError(
+        f"The checkpoint {path} cannot be read: a file of it is cut, changed or missing, or a newer version "
+        f"of orbax-checkpoint wrote it (this is {importlib.metadata.version('orbax-checkpoint')}). Copy its "
+        f"folder again{other}; a training goes on from there when the folder {path.name} is deleted. ({why})"
+    )
+
+
+def _check_digest(path, about, name, part):
+    expected = about["digests"].get(name)
+    if expected is not None and _digest(part) != expected:
+        raise _unreadable(path, f"the content of {name!r} is not what was saved")
+
+
+def _digest(tree):
+    """SHA-256 of the arrays of a tree, in the order of its leaves."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        leaf = np.ascontiguousarray(leaf)
+        digest.update(f"{leaf.dtype.str}{np.shape(leaf)}".encode() + leaf.tobytes())
+    return digest.hexdigest()
+
+
+def _parameter_shapes(config, path):
+    """The shapes of the network's parameters, as the config in `path` has it."""
+    try:
+        return jax.eval_shape(lambda: initial_params(config, jax.random.key(0)))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise WorkdirError(
+            f"{path} describes no network of e2e_jax {__version__}: {str(error).splitlines()[0]} Restore the "
+            "file, or install the version that trained the run (results.json names it)."
+        ) from error
+
+
+def _check_shapes(path, saved, expected):
+    """Refuses the parameters of another network; says where they differ."""
+    saved, expected = _shapes(saved), _shapes(expected)
+    differing = [name for name in sorted(saved | expected) if saved.get(name) != expected.get(name)]
+    if not differing:
+        return
+    listed = "; ".join(
+        f"{name}: {saved.get(name, 'nothing')} there, {expected.get(name, 'nothing')} by the config"
+        for name in differing[:3]
+    )
+    more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
+    sizes = [sum(math.prod(shape) for shape in shapes.values()) for shapes in (saved, expected)]
+    raise WorkdirError(
+        f"The checkpoint {path} is of another network than {CONFIG} describes: it has {sizes[0]} parameters, "
+        f"the config's network {sizes[1]} ({listed}{more}). config.model, config.inputs.channels, "
+        "config.inputs.geometry and config.inputs.kind decide that. Put back the config and the checkpoints "
+        "of one run."
+    )
+
+
+def _shapes(tree):
+    """{"features/stem/kernel": (7, 7, 3, 16)}"""
+    name = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
+    return {name(path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
 def _host_shapes(tree):
     return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)
-
-
-def _rows(events_or_images):
-    if isinstance(events_or_images, Events):
-        return len(events_or_images)
-    return len(jax.tree.leaves(events_or_images)[0])
-
-
-def _batches(events_or_images, rows, size):
-    """Yields (batch of `size` rows, how many of them are real); the last row fills the last batch up."""
-    lengths = {}
-    if isinstance(events_or_images, Events):
-        longest = {name: int(getattr(events_or_images, name).counts.max(initial=1)) for name in COLLECTIONS}
-        lengths = {name: -(-count // LENGTH_STEP) * LENGTH_STEP for name, count in longest.items()}
-    for start in range(0, rows, size):
-        taken = np.minimum(np.arange(start, start + size), rows - 1)
-        if isinstance(events_or_images, Events):
-            batch = events_or_images[taken].to_batch(lengths)
-        else:
-            batch = jax.tree.map(lambda leaf, taken=taken: np.asarray(leaf)[taken], dict(events_or_images))
-        yield batch, min(size, rows - start)

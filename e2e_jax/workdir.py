@@ -67,6 +67,8 @@ def read_config(workdir):
         raise WorkdirError(
             f"{path} is not valid JSON ({error}). Restore it, or train into a new folder."
         ) from None
+    if not isinstance(fields, dict):
+        raise WorkdirError(f"{path} holds no config. Restore it, or train into a new folder.")
     config = config_dict.ConfigDict(_tuples(fields))
     config.lock()
     return config

@@ -1,0 +1,175 @@
+"""Events, hits or images in, probabilities out: the forward pass of a classifier on all devices."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from e2e_jax import models, parallel, preprocessing
+from e2e_jax.classes import Classes
+from e2e_jax.detector import images
+from e2e_jax.sources.events import CELLS, COLLECTIONS, Events
+
+LENGTH_STEP = 128
+"""Padded lengths are multiples of this, so that similar events share one compiled program."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """A trained classifier.
+
+    Attributes:
+      config: the config it was trained with.
+      params: the network's parameters.
+    """
+
+    config: ml_collections.ConfigDict
+    params: Any
+    _predict: Callable = dataclasses.field(repr=False)
+
+    @property
+    def classes(self):
+        """Names of the classes, in the order of the probabilities."""
+        return Classes.of(self.config).names
+
+    def predict(self, events_or_images):
+        """Probabilities of the classes, in the order of `classes`.
+
+        Args:
+          events_or_images: `Events`; a padded batch of hits (`Events.to_batch`); or images in GeV, with
+            what they are normalised by: {"barrel": [n, 170, 360, channels], "mass": [n]}. In numpy.
+
+        Returns:
+          f4 `[n, classes]`.
+
+        Raises:
+          ValueError: the input is none of these, or an event has no finite probabilities.
+        """
+        if not isinstance(events_or_images, Events):
+            check_batch(events_or_images, self.config.inputs)
+        probabilities = self._predict(self.params, events_or_images)
+        if not np.isfinite(probabilities).all():
+            bad = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+            raise ValueError(
+                f"Event {bad[0]} has no finite probabilities ({len(bad)} such events in these "
+                f"{len(probabilities)}): its mass, photons, hits or images are not finite, or far too large. "
+                "Drop these events, or mend the source that wrote them (`Events.validate` names the value)."
+            )
+        return probabilities
+
+
+def predictor(config):
+    """Compiles the forward pass: (params, events or images) -> probabilities f4 [n, classes], on the host.
+
+    Batches of `config.evaluate.batch_size` go over all devices that divide it.
+    """
+    network = models.build(config)
+
+    def forward(params, batch):
+        logits = network.apply({"params": params}, preprocessing.model_inputs(batch, config.inputs))
+        return jax.nn.softmax(logits, axis=-1)
+
+    compiled = {}
+
+    def predict(params, events_or_images):
+        rows = _rows(events_or_images)
+        size = min(config.evaluate.batch_size, max(rows, 1))
+        if size not in compiled:
+            replicated, split = parallel.shardings(parallel.mesh(size))
+            compiled[size] = jax.jit(forward, in_shardings=(replicated, split), out_shardings=replicated)
+        params = jax.device_get(params)
+        parts = [np.zeros((0, config.model.classes), np.float32)]
+        for batch, filled in _one_ahead(_batches(events_or_images, rows, size)):
+            parts.append(np.asarray(compiled[size](params, batch))[:filled])
+        return np.concatenate(parts)
+
+    return predict
+
+
+def check_batch(batch, inputs):
+    """Refuses what is no padded batch of hits, nor the images of a geometry.
+
+    Args:
+      batch: what `Classifier.predict` was given, if not `Events`.
+      inputs: `config.inputs`.
+
+    Raises:
+      ValueError: it names the entry that does not fit, and what was expected in its place.
+    """
+    shapes = {name: (*shape, len(inputs.channels)) for name, shape in images.SHAPES[inputs.geometry].items()}
+    wanted = ", ".join(f"{name!r}: [n, {', '.join(map(str, shape))}]" for name, shape in shapes.items())
+    if not isinstance(batch, Mapping):
+        shape = f" of shape {np.shape(batch)}" if hasattr(batch, "shape") else ""
+        raise ValueError(
+            f"predict takes Events, a padded batch of hits (Events.to_batch), or images with the diphoton "
+            f'mass beside them, {{{wanted}, "mass": [n]}}; got {type(batch).__name__}{shape}.'
+        )
+    columns = {
+        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(dict(batch))
+    }
+    for name, column in columns.items():
+        if column.ndim == 0 or column.dtype.kind not in "fiub":
+            raise ValueError(f"{name!r} is no array of numbers with an entry an event: {column.dtype}[].")
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(
+            f"The entries of this batch are of different numbers of events: {lengths or 'none'}."
+        )
+    for name, shape in shapes.items():
+        if name in columns and columns[name].shape[1:] != shape:
+            raise ValueError(
+                f"The image {name!r} has the shape {columns[name].shape}, but this classifier sees {wanted}, "
+                f"the channels {', '.join(inputs.channels)}, in GeV."
+            )
+    if "mass" in columns:
+        bad = np.flatnonzero(~(columns["mass"] > 0) | ~np.isfinite(columns["mass"]))
+        if len(bad):
+            raise ValueError(
+                f"'mass' of event {bad[0]} is {columns['mass'][bad[0]]}; it is the diphoton mass in GeV."
+            )
+    for name in COLLECTIONS.keys() & {column.partition(".")[0] for column in columns}:
+        _check_cells(name, columns.get(f"{name}.cell"))
+
+
+def _check_cells(name, cells):
+    if cells is not None and cells.size and not (cells.min() >= 0 and cells.max() < CELLS[name]):
+        raise ValueError(
+            f"'{name}.cell' holds {cells.min()} to {cells.max()}, but the cells of {name!r} are 0 to "
+            f"{CELLS[name] - 1} (detector.geometry); padding has cell 0 and energy 0."
+        )
+
+
+def _rows(events_or_images):
+    if isinstance(events_or_images, Events):
+        return len(events_or_images)
+    return len(jax.tree.leaves(events_or_images)[0])
+
+
+def _batches(events_or_images, rows, size):
+    """Yields (batch of `size` rows, how many of them are real); the last row fills the last batch up."""
+    lengths = {}
+    if isinstance(events_or_images, Events):
+        longest = {name: int(getattr(events_or_images, name).counts.max(initial=1)) for name in COLLECTIONS}
+        lengths = {name: -(-count // LENGTH_STEP) * LENGTH_STEP for name, count in longest.items()}
+    for start in range(0, rows, size):
+        taken = np.minimum(np.arange(start, start + size), rows - 1)
+        if isinstance(events_or_images, Events):
+            batch = events_or_images[taken].to_batch(lengths)
+        else:
+            batch = jax.tree.map(lambda leaf, taken=taken: np.asarray(leaf)[taken], dict(events_or_images))
+        yield batch, min(size, rows - start)
+
+
+def _one_ahead(items):
+    """The items, each made by a thread while the one before is in use."""
+    items, end = iter(items), object()
+    with ThreadPoolExecutor(1, "batches") as thread:
+        waiting = thread.submit(next, items, end)
+        while (item := waiting.result()) is not end:
+            waiting = thread.submit(next, items, end)
+            yield item
