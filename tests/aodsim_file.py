@@ -4,8 +4,12 @@
 the lists that `branches(events)` returns and write them with `write_branches`.
 """
 
+import os
+from pathlib import Path
+
 import awkward
 import numpy as np
+import pytest
 import uproot
 
 from e2e_jax.detector import geometry, ids
@@ -166,3 +170,12 @@ def write_branches(path, lists, cluster=10, compression=None, tree="Events"):
 def write_aodsim(path, events, cluster=10, compression=None, **options):
     """Writes `events` as AODSIM; options as in `branches`. Returns the path as text."""
     return write_branches(path, branches(events, **options), cluster, compression)
+
+
+def real_file():
+    """A real AODSIM file: what E2E_AODSIM_SAMPLE names, or one beside the checkout; skips without."""
+    name = "shared/data/cms_aodsim_2011_hzz4l_10events.root"
+    path = os.environ.get("E2E_AODSIM_SAMPLE") or Path(__file__).parents[2] / name
+    if not os.path.isfile(path):
+        pytest.skip("no real AODSIM file: E2E_AODSIM_SAMPLE names none, and none lies beside the checkout")
+    return str(path)

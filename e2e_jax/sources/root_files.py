@@ -115,6 +115,7 @@ def open_tree(
     path = os.fspath(path)
     with contextlib.ExitStack() as stack:
         with _translated(path, f"opening {name}"):
+            _check_start(path)
             file = stack.enter_context(remote.open_file(path, timeout, retries))
             tree = Tree(path, _tree(path, file, name), types, optional)
         yield tree
@@ -260,27 +261,33 @@ def _translated(path: str, doing: str) -> Iterator[None]:
 
 
 def _diagnosed(path: str, doing: str, error: Exception) -> SourceError:
-    """The likely reason of an error, from the first bytes of the file where that can be told."""
-    size, head = None, b""
-    if not remote.is_remote(path):
-        with contextlib.suppress(OSError), pathlib.Path(path).open("rb") as file:
-            size, head = os.fstat(file.fileno()).st_size, file.read(20)
-    if size == 0:
-        return SourceError(path, "truncated", f"{path} has no bytes. Fetch it again.")
-    if head and head[:4] != b"root":
-        return SourceError(path, "unreadable", f"{path} is no ROOT file: it starts with {head[:8]!r}.")
-    if len(head) == 20:
-        # The end of the file is 4 bytes, or 8 where the version is over a million (TFile.h).
-        wide = int.from_bytes(head[4:8], "big") >= 1_000_000
-        end = int.from_bytes(head[12:20] if wide else head[12:16], "big")
-        if end > size:
-            return _truncated(path, size, end)
+    """What an error says of the file."""
+    try:
+        _check_start(path)
+    except SourceError as found:
+        return found
     words = " ".join(str(error).split())[:300]
     return SourceError(
         path,
         "corrupt",
         f"{path} is damaged; {doing[:200]} failed with {type(error).__name__}: {words}. Fetch it again.",
     )
+
+
+def _check_start(path: str):
+    """Raises a SourceError if the first bytes of a local file say that it is cut, or no ROOT file."""
+    if remote.is_remote(path) or not os.path.isfile(path):
+        return
+    with pathlib.Path(path).open("rb") as file:
+        size, head = os.fstat(file.fileno()).st_size, file.read(20)
+    if head[:4] != b"root"[: len(head)]:
+        message = f"{path} is no ROOT file: it starts with {head[:8]!r}. Check the list of files."
+        raise SourceError(path, "unreadable", message)
+    # The end of the file is 4 bytes, or 8 where the version is over a million (ROOT's TFile.h).
+    wide = int.from_bytes(head[4:8], "big") >= 1_000_000
+    end = int.from_bytes(head[12:20] if wide else head[12:16], "big")
+    if len(head) < 20 or end > size:
+        raise _truncated(path, size, max(end, 20))
 
 
 def _truncated(path: str, size: int, expected: int) -> SourceError:
