@@ -11,7 +11,9 @@ import time
 
 import numpy as np
 import pytest
+from array_record.python.array_record_module import ArrayRecordReader
 
+from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder, HggConfig
 from e2e_jax.sources import cluster
 from e2e_jax.sources.tasks import TaskError, event_keys, run_tasks, simulation_tasks
 from tests.synthetic_tasks import die, fail_on_h, produce, produce_and_note
@@ -82,6 +84,23 @@ def test_a_cluster_gives_what_one_machine_gives(dask, executor, notes, tmp_path)
     same(list(on(executor, produce_and_note)), alone())
     assert set().union(*noted(notes).values()) == {worker.pid for worker in dask.workers}
     same(list(on(executor, cache_dir=tmp_path)), alone())
+
+
+def test_a_dataset_built_on_a_cluster_is_byte_for_byte_that_of_one_machine(dask, monkeypatch, tmp_path):
+    config = HggConfig(name="tiny", train=12, validation=4, produce=produce)
+    records = []
+    for place in ("cluster", "machine"):
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            if place == "cluster":
+                monkeypatch.setenv(cluster.VARIABLE, dask.address)
+            local = None if place == "cluster" else executor
+            builder = Builder(config=config, data_dir=tmp_path / place, executor=local)
+            builder.download_and_prepare()
+        files = sorted(builder.data_path.glob("*.array_record*"))
+        assert len(files) == 2
+        records.append([ArrayRecordReader(str(file)).read_all() for file in files])
+    assert [len(split) for split in records[0]] == [36, 12]
+    assert records[0] == records[1]
 
 
 def test_the_executor_of_dask_serves_too(dask, tmp_path):
