@@ -27,6 +27,20 @@ COLLECTIONS: dict[str, dict[str, type]] = {
 
 CELLS = {"eb": geometry.EB_CELLS, "ee": geometry.EE_CELLS, "hcal": geometry.HCAL_CELLS}
 
+
+def cell_exists(collection: str, cells: np.ndarray) -> np.ndarray:
+    """Which cells of "eb", "ee" or "hcal", below `CELLS`, name a crystal or tower that there is.
+
+    Not all numbers do: the endcaps' grids have corners and a beam hole, and above |ieta| 20 the HCAL's towers
+    have odd iphi. No image would show such a hit.
+    """
+    if collection == "ee":
+        return geometry.ee_exists()[cells]
+    if collection == "hcal":
+        return geometry.hcal_exists()[cells % geometry.HCAL_TOWERS]
+    return np.ones(np.shape(cells), bool)
+
+
 SCALARS = {
     "run": np.int64,
     "lumi": np.int64,
@@ -226,10 +240,9 @@ class Events:
             for column in columns:
                 values = ragged.columns[column]
                 if column == "cell":
-                    bad, why = (
-                        values >= CELLS[name],
-                        f"is outside the detector (cells 0 to {CELLS[name] - 1})",
-                    )
+                    outside = f"is outside the detector (cells 0 to {CELLS[name] - 1})"
+                    self._refuse(f"{name}.cell", values >= CELLS[name], outside, ragged)
+                    bad, why = ~cell_exists(name, values), "is a place without a crystal or tower"
                 else:
                     bad, why = ~np.isfinite(values), "is not finite"
                 self._refuse(f"{name}.{column}", bad, why, ragged)

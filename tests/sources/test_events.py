@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from e2e_jax.detector import geometry
-from e2e_jax.sources.events import COLLECTIONS, SCALARS, Events, Ragged
+from e2e_jax.sources.events import CELLS, COLLECTIONS, SCALARS, Events, Ragged, cell_exists
 
 
 def ragged(random, name, counts):
     total = int(sum(counts))
     columns = {column: random.uniform(0.1, 1, total).astype(np.float32) for column in COLLECTIONS[name]}
     if "cell" in columns:
-        columns["cell"] = random.integers(0, 1000, total).astype(np.uint16)
+        places = np.arange(CELLS[name], dtype=np.uint16)
+        columns["cell"] = random.choice(places[cell_exists(name, places)], total)
     return Ragged.from_counts(np.array(counts, int), columns)
 
 
@@ -182,6 +183,10 @@ def test_a_bad_event_is_named(field, row, value, message):
         ("eb", "cell", geometry.EB_CELLS, "eb.cell = 61200 is outside the detector"),
         ("ee", "cell", 20000, "ee.cell = 20000 is outside the detector"),
         ("hcal", "cell", 65535, "hcal.cell = 65535 is outside the detector"),
+        # The corner and the beam hole of an endcap; an even iphi above |ieta| 20.
+        ("ee", "cell", 0, "ee.cell = 0 is a place without a crystal"),
+        ("ee", "cell", 15050, "ee.cell = 15050 is a place without a crystal"),
+        ("hcal", "cell", 4 * 72 + 1, "hcal.cell = 289 is a place without a crystal or tower"),
     ],
 )
 def test_a_bad_hit_is_named_with_its_event(collection, column, value, message):
