@@ -37,6 +37,9 @@ LEAST_AHEAD = 32
 PACKAGES = ("distributed", "numpy", "awkward", "uproot", "pythia8mc")
 """Packages that the events, or the way back, may depend on."""
 
+ROOMS = ("detector", "sources")
+"""Folders of this package that make and read events."""
+
 
 class ClusterError(RuntimeError):
     """The cluster cannot be used, or was lost."""
@@ -86,8 +89,8 @@ class ClusterExecutor(concurrent.futures.Executor):
         except (OSError, ImportError, ValueError) as error:
             raise ClusterError(
                 f"No Dask scheduler answers at {self.address} within {timeout:g} seconds "
-                f"({error or 'silence'}). Check that it runs, that this machine may reach it, and what {VARIABLE} "
-                "or --scheduler says."
+                f"({error or 'silence'}). Check that it runs, that this machine may reach it, and what "
+                f"{VARIABLE} or --scheduler says."
             ) from error
         theirs = self._client.get_versions()["scheduler"]["packages"]["distributed"]
         if theirs != distributed.__version__:
@@ -172,10 +175,10 @@ def _run_here(expected: dict[str, str], function: Callable, *args):
 
 @functools.cache
 def environment() -> dict[str, str]:
-    """What must be the same wherever events of one dataset are made: versions, and this package's code."""
+    """What must be the same wherever events of one dataset are made: versions, and the code that makes them."""
     package = pathlib.Path(e2e_jax.__file__).parent
     code = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted(path for room in ROOMS for path in (package / room).rglob("*.py")):
         code.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     versions = {"Python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     for name in PACKAGES:

@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import pathlib
+import pickle
 import subprocess
 import sys
 import threading
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from e2e_jax.sources.events import CLASSES
+from e2e_jax.sources.keeping import Packed
 from e2e_jax.sources.selection import era_quotas
 from e2e_jax.sources.tasks import (
+    Format,
     TaskError,
     event_keys,
     read_events,
@@ -114,6 +117,42 @@ def test_a_finished_task_of_another_version_or_a_broken_file_is_made_again(tmp_p
     for path in tmp_path.iterdir():
         path.write_bytes(path.read_bytes()[:100])
     assert keys(in_threads(cache_dir=tmp_path, version="1")) == keys(in_threads())
+
+
+class Elsewhere(concurrent.futures.Executor):
+    """Workers that have nothing in common with who submits: all goes there and back as bytes."""
+
+    def submit(self, function, /, *args):
+        future = concurrent.futures.Future()
+        self.came_back = pickle.dumps(pickle.loads(pickle.dumps(function))(*pickle.loads(pickle.dumps(args))))
+        future.set_result(pickle.loads(self.came_back))
+        return future
+
+
+def test_what_workers_elsewhere_made_is_kept_when_it_is_taken(tmp_path):
+    elsewhere = Elsewhere()
+    results = run_tasks(TASKS, produce, executor=elsewhere, cache_dir=tmp_path, ahead=4, progress=False)
+    for taken in range(1, len(TASKS) + 1):
+        next(results)
+        assert len(list(tmp_path.iterdir())) == taken
+    # They send the content of the file, which is compressed and ready to be written.
+    assert isinstance(pickle.loads(elsewhere.came_back), Packed)
+    assert keys(run_tasks(TASKS, fail_on_h, executor=elsewhere, cache_dir=tmp_path, progress=False)) == keys(
+        in_threads()
+    )
+
+
+def test_a_result_that_its_format_does_not_keep_comes_back_all_the_same(tmp_path):
+    never = Format(".npz", keep_nothing, read_events)
+    results = run_tasks(
+        TASKS, produce, executor=Elsewhere(), cache_dir=tmp_path, kept_as=never, progress=False
+    )
+    assert keys(results) == keys(in_threads())
+    assert list(tmp_path.iterdir()) == []
+
+
+def keep_nothing(path, events):
+    """As the `write` of a format, for results that tomorrow's may be better than."""
 
 
 def test_events_come_back_from_their_file_bit_for_bit(tmp_path):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import uproot
 
-from e2e_jax.sources import remote, xrootd
+from e2e_jax.sources import aodsim, remote, xrootd
 from e2e_jax.sources.errors import SourceError
+from tests.aodsim_file import random_events, write_aodsim
 from tests.xrootd_server import skip_without_xrootd, xrootd_server
 
 LENGTH = 600_000
@@ -64,6 +65,17 @@ def test_a_file_is_the_same_behind_the_server(server, path):
     assert path.stat().st_size > 2 * xrootd.VECTOR_PIECE_BYTES
     assert same(read(server.url(path.name)), read(path))
     assert not xrootd._UNANSWERED
+
+
+def test_events_are_the_same_behind_the_server(server):
+    paths = [server.data / f"aodsim-{i}.root" for i in range(2)]
+    for seed, path in enumerate(paths):
+        write_aodsim(path, random_events(20, seed, first=1 + 20 * seed))
+    local = aodsim.read_events(paths, "central")
+    behind = aodsim.read_events([server.url(path.name) for path in paths], "central")
+    assert len(local) == 40
+    for one, other in zip(local.examples(), behind.examples()):
+        np.testing.assert_equal(one, other)
 
 
 def test_a_range_of_entries_is_read_without_the_rest(server, path):
