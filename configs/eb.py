@@ -13,7 +13,7 @@ events/s), beside the paper's Table 6 (51,200 events per class); H against one c
     H vs gamma+jet        0.940 +- 0.003    0.937
     CVM                   0.0007 +- 0.0002  0.002
 
-The 4-momentum classifier reaches 0.775 for H vs gamma+jet on the same sample. With 3 epochs EB reaches 0.930,
+The 4-momentum classifier reaches 0.777 for H vs gamma+jet on the same sample. With 3 epochs EB reaches 0.930,
 and with a batch of 96 in place of 36, 4 epochs, 0.925: steps count.
 """
 

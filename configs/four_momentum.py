@@ -3,15 +3,15 @@
     python -m e2e_jax.main --config=configs/four_momentum.py:medium
     python -m e2e_jax.main --config=configs/four_momentum.py:forward_medium    # the category central+forward
 
-Medium, central, fast simulation, 12 epochs in 3 minutes on two AMD Zen 4 cores shared with other work, beside
+Medium, central, fast simulation, 15 epochs in 3 minutes on two AMD Zen 4 cores shared with other work, beside
 the paper's Table 6 (51,200 events per class); H against one class is pair-normalised:
 
                           medium            paper
-    H vs rest             0.724 +- 0.006    0.708
-    gamma gamma vs rest   0.823 +- 0.004    0.807
+    H vs rest             0.726 +- 0.006    0.708
+    gamma gamma vs rest   0.824 +- 0.004    0.807
     gamma+jet vs rest     0.808 +- 0.005    0.803
-    H vs gamma gamma      0.793 +- 0.005    0.767
-    H vs gamma+jet        0.775 +- 0.006    0.773
+    H vs gamma gamma      0.794 +- 0.005    0.767
+    H vs gamma+jet        0.777 +- 0.006    0.773
     CVM                   0.0014 +- 0.0003  0.002
 
 The paper's Table 7 (central+forward, 120,000 events per class), in the same order: 0.727, 0.812, 0.810,
