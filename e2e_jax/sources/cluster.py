@@ -175,7 +175,7 @@ def _run_here(expected: dict[str, str], function: Callable, *args):
 
 @functools.cache
 def environment() -> dict[str, str]:
-    """What must be the same wherever events of one dataset are made: versions, and the code that makes them."""
+    """What must be the same wherever events of one dataset are made: versions, and this package's code."""
     package = pathlib.Path(e2e_jax.__file__).parent
     code = hashlib.sha256()
     for path in sorted(path for room in ROOMS for path in (package / room).rglob("*.py")):
