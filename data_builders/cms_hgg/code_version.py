@@ -17,11 +17,9 @@ SIMULATION = ("sources/fastsim", "sources/events.py", "sources/selection.py", "d
 """Where the code lies that may change simulated events."""
 
 READING = (
-    *(
-        f"sources/{name}.py"
-        for name in ("aodsim", "auxiliary", "baskets", "events", "opendata", "root_files")
-    ),
-    *("sources/selection.py", "sources/skim.py", "detector/ids.py", "detector/geometry.py"),
+    *(f"sources/{name}.py" for name in ("aodsim", "auxiliary", "baskets", "events", "faults", "opendata")),
+    *(f"sources/{name}.py" for name in ("rec_hits", "root_files", "selection", "skim")),
+    *("detector/ids.py", "detector/geometry.py"),
 )
 """Where the code lies that may change what is read of an AODSIM file."""
 

@@ -1,5 +1,6 @@
 """Datasets read from AODSIM files: whole or not at all, and their metadata say what was read."""
 
+import ast
 import concurrent.futures
 import json
 import pathlib
@@ -11,6 +12,7 @@ import pyarrow.parquet
 import pytest
 import tensorflow_datasets as tfds
 
+from data_builders.cms_hgg import code_version
 from data_builders.cms_hgg.cms_hgg_dataset_builder import CONFIGS, Builder, HggConfig, OpenDataConfig
 from e2e_jax.dataset import read_split
 from e2e_jax.sources import aodsim
@@ -154,6 +156,19 @@ def test_the_configs_of_the_open_data_are_the_paper_s_samples():
     }
     simulated = {c.provenance()["origin"] for c in CONFIGS if isinstance(c, HggConfig)}
     assert simulated == {"fast simulation"}
+
+
+def test_all_that_the_reading_imports_counts_in_its_version():
+    """But for how files are found and opened, tasks run, and errors told."""
+    others = {"errors", "quotas", "remote", "tasks"}
+    imported = set()
+    for room in code_version.READING:
+        for node in ast.walk(ast.parse((ROOT / "e2e_jax" / room).read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("e2e_jax."):
+                _, folder, *module = node.module.split(".")
+                names = module or [alias.name for alias in node.names]
+                imported |= {f"{folder}/{name}.py" for name in names if name not in others}
+    assert imported <= set(code_version.READING)
 
 
 @pytest.mark.slow
