@@ -81,5 +81,4 @@ def _small(config, widths, train):
 CONFIGS = {
     "kinematics": kinematics_config,
     "image": lambda **train: image_config(schedule="cosine", **train),
-    "dropout": dropout_config,
 }
