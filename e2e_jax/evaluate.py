@@ -91,9 +91,9 @@ def evaluate(
         return {"value": metrics.roc_auc(scores, is_signal), "uncertainty": uncertainty}
 
     def against(background, normalised):
-        return area(*_pair(probabilities, labels, classes, background, normalised), strata=None)
+        return area(*pair_with_label(probabilities, labels, classes, background, normalised), strata=None)
 
-    backgrounds = _backgrounds(classes)
+    backgrounds = background_labels(classes)
     cvm = _cvm_sample(probabilities, labels, mass, classes, config)
     return {
         "config": config.to_dict(),
@@ -129,8 +129,8 @@ def validation_metrics(
         f"auc_{name}": metrics.roc_auc(probabilities[:, i], targets == i)
         for i, name in enumerate(classes.names)
     }
-    for name in _backgrounds(classes):
-        row[f"auc_h_vs_{name}"] = metrics.roc_auc(*_pair(probabilities, labels, classes, name))
+    for name in background_labels(classes):
+        row[f"auc_h_vs_{name}"] = metrics.roc_auc(*pair_with_label(probabilities, labels, classes, name))
     return row | {"cvm": cvm_metric(*_cvm_sample(probabilities, labels, mass, classes, config))}
 
 
@@ -234,12 +234,12 @@ def results_table(results: Mapping) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _backgrounds(classes):
+def background_labels(classes):
     """The labels that H is told from."""
     return [name for name, target in zip(CLASSES, classes.targets) if name != SIGNAL and target >= 0]
 
 
-def _pair(probabilities, labels, classes, background, normalised=True):
+def pair_with_label(probabilities, labels, classes, background, normalised=True):
     """Scores of H against the events of one label, and which are H; see `metrics.pair_scores`."""
     label = CLASSES.index(background)
     rows = (labels == CLASSES.index(SIGNAL)) | (labels == label)

@@ -2,6 +2,7 @@
 
 python -m e2e_jax.main --config=configs/cms_b.py:quick [--workdir=DIR] [--mode=evaluate]
                            [--config.FIELD=VALUE ...]
+python -m e2e_jax.main --mode=report --workdir=DIR [--compare=DIR,DIR]
 """
 
 import os
@@ -19,30 +20,40 @@ sys.path.append(str(Path(__file__).parents[1]))
 CONFIG = config_flags.DEFINE_config_file("config", None, "Config file and size: configs/cms_b.py:quick.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; runs/<name>-<size> by default.")
 MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "evaluate"], "Train (or go on), or evaluate a trained run again."
+    "mode",
+    "train",
+    ["train", "evaluate", "report"],
+    "Train (or go on), evaluate a trained run again, or only write the report of an evaluated one.",
 )
+COMPARE = flags.DEFINE_list("compare", [], "Folders of runs that the report shows beside this one.")
 
 
 def main(_):
     if not flags.FLAGS["verbosity"].present:
         # What Orbax and JAX tell of their inner life would bury the progress bar.
         logging.set_verbosity(logging.WARNING)
-    only_folder = MODE.value == "evaluate" and WORKDIR.value and CONFIG.value is None
+    only_folder = MODE.value != "train" and WORKDIR.value and CONFIG.value is None
     config = None if only_folder else command_line.checked_config(CONFIG)
     workdir = WORKDIR.value or os.path.join("runs", f"{config.name}-{config.size}")
     # Imported when the command line is known to be good: a misspelt field is told at once.
     import jax
 
-    from e2e_jax import train
+    from e2e_jax import report
 
+    # A run that cannot be shown beside this one is told before the training, too.
+    report.read_runs(COMPARE.value)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # A second run, or a resumption, starts without the minute of compiling.
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(cache, "e2e_jax", "jax"))
-    if MODE.value == "train":
-        train.train_and_evaluate(config, workdir)
-    else:
-        train.evaluate_run(workdir, config)
+    if MODE.value != "report":
+        from e2e_jax import train
+
+        if MODE.value == "train":
+            train.train_and_evaluate(config, workdir)
+        else:
+            train.evaluate_run(workdir, config)
+    print(f"Report: {report.write_report(workdir, COMPARE.value)}")
 
 
 def run():

@@ -28,7 +28,8 @@ import e2e_jax.checkpoint
 """
 BEYOND_CORE = {
     *("tensorflow", "tensorflow_datasets", "grain", "array_record", "mlcroissant", "pythia8mc", "uproot"),
-    *("awkward", "pyarrow", "matplotlib", "tensorboardX", "sklearn", "hep_ml", "torch"),
+    *("awkward", "pyarrow", "matplotlib", "mplhep", "plotly", "jinja2", "tensorboardX"),
+    *("sklearn", "hep_ml", "torch"),
     *("XRootD", "distributed", "dask"),
 }
 
@@ -89,7 +90,7 @@ def test_a_wheel_holds_every_module_and_table(tmp_path):
     wanted = {
         path.relative_to(source).as_posix()
         for path in source.glob("*/**/*")
-        if path.suffix in {".py", ".npz", ".md", ".bib"}
+        if path.suffix in {".py", ".npz", ".md", ".bib", ".html", ".css", ".js"}
     }
 
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "."]

@@ -52,7 +52,7 @@ def event_figure(events: Events, index: int, geometry: str = "barrel", origin: s
     Returns:
       A figure 7 inches wide that belongs to no window.
     """
-    drawn = _event_images(events, index, geometry)
+    drawn = event_images(events, index, geometry)
     showers = find_showers(events, index)
     rows = _rows(PANELS[geometry])
     with matplotlib.rc_context(STYLE):
@@ -86,7 +86,7 @@ def draw_event(axes: Axes, events: Events, index: int, geometry: str = "barrel",
     image = image or next(iter(PANELS[geometry]))
     panel = PANELS[geometry][image]
     showers = find_showers(events, index)
-    draw_image(axes, _event_images(events, index, geometry)[image], panel)
+    draw_image(axes, event_images(events, index, geometry)[image], panel)
     mark_photons(axes, panel, showers)
     lines = [photon_text(number, shower).replace("\n", ", ") for number, shower in enumerate(showers)]
     axes.set_title("\n".join(lines), color=MARK)
@@ -180,7 +180,7 @@ def event_title(events: Events, index: int, origin: str = "") -> str:
     return "\n".join(filter(None, ["   ".join(first), "  ·  ".join(filter(None, [origin, address]))]))
 
 
-def _event_images(events: Events, index: int, geometry: str) -> dict[str, np.ndarray]:
+def event_images(events: Events, index: int, geometry: str) -> dict[str, np.ndarray]:
     """The images of one event: name -> float32 `[rows, columns, 3]`."""
     event = events[[index]]
     # Padded to few different lengths, so that few events need the images' program compiled again.

@@ -1,0 +1,74 @@
+"""The report of a run: report.html, figures/ and tables/, from its results and scores."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from e2e_jax.report.runs import read_runs
+from e2e_jax.workdir import WorkdirError
+
+REPORT, FIGURES, TABLES = "report.html", "figures", "tables"
+
+
+def write_report(workdir: str | os.PathLike, compare: Sequence[str | os.PathLike] = ()) -> Path:
+    """Writes the report of a run into its folder, whole or not at all.
+
+    Writes report.html, which needs nothing beside it; figures/ with each figure as PNG and PDF; and tables/
+    with the results beside the paper's as results.md, results.tex and results.html.
+
+    Args:
+      workdir: the run's folder; it was evaluated.
+      compare: the folders of other runs, for tables and curves that show them beside it.
+
+    Returns:
+      The path of report.html.
+
+    Raises:
+      WorkdirError: a run has no results, or they cannot be used; or the folder cannot be written to. What was
+        in it stays as it was.
+    """
+    # matplotlib and all that takes its time to load.
+    from e2e_jax.report import events, mass, page, quality, roc, tables
+
+    workdir = Path(workdir)
+    runs = read_runs([workdir, *compare])
+    curves, maps, checks = roc.pictures(runs), mass.pictures(runs), quality.pictures(runs[0])
+    try:
+        displays, absent = events.pictures(runs[0]), ""
+    except events.NotFound as error:
+        displays, absent = [], str(error)
+    made = tables.tables(runs)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".report-", dir=workdir) as folder:
+            part = Path(folder)
+            for name in (FIGURES, TABLES):
+                (part / name).mkdir()
+            for picture in (*curves, *maps, *displays, *checks):
+                picture.write(part / FIGURES)
+            for kind in ("markdown", "latex", "html"):
+                ending = {"markdown": "md", "latex": "tex"}.get(kind, kind)
+                (part / TABLES / f"results.{ending}").write_text(getattr(tables, kind)(made))
+            text = page.page(runs, made, curves, maps, displays, checks, absent)
+            (part / REPORT).write_text(text)
+            _move(part, workdir)
+    except OSError as error:
+        raise WorkdirError(
+            f"The report cannot be written into {workdir} ({error.strerror or error}). Make room there, or "
+            "ask for the permission; what was there stays as it was."
+        ) from error
+    return workdir / REPORT
+
+
+def _move(part: Path, workdir: Path) -> None:
+    """Moves what was made into the run's folder, the page last; figures of an earlier report go."""
+    for name in (FIGURES, TABLES):
+        old = part / f"old-{name}"
+        if (workdir / name).exists():
+            os.replace(workdir / name, old)
+        os.replace(part / name, workdir / name)
+        shutil.rmtree(old, ignore_errors=True)
+    os.replace(part / REPORT, workdir / REPORT)

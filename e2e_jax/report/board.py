@@ -1,0 +1,83 @@
+"""What TensorBoard shows of a training: numbers, ROC curves, a score-mass map of each epoch, the config.
+
+TensorBoard drops what an interrupted training wrote beyond its last checkpoint, and keeps the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+from e2e_jax.classes import BACKGROUND, Classes
+from e2e_jax.report.runs import Scored
+
+DOTS = 60
+"""Dots an inch of its pictures: 600 pixels wide."""
+
+
+class Board:
+    """TensorBoard's files of a training; a context manager."""
+
+    def __init__(self, folder: Path, config, history: Sequence[Mapping] = ()):
+        """Goes on where the last checkpoint stands.
+
+        Args:
+          folder: of the event files.
+          config: of the training; shown as text.
+          history: the rows of the epochs that are done. They are written where the folder is empty.
+        """
+        known = folder.exists() and any(folder.iterdir())
+        step = history[-1]["step"] + 1 if history and known else 0
+        self._writer = SummaryWriter(str(folder), purge_step=step)
+        self._writer.add_text("config", _as_code(config.to_dict()), step)
+        for row in () if known else history:
+            self._add_numbers(row)
+        self._writer.flush()
+
+    def __enter__(self) -> Board:
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._writer.close()
+
+    def add_epoch(
+        self, row: Mapping, probabilities: np.ndarray, labels: np.ndarray, mass: np.ndarray, config
+    ) -> None:
+        """Writes an epoch, so that it is there when the function returns.
+
+        Args:
+          row: of metrics.jsonl; its "step" and numbers.
+          probabilities, labels, mass: of the validation sample, as for `evaluate.evaluate`.
+          config: of the training.
+        """
+        # matplotlib takes its time to load, and a training should say first that it is there.
+        import matplotlib
+
+        from e2e_jax.report import mass as masses
+        from e2e_jax.report import pictures, roc
+
+        self._add_numbers(row)
+        scored = Scored(np.asarray(probabilities, np.float64), labels, mass, Classes.of(config))
+        origin, note = config.dataset.name, f"epoch {row['epoch']}"
+        drawn = {
+            "roc": roc.draw(roc.by_class(scored, {}), origin, note),
+            "score_mass": masses.draw_score_map(scored, BACKGROUND, origin),
+        }
+        with matplotlib.rc_context(pictures.STYLE):
+            for name, figure in drawn.items():
+                figure.set_dpi(DOTS)
+                self._writer.add_figure(name, figure, row["step"], close=False)
+        self._writer.flush()
+
+    def _add_numbers(self, row: Mapping) -> None:
+        for name, value in row.items():
+            self._writer.add_scalar(name, value, row["step"])
+
+
+def _as_code(fields: Mapping) -> str:
+    """JSON as a block of code in Markdown."""
+    return "\n".join(f"    {line}" for line in json.dumps(fields, indent=2).splitlines())

@@ -1,0 +1,105 @@
+"""The page: everything in one file, which opens without a network, on a phone, in light and dark."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from e2e_jax.report import tables
+from e2e_jax.report.pictures import DARK, Picture
+from e2e_jax.report.runs import Run
+
+HERE = Path(__file__).parent
+WITHOUT_EPOCHS = "The run's folder has no metrics.jsonl, so there are no training curves."
+HEADLINES = ("H vs rest", "H vs gamma gamma", "H vs gamma+jet", "CVM")
+"""Metrics at the top of the page."""
+
+
+def page(
+    runs: Sequence[Run],
+    made: Sequence[tables.Table],
+    curves: Sequence[Picture],
+    maps: Sequence[Picture],
+    displays: Sequence[Picture],
+    checks: Sequence[Picture],
+    absent: str = "",
+) -> str:
+    """The content of report.html.
+
+    Args:
+      runs: the report's run, then those compared.
+      made: the tables.
+      curves, maps, displays, checks: pictures that were written: ROC curves, what the score tells about the
+        mass, events, and training curves with the rest.
+      absent: why there are no events; "" where there are.
+    """
+    from plotly.offline import get_plotlyjs
+
+    sections = [
+        ("roc", "ROC curves", curves, ""),
+        ("mass", "Score and mass", maps, ""),
+        ("events", "Events", displays, absent),
+        ("training", "Training and calibration", checks, "" if runs[0].history else WITHOUT_EPOCHS),
+    ]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html").render(
+        run=runs[0],
+        others=runs[1:],
+        headlines=_headlines(made[0]),
+        tables=Markup(tables.html(made)),
+        exports={"Markdown": tables.markdown(made), "LaTeX": tables.latex(made)},
+        sections=sections,
+        plots={p.name: _script(p.interactive) for *_, ps, _ in sections for p in ps if p.interactive},
+        provenance=[(run.name, provenance(run)) for run in runs],
+        config=json.dumps(runs[0].results["config"], indent=2),
+        written=datetime.now(UTC).isoformat(timespec="minutes"),
+        version=importlib.metadata.version("e2e_jax"),
+        style=Markup((HERE / "page.css").read_text()),
+        program=Markup((HERE / "page.js").read_text()),
+        plotly=Markup(get_plotlyjs()),
+        dark=_script(json.dumps(DARK)),
+    )
+
+
+def provenance(run: Run) -> dict[str, str]:
+    """What made a run's results, name -> text."""
+    made, dataset = run.results["provenance"], run.dataset
+    packages = made.get("packages", {})
+    device = made.get("device", {})
+    facts = {
+        "Folder": str(run.folder),
+        "Evaluated": made.get("time"),
+        "Commit": made.get("commit") or "not known",
+        "Epoch chosen by": run.results.get("epoch_selection"),
+        "Dataset": f"{dataset.get('name', '?')} {dataset.get('version', '')}",
+        "Dataset's fingerprint": dataset.get("fingerprint"),
+        "Origin of the events": run.origin,
+        "Dataset made with": _listed(dataset.get("versions", {})),
+        "Seeds": f"training {made.get('seed')}, dataset {dataset.get('seed', 'not known')}",
+        "Device": f"{device.get('count', '?')} x {device.get('kind', '?')}",
+        "Software": _listed({"Python": made.get("python", "?"), **packages}),
+        "Platform": made.get("platform"),
+    }
+    return {name: str(text) for name, text in facts.items() if text}
+
+
+def _headlines(table: tables.Table) -> list[tuple[str, tables.Cell]]:
+    cells = ((name, table.rows.get(name, [None])[0]) for name in HEADLINES)
+    return [(tables.pretty(name), cell) for name, cell in cells if cell]
+
+
+def _listed(versions: dict) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _script(text: str) -> Markup:
+    """JSON that may stand inside a script element."""
+    return Markup(text.replace("<", "\\u003c"))

@@ -1,0 +1,166 @@
+"""How a training went, which class is taken for which, and whether a probability is one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from e2e_jax.report.pictures import CLASS_COLOURS, COLOURS, FAINT, INK, SIZE, Picture, class_title, new_figure
+from e2e_jax.report.runs import Run, Scored
+
+BINS = 12
+"""Bins of a reliability curve; each holds as many events."""
+
+
+class Reliability(NamedTuple):
+    """Predicted against observed, each `[bins]`; the expected calibration error is their mean distance."""
+
+    predicted: np.ndarray
+    observed: np.ndarray
+    error: np.ndarray
+    calibration_error: float
+
+
+def confusion(scored: Scored) -> np.ndarray:
+    """Counts `[true class, class with the highest probability]`."""
+    classes = len(scored.classes.names)
+    kept = scored.targets >= 0
+    chosen = scored.probabilities[kept].argmax(axis=1)
+    return np.bincount(scored.targets[kept] * classes + chosen, minlength=classes**2).reshape(
+        classes, classes
+    )
+
+
+def reliability(predicted: np.ndarray, is_true: np.ndarray, bins: int = BINS) -> Reliability:
+    """The reliability curve of a probability `[n]` for whether something is true `[n]`.
+
+    The events are dealt by their probability into bins of equal size. The error is binomial; where none or
+    all are true it is that of one event.
+
+    References:
+      A. Niculescu-Mizil and R. Caruana, "Predicting good probabilities with supervised learning", ICML 2005.
+    """
+    order = np.argsort(predicted, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    size = np.array([len(part) for part in parts])
+    mean = np.array([predicted[part].mean() for part in parts])
+    observed = np.array([is_true[part].mean() for part in parts])
+    safe = np.clip(observed, 1 / (size + 1), 1 - 1 / (size + 1))
+    distance = float(np.sum(size * abs(mean - observed)) / size.sum())
+    return Reliability(mean, observed, np.sqrt(safe * (1 - safe) / size), distance)
+
+
+def draw_confusion(scored: Scored, origin: str) -> Figure:
+    """The confusion matrix, each true class adding up to 100 %."""
+    counts = confusion(scored)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [class_title(name) for name in scored.classes.names]
+    accuracy = np.trace(counts) / counts.sum()
+    with new_figure(origin, f"accuracy {100 * accuracy:.1f} %") as (figure, axes):
+        drawn = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(counts):
+            # These two stay as they are on a dark page: the squares do, too.
+            colour = "#fefefe" if fractions[row, column] > 0.55 else "#101010"
+            text = f"{100 * fractions[row, column]:.1f} %\n{count:,}"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=24)
+        places = range(len(names))
+        axes.set_xticks(places, names)
+        axes.set_yticks(places, names, rotation=90, va="center")
+        axes.tick_params(which="both", length=0)
+        axes.minorticks_off()
+        axes.set_xlabel("Class with the highest probability")
+        axes.set_ylabel("True class")
+        figure.colorbar(drawn, ax=axes, pad=0.02).set_label("Fraction of the true class")
+    return figure
+
+
+def draw_calibration(scored: Scored, origin: str) -> Figure:
+    """Reliability curves, and below them how often each probability is given."""
+    style = {"nrows": 2, "sharex": True, "gridspec_kw": {"height_ratios": (2.6, 1), "hspace": 0.03}}
+    size = SIZE[0], SIZE[1] * 1.2
+    with new_figure(origin, f"{len(scored.labels):,} events", size, **style) as (figure, (upper, lower)):
+        upper.plot([0, 1], [0, 1], ":", color=FAINT, label="perfect")
+        spare = iter(COLOURS[3:])
+        for index, name in enumerate(scored.classes.names):
+            colour = CLASS_COLOURS.get(name) or next(spare)
+            predicted = scored.probabilities[:, index]
+            made = reliability(predicted, scored.targets == index)
+            label = f"{class_title(name)}: error {made.calibration_error:.3f}"
+            upper.errorbar(
+                made.predicted, made.observed, made.error, fmt="o-", markersize=8, color=colour, label=label
+            )
+            lower.hist(predicted, np.linspace(0, 1, 41), histtype="step", linewidth=2.5, color=colour)
+        upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="Fraction that is of the class")
+        lower.set(xlabel="Predicted probability", ylabel="Events / 0.025", yscale="log")
+        # Above the diagonal, where a calibrated classifier does not come.
+        upper.legend(loc="upper left", fontsize=20)
+        figure.align_ylabels()
+    return figure
+
+
+TRAINING = (
+    ("Cross-entropy", {"train_cross_entropy": "training", "validation_cross_entropy": "validation"}),
+    ("ROC AUC vs rest", {}),
+    ("CVM", {"cvm": "CVM"}),
+)
+"""Panels of the training curves: label of the axis, and columns of metrics.jsonl; the AUC's go by class."""
+
+
+def draw_training(run: Run) -> Figure:
+    """Losses, AUCs and CVM after each epoch; the epoch that was chosen is marked."""
+    epochs = [row["epoch"] for row in run.history]
+    note = f"{run.results['events'].get('train') or 0:,} training events"
+    with new_figure(run.origin, note, (SIZE[0], 13), nrows=3, sharex=True) as (figure, panels):
+        for axes, (label, columns) in zip(panels, TRAINING):
+            names = columns or {f"auc_{name}": class_title(name) for name in run.scored.classes.names}
+            for number, (column, name) in enumerate(names.items()):
+                colour = CLASS_COLOURS.get(column.removeprefix("auc_"), COLOURS[number % len(COLOURS)])
+                values = [row.get(column, np.nan) for row in run.history]
+                axes.plot(
+                    epochs, values, ("o-", "s--", "^-.")[number % 3], color=colour, label=name, markersize=9
+                )
+            axes.set_ylabel(label)
+            axes.margins(y=0.1)
+        limit = run.config.cvm.get("limit", 1.0)
+        if limit < 1:
+            panels[2].axhline(limit, color=FAINT, linestyle=":", label=f"limit {limit:g}")
+        panels[2].set_ylim(bottom=0)
+        panels[2].set_xlabel("Epoch")
+        panels[2].set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+        panels[2].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        panels[2].xaxis.set_minor_locator(NullLocator())
+        for axes in panels:
+            # In its own strip above the highest point.
+            low, high = axes.get_ylim()
+            axes.set_ylim(low, high + 0.24 * (high - low))
+            if run.results["epoch"] is not None:
+                axes.axvline(run.results["epoch"], color=INK, linestyle=":", linewidth=2)
+            axes.legend(loc="upper center", ncols=3, fontsize=20, columnspacing=1.2)
+        figure.align_ylabels()
+    return figure
+
+
+def pictures(run: Run) -> list[Picture]:
+    """Training curves (where the run's epochs are known), confusion matrix and reliability curves."""
+    made = [
+        Picture(
+            "confusion",
+            "Confusion matrix",
+            "The events of each true class by the class that the classifier finds most probable.",
+            draw_confusion(run.scored, run.origin),
+        ),
+        Picture(
+            "calibration",
+            "Calibration",
+            "Of the events that are given a probability, the fraction that is of the class; the error is the "
+            "mean distance from the diagonal. The decorrelation from the mass may cost calibration.",
+            draw_calibration(run.scored, run.origin),
+        ),
+    ]
+    if run.history:
+        says = "Losses, areas and mass correlation after each epoch; the dotted line marks the one chosen."
+        made.insert(0, Picture("training", "Training", says, draw_training(run)))
+    return made

@@ -1,0 +1,204 @@
+"""ROC curves: signal efficiency against background rejection, of one run or of several over each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from e2e_jax import evaluate, metrics
+from e2e_jax.report.pictures import CLASS_COLOURS, COLOURS, DASHES, Picture, class_title, new_figure
+from e2e_jax.report.runs import Run, Scored
+
+POINTS = 300
+"""Points of a drawn curve along either axis: no line on paper shows more."""
+
+
+class Curve(NamedTuple):
+    """A ROC curve: what it is called, its colour, its points, and the area with its uncertainty."""
+
+    name: str
+    colour: str
+    efficiency: np.ndarray
+    rejection: np.ndarray
+    threshold: np.ndarray
+    area: float
+    uncertainty: float
+
+    @property
+    def legend(self) -> str:
+        return f"{self.name}: {self.area:.3f} ± {self.uncertainty:.3f}"
+
+
+class Comparison(NamedTuple):
+    """Curves that belong into one figure."""
+
+    name: str
+    title: str
+    curves: list[Curve]
+
+
+def curve(
+    name: str, colour: str, scores: np.ndarray, is_signal: np.ndarray, area: dict | None = None
+) -> Curve:
+    """The ROC curve of scores.
+
+    Args:
+      name, colour: of the curve.
+      scores, is_signal: `[n]`, as for `metrics.roc_auc`, with its errors.
+      area: "value" and "uncertainty" of the area where they are known; otherwise they are computed, the
+        uncertainty by DeLong's formula.
+    """
+    if area is None:
+        area = {
+            "value": metrics.roc_auc(scores, is_signal),
+            "uncertainty": metrics.delong_uncertainty(scores, is_signal),
+        }
+    false, true, threshold = metrics.roc_curve(scores, is_signal)
+    grid = np.linspace(0, 1, POINTS)
+    # Points at even steps of either rate: the curve keeps its shape where it is steep and where it is flat.
+    kept = np.unique(
+        np.concatenate([np.searchsorted(rate, grid).clip(0, len(rate) - 1) for rate in (false, true)])
+    )
+    return Curve(
+        name, colour, true[kept], 1 - false[kept], threshold[kept], area["value"], area["uncertainty"]
+    )
+
+
+def versus_rest(scored: Scored, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of a class and which events are of it."""
+    index = scored.classes.names.index(name)
+    return scored.probabilities[:, index], scored.targets == index
+
+
+def versus_label(scored: Scored, background: str) -> tuple[np.ndarray, np.ndarray]:
+    """Pair-normalised scores of H against the events of one label, and which are H."""
+    return evaluate.pair_with_label(scored.probabilities, scored.labels, scored.classes, background)
+
+
+def by_class(scored: Scored, areas: dict) -> Comparison:
+    """Each class against the rest, for one classifier.
+
+    Args:
+      scored: the events.
+      areas: class -> "value" and "uncertainty"; those that are missing are computed.
+    """
+    colours = _class_colours(scored.classes.names)
+    curves = [
+        curve(class_title(name), colours[name], *versus_rest(scored, name), areas.get(name))
+        for name in scored.classes.names
+    ]
+    return Comparison("roc_vs_rest", "One class against the rest", curves)
+
+
+def comparisons(runs: Sequence[Run]) -> list[Comparison]:
+    """All curves of the report: a class against the rest, and H against the events of each other label.
+
+    With several runs there is one figure for each class, the runs in it beside each other; a run whose
+    classifier does not have the class is not in it.
+    """
+    first = runs[0].scored.classes
+    made = []
+    if len(runs) == 1:
+        made.append(by_class(runs[0].scored, runs[0].results["auc_vs_rest"]))
+    else:
+        for name in first.names:
+            having = [run for run in runs if name in run.scored.classes.names]
+            curves = [
+                curve(
+                    run.name,
+                    _colour(runs, run),
+                    *versus_rest(run.scored, name),
+                    run.results["auc_vs_rest"][name],
+                )
+                for run in having
+            ]
+            made.append(Comparison(f"roc_{name}_vs_rest", f"{class_title(name)} against the rest", curves))
+    for label in evaluate.background_labels(first):
+        key = f"h_vs_{label}"
+        having = [run for run in runs if key in run.results["auc_pairwise"]]
+        curves = [
+            curve(
+                run.name,
+                _colour(runs, run),
+                *versus_label(run.scored, label),
+                run.results["auc_pairwise"][key],
+            )
+            for run in having
+        ]
+        made.append(Comparison(f"roc_{key}", f"{class_title('h')} against {class_title(label)}", curves))
+    return made
+
+
+def draw(comparison: Comparison, origin: str, note: str = "") -> Figure:
+    """The static figure of a comparison."""
+    with new_figure(origin, note) as (figure, axes):
+        for number, one in enumerate(comparison.curves):
+            dashes = DASHES[number % len(DASHES)]
+            axes.plot(one.efficiency, one.rejection, dashes, color=one.colour, label=one.legend)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Signal efficiency", ylabel="Background rejection")
+        # Below the diagonal, where no curve comes.
+        legend = axes.legend(
+            loc="lower left", title=f"{comparison.title}: AUC", alignment="left", fontsize=20
+        )
+        legend.get_title().set(fontsize=20, weight="bold")
+    return figure
+
+
+def interactive(comparison: Comparison) -> str:
+    """The same for plotly.js, as JSON: efficiency, rejection and the cut under the pointer."""
+    import plotly.graph_objects as go
+
+    traces = [
+        go.Scatter(
+            x=one.efficiency.round(4),
+            y=one.rejection.round(4),
+            # The threshold of the first point, at which nothing passes, is infinite.
+            customdata=np.where(np.isfinite(one.threshold), one.threshold, 1).round(4),
+            mode="lines",
+            name=one.legend,
+            line={"color": one.colour, "width": 2.5, "dash": ("solid", "dash", "dashdot", "dot")[number % 4]},
+            hovertemplate="efficiency %{x:.3f}<br>rejection %{y:.3f}<br>score ≥ %{customdata:.3f}",
+        )
+        for number, one in enumerate(comparison.curves)
+    ]
+    axis = {"range": [0, 1.005], "constrain": "domain"}
+    layout = {
+        "xaxis": axis | {"title": "Signal efficiency"},
+        "yaxis": axis | {"title": "Background rejection", "scaleanchor": "x"},
+        "legend": {"x": 0, "y": -0.2, "yanchor": "top"},
+        "margin": {"l": 55, "r": 12, "t": 12, "b": 50},
+        "hovermode": "closest",
+        "template": None,
+        "height": 470 + 20 * len(traces),
+    }
+    return go.Figure(traces, layout).to_json()
+
+
+def pictures(runs: Sequence[Run]) -> list[Picture]:
+    """The ROC curves of runs, the first of which is the report's."""
+    first = runs[0]
+    note = f"{len(first.scored.labels):,} events"
+    says = "Signal efficiency against background rejection for every cut on the score. "
+    pair = "The score is normalised to the pair of classes. "
+    return [
+        Picture(
+            one.name,
+            one.title,
+            says + (pair if "_vs_" in one.name and not one.name.endswith("_rest") else ""),
+            draw(one, first.origin, note),
+            interactive(one),
+        )
+        for one in comparisons(runs)
+    ]
+
+
+def _class_colours(names: Sequence[str]) -> dict[str, str]:
+    spare = iter(colour for colour in COLOURS if colour not in CLASS_COLOURS.values())
+    return {name: CLASS_COLOURS.get(name) or next(spare, COLOURS[0]) for name in names}
+
+
+def _colour(runs: Sequence[Run], run: Run) -> str:
+    return COLOURS[runs.index(run) % len(COLOURS)]

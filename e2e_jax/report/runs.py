@@ -1,0 +1,282 @@
+"""What a report is made of: the results, scores and epochs of a run, checked before anything is drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ml_collections import config_dict
+
+from e2e_jax import metrics
+from e2e_jax.classes import Classes
+from e2e_jax.evaluate import RESULTS, SCORES
+from e2e_jax.sources.events import CLASSES
+from e2e_jax.workdir import CONFIG, METRICS, WorkdirError
+
+NAMES = {
+    "four_momentum": "4-mom",
+    "eb": "EB",
+    "eb_mass_aware": "EB mass-aware",
+    "cms_b": "CMS-B",
+    "ecal": "ECAL",
+    "ecal_mass_aware": "ECAL mass-aware",
+    "cms_i": "CMS-I",
+    "cms_ii": "CMS-II",
+}
+"""The classifiers as the paper calls them."""
+
+PARTS = ("config", "dataset", "events", "auc_vs_rest", "auc_pairwise", "cvm", "epoch", "provenance")
+"""What a report needs of the results."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """Events that a classifier has seen.
+
+    Attributes:
+      probabilities: `[n, classes]`, in the order of `classes.names`.
+      labels: int `[n]`, indices into `sources.events.CLASSES`.
+      mass: `[n]`, diphoton mass in GeV.
+      classes: what the classifier tells apart.
+    """
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+    mass: np.ndarray
+    classes: Classes
+
+    @property
+    def signal(self) -> np.ndarray:
+        """P(H) `[n]`."""
+        return self.probabilities[:, self.classes.signal]
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The true class of each event `[n]`, an index into `classes.names`; -1 where it is left out."""
+        return self.classes.of_labels(self.labels)
+
+    def of(self, label: str) -> np.ndarray:
+        """Which events have a label, bool `[n]`."""
+        return self.labels == CLASSES.index(label)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run that was evaluated.
+
+    Attributes:
+      folder: where it is.
+      name: of its classifier, as legends and tables show it.
+      config: as in its results.
+      results: the content of results.json.
+      scored: the validation events with their scores.
+      address: run, lumi and event number of each, int `[n, 3]`.
+      history: one row an epoch; empty where the folder has no metrics.jsonl.
+    """
+
+    folder: Path
+    name: str
+    config: config_dict.ConfigDict
+    results: dict
+    scored: Scored
+    address: np.ndarray
+    history: list[dict]
+
+    @property
+    def dataset(self) -> dict:
+        return self.results["dataset"]
+
+    @property
+    def origin(self) -> str:
+        """Where the events come from; the dataset's name where it does not say."""
+        return self.dataset.get("origin") or self.dataset.get("name", "unknown events")
+
+    @property
+    def category(self) -> str:
+        return self.dataset.get("category", "central")
+
+    def same_events(self, other: Run) -> bool:
+        """Whether another run was evaluated on the same events."""
+        mine, theirs = self.address, other.address
+        if mine.shape != theirs.shape or not np.array_equal(
+            np.sort(self.scored.labels), np.sort(other.scored.labels)
+        ):
+            return False
+        return np.array_equal(mine, theirs) or np.array_equal(
+            np.unique(mine, axis=0), np.unique(theirs, axis=0)
+        )
+
+
+def read_runs(folders: Sequence[str | Path]) -> list[Run]:
+    """Reads runs; those of one classifier are told apart by their folders.
+
+    Raises:
+      WorkdirError: a run is given twice, has no results, or they cannot be used.
+    """
+    folders = [Path(folder) for folder in folders]
+    places = [folder.resolve() for folder in folders]
+    for folder, place in zip(folders, places):
+        if places.count(place) > 1:
+            raise WorkdirError(f"The run in {folder} was given twice. Name each run once in --compare.")
+    runs = [read_run(folder) for folder in folders]
+    names = [run.name for run in runs]
+    return [
+        dataclasses.replace(run, name=f"{run.name} ({run.folder.resolve().name})")
+        if names.count(run.name) > 1
+        else run
+        for run in runs
+    ]
+
+
+def read_run(folder: str | Path) -> Run:
+    """Reads what a run left.
+
+    Raises:
+      WorkdirError: there are no results in the folder, a later version wrote them, scores are missing, not
+        finite or of another evaluation, or a class has no events.
+    """
+    folder = Path(folder)
+    results = _read_results(folder)
+    config = config_dict.ConfigDict(results["config"])
+    try:
+        classes = Classes.of(config)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise WorkdirError(
+            f"The config in {folder / RESULTS} lacks what names its classes ({error}). {_again(folder)}"
+        ) from None
+    columns = _read_scores(folder, classes)
+    scored = Scored(
+        np.stack([columns[f"probability_{name}"] for name in classes.names], axis=1).astype(np.float64),
+        columns["label"],
+        columns["mass"].astype(np.float64),
+        classes,
+    )
+    address = np.stack([columns[name] for name in ("run", "lumi", "event")], axis=1)
+    name = config.get("name", folder.name)
+    run = Run(folder, NAMES.get(name, name), config, results, scored, address, _read_history(folder))
+    _check(run)
+    return run
+
+
+def _read_results(folder: Path) -> dict:
+    path = folder / RESULTS
+    if not path.exists():
+        if not (folder / CONFIG).exists():
+            raise WorkdirError(
+                f"There is no run in {folder}: it has neither {RESULTS} nor {CONFIG}. Give the folder of a "
+                "training."
+            )
+        raise WorkdirError(
+            f"The run in {folder} has no {RESULTS}, so there is nothing to report. {_again(folder)}"
+        )
+    try:
+        results = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise WorkdirError(f"{path} cannot be read ({error}). {_again(folder)}") from None
+    missing = [part for part in PARTS if not isinstance(results, dict) or part not in results]
+    newer = _newer_version(results) if isinstance(results, dict) else None
+    if newer:
+        ours = importlib.metadata.version("e2e_jax")
+        raise WorkdirError(
+            f"{path} was written by e2e_jax {newer}, but this is version {ours}, which may misread it. "
+            "Update e2e_jax, or make the report with the version that wrote the results."
+        )
+    if missing:
+        raise WorkdirError(f"{path} has no {', '.join(map(repr, missing))}. {_again(folder)}")
+    return results
+
+
+def _newer_version(results: dict) -> str | None:
+    """The version of the program that wrote the results, where it is later than this one."""
+
+    def numbers(version):
+        return [int(part) for part in str(version).split(".")[:2] if part.isdigit()]
+
+    wrote = (results.get("provenance") or {}).get("packages", {}).get("e2e_jax", "0")
+    return wrote if numbers(wrote) > numbers(importlib.metadata.version("e2e_jax")) else None
+
+
+def _read_scores(folder: Path, classes: Classes) -> dict[str, np.ndarray]:
+    import pyarrow
+    import pyarrow.parquet
+
+    path = folder / SCORES
+    if not path.exists():
+        raise WorkdirError(f"The run in {folder} has results but no {SCORES}. {_again(folder)}")
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise WorkdirError(f"{path} cannot be read ({error}). {_again(folder)}") from None
+    names = [*(f"probability_{name}" for name in classes.names), "label", "mass", "run", "lumi", "event"]
+    if missing := [name for name in names if name not in table.column_names]:
+        raise WorkdirError(
+            f"{path} has no column {', '.join(missing)}; it has {', '.join(table.column_names)}. "
+            f"{_again(folder)}"
+        )
+    columns = {name: table[name].to_numpy() for name in names}
+    for name in (*names[: len(classes.names)], "mass"):
+        bad = ~np.isfinite(columns[name])
+        if bad.any():
+            raise WorkdirError(
+                f"{path}: {name} of event {int(bad.argmax())} is {columns[name][bad.argmax()]} "
+                f"({int(bad.sum())} of {len(bad)} are not finite), so it has no place in a curve. The "
+                f"training may have diverged, or the sample holds such energies. {_again(folder)}"
+            )
+    return columns
+
+
+def _check(run: Run) -> None:
+    """Raises a WorkdirError where scores and results do not belong together, or a class has no events."""
+    labels, classes, path = run.scored.labels, run.scored.classes, run.folder / SCORES
+    counts = {
+        name: int(np.sum(labels == label))
+        for label, name in enumerate(CLASSES)
+        if classes.targets[label] >= 0
+    }
+    if not all(counts.values()):
+        raise WorkdirError(
+            f"{path}: a class has no events ({', '.join(f'{name}: {n}' for name, n in counts.items())}), so "
+            "it has no ROC curve. Evaluate the run on a sample with every class."
+        )
+    expected = run.results["events"].get("validation")
+    parts = [run.results["auc_vs_rest"].get(name, {}).get("value", math.nan) for name in classes.names]
+    areas = [
+        metrics.roc_auc(run.scored.probabilities[:, i], run.scored.targets == i) for i in range(len(parts))
+    ]
+    if expected != len(labels) or not np.allclose(areas, parts, atol=1e-5):
+        raise WorkdirError(
+            f"{path} ({len(labels)} events, AUC vs rest {_listed(areas)}) and {RESULTS} beside it "
+            f"({expected} events, AUC {_listed(parts)}) are of different evaluations. {_again(run.folder)}"
+        )
+
+
+def _listed(areas: Sequence[float]) -> str:
+    return ", ".join(f"{area:.4f}" for area in areas)
+
+
+def _read_history(folder: Path) -> list[dict]:
+    path = folder / METRICS
+    if not path.exists():
+        return []
+    rows = []
+    for number, text in enumerate(path.read_text(errors="replace").splitlines(), 1):
+        try:
+            row = json.loads(text)
+            row["epoch"] = int(row["epoch"])
+        except (ValueError, TypeError, KeyError):
+            raise WorkdirError(
+                f"{path}, line {number}, is not an epoch: {text[:60]!r}. The same --mode=train command as "
+                "before writes the file anew from the checkpoint; or remove the file: the report goes "
+                "without the curves."
+            ) from None
+        rows.append(row)
+    return rows
+
+
+def _again(folder: Path) -> str:
+    return f"Evaluate the run again: python -m e2e_jax.main --mode=evaluate --workdir={folder}"

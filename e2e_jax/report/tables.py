@@ -1,0 +1,211 @@
+"""The results beside the paper's, as its Tables 6 and 7 stand: metrics in rows, classifiers in columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jinja2
+
+from e2e_jax.evaluate import METRICS, paper_row
+from e2e_jax.report.runs import Run
+
+TITLES = {
+    "central": "Central category (the paper's Table 6)",
+    "central_forward": "Central+forward category (the paper's Table 7)",
+}
+NOT_THE_SAME = "Not the same validation events as {first}: part of the difference is that of the samples."
+
+
+class Cell(NamedTuple):
+    """A result: value and uncertainty, the paper's, and the difference; as they are printed, "" for none."""
+
+    value: str
+    uncertainty: str
+    paper: str
+    difference: str
+
+
+class Table(NamedTuple):
+    """The results of the runs of one category.
+
+    Attributes:
+      title: of the table.
+      columns: the classifiers; marked with a dagger where the validation events are others.
+      rows: metric -> a cell a column; None where a classifier does not have the metric.
+      facts: what the results belong to, name -> a text a column.
+      notes: what is to be said below.
+    """
+
+    title: str
+    columns: list[str]
+    rows: dict[str, list[Cell | None]]
+    facts: dict[str, list[str]]
+    notes: list[str]
+
+
+def tables(runs: Sequence[Run]) -> list[Table]:
+    """A table for each category of events, in the order of the runs."""
+    categories = list(dict.fromkeys(run.category for run in runs))
+    return [_table(title_of(c), [run for run in runs if run.category == c], runs[0]) for c in categories]
+
+
+def title_of(category: str) -> str:
+    return TITLES.get(category, f"Category {category}")
+
+
+def _table(title: str, runs: list[Run], first: Run) -> Table:
+    others = [not run.same_events(first) for run in runs]
+    rows = {name: [_cell(run, place, name) for run in runs] for place, name in METRICS.items()}
+    for name in dict.fromkeys(name for run in runs for name in run.results["auc_vs_rest"]):
+        if ("auc_vs_rest", name) not in METRICS:
+            place, title_here = ("auc_vs_rest", name), f"{name.replace('_', ' ')} vs rest"
+            rows[title_here] = [_cell(run, place, title_here) for run in runs]
+    facts = {
+        "Dataset": [
+            f"{run.dataset.get('name', '?')} {run.dataset.get('version', '')}".strip() for run in runs
+        ],
+        "Fingerprint": [run.dataset.get("fingerprint", "?") for run in runs],
+        "Events": [run.origin for run in runs],
+        "Training events": [f"{run.results['events'].get('train') or 0:,}" for run in runs],
+        "Validation events": [f"{len(run.scored.labels):,}" for run in runs],
+        "Epoch": [str(run.results["epoch"]) for run in runs],
+    }
+    notes = ["H vs one class is the AUC of the pair-normalised score; uncertainties are statistical."]
+    if any(paper_row(run.config.get("name", ""), run.category) for run in runs):
+        notes.append("Differences are ours minus the paper's (arXiv:1807.11916), which is of CMS Open Data.")
+    if any(others):
+        notes.append("† " + NOT_THE_SAME.format(first=first.name))
+    return Table(
+        title,
+        [run.name + ("†" if other else "") for run, other in zip(runs, others)],
+        {name: cells for name, cells in rows.items() if any(cells)},
+        facts,
+        notes,
+    )
+
+
+def _cell(run: Run, place: tuple[str, ...], metric: str) -> Cell | None:
+    found = run.results
+    for key in place:
+        found = found.get(key, {})
+    if not found:
+        return None
+    digits = 4 if metric == "CVM" else 3
+    paper = (paper_row(run.config.get("name", ""), run.category) or {}).get(metric)
+    return Cell(
+        f"{found['value']:.{digits}f}",
+        f"{found['uncertainty']:.{digits}f}",
+        "" if paper is None else f"{paper:.3f}",
+        "" if paper is None else f"{found['value'] - paper:+.{digits}f}".replace("-", "−"),
+    )
+
+
+def markdown(made: Sequence[Table]) -> str:
+    """The tables in GitHub's Markdown."""
+    parts = []
+    for table in made:
+        lines = [f"**{table.title}**", "", _markdown_row(["", *table.columns])]
+        lines.append("|---|" + "---:|" * len(table.columns))
+        for metric, cells in table.rows.items():
+            lines.append(_markdown_row([metric, *(_markdown_cell(cell) for cell in cells)]))
+        lines += [_markdown_row([name, *texts]) for name, texts in table.facts.items()]
+        lines += ["", *(f"{note}  " for note in table.notes)]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_row(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(text.replace("|", r"\|") for text in texts) + " |"
+
+
+def _markdown_cell(cell: Cell | None) -> str:
+    if cell is None:
+        return "–"
+    paper = f"<br>paper {cell.paper} ({cell.difference})" if cell.paper else ""
+    return f"{cell.value} ± {cell.uncertainty}{paper}"
+
+
+def latex(made: Sequence[Table]) -> str:
+    """The tables for LaTeX with the package booktabs: a row of ours, and below it the paper's."""
+    parts = ["% \\usepackage{booktabs}"]
+    for table in made:
+        lines = [r"\begin{table}", r"  \centering", rf"  \caption{{{_tex(table.title)}}}"]
+        lines += [rf"  \begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"    \toprule"]
+        lines += [_tex_row(["", *map(_tex, table.columns)]), r"    \midrule"]
+        for metric, cells in table.rows.items():
+            ours = [f"${cell.value} \\pm {cell.uncertainty}$" if cell else "--" for cell in cells]
+            lines.append(_tex_row([_tex_metric(metric), *ours]))
+            if any(cell and cell.paper for cell in cells):
+                paper = [_tex_paper(cell) for cell in cells]
+                lines.append(_tex_row([r"\quad paper (difference)", *paper]))
+        lines.append(r"    \midrule")
+        lines += [_tex_row([_tex(name), *map(_tex, texts)]) for name, texts in table.facts.items()]
+        lines += [r"    \bottomrule", r"  \end{tabular}", r"  \par\smallskip"]
+        lines += [rf"  {{\footnotesize {_tex(note)}\par}}" for note in table.notes]
+        parts.append("\n".join([*lines, r"\end{table}"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _tex_row(texts: Sequence[str]) -> str:
+    return "    " + " & ".join(texts) + r" \\"
+
+
+def _tex_paper(cell: Cell | None) -> str:
+    return f"${cell.paper}$ (${cell.difference.replace('−', '-')}$)" if cell and cell.paper else ""
+
+
+def _tex_metric(name: str) -> str:
+    name = _tex(name).replace("gamma+jet", r"$\gamma$+jet").replace("gamma gamma", r"$\gamma\gamma$")
+    return name.replace("vs ", r"vs.\ ")
+
+
+def _tex(text: str) -> str:
+    """Text with LaTeX's special characters escaped."""
+    text = re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", "/"))
+    return (
+        text.replace("†", r"$^\dagger$")
+        .replace("→", r"$\to$")
+        .replace("−", "$-$")
+        .replace("~", r"\textasciitilde ")
+    )
+
+
+HTML = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\
+{% for table in tables %}
+<table class="results">
+<caption>{{ table.title }}</caption>
+<thead><tr><th></th>{% for name in table.columns %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for metric, cells in table.rows.items() %}
+<tr><th scope="row">{{ pretty(metric) }}</th>
+{% for cell in cells %}
+<td>{% if cell %}{{ cell.value }} <small>± {{ cell.uncertainty }}</small>{% if cell.paper %}<br>
+<small class="paper">paper {{ cell.paper }} <b>{{ cell.difference }}</b></small>
+{%- endif %}{% else %}–{% endif %}</td>
+{% endfor %}
+</tr>
+{% endfor %}
+</tbody>
+<tbody class="facts">
+{% for name, texts in table.facts.items() %}
+<tr><th scope="row">{{ name }}</th>{% for text in texts %}<td>{{ text }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table>
+{% for note in table.notes %}
+<p class="note">{{ note }}</p>
+{% endfor %}
+{% endfor %}
+""")
+
+
+def html(made: Sequence[Table]) -> str:
+    """The tables as HTML, every text escaped."""
+    return HTML.render(tables=made, pretty=pretty)
+
+
+def pretty(metric: str) -> str:
+    """A metric in a physicist's letters."""
+    return metric.replace("gamma+jet", "γ+jet").replace("gamma gamma", "γγ")

@@ -1,0 +1,83 @@
+import json
+
+import numpy as np
+import pytest
+
+from e2e_jax.metrics import roc_auc
+from e2e_jax.report import roc
+from e2e_jax.report.runs import read_runs
+from tests.report.evaluated_run import write_run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    write_run(folder / "a", "cms_b")
+    write_run(folder / "b", "four_momentum", seed=1)
+    return read_runs([folder / "a", folder / "b"])
+
+
+def test_the_drawn_curve_has_the_area_of_the_scores():
+    random = np.random.default_rng(0)
+    is_signal = random.random(20_000) < 0.4
+    scores = random.normal(size=20_000) + is_signal
+    made = roc.curve("x", "#000000", scores, is_signal)
+    assert len(made.efficiency) <= 2 * roc.POINTS
+    assert (made.efficiency[0], made.rejection[0]) == (0, 1)
+    assert (made.efficiency[-1], made.rejection[-1]) == (1, 0)
+    assert np.trapezoid(made.rejection, made.efficiency) == pytest.approx(
+        roc_auc(scores, is_signal), abs=1e-3
+    )
+    assert made.area == roc_auc(scores, is_signal)
+    # A cut at a point's threshold has the point's efficiency.
+    assert np.mean(scores[is_signal] >= made.threshold[100]) == pytest.approx(made.efficiency[100])
+
+
+def test_legends_hold_the_areas_of_the_results(runs):
+    (one,) = [c for c in roc.comparisons(runs[:1]) if c.name == "roc_vs_rest"]
+    for name, curve in zip(("gamma_gamma", "h", "gamma_jet"), one.curves):
+        area = runs[0].results["auc_vs_rest"][name]
+        assert curve.legend.endswith(f"{area['value']:.3f} ± {area['uncertainty']:.3f}")
+
+
+def test_several_runs_stand_beside_each_other_in_every_figure(runs):
+    made = roc.comparisons(runs)
+    names = ["roc_gamma_gamma_vs_rest", "roc_h_vs_rest", "roc_gamma_jet_vs_rest"]
+    assert [one.name for one in made] == [*names, "roc_h_vs_gamma_gamma", "roc_h_vs_gamma_jet"]
+    for one in made:
+        assert [curve.name for curve in one.curves] == ["CMS-B", "4-mom"]
+        assert len({curve.colour for curve in one.curves}) == 2
+    area = runs[1].results["auc_pairwise"]["h_vs_gamma_jet"]["value"]
+    assert made[-1].curves[1].area == area
+
+
+def test_a_binary_classifier_has_its_own_classes_and_both_backgrounds(tmp_path, runs):
+    write_run(tmp_path, "mine", class_names=("background", "h", "background"))
+    (binary,) = read_runs([tmp_path])
+    alone = roc.comparisons([binary])
+    assert [one.name for one in alone] == ["roc_vs_rest", "roc_h_vs_gamma_gamma", "roc_h_vs_gamma_jet"]
+    assert [curve.name for curve in alone[0].curves] == ["background", "H → γγ"]
+    # Beside another it is where it has the class, and the legend says nothing where it has not.
+    compared = {one.name: [curve.name for curve in one.curves] for one in roc.comparisons([runs[0], binary])}
+    assert compared["roc_gamma_jet_vs_rest"] == ["CMS-B"]
+    assert compared["roc_h_vs_rest"] == compared["roc_h_vs_gamma_jet"] == ["CMS-B", "mine"]
+
+
+def test_the_legend_covers_no_curve(runs):
+    for comparison in roc.comparisons(runs):
+        figure = roc.draw(comparison, "fast simulation")
+        figure.canvas.draw()
+        (axes,) = figure.axes
+        box = axes.get_legend().get_window_extent()
+        for one in comparison.curves:
+            points = axes.transData.transform(np.stack([one.efficiency, one.rejection], axis=-1))
+            assert not any(box.contains(*point) for point in points)
+        assert axes.get_xlabel() == "Signal efficiency"
+        assert axes.get_ylabel() == "Background rejection"
+
+
+def test_the_interactive_curve_is_that_of_the_picture(runs):
+    one = roc.comparisons(runs)[0]
+    made = json.loads(roc.interactive(one))
+    assert [trace["name"] for trace in made["data"]] == [curve.legend for curve in one.curves]
+    assert "template" not in made["layout"] or not made["layout"]["template"].get("data")
