@@ -78,19 +78,18 @@ class Picture:
     def write(self, folder: Path) -> None:
         """Writes the PNG and the PDF, keeps what the page shows in `sources`, and lets go of the drawing."""
         with matplotlib.rc_context(STYLE if self.themed else {}):
-            dots = DOTS if self.themed else 300
-            self.figure.savefig(folder / f"{self.name}.png", dpi=dots, facecolor="white")
+            path = folder / f"{self.name}.png"
+            self.figure.savefig(path, dpi=DOTS if self.themed else 300, facecolor="white")
+            # Laid out once, for all formats.
+            self.figure.set_layout_engine("none")
             # Without its date a PDF is the same every time.
-            self.figure.savefig(
-                folder / f"{self.name}.pdf", facecolor="white", metadata={"CreationDate": None}
-            )
+            about = {"CreationDate": None}
+            self.figure.savefig(folder / f"{self.name}.pdf", facecolor="white", metadata=about)
             if self.themed:
                 drawn = _svg(self.figure)
                 self.sources = {"light": _uri(drawn, "svg+xml"), "dark": _uri(dark(drawn), "svg+xml")}
             else:
-                buffer = io.BytesIO()
-                self.figure.savefig(buffer, format="png", dpi=150, facecolor="white")
-                self.sources = {"light": _uri(buffer.getvalue(), "png")}
+                self.sources = {"light": _uri(path.read_bytes(), "png")}
         self.figure.clear()
 
 
