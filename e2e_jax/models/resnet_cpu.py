@@ -8,6 +8,8 @@ It is compiled for this processor when it is first needed, by the C++ compiler o
 first of `COMPILERS`), into the user's cache. Without one, or with E2E_CPU_KERNELS=0, XLA does the work.
 """
 
+import contextlib
+import contextvars
 import ctypes
 import functools
 import hashlib
@@ -37,9 +39,23 @@ BLOCKS = 3
 SIDE = 7
 
 
+_switched_off = contextvars.ContextVar("switched_off", default=False)
+
+
+@contextlib.contextmanager
+def switched_off():
+    """What is traced inside is XLA's alone: a file for other machines must not call our C++."""
+    token = _switched_off.set(True)
+    try:
+        yield
+    finally:
+        _switched_off.reset(token)
+
+
 def usable(widths, x):
     """Whether the C++ can take the images: it is there, and knows their type and the network's widths."""
-    return x.dtype == jnp.float32 and tuple(widths) in WIDTHS and load()
+    known = x.dtype == jnp.float32 and tuple(widths) in WIDTHS
+    return known and not _switched_off.get() and load()
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

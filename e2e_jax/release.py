@@ -1,0 +1,180 @@
+"""A small folder that holds a trained classifier and nothing to resume from, to keep beside the code.
+
+    python -m e2e_jax.release --workdir=runs/cms_b-medium --output=release/cms_b [--events=80]
+
+`load_classifier` opens it like the folder of a run. It holds config.json, results.json, checkpoints/ with the
+best epoch's parameters alone, and events.npz: the first validation events of each class, with the
+probabilities that the classifier gave them when it was released.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from e2e_jax import command_line
+from e2e_jax.workdir import CHECKPOINTS, CONFIG, WorkdirError, write_whole
+
+RESULTS, EVENTS = "results.json", "events.npz"
+CONTENT = {CONFIG, RESULTS, CHECKPOINTS, EVENTS}
+LARGEST = 2_000_000
+"""Bytes of a release: it travels with every clone of the code."""
+
+PROBABILITIES = "probabilities"
+
+
+def release(workdir, output, per_class: int = 80) -> Path:
+    """Writes the release of a finished run, whole or not at all; an earlier release is replaced.
+
+    Args:
+      workdir: folder of the run.
+      output: folder to write.
+      per_class: validation events of each class to keep beside the checkpoint; 0 for none.
+
+    Returns:
+      The folder.
+
+    Raises:
+      WorkdirError: the run is not finished or evaluated, `output` holds something else, or the release is
+        larger than `LARGEST`.
+    """
+    from e2e_jax.checkpoint import Checkpoints, load_classifier, read_progress
+    from e2e_jax.history import best_epoch
+
+    workdir, output = Path(workdir).expanduser(), Path(output).expanduser()
+    if output.exists() and (not output.is_dir() or {path.name for path in output.iterdir()} - CONTENT):
+        raise WorkdirError(f"{output} is no release, so nothing in it was touched. Name another --output.")
+    classifier, progress = load_classifier(workdir), read_progress(workdir)
+    results = _results(workdir)
+    best = progress["history"][best_epoch(progress["history"], classifier.config.cvm.limit).index]
+    events = _validation_events(classifier.config, per_class) if per_class else None
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    try:
+        config = _without_folders(classifier.config.to_dict())
+        write_whole(part / CONFIG, json.dumps(config, indent=2) + "\n")
+        write_whole(part / RESULTS, json.dumps(results, indent=2) + "\n")
+        with Checkpoints(part) as checkpoints:
+            checkpoints.save(best["step"], None, classifier.params, progress)
+        # Orbax's mark for object stores; it names the folder where the release was made.
+        for mark in part.rglob("commit_success.txt"):
+            mark.unlink()
+        if events is not None:
+            write_events(part / EVENTS, events, load_classifier(part).predict(events))
+        _refuse_large(part)
+        part.chmod(0o755)
+        _put(part, output)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return output
+
+
+def write_events(path, events, probabilities) -> None:
+    """Writes events and their probabilities [n, classes] as a compressed file of numpy."""
+    from e2e_jax.sources.events import COLLECTIONS, SCALARS
+
+    arrays = {name: getattr(events, name) for name in (*SCALARS, "photons")}
+    for name, columns in COLLECTIONS.items():
+        ragged = getattr(events, name)
+        arrays |= {f"{name}.counts": ragged.counts.astype(np.int32)}
+        arrays |= {f"{name}.{column}": ragged.columns[column] for column in columns}
+    np.savez_compressed(path, **arrays, **{PROBABILITIES: probabilities})
+
+
+def read_events(folder):
+    """The events of a release, and the probabilities that they had: (`Events`, f4 [n, classes]).
+
+    Raises:
+      WorkdirError: the folder has no events, or they cannot be read.
+    """
+    from e2e_jax.sources.events import COLLECTIONS, SCALARS, Events, Ragged
+
+    path = Path(folder) / EVENTS
+    try:
+        with np.load(path) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        fields = {name: arrays[name].astype(dtype) for name, dtype in SCALARS.items()}
+        for name, columns in COLLECTIONS.items():
+            flat = {column: arrays[f"{name}.{column}"] for column in columns}
+            fields[name] = Ragged.from_counts(arrays[f"{name}.counts"], flat)
+        return Events(photons=arrays["photons"], **fields).validate(), arrays[PROBABILITIES]
+    except FileNotFoundError:
+        raise WorkdirError(
+            f"There are no events in {folder}: it has no {EVENTS}, which python -m e2e_jax.release writes."
+        ) from None
+    except Exception as error:  # zip, zlib and numpy have their own, of many kinds
+        raise WorkdirError(f"{path} cannot be read ({error}). Copy the release again.") from error
+
+
+def _results(workdir):
+    """results.json without the folders of the machine that trained."""
+    path = workdir / RESULTS
+    try:
+        results = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise WorkdirError(
+            f"The run in {workdir} has no {RESULTS}. Evaluate it first: "
+            f"python -m e2e_jax.main --mode=evaluate --workdir={workdir}"
+        ) from None
+    except ValueError as error:
+        raise WorkdirError(f"{path} is not valid JSON ({error}). Evaluate the run again.") from None
+    return results | {"config": _without_folders(results.get("config", {}))}
+
+
+def _without_folders(config):
+    dataset = config.get("dataset", {})
+    return {**config, "dataset": {**dataset, "data_dir": ""}} if "data_dir" in dataset else config
+
+
+def _validation_events(config, per_class):
+    """The first validation events of each label, in the dataset's order."""
+    from e2e_jax.input_pipeline import load_split
+
+    events = load_split(config, "validation")
+    rows = [np.flatnonzero(events.label == label)[:per_class] for label in np.unique(events.label)]
+    return events[np.sort(np.concatenate(rows))]
+
+
+def _refuse_large(folder):
+    sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    if sum(sizes.values()) > LARGEST:
+        events = sizes.get(folder / EVENTS, 0)
+        raise WorkdirError(
+            f"The release would have {sum(sizes.values()) / 1e6:.1f} MB, {events / 1e6:.1f} of them events; "
+            f"it may have {LARGEST / 1e6:g}. Keep fewer events (--events)."
+        )
+
+
+def _put(part, output):
+    """Moves the new folder to its place; the old one goes when the new one is there."""
+    old = part.with_name(f"{part.name}.old")
+    if output.exists():
+        os.replace(output, old)
+    os.replace(part, output)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def main(argv):
+    """Releases what the command line names."""
+    parser = argparse.ArgumentParser("python -m e2e_jax.release", description=__doc__.splitlines()[0])
+    parser.add_argument("--workdir", required=True, help="folder of a finished run")
+    parser.add_argument("--output", required=True, help="folder of the release, for instance release/cms_b")
+    parser.add_argument(
+        "--events", type=int, default=80, help="events a class to keep (default: %(default)s)"
+    )
+    arguments = parser.parse_args(argv[1:])
+    folder = release(arguments.workdir, arguments.output, arguments.events)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"{folder}: {size / 1e6:.2f} MB, opens with e2e_jax.checkpoint.load_classifier({str(folder)!r})")
+
+
+if __name__ == "__main__":
+    command_line.reporting(main)(sys.argv)
