@@ -191,7 +191,8 @@ def read_events(path, select: str | None = None, **options) -> Events:
 
 def _skim(tree: Tree, entries: np.ndarray, category: str | None, faults: Faults) -> Candidates:
     """The sound and selected ones of the entries."""
-    parts = []
+    none = np.zeros(0, np.int64)
+    parts = [(none, none.reshape(0, 3), np.zeros((0, 2, 3), np.float32), none.astype(np.float32), none > 0)]
     for group in tree.groups(SKIM_BRANCHES, entries):
         columns = tree.read(SKIM_BRANCHES, group)
         address, sound = auxiliary.addresses(columns[AUXILIARY])
@@ -200,7 +201,8 @@ def _skim(tree: Tree, entries: np.ndarray, category: str | None, faults: Faults)
         )
         photons = _lists(tree, {name: columns[f"{PHOTONS}{name}_"] for name in ("pt", "eta", "phi")}, PHOTONS)
         _check_photons(photons, group, faults)
-        found = select_photons(photons, category or "central")
+        with np.errstate(all="ignore"):  # photons with a fault are left out below
+            found = select_photons(photons, category or "central")
         keep = found.selected | (category is None)
         parts.append((group, address, found.photons, found.mass, keep))
     group, address, photons, mass, keep = (np.concatenate(column) for column in zip(*parts))

@@ -128,6 +128,7 @@ def _scalars(tree: Tree, columns: dict[str, Column], seen: np.ndarray, entries: 
     )
     mass = _image(tree, columns, "m0", 1)[:, 0].astype(np.float32)
     faults.mark("not_finite", ~np.isfinite(mass), entries, "m0 is not finite")
+    faults.mark("out_of_range", mass < 0, entries, "m0 is negative")
     return address, mass
 
 
