@@ -12,7 +12,7 @@ The word after the colon is the size: "quick" (2,000 training events per class),
 from ml_collections import config_dict
 
 SIZES = {
-    "quick": {"batch_size": 36, "neighbors": 6, "epochs": 4, "learning_rate": 1e-3, "schedule": "cosine"},
+    "quick": {"batch_size": 36, "neighbors": 6, "epochs": 8, "learning_rate": 1e-3, "schedule": "cosine"},
     "medium": {"batch_size": 36, "neighbors": 6, "epochs": 5, "learning_rate": 1e-3, "schedule": "cosine"},
     "paper": {
         "batch_size": 360,
@@ -64,6 +64,11 @@ def get_config(size="quick", category="central"):
     dataset.classes = ("gamma_gamma", "h", "gamma_jet")
     # Folder of the datasets; "" is TFDS's own: TFDS_DATA_DIR, or ~/tensorflow_datasets.
     dataset.data_dir = ""
+
+    config.data = data = config_dict.ConfigDict()
+    # Where the training sample lies: on the "device" as hits, an epoch being one compiled loop; on the host,
+    # to "stream" batch by batch; or "auto": on the device where it fits. The batches are the same.
+    data.placement = "auto"
 
     config.inputs = inputs = config_dict.ConfigDict()
     # What the network sees: "images" or "kinematics" (the photons' five mass-free numbers).

@@ -15,19 +15,28 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 AXIS = "batch"
 WAYS = ("jit", "pmap")
 
+LONGEST_LOOP = 256
+"""Most steps of one call of a loop: what it has room for in metrics."""
+
 
 class ParallelStep(NamedTuple):
     """A compiled training step.
 
     Attributes:
       place: puts a host copy of the state on the devices.
+      spread: puts a sample of events on every device, whole.
       step: (state, host batch) -> (state, metrics). The state it was given is donated: do not use it again.
-      devices: how many devices work on it.
+      loop: pick -> loop, where pick(sample, rows [batch]) makes the batch of some events. The loop does many
+        steps in one call, (state, sample, rows int32 [steps, batch], first, count) -> (state, metrics
+        [LONGEST_LOOP]), of which the first `count` are filled; it donates its state, too.
+      devices: the devices that work on it.
     """
 
     place: Callable[[Any], Any]
+    spread: Callable[[Any], Any]
     step: Callable[[Any, Any], tuple[Any, Any]]
-    devices: int
+    loop: Callable[[Callable], Callable]
+    devices: list
 
 
 def mesh(batch_size, devices=None):
@@ -72,6 +81,8 @@ def parallelize(make_step, config, devices=None):
     replicated, split = shardings(grid)
     # Never an alias: the step donates its state, and must not free or overwrite the caller's copy.
     place = functools.partial(jax.device_put, device=replicated, may_alias=False)
+    spread = functools.partial(jax.device_put, device=replicated)
+    devices = list(grid.devices.flat)
     if config.parallel == "jit":
         step = jax.jit(
             make_step(None),
@@ -79,20 +90,53 @@ def parallelize(make_step, config, devices=None):
             out_shardings=(replicated, replicated),
             donate_argnums=0,
         )
-        return ParallelStep(place, step, grid.size)
+
+        def loop(pick):
+            def pick_split(sample, rows):
+                return jax.lax.with_sharding_constraint(pick(sample, rows), split)
+
+            columns = NamedSharding(grid, PartitionSpec(None, AXIS))
+            return jax.jit(
+                _loop(make_step(None), pick_split),
+                in_shardings=(replicated, replicated, columns, None, None),
+                out_shardings=(replicated, replicated),
+                donate_argnums=0,
+            )
+
+        return ParallelStep(place, spread, step, loop, devices)
     if config.parallel != "pmap":
         raise ValueError(f"config.parallel is {config.parallel!r}; it is one of {', '.join(WAYS)}.")
-    mapped = jax.pmap(
-        make_step(AXIS),
-        axis_name=AXIS,
-        in_axes=(None, 0),
-        out_axes=(None, None),
-        donate_argnums=0,
-        devices=list(grid.devices.flat),
+    pmap = functools.partial(
+        jax.pmap, axis_name=AXIS, out_axes=(None, None), donate_argnums=0, devices=devices
     )
+    mapped = pmap(make_step(AXIS), in_axes=(None, 0))
 
     def step(state, batch):
         # [events, ...] -> [devices, events of a device, ...]
         return mapped(state, jax.tree.map(lambda x: x.reshape(grid.size, -1, *x.shape[1:]), batch))
 
-    return ParallelStep(place, step, grid.size)
+    def loop(pick):
+        mapped = pmap(_loop(make_step(AXIS), pick), in_axes=(None, None, 1, None, None))
+
+        def run(state, sample, rows, first, count):
+            return mapped(state, sample, rows.reshape(len(rows), grid.size, -1), first, count)
+
+        return run
+
+    return ParallelStep(place, spread, step, loop, devices)
+
+
+def _loop(step, pick):
+    """Steps `first` to `first + count` of an epoch, see `ParallelStep.loop`."""
+
+    def run(state, sample, rows, first, count):
+        def body(i, carried):
+            state, kept = carried
+            state, metrics = step(state, pick(sample, rows[first + i]))
+            return state, jax.tree.map(lambda all_, one: all_.at[i].set(one), kept, metrics)
+
+        shapes = jax.eval_shape(step, state, jax.eval_shape(pick, sample, rows[0]))[1]
+        kept = jax.tree.map(lambda shape: jnp.zeros((LONGEST_LOOP, *shape.shape), shape.dtype), shapes)
+        return jax.lax.fori_loop(0, count, body, (state, kept))
+
+    return run

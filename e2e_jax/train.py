@@ -12,10 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from e2e_jax import evaluate, history, input_pipeline, losses, models, parallel, preprocessing
+from e2e_jax import (
+    evaluate,
+    history,
+    input_pipeline,
+    losses,
+    models,
+    parallel,
+    placement,
+    preprocessing,
+)
 from e2e_jax.checkpoint import (
     Checkpoints,
     host_copy,
@@ -25,6 +33,7 @@ from e2e_jax.checkpoint import (
     read_progress,
 )
 from e2e_jax.classes import Classes
+from e2e_jax.report.board import Board
 from e2e_jax.workdir import METRICS, TENSORBOARD, claim, read_config
 
 
@@ -186,33 +195,35 @@ def _train(config, workdir, checkpoints):
     progress.train_events = len(training)
     steps = input_pipeline.steps_per_epoch(training, config.train.batch_size, Classes.of(config))
     parallel_step = parallel.parallelize(lambda axis: make_train_step(config, axis, steps), config)
-    _say(_summary(config, training, validation, parallel_step.devices, state.params))
+    placed, why = placement.choose(config.data.placement, training, parallel_step.devices)
+    make_feed = {"device": placement.resident, "stream": placement.streamed}[placed]
+    feed = make_feed(parallel_step, training, config)
+    _say(_summary(config, training, validation, len(parallel_step.devices), state.params))
+    _say(f"Training sample: placement {placed!r}, as {why}.")
     predict = predictor(config)
     state = parallel_step.place(state)
-    with SummaryWriter(str(workdir / TENSORBOARD), purge_step=0) as board:
-        _report(workdir, board, progress.history, progress.history)
+    _report(workdir, progress.history, progress.history)
+    with Board(workdir / TENSORBOARD, config, progress.history) as board:
         while not history.finished(progress.history, config):
-            state = _train_epoch(parallel_step.step, state, training, config, progress, best, checkpoints)
-            row = _close_epoch(state, validation, config, progress, predict)
+            state = _train_epoch(feed, steps, state, config, progress, best, checkpoints)
+            row, probabilities = _close_epoch(state, validation, config, progress, predict)
             done = [*progress.history, row]
             if history.best_epoch(done, config.cvm.limit).index == progress.epoch:
                 best = host_copy(state.params)
             progress = history.Progress(history=done, train_events=len(training))
+            # Before the checkpoint: a resumption goes on behind it, and writes no earlier epoch again.
+            board.add_epoch(row, probabilities, validation.label, validation.mass, config)
             checkpoints.save(row["step"], state, best, dataclasses.asdict(progress))
-            _report(workdir, board, done, [row])
+            _report(workdir, done, [row])
     _say(f"Training ended after {progress.epoch} epochs.")
     return validation
 
 
-def _train_epoch(step, state, events, config, progress, best, checkpoints):
+def _train_epoch(feed, steps, state, config, progress, best, checkpoints):
     """Trains to the end of the running epoch; returns the state."""
     size, every = config.train.batch_size, config.train.checkpoint_every
-    classes = Classes.of(config)
-    batches = input_pipeline.epoch_batches(
-        events, size, config.seed, progress.epoch, start=progress.steps, classes=classes
-    )
     bar = tqdm(
-        total=input_pipeline.steps_per_epoch(events, size, classes) * size,
+        total=steps * size,
         initial=progress.steps * size,
         desc=f"Epoch {progress.epoch + 1}/{config.train.epochs}",
         unit=" events",
@@ -220,16 +231,17 @@ def _train_epoch(step, state, events, config, progress, best, checkpoints):
     )
     compiled, start = False, time.perf_counter()
     with bar:
-        for batch in batches:
-            state, metrics = step(state, batch)
-            progress.add(jax.device_get(metrics))
+        for piece in feed(state, progress.epoch, progress.steps):
+            state, metrics = piece
+            for of_step in metrics:
+                progress.add(of_step)
             history.require_finite(progress, config)
             now = time.perf_counter()
             if compiled:
-                progress.timed = [progress.timed[0] + 1, progress.timed[1] + now - start]
+                progress.timed = [progress.timed[0] + len(metrics), progress.timed[1] + now - start]
             progress.seconds += now - start
             compiled, start = True, now
-            bar.update(size)
+            bar.update(len(metrics) * size)
             bar.set_postfix(loss=f"{progress.sums['loss'] / progress.steps:.4f}")
             if progress.steps % every == 0:
                 checkpoints.save(int(state.step), state, best, dataclasses.asdict(progress))
@@ -237,7 +249,7 @@ def _train_epoch(step, state, events, config, progress, best, checkpoints):
 
 
 def _close_epoch(state, validation, config, progress, predict):
-    """The finished epoch's row of metrics.jsonl."""
+    """The finished epoch's row of metrics.jsonl, and the probabilities of the validation events."""
     start = time.perf_counter()
     probabilities = predict(state.params, validation)
     # The logarithm of a probability is a logit; one that underflowed to 0 counts as the smallest there is.
@@ -245,7 +257,7 @@ def _close_epoch(state, validation, config, progress, predict):
     targets = Classes.of(config).of_labels(validation.label)
     validation_loss = losses.cross_entropy(logits, jnp.asarray(targets))
     steps, seconds = progress.timed if progress.timed[0] else (progress.steps, progress.seconds)
-    return {
+    row = {
         "epoch": progress.epoch + 1,
         "step": int(state.step),
         **{f"train_{name}": value for name, value in progress.means().items()},
@@ -255,16 +267,14 @@ def _close_epoch(state, validation, config, progress, predict):
         "events_per_second": round(steps * config.train.batch_size / seconds, 1),
         "seconds": round(progress.seconds + time.perf_counter() - start, 3),
     }
+    return row, probabilities
 
 
-def _report(workdir, board, rows, new):
-    """Writes metrics.jsonl from all rows, and the new ones to TensorBoard and the screen."""
+def _report(workdir, rows, new):
+    """Writes metrics.jsonl from all rows, and the new ones to the screen."""
     history.write_metrics(workdir / METRICS, rows)
     for row in new:
-        for name, value in row.items():
-            board.add_scalar(name, value, row["step"])
         _say(history.line(row))
-    board.flush()
 
 
 def _fresh(config):

@@ -44,7 +44,7 @@ def some_steps(config, devices, steps=4):
         state, metrics = made.step(state, batch)
         assert metrics["cvm_penalty"] > 0
         losses.append(float(metrics["loss"]))
-    return losses, host_copy(state.params), made.devices
+    return losses, host_copy(state.params), len(made.devices)
 
 
 @pytest.mark.parametrize(
@@ -159,49 +159,52 @@ RUN = """
 import os, signal, sys
 import jax
 jax.config.update("jax_num_cpu_devices", 4)
-from e2e_jax import input_pipeline, train
+from e2e_jax import history, input_pipeline, train
 from tests.synthetic import CONFIGS, sample
 
 splits = {"train": sample(20, seed=1), "validation": sample(20, seed=2)}
 input_pipeline.load_split = lambda config, split: splits[split]
 input_pipeline.describe = lambda config: {}
-batches = input_pipeline.epoch_batches
+add = history.Progress.add
 
-def deadly_batches(events, size, seed, epoch, start=0, **rest):
-    for step, batch in enumerate(batches(events, size, seed, epoch, start, **rest), start):
-        if (epoch, step) == DEATH:
-            os.kill(os.getpid(), signal.SIGKILL)
-        yield batch
+def deadly_add(progress, metrics):
+    if (progress.epoch, progress.steps) == DEATH:
+        os.kill(os.getpid(), signal.SIGKILL)
+    add(progress, metrics)
 
-workdir, config, death = sys.argv[1:]
+workdir, name, placement, death = sys.argv[1:]
 DEATH = eval(death)
-input_pipeline.epoch_batches = deadly_batches
-train.train_and_evaluate(CONFIGS[config](epochs=2), workdir)
+history.Progress.add = deadly_add
+config = CONFIGS[name](epochs=2)
+config.data.placement = placement
+train.train_and_evaluate(config, workdir)
 """
 
 
-def run(workdir, config, death):
+def run(workdir, config, placement, death):
     root = Path(__file__).parents[1]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-c", RUN, str(workdir), config, repr(death)]
+    command = [sys.executable, "-c", RUN, str(workdir), config, placement, repr(death)]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize(
-    ("config", "deaths"),
+    ("config", "placement", "deaths"),
     [
         # Before the first checkpoint, within the first epoch and within the second, between saved steps.
-        ("kinematics", ((0, 1), (0, 4), (1, 4))),
-        ("image", ((1, 4),)),
+        ("kinematics", "device", ((0, 1), (0, 4), (1, 4))),
+        ("image", "stream", ((1, 4),)),
     ],
 )
-def test_killed_in_mid_epoch_and_started_again_gives_the_same_bits(tmp_path, config, deaths):
+def test_killed_in_mid_epoch_and_started_again_gives_the_same_bits(tmp_path, config, placement, deaths):
     for death in deaths:
-        assert run(tmp_path / "killed", config, death).returncode == -9
-    finished = run(tmp_path / "killed", config, None)
+        assert run(tmp_path / "killed", config, placement, death).returncode == -9
+    finished = run(tmp_path / "killed", config, placement, None)
     assert finished.returncode == 0, finished.stderr
     assert "Going on" in finished.stderr
-    train.train_and_evaluate(CONFIGS[config](epochs=2), tmp_path / "whole")
+    uninterrupted = CONFIGS[config](epochs=2)
+    uninterrupted.data.placement = placement
+    train.train_and_evaluate(uninterrupted, tmp_path / "whole")
     for which in ("latest", "best"):
         whole, killed = (load_classifier(tmp_path / name, which).params for name in ("whole", "killed"))
         jax.tree.map(np.testing.assert_array_equal, killed, whole)

@@ -1,0 +1,100 @@
+"""On the device or streamed: the same batches, the same training."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from e2e_jax import input_pipeline, parallel, placement, train
+from e2e_jax.checkpoint import host_copy
+from tests.synthetic import image_config, kinematics_config, sample
+
+
+def run(config, feed_of, epochs=((0, 0), (1, 0)), devices=None):
+    """Losses of the steps of some epochs, given as (epoch, first step), and the parameters after them."""
+    made = parallel.parallelize(lambda axis: train.make_train_step(config, axis), config, devices)
+    feed = feed_of(made, sample(20), config)
+    state = made.place(host_copy(train.create_state(config, jax.random.key(0))))
+    losses = []
+    for epoch, first in epochs:
+        for piece in feed(state, epoch, first):
+            state = piece[0]
+            losses += [float(metrics["loss"]) for metrics in piece[1]]
+    return losses, host_copy(state.params)
+
+
+def test_a_picked_batch_is_the_one_the_host_pads():
+    events = sample(20)
+    lengths = input_pipeline.padded_lengths(events)
+    packed = jax.device_put(placement.pack(events))
+    rows = np.array([5, 0, 59, 5], np.int32)
+    picked = jax.jit(lambda packed, rows: placement.take(packed, rows, lengths))(packed, rows)
+    expected = events[rows].to_batch(lengths)
+    assert jax.tree.structure(picked) == jax.tree.structure(expected)
+    for ours, host in zip(jax.tree.leaves(picked), jax.tree.leaves(expected)):
+        assert ours.dtype == host.dtype
+        np.testing.assert_array_equal(ours, host)
+
+
+def test_a_collection_without_any_hit_is_picked_as_padding():
+    events = sample(20)
+    bare = dataclasses.replace(events, ee=events.ee.filter(np.zeros(len(events.ee.energy), bool)))
+    lengths = {"eb": 64, "ee": 8, "hcal": 64, "tracks": 64}
+    picked = placement.take(placement.pack(bare), np.array([0, 1]), lengths)
+    assert picked["ee"]["energy"].shape == (2, 8)
+    assert not np.any(picked["ee"]["energy"])
+
+
+@pytest.mark.parametrize("way", parallel.WAYS)
+@pytest.mark.parametrize("make_config", [kinematics_config, image_config])
+def test_both_places_train_the_same(make_config, way):
+    config = make_config()
+    config.parallel = way
+    streamed, expected = run(config, placement.streamed)
+    losses, params = run(config, placement.resident)
+    np.testing.assert_allclose(losses, streamed, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), params, expected)
+
+
+def test_a_resumed_epoch_ends_in_the_same_bits():
+    config = kinematics_config()
+    config.train.checkpoint_every = 2
+    losses, params = run(config, placement.resident, epochs=[(0, 0)])
+    made = parallel.parallelize(lambda axis: train.make_train_step(config, axis), config)
+    state, first = host_copy(train.create_state(config, jax.random.key(0))), 0
+    while first < len(losses):  # a new process after each piece
+        feed = placement.resident(made, sample(20), config)
+        new, metrics = next(feed(made.place(state), 0, first))
+        state, first = host_copy(new), first + len(metrics)
+    jax.tree.map(np.testing.assert_array_equal, state.params, params)
+
+
+def test_pieces_end_where_a_checkpoint_is_due():
+    config = kinematics_config()
+    config.train.checkpoint_every = 3
+    made = parallel.parallelize(lambda axis: train.make_train_step(config, axis), config)
+    state = made.place(host_copy(train.create_state(config, jax.random.key(0))))
+    ends, done = [], 0
+    for _, metrics in placement.resident(made, sample(20), config)(state, 0, 0):
+        done += len(metrics)
+        ends.append(done)
+    assert {3, done} <= set(ends)
+
+
+def test_auto_goes_by_the_free_memory(monkeypatch):
+    events, devices = sample(20), jax.devices()[:1]
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(placement.pack(events)))
+    monkeypatch.setattr(placement, "_free_memory", lambda devices: (2.1 * size, "a test"))
+    assert placement.choose("auto", events, devices)[0] == "device"
+    monkeypatch.setattr(placement, "_free_memory", lambda devices: (1.9 * size, "a test"))
+    for wish in ("auto", "device"):
+        place, why = placement.choose(wish, events, devices)
+        assert place == "stream"
+        assert "free in a test" in why
+    assert placement.choose("stream", events, devices)[0] == "stream"
+
+
+def test_an_unknown_place_is_named():
+    with pytest.raises(ValueError, match=r"config\.data\.placement is 'disk'"):
+        placement.choose("disk", sample(2), jax.devices())
