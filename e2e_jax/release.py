@@ -99,13 +99,13 @@ def read_events(folder):
 
     path = Path(folder) / EVENTS
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             arrays = {name: stored[name] for name in stored.files}
         fields = {name: arrays[name].astype(dtype) for name, dtype in SCALARS.items()}
         for name, columns in COLLECTIONS.items():
             flat = {column: arrays[f"{name}.{column}"] for column in columns}
             fields[name] = Ragged.from_counts(arrays[f"{name}.counts"], flat)
-        return Events(photons=arrays["photons"], **fields).validate(), arrays[PROBABILITIES]
+        return Events(photons=arrays["photons"], **fields), arrays[PROBABILITIES]
     except FileNotFoundError:
         raise WorkdirError(
             f"There are no events in {folder}: it has no {EVENTS}, which python -m e2e_jax.release writes."
@@ -115,7 +115,7 @@ def read_events(folder):
 
 
 def _results(workdir):
-    """results.json without the folders of the machine that trained."""
+    """results.json without the folders and the system of the machine that trained."""
     path = workdir / RESULTS
     try:
         results = json.loads(path.read_text())
@@ -126,7 +126,8 @@ def _results(workdir):
         ) from None
     except ValueError as error:
         raise WorkdirError(f"{path} is not valid JSON ({error}). Evaluate the run again.") from None
-    return results | {"config": _without_folders(results.get("config", {}))}
+    provenance = {name: value for name, value in results.get("provenance", {}).items() if name != "platform"}
+    return results | {"config": _without_folders(results.get("config", {})), "provenance": provenance}
 
 
 def _without_folders(config):
