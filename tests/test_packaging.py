@@ -29,7 +29,7 @@ import e2e_jax.checkpoint
 BEYOND_CORE = {
     *("tensorflow", "tensorflow_datasets", "grain", "array_record", "mlcroissant", "pythia8mc", "uproot"),
     *("awkward", "pyarrow", "matplotlib", "mplhep", "plotly", "jinja2", "tensorboardX"),
-    *("sklearn", "hep_ml", "torch"),
+    *("sklearn", "hep_ml", "torch", "onnx", "onnxruntime"),
     *("XRootD", "distributed", "dask"),
 }
 
@@ -66,7 +66,7 @@ def test_training_never_imports_tensorflow(module):
     assert "tensorflow" not in printed.rpartition("imported:")[2].split()
 
 
-@pytest.mark.parametrize("extras", [("build", "train", "tfds", "xrootd"), ("test", "cluster")])
+@pytest.mark.parametrize("extras", [("build", "train", "tfds", "xrootd"), ("test", "cluster", "export")])
 def test_requirements_files_and_extras_ask_for_the_same(project, extras):
     optional = project["optional-dependencies"]
     declared = {line for extra in extras for line in optional[extra] if not line.startswith("e2e_jax[")}
