@@ -43,6 +43,9 @@ def write_report(workdir: str | os.PathLike, compare: Sequence[str | os.PathLike
         displays, absent = [], str(error)
     made = tables.tables(runs)
     try:
+        for left in workdir.glob(".report-*"):
+            # Of one that was killed.
+            shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=".report-", dir=workdir) as folder:
             part = Path(folder)
             for name in (FIGURES, TABLES):

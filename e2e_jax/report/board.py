@@ -65,7 +65,7 @@ class Board:
         origin, note = config.dataset.name, f"epoch {row['epoch']}"
         drawn = {
             "roc": roc.draw(roc.by_class(scored, {}), origin, note),
-            "score_mass": masses.draw_score_map(scored, BACKGROUND, origin),
+            "score_mass": masses.draw_score_map(scored, BACKGROUND, origin, of=note),
         }
         with matplotlib.rc_context(pictures.STYLE):
             for name, figure in drawn.items():

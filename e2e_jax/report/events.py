@@ -49,10 +49,17 @@ def choose(scored: Scored) -> list[Chosen]:
         if len(rows) == 0:
             continue
         best = int(rows[np.argmax(own[rows])])
-        title = f"Most {class_title(label)}-like {class_title(label)}"
-        chosen.append(Chosen(best, f"event_most_{label}_like", title, _scores(scored, best)))
+        title = f"The most {'H-like' if label == 'h' else 'typical'} {class_title(label)} event"
+        chosen.append(
+            Chosen(
+                best,
+                f"event_most_{'h_like' if label == 'h' else f'typical_{label}'}",
+                title,
+                _scores(scored, best),
+            )
+        )
     true = class_title(CLASSES[int(scored.labels[mistaken])])
-    title = f"Most mistaken: {true} taken for {class_title(taken_for)}"
+    title = f"The most mistaken: {true} taken for {class_title(taken_for)}"
     return [*chosen, Chosen(mistaken, "event_most_mistaken", title, _scores(scored, mistaken))]
 
 
@@ -118,7 +125,7 @@ def interactive(events: Events, index: int, geometry: str = "barrel") -> str:
     panels = PANELS[geometry]
     drawn, showers = event_images(events, index, geometry), find_showers(events, index)
     layout = {
-        "template": None,
+        "template": "none",
         "height": 330 + 190 * (len(panels) - 1),
         "plot_bgcolor": "#ffffff",
         "shapes": [],

@@ -80,7 +80,7 @@ def score_map(scores: np.ndarray, mass: np.ndarray) -> ScoreMap:
     return ScoreMap(edges, rows, counts / np.maximum(counts.sum(axis=0), 1), np.transpose(quartiles))
 
 
-def draw_score_map(scored: Scored, label: str, origin: str, cvm: dict | None = None) -> Figure:
+def draw_score_map(scored: Scored, label: str, origin: str, cvm: dict | None = None, of: str = "") -> Figure:
     """P(H) against the mass for the events of one label, each column of mass normalised to itself.
 
     Args:
@@ -88,10 +88,11 @@ def draw_score_map(scored: Scored, label: str, origin: str, cvm: dict | None = N
       label: which of them.
       origin: where they come from.
       cvm: "value" and "uncertainty" of the CVM, to be written above.
+      of: the classifier's name, or whatever tells the figure from others of its kind.
     """
     chosen = scored.of(label)
     made = score_map(scored.signal[chosen], scored.mass[chosen])
-    with new_figure(origin, f"true {class_title(label)}") as (figure, axes):
+    with new_figure(origin, _note(label, of)) as (figure, axes):
         drawn = axes.pcolormesh(made.mass, made.score, made.fraction, cmap="cividis", rasterized=True, vmin=0)
         bar = figure.colorbar(drawn, ax=axes, pad=0.02)
         bar.set_label("Fraction of the events at this mass")
@@ -111,6 +112,7 @@ def draw_score_map(scored: Scored, label: str, origin: str, cvm: dict | None = N
             axes.text(0.02, 0.985, _cvm(cvm), transform=axes.transAxes, va="top", fontsize=20)
         axes.legend(loc="upper right", ncols=2, fontsize=20, borderaxespad=0.2)
         axes.minorticks_on()
+        axes.tick_params(which="both", top=False)
     return figure
 
 
@@ -125,7 +127,7 @@ def spectra(scored: Scored, label: str, edges: np.ndarray) -> list[Spectrum]:
     return made
 
 
-def draw_spectrum(scored: Scored, label: str, origin: str, cvm: dict | None = None) -> Figure:
+def draw_spectrum(scored: Scored, label: str, origin: str, cvm: dict | None = None, of: str = "") -> Figure:
     """The mass spectrum of one background before and after cuts on the score, normalised, and their ratio.
 
     Args: as for `draw_score_map`.
@@ -134,7 +136,7 @@ def draw_spectrum(scored: Scored, label: str, origin: str, cvm: dict | None = No
     everything, *cuts = spectra(scored, label, edges)
     total, width = max(everything.counts.sum(), 1), np.diff(edges)
     style = {"nrows": 2, "sharex": True, "gridspec_kw": {"height_ratios": (2, 1), "hspace": 0.03}}
-    with new_figure(origin, f"true {class_title(label)}", (SIZE[0], 1.15 * SIZE[1]), **style) as (
+    with new_figure(origin, _note(label, of), (SIZE[0], 1.15 * SIZE[1]), **style) as (
         _,
         (upper, lower),
     ):
@@ -204,7 +206,7 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
                     f"Score against mass: {title}",
                     "Each column of mass adds up to one: a score that does not know the mass is the same in "
                     "all.",
-                    draw_score_map(run.scored, label, run.origin, cvm),
+                    draw_score_map(run.scored, label, run.origin, cvm, run.name),
                 )
             )
             made.append(
@@ -213,10 +215,14 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
                     f"Mass spectrum before and after cuts: {title}",
                     "What cuts on the H score do to the background's shape. A ratio that bulges at 125 GeV "
                     "(dotted) is a peak made by the classifier.",
-                    draw_spectrum(run.scored, label, run.origin, cvm),
+                    draw_spectrum(run.scored, label, run.origin, cvm, run.name),
                 )
             )
     return made
+
+
+def _note(label: str, of: str) -> str:
+    return f"{of + ': ' if of else ''}true {class_title(label)}"
 
 
 def _cvm(cvm: dict) -> str:

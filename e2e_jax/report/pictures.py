@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,7 +135,10 @@ def header(axes: Axes, origin: str, note: str = "") -> None:
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, dpi=DOTS, metadata={"Date": None})
-    return buffer.getvalue()
+    # A third of what matplotlib writes is indentation and comments.
+    return re.sub(
+        r"\s+", " ", re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
+    )
 
 
 def _uri(content: str | bytes, kind: str) -> str:

@@ -12,7 +12,7 @@ from e2e_jax import evaluate, metrics
 from e2e_jax.report.pictures import CLASS_COLOURS, COLOURS, DASHES, Picture, class_title, new_figure
 from e2e_jax.report.runs import Run, Scored
 
-POINTS = 300
+POINTS = 200
 """Points of a drawn curve along either axis: no line on paper shows more."""
 
 
@@ -108,7 +108,7 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
             having = [run for run in runs if name in run.scored.classes.names]
             curves = [
                 curve(
-                    run.name,
+                    _name(runs, run),
                     _colour(runs, run),
                     *versus_rest(run.scored, name),
                     run.results["auc_vs_rest"][name],
@@ -121,7 +121,7 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
         having = [run for run in runs if key in run.results["auc_pairwise"]]
         curves = [
             curve(
-                run.name,
+                _name(runs, run),
                 _colour(runs, run),
                 *versus_label(run.scored, label),
                 run.results["auc_pairwise"][key],
@@ -153,10 +153,10 @@ def interactive(comparison: Comparison) -> str:
 
     traces = [
         go.Scatter(
-            x=one.efficiency.round(4),
-            y=one.rejection.round(4),
+            x=one.efficiency.astype(np.float32),
+            y=one.rejection.astype(np.float32),
             # The threshold of the first point, at which nothing passes, is infinite.
-            customdata=np.where(np.isfinite(one.threshold), one.threshold, 1).round(4),
+            customdata=np.where(np.isfinite(one.threshold), one.threshold, 1).astype(np.float32),
             mode="lines",
             name=one.legend,
             line={"color": one.colour, "width": 2.5, "dash": ("solid", "dash", "dashdot", "dot")[number % 4]},
@@ -164,15 +164,15 @@ def interactive(comparison: Comparison) -> str:
         )
         for number, one in enumerate(comparison.curves)
     ]
-    axis = {"range": [0, 1.005], "constrain": "domain"}
+    axis = {"range": [0, 1.005], "dtick": 0.2}
     layout = {
         "xaxis": axis | {"title": "Signal efficiency"},
-        "yaxis": axis | {"title": "Background rejection", "scaleanchor": "x"},
-        "legend": {"x": 0, "y": -0.2, "yanchor": "top"},
+        "yaxis": axis | {"title": "Background rejection"},
+        "legend": {"x": 0, "y": -0.15, "yanchor": "top"},
         "margin": {"l": 55, "r": 12, "t": 12, "b": 50},
         "hovermode": "closest",
-        "template": None,
-        "height": 470 + 20 * len(traces),
+        "template": "none",
+        "height": 420 + 20 * len(traces),
     }
     return go.Figure(traces, layout).to_json()
 
@@ -180,7 +180,8 @@ def interactive(comparison: Comparison) -> str:
 def pictures(runs: Sequence[Run]) -> list[Picture]:
     """The ROC curves of runs, the first of which is the report's."""
     first = runs[0]
-    note = f"{len(first.scored.labels):,} events"
+    others = any(not run.same_events(first) for run in runs)
+    note = f"{len(first.scored.labels):,} events" + (", † others" if others else "")
     says = "Signal efficiency against background rejection for every cut on the score. "
     pair = "The score is normalised to the pair of classes. "
     return [
@@ -198,6 +199,11 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
 def _class_colours(names: Sequence[str]) -> dict[str, str]:
     spare = iter(colour for colour in COLOURS if colour not in CLASS_COLOURS.values())
     return {name: CLASS_COLOURS.get(name) or next(spare, COLOURS[0]) for name in names}
+
+
+def _name(runs: Sequence[Run], run: Run) -> str:
+    """A run in a legend, marked as in the table where it saw other events than the first."""
+    return run.name + ("" if run.same_events(runs[0]) else "†")
 
 
 def _colour(runs: Sequence[Run], run: Run) -> str:

@@ -31,7 +31,7 @@ def test_the_chosen_are_the_most_typical_of_each_label_and_the_most_mistaken(run
     run, _ = run_and_events
     chosen = {one.name: one.row for one in events.choose(run.scored)}
     assert list(chosen) == [
-        *("event_most_h_like", "event_most_gamma_gamma_like", "event_most_gamma_jet_like"),
+        *("event_most_h_like", "event_most_typical_gamma_gamma", "event_most_typical_gamma_jet"),
         "event_most_mistaken",
     ]
     probabilities, labels = run.scored.probabilities, run.scored.labels
