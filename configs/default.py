@@ -53,6 +53,11 @@ def get_config(size="quick", category="central"):
     config.seed = 0
     # How a step spreads over the devices: "jit" (over a mesh) or "pmap". Same losses either way.
     config.parallel = "jit"
+    # What the ResNets compute in: "float32", or "bfloat16", for which newer GPUs and TPUs are made (a CPU is
+    # not). Parameters, loss, penalty and everything after the last maps' maximum are float32 either way.
+    config.precision = "float32"
+    # Whether to write a profile of a few steps to <workdir>/profile; the README says how to open it.
+    config.profile = False
 
     config.dataset = dataset = config_dict.ConfigDict()
     # TFDS name: builder/config.

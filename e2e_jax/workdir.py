@@ -9,17 +9,24 @@ from ml_collections import config_dict
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
+PROFILE = "profile"
 TENSORBOARD = "tensorboard"
 
 CHANGEABLE = (
+    "data.placement",
     "dataset.data_dir",
     "evaluate.",
     "parallel",
+    "profile",
     "train.checkpoint_every",
     "train.epochs",
     "train.patience",
 )
 """Fields (with a dot at the end, groups) that may change when a run goes on: none enters a step's result."""
+
+
+LATER = {"data.placement": "auto", "precision": "float32", "profile": False}
+"""Fields that configs of older runs lack, with what those runs did."""
 
 
 class WorkdirError(Exception):
@@ -76,7 +83,7 @@ def read_config(workdir):
 
 def differences(old, new):
     """The fields in which two configs differ: {"train.epochs": (old, new)}, None where there is no value."""
-    old, new = _flat(old.to_dict()), _flat(new.to_dict())
+    old, new = (LATER | _flat(config.to_dict()) for config in (old, new))
     return {
         field: (old.get(field), new.get(field))
         for field in sorted(old.keys() | new.keys())

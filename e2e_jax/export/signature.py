@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import jax
 import numpy as np
 from jax import export
@@ -9,6 +11,7 @@ from jax import export
 from e2e_jax import models, preprocessing
 from e2e_jax.detector import images
 from e2e_jax.models import resnet_cpu
+from e2e_jax.prediction import Classifier, predictor
 from e2e_jax.sources.events import COLLECTIONS
 
 GIVEN = ("hits", "images")
@@ -20,9 +23,17 @@ class ExportError(ValueError):
     """The classifier cannot be exported as asked; the message says why."""
 
 
+def in_float32(classifier):
+    """The classifier computing in float32, which every runtime knows; its parameters always are."""
+    config = copy.deepcopy(classifier.config)
+    with config.unlocked():
+        config.precision = "float32"
+    return Classifier(config, classifier.params, predictor(config))
+
+
 def scoring_function(classifier):
     """The pure function {input: array} -> probabilities f4 [n, classes], parameters inside, by XLA alone."""
-    config, params = classifier.config, jax.tree.map(np.asarray, classifier.params)
+    config, params = in_float32(classifier).config, jax.tree.map(np.asarray, classifier.params)
     network = models.build(config)
 
     def score(batch):

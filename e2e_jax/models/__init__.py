@@ -18,6 +18,7 @@ def _resnet15(config):
         "classes": model.classes,
         "widths": tuple(model.get("widths", (16, 32))),
         "channels": len(inputs["channels"]) if "channels" in inputs else None,
+        "precision": config.get("precision", "float32"),
     }
     if len(names) == 1:
         return ResNet15(image=names[0], **sizes)

@@ -25,6 +25,7 @@ class ConcatenatedResNet15(nn.Module):
       head: neurons of the head's hidden layers.
       dropout: fraction of them that is dropped in training.
       channels: input channels to insist on; None takes those of the first image.
+      precision: of the ResNets' activations and convolutions, one of `resnet.PRECISIONS`.
     """
 
     images: tuple[str, ...] = ("barrel", "endcap_minus", "endcap_plus")
@@ -33,6 +34,7 @@ class ConcatenatedResNet15(nn.Module):
     head: tuple[int, ...] = (128, 128, 128)
     dropout: float = 0.2
     channels: int | None = None
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, inputs, keys=None):
@@ -54,7 +56,9 @@ class ConcatenatedResNet15(nn.Module):
                 f"{', '.join(missing)}: take both from one config.inputs.geometry."
             )
         features = [
-            ResNetFeatures(self.widths, self.channels, name=f"features_{name}")(inputs[name])
+            ResNetFeatures(self.widths, self.channels, precision=self.precision, name=f"features_{name}")(
+                inputs[name]
+            )
             for name in self.images
         ]
         x = hidden_layers(jnp.concatenate(features, axis=1), self.head, self.dropout, keys)

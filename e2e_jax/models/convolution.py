@@ -76,6 +76,8 @@ fast_convolve.defvjp(_forward, _backward)
 class Convolution(nn.Module):
     """A convolution with bias, with zeros around the image: [n, h, w, c] -> [n, h', w', features].
 
+    Computed in the images' precision; kernel and bias are float32 parameters all the same.
+
     Attributes:
       features: maps made.
       kernel_size: side of the square kernel, in pixels.
@@ -94,10 +96,11 @@ class Convolution(nn.Module):
     def __call__(self, x):
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         init = uniform_fan_in(math.prod(shape[:3]))
-        kernel = self.param("kernel", init, shape)
+        kernel = self.param("kernel", init, shape).astype(x.dtype)
         bias = self.param("bias", init, (self.features,))
         if self.columns > 1:
             y = fast_convolve(x, kernel, self.stride, self.padding, self.columns)
         else:
             y = convolve(x, kernel, self.stride, self.padding)
-        return y + bias[None, None, None, :]
+        # In float32, and with it the sum over all pixels that is the bias's gradient.
+        return (y.astype(bias.dtype) + bias[None, None, None, :]).astype(x.dtype)

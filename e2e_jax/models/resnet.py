@@ -22,6 +22,7 @@ from e2e_jax.models.fcn import Linear
 
 BLOCKS = 3  # residual blocks at each width, beside the one that changes the width
 FEW_MAPS = 16  # up to here a CPU gains from computing two columns together
+PRECISIONS = ("float32", "bfloat16")
 SMALLEST = 8  # pixels a side that leave something to convolve after the first convolution and the pooling
 
 
@@ -51,15 +52,20 @@ class ResNetFeatures(nn.Module):
       widths: maps before and after the downsampling block.
       channels: input channels to insist on; None takes those of the first image.
       fast: whether a CPU may take `resnet_cpu`; changes the speed, not the result.
+      precision: of activations and convolutions, one of `PRECISIONS`; parameters and result are float32.
     """
 
     widths: tuple[int, int] = (16, 32)
     channels: int | None = None
     fast: bool = True
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, x):
         self._check(x)
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"config.precision is {self.precision!r}; it is one of {', '.join(PRECISIONS)}.")
+        x = x.astype(self.precision)
         if self.fast and not self.is_initializing() and resnet_cpu.usable(self.widths, x):
             plain = ResNetFeatures(self.widths, self.channels, fast=False, parent=None)
             by_xla = functools.partial(_apply, plain)
@@ -76,7 +82,7 @@ class ResNetFeatures(nn.Module):
         x = ResidualBlock(wide, stride=2, name="downsample")(x)
         for block in range(BLOCKS):
             x = ResidualBlock(wide, name=f"wide{block}")(x)
-        return jnp.max(x, axis=(1, 2))
+        return jnp.max(x, axis=(1, 2)).astype(jnp.float32)
 
     def _check(self, x):
         if x.ndim != 4 or min(x.shape[1:3]) < SMALLEST:
@@ -103,15 +109,19 @@ class ResNet15(nn.Module):
       widths: maps before and after the downsampling block.
       channels: input channels to insist on; None takes those of the first image.
       image: name of the image among the inputs: "barrel", or "full" of the HCAL-centric geometry.
+      precision: of activations and convolutions, one of `PRECISIONS`.
     """
 
     classes: int = 3
     widths: tuple[int, int] = (16, 32)
     channels: int | None = None
     image: str = "barrel"
+    precision: str = "float32"
 
     @nn.compact
     def __call__(self, inputs, keys=None):
         """Maps {image: f4[n, rows, columns, channels]} to logits f4[n, classes]; has no use for `keys`."""
-        features = ResNetFeatures(self.widths, self.channels, name="features")(inputs[self.image])
+        features = ResNetFeatures(self.widths, self.channels, precision=self.precision, name="features")(
+            inputs[self.image]
+        )
         return Linear(self.classes, name="head")(features)
