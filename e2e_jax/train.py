@@ -23,6 +23,7 @@ from e2e_jax import (
     parallel,
     placement,
     preprocessing,
+    profile,
 )
 from e2e_jax.checkpoint import (
     Checkpoints,
@@ -34,7 +35,7 @@ from e2e_jax.checkpoint import (
 )
 from e2e_jax.classes import Classes
 from e2e_jax.report.board import Board
-from e2e_jax.workdir import METRICS, TENSORBOARD, claim, read_config
+from e2e_jax.workdir import METRICS, PROFILE, TENSORBOARD, claim, read_config
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -198,6 +199,8 @@ def _train(config, workdir, checkpoints):
     placed, why = placement.choose(config.data.placement, training, parallel_step.devices)
     make_feed = {"device": placement.resident, "stream": placement.streamed}[placed]
     feed = make_feed(parallel_step, training, config)
+    if config.get("profile", False):
+        feed = profile.profiled(feed, workdir / PROFILE)
     _say(_summary(config, training, validation, len(parallel_step.devices), state.params))
     _say(f"Training sample: placement {placed!r}, as {why}.")
     predict = predictor(config)
