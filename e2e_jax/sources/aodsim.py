@@ -221,9 +221,10 @@ def _check_photons(photons: Ragged, entries: np.ndarray, faults: Faults):
 
 def repeated(rows: np.ndarray, sound: np.ndarray) -> np.ndarray:
     """Which of the sound rows were there before, bool `[n]`."""
-    first = np.unique(rows[sound], axis=0, return_index=True)[1]
-    again = sound.copy()
-    again[np.flatnonzero(sound)[first]] = False
+    order = np.lexsort(rows[sound].T)  # stable: the first of equal rows stays the first
+    rows = rows[sound][order]
+    again = np.zeros(len(sound), bool)
+    again[np.flatnonzero(sound)[order[1:]]] = (rows[1:] == rows[:-1]).all(axis=1)
     return again
 
 
