@@ -53,6 +53,8 @@ def get_config(size="quick", category="central"):
     config.seed = 0
     # How a step spreads over the devices: "jit" (over a mesh) or "pmap". Same losses either way.
     config.parallel = "jit"
+    # How many devices the training takes; 0 is all there are.
+    config.devices = 0
     # What the ResNets compute in: "float32", or "bfloat16", for which newer GPUs and TPUs are made (a CPU is
     # not). Parameters, loss, penalty and everything after the last maps' maximum are float32 either way.
     config.precision = "float32"

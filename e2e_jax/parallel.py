@@ -46,6 +46,21 @@ def mesh(batch_size, devices=None):
     return jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:count])
 
 
+def chosen(config):
+    """The first `config.devices` of the devices there are; all of them where that is 0.
+
+    Raises:
+      ValueError: more are asked for than there are.
+    """
+    there, count = jax.devices(), config.get("devices", 0)
+    if not 0 <= count <= len(there):
+        raise ValueError(
+            f"config.devices is {count}, but there are {len(there)} ({there[0].device_kind}): set it to at "
+            "most that, or to 0 for all of them. JAX_NUM_CPU_DEVICES makes several of a CPU."
+        )
+    return there[: count or None]
+
+
 def shardings(grid):
     """The two layouts on a mesh: (the same on every device, split along the first axis)."""
     return NamedSharding(grid, PartitionSpec()), NamedSharding(grid, PartitionSpec(AXIS))
@@ -71,13 +86,13 @@ def parallelize(make_step, config, devices=None):
 
     Args:
       make_step: axis name -> step; with None the step sees the whole batch, with a name a device's part.
-      config: read are `parallel` and `train.batch_size`.
-      devices: the devices to use; all by default.
+      config: read are `parallel`, `train.batch_size` and `devices`.
+      devices: the devices to use, as many as divide the batch evenly; those of `chosen` by default.
 
     Raises:
-      ValueError: `config.parallel` is neither "jit" nor "pmap".
+      ValueError: `config.parallel` is neither "jit" nor "pmap", or there are fewer devices than asked for.
     """
-    grid = mesh(config.train.batch_size, devices)
+    grid = mesh(config.train.batch_size, chosen(config) if devices is None else devices)
     replicated, split = shardings(grid)
     # Never an alias: the step donates its state, and must not free or overwrite the caller's copy.
     place = functools.partial(jax.device_put, device=replicated, may_alias=False)

@@ -1,17 +1,14 @@
-"""Training: a pure step, and the loop around it."""
+"""Training: the loop around the step, and the files that it leaves."""
 
 import dataclasses
 import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from tqdm import tqdm
 
 from e2e_jax import (
@@ -19,81 +16,21 @@ from e2e_jax import (
     history,
     input_pipeline,
     losses,
-    models,
     parallel,
     placement,
-    preprocessing,
     profile,
 )
 from e2e_jax.checkpoint import (
     Checkpoints,
     host_copy,
-    initial_params,
     load_classifier,
     predictor,
     read_progress,
 )
 from e2e_jax.classes import Classes
 from e2e_jax.report.board import Board
+from e2e_jax.step import create_state, make_train_step
 from e2e_jax.workdir import METRICS, PROFILE, TENSORBOARD, claim, read_config
-
-
-class TrainState(flax.struct.PyTreeNode):
-    """All that a step changes or needs beside the batch.
-
-    Attributes:
-      step: int32 scalar, steps done.
-      params: the network's parameters.
-      opt_state: Adam's moments.
-      key: uint32 key data of the training's random numbers; step i folds i into it.
-    """
-
-    step: jax.Array
-    params: Any
-    opt_state: Any
-    key: jax.Array
-
-
-def create_state(config, key):
-    """The state before the first step: parameters drawn from `key`, Adam at rest."""
-    init_key, key = jax.random.split(key)
-    params = initial_params(config, init_key)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        opt_state=_optimizer(config).init(params),
-        key=jax.random.key_data(key),
-    )
-
-
-def make_train_step(config, axis_name=None, steps_per_epoch=1):
-    """The training step, (state, batch) -> (state, metrics): pure, to be jitted.
-
-    Args:
-      config: the config of the training.
-      axis_name: the mapped axis over which the batch is spread; None where the step gets it whole.
-      steps_per_epoch: steps of an epoch, which a schedule of the learning rate counts in.
-    """
-    network, optimizer = models.build(config), _optimizer(config, steps_per_epoch)
-    classes = Classes.of(config)
-
-    def train_step(state, batch):
-        inputs = preprocessing.model_inputs(batch, config.inputs)
-        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-        keys = parallel.event_keys(key, len(batch["label"]), axis_name)
-
-        def objective(params):
-            logits = network.apply({"params": params}, inputs, keys)
-            return losses.loss(logits, batch, config.cvm, axis_name, classes)
-
-        gradients, metrics = jax.grad(objective, has_aux=True)(state.params)
-        if axis_name is not None:
-            gradients = jax.lax.pmean(gradients, axis_name)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
-
-    return train_step
 
 
 def train_and_evaluate(config, workdir):
@@ -285,23 +222,14 @@ def _fresh(config):
     return state, state.params
 
 
-def _optimizer(config, steps_per_epoch=1):
-    rate = config.train.learning_rate
-    if config.train.schedule == "cosine":
-        rate = optax.cosine_decay_schedule(rate, config.train.epochs * steps_per_epoch)
-    elif config.train.schedule != "constant":
-        raise ValueError(
-            f"config.train.schedule is {config.train.schedule!r}; it is one of constant, cosine."
-        )
-    return optax.adam(rate)
-
-
 def _summary(config, training, validation, devices, params):
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    there = len(parallel.chosen(config))
+    fewer = "" if devices == there else ", the most that divide it evenly"
     return (
         f"{config.name}-{config.size}: {len(training)} training and {len(validation)} validation events, "
-        f"{count} parameters, batch {config.train.batch_size} on {devices} of {jax.device_count()} devices "
-        f"({jax.devices()[0].device_kind}, {config.parallel})."
+        f"{count} parameters, batch {config.train.batch_size} on {devices} of {jax.device_count()} "
+        f"devices{fewer} ({jax.devices()[0].device_kind}, {config.parallel})."
     )
 
 

@@ -15,6 +15,7 @@ TENSORBOARD = "tensorboard"
 CHANGEABLE = (
     "data.placement",
     "dataset.data_dir",
+    "devices",
     "evaluate.",
     "parallel",
     "profile",
@@ -25,7 +26,7 @@ CHANGEABLE = (
 """Fields (with a dot at the end, groups) that may change when a run goes on: none enters a step's result."""
 
 
-LATER = {"data.placement": "auto", "precision": "float32", "profile": False}
+LATER = {"data.placement": "auto", "devices": 0, "precision": "float32", "profile": False}
 """Fields that configs of older runs lack, with what those runs did."""
 
 
