@@ -175,8 +175,10 @@ class Branch:
         size = self.dtype.itemsize
         if size > 1 and (counts % size).any():
             raise corrupt(self.path, self.name, 0, f"its lists are not of whole {self.dtype.name}")
-        native = self.dtype.newbyteorder("=")
-        return Column(counts // size, data.view(self.dtype).astype(native, copy=False))
+        values = data.view(self.dtype)
+        if not self.dtype.isnative:  # in place: fresh memory costs more than the swap
+            values = values.byteswap(inplace=True).view(self.dtype.newbyteorder("="))
+        return Column(counts // size, values)
 
     def _decompressed(self, number: int, chunk) -> uproot.models.TBasket.Model_TBasket:
         cursor, file = uproot.source.cursor.Cursor(chunk.start), self.branch.file

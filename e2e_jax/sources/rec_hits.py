@@ -59,10 +59,9 @@ def tracks(raw: Ragged, entries: np.ndarray, faults: Faults) -> Ragged:
 
 
 def _kept(raw: Ragged, keep: np.ndarray, names: Sequence[str]) -> Ragged:
-    """Some columns of `raw.filter(keep)`, in half the time."""
-    offsets = np.concatenate([[0], np.cumsum(keep)])[raw.offsets]
+    """Some columns of `raw.filter(keep)`, in a fraction of the time."""
     kept = np.flatnonzero(keep)
-    return Ragged(offsets, {name: raw.columns[name].take(kept) for name in names})
+    return Ragged(np.searchsorted(kept, raw.offsets), {name: raw.columns[name].take(kept) for name in names})
 
 
 def mark_unlikely(values: np.ndarray, lists: Ragged, entries: np.ndarray, faults: Faults, what: str):
