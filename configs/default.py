@@ -78,7 +78,8 @@ def get_config(size="quick", category="central"):
     data.placement = "auto"
 
     config.inputs = inputs = config_dict.ConfigDict()
-    # What the network sees: "images" or "kinematics" (the photons' five mass-free numbers).
+    # What the network sees: "images", "kinematics" (the photons' five mass-free numbers), or "high_level"
+    # (these and both photons' shower shapes and isolation).
     inputs.kind = "images"
     # Which images: "barrel" is the 170x360 crystals of the ECAL barrel; "ecal_centric" adds the 100x100 of
     # each endcap; "hcal_centric" is one of 280x360 for the whole detector, 5x5 pixels an HCAL tower.
@@ -98,12 +99,34 @@ def get_config(size="quick", category="central"):
     # The number beside "hcal" over that beside "ecal" is the paper's HCAL constant, which it does not give.
     inputs.scale = config_dict.ConfigDict({"tracks": 50.0, "ecal": 50.0, "hcal": 50.0})
 
+    # High-level: which of `detector.shower_shapes.NAMES` ...
+    inputs.shapes = (
+        *("sigma_ieta_ieta", "sigma_iphi_iphi", "cov_ieta_iphi", "r9", "e1_over_e25", "h_over_e"),
+        *("ecal_isolation", "hcal_isolation", "track_isolation"),
+    )
+    # ... and the (centre, width) by which each becomes of order one, asinh((value - centre) / width):
+    # about those of photons in the barrel. Isolation in GeV.
+    inputs.standard = config_dict.ConfigDict(
+        {
+            "sigma_ieta_ieta": (0.01, 0.002),
+            "sigma_iphi_iphi": (0.015, 0.005),
+            "cov_ieta_iphi": (0.0, 2e-5),
+            "r9": (0.9, 0.1),
+            "e1_over_e25": (0.5, 0.15),
+            "h_over_e": (0.0, 0.05),
+            "ecal_isolation": (0.0, 2.0),
+            "hcal_isolation": (0.0, 2.0),
+            "track_isolation": (0.0, 2.0),
+        }
+    )
+
     config.model = model = config_dict.ConfigDict()
-    # "resnet15" for images (one network for each image of the geometry), "four_momentum" for kinematics.
+    # "resnet15" for images (one network for each image of the geometry), "four_momentum" for kinematics,
+    # "high_level" for high-level inputs.
     model.name = "resnet15"
     # Outputs: as many as there are classes in `dataset.classes`.
     model.classes = 3
-    # ResNet-15: maps before and after the downsampling. four_momentum: neurons of each hidden layer.
+    # ResNet-15: maps before and after the downsampling. The others: neurons of each hidden layer.
     model.widths = (16, 32)
     # Where several images' networks are joined, neurons of the hidden layers behind them ...
     model.head = (128, 128, 128)

@@ -2,11 +2,12 @@
 
 Images: hits -> GeV on the pixels -> zero below the channel's threshold -> times the channel's scale ->
 divided by the event's mass scale. Kinematics: five numbers of the two photons that do not grow with the mass.
+High-level: these, and the shower shapes and isolation of both photons.
 """
 
 import jax.numpy as jnp
 
-from e2e_jax.detector import images
+from e2e_jax.detector import images, shower_shapes
 
 NORMALISATIONS = ("mass", "sum_pt", "none")
 
@@ -16,12 +17,13 @@ def model_inputs(batch, inputs):
 
     Args:
       batch: padded batch as from `Events.to_batch`; or with ready images in GeV, [n, rows, columns,
-        channels], under their names ("barrel") in place of the hits. Of the scalars, those that are used.
+        channels], under their names ("barrel") in place of the hits; or with "shower_shapes", [n, 2, shapes],
+        as `detector.shower_shapes` makes them. Of the scalars, those that are used.
       inputs: `config.inputs`.
 
     Returns:
       {image: f4[n, rows, columns, channels]}, the images of `detector.images.SHAPES[inputs.geometry]`, or
-        {"kinematics": f4[n, 5]}.
+        {"kinematics": f4[n, 5]}, or {"high_level": f4[n, 5 + 2 * len(inputs.shapes)]}.
 
     Raises:
       ValueError: `inputs` names what does not exist, or the batch lacks what is needed.
@@ -47,7 +49,15 @@ def _kinematic_inputs(batch, inputs):
     return {"kinematics": kinematics(batch["photons"], batch["mass"])}
 
 
-_INPUTS = {"images": _image_inputs, "kinematics": _kinematic_inputs}
+def _high_level_inputs(batch, inputs):
+    _require(batch, ("photons", "mass"), "config.inputs.kind = 'high_level'")
+    shapes = batch["shower_shapes"] if "shower_shapes" in batch else shower_shapes.shower_shapes(batch)
+    shapes = standardised_shapes(shapes, inputs)
+    columns = kinematics(batch["photons"], batch["mass"]), shapes.reshape(shapes.shape[0], -1)
+    return {"high_level": jnp.concatenate(columns, axis=1)}
+
+
+_INPUTS = {"images": _image_inputs, "kinematics": _kinematic_inputs, "high_level": _high_level_inputs}
 """What a network can see: `config.inputs.kind` -> function of (batch, inputs)."""
 
 
@@ -64,6 +74,42 @@ def kinematics(photons, mass):
     pt, eta, phi = photons[..., 0], photons[..., 1], photons[..., 2]
     cosine = jnp.cos(phi[:, 0] - phi[:, 1])
     return jnp.concatenate([pt / _positive(mass)[:, None], eta, cosine[:, None]], axis=1).astype(jnp.float32)
+
+
+def standardised_shapes(shapes, inputs):
+    """Shower shapes as numbers of order one: asinh((value - centre) / width).
+
+    It is linear within a width or so of the centre and logarithmic beyond, as shapes and isolation have long
+    tails. The centres and widths are the config's, not the sample's, so that all samples are seen alike.
+
+    Args:
+      shapes: f4[n, 2, len(shower_shapes.NAMES)].
+      inputs: `config.inputs`; read are `shapes`, the names of those that are wanted, and `standard`,
+        {name: (centre, width)}.
+
+    Returns:
+      f4[n, 2, len(inputs.shapes)].
+
+    Raises:
+      ValueError: a name is no shape, one has no centre and width above 0, or `shapes` are not all there.
+    """
+    if shapes.ndim != 3 or shapes.shape[1:] != (2, len(shower_shapes.NAMES)):
+        raise ValueError(
+            f"'shower_shapes' has the shape {tuple(shapes.shape)}, but of each event it takes those of two "
+            f"photons, [n, 2, {len(shower_shapes.NAMES)}]: {', '.join(shower_shapes.NAMES)}."
+        )
+    for name in inputs.shapes:
+        if name not in shower_shapes.NAMES:
+            known = ", ".join(shower_shapes.NAMES)
+            raise ValueError(f"config.inputs.shapes names {name!r}, but the shapes are: {known}.")
+        if name not in inputs.standard or not inputs.standard[name][1] > 0:
+            raise ValueError(
+                f"config.inputs.shapes names {name!r}, but config.inputs.standard has no (centre, width) "
+                "with a width above 0 for it."
+            )
+    wanted = jnp.stack([shapes[..., shower_shapes.NAMES.index(name)] for name in inputs.shapes], axis=-1)
+    centre, width = jnp.array([inputs.standard[name] for name in inputs.shapes], jnp.float32).T
+    return jnp.arcsinh((wanted - centre[None, None, :]) / width[None, None, :])
 
 
 def mass_scale(batch, normalisation):

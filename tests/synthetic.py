@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from configs import default, four_momentum
+from configs import default, four_momentum, high_level
 from e2e_jax.sources.events import CLASSES, COLLECTIONS, Events, Ragged
 
 CONSTANT = {"learning_rate": 5e-4, "schedule": "constant"}
@@ -48,6 +48,11 @@ def kinematics_config(**train):
     return _small(four_momentum.get_config(), (8,), train)
 
 
+def high_level_config(**train):
+    """A tiny classifier on shower shapes and isolation for `sample`."""
+    return _small(high_level.get_config(), (8,), train)
+
+
 def image_config(**train):
     """A tiny ResNet-15 on two channels for `sample`."""
     config = default.get_config()
@@ -80,5 +85,6 @@ def _small(config, widths, train):
 
 CONFIGS = {
     "kinematics": kinematics_config,
+    "high_level": high_level_config,
     "image": lambda **train: image_config(schedule="cosine", **train),
 }

@@ -8,6 +8,7 @@ import pytest
 
 from e2e_jax.checkpoint import initial_params
 from e2e_jax.classes import Classes
+from e2e_jax.detector.shower_shapes import NAMES as NAMES_OF_SHAPES
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("*.py"))
 CLASSIFIERS = [name for name in NAMES if name not in ("default", "__init__")]
@@ -37,14 +38,21 @@ def test_a_size_is_a_dataset(name, size):
     assert (config.size, config.dataset.name, config.dataset.category) == (size, dataset, category)
 
 
-def test_the_four_momenta_know_both_categories():
-    config = get_config("four_momentum", "forward_medium")
-    assert (config.name, config.size) == ("four_momentum", "forward_medium")
+@pytest.mark.parametrize("name", ["four_momentum", "high_level"])
+def test_classifiers_without_images_know_both_categories(name):
+    config = get_config(name, "forward_medium")
+    assert (config.name, config.size) == (name, "forward_medium")
     assert (config.dataset.name, config.dataset.category) == ("cms_hgg/forward_medium", "central_forward")
     assert (config.cvm.strength, config.cvm.limit) == (0.2, 0.004)
-    assert config.train == get_config("four_momentum", "medium").train
+    assert config.train == get_config(name, "medium").train
     with pytest.raises(ValueError, match=r"no size 'huge'"):
-        get_config("four_momentum", "forward_huge")
+        get_config(name, "forward_huge")
+
+
+def test_all_shower_shapes_are_inputs_with_a_scale():
+    inputs = get_config("high_level").inputs
+    assert inputs.shapes == NAMES_OF_SHAPES
+    assert set(inputs.standard) == set(NAMES_OF_SHAPES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -90,7 +98,7 @@ def test_its_classes_are_as_many_as_its_outputs(name):
     [
         *(("eb", 84_739), ("eb_mass_aware", 84_739), ("cms_b", 86_307), ("four_momentum", 133_891)),
         *(("ecal", 299_747), ("ecal_mass_aware", 299_747), ("cms_i", 304_451), ("cms_ii", 86_307)),
-        ("cms_b_binary", 86_307 - 33),
+        *(("cms_b_binary", 86_307 - 33), ("high_level", (5 + 18 + 1) * 256 + 2 * 257 * 256 + 257 * 3)),
     ],
 )
 def test_makes_the_papers_network(name, parameters):

@@ -7,7 +7,8 @@ import pytest
 
 from configs import default
 from e2e_jax.detector.images import make_images
-from e2e_jax.preprocessing import model_inputs
+from e2e_jax.detector.shower_shapes import NAMES, shower_shapes
+from e2e_jax.preprocessing import kinematics, model_inputs
 from tests.synthetic import sample
 
 
@@ -92,17 +93,61 @@ def test_kinematics(inputs, batch):
     np.testing.assert_allclose(got, np.stack(expected, axis=1), rtol=1e-5)
 
 
+def test_high_level_inputs_are_kinematics_and_standardised_shapes(inputs, batch):
+    inputs.kind, inputs.shapes = "high_level", ("h_over_e", "sigma_ieta_ieta")
+    inputs.standard.h_over_e, inputs.standard.sigma_ieta_ieta = (0.0, 0.5), (0.01, 0.002)
+    shapes = np.zeros((6, 2, len(NAMES)), np.float32)
+    shapes[:, :, NAMES.index("h_over_e")] = np.linspace(0, 1, 12).reshape(6, 2)
+    shapes[:, 1, NAMES.index("sigma_ieta_ieta")] = 0.03
+    got = model_inputs({**batch, "shower_shapes": shapes}, inputs)["high_level"]
+    np.testing.assert_array_equal(got[:, :5], kinematics(batch["photons"], batch["mass"]))
+    over = np.arcsinh(np.linspace(0, 1, 12).reshape(6, 2) / 0.5)
+    width = np.broadcast_to(np.arcsinh([-5.0, 10.0]), (6, 2))
+    # Of the leading photon, then of the other.
+    expected = np.stack([over[:, 0], width[:, 0], over[:, 1], width[:, 1]], axis=1)
+    np.testing.assert_allclose(got[:, 5:], expected, rtol=1e-4)
+
+
+def test_shapes_come_from_the_hits_where_they_are_not_given(inputs, batch):
+    inputs.kind = "high_level"
+    given = {name: batch[name] for name in ("photons", "mass")} | {"shower_shapes": shower_shapes(batch)}
+    from_hits = jax.jit(lambda b: model_inputs(b, inputs))(batch)["high_level"]
+    np.testing.assert_allclose(from_hits, model_inputs(given, inputs)["high_level"], rtol=1e-5, atol=1e-6)
+    assert from_hits.shape == (6, 5 + 2 * len(NAMES))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"shapes": ("r9", "s4")}, "names 's4', but the shapes are: sigma_ieta_ieta"),
+        ({"standard": {"r9": (0.9, 0.0)}, "shapes": ("r9",)}, "no .centre, width. with a width above 0"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_named(inputs, batch, change, match):
+    inputs.kind = "high_level"
+    inputs.update(change)
+    with pytest.raises(ValueError, match=match):
+        model_inputs(batch, inputs)
+
+
+def test_shower_shapes_of_one_photon_are_refused(inputs, batch):
+    inputs.kind = "high_level"
+    with pytest.raises(ValueError, match=r"has the shape \(6, 9\).*two photons, \[n, 2, 9\]"):
+        model_inputs({**batch, "shower_shapes": np.zeros((6, 9), np.float32)}, inputs)
+
+
 def test_events_that_fill_up_a_batch_stay_finite(inputs, batch):
     empty = jax.tree.map(np.zeros_like, batch)
     assert np.all(np.asarray(model_inputs(empty, inputs)["barrel"]) == 0)
-    inputs.kind = "kinematics"
-    assert np.all(np.isfinite(model_inputs(empty, inputs)["kinematics"]))
+    for kind in ("kinematics", "high_level"):
+        inputs.kind = kind
+        assert np.all(np.isfinite(model_inputs(empty, inputs)[kind]))
 
 
 @pytest.mark.parametrize(
     ("field", "value", "match"),
     [
-        ("kind", "pictures", "kind is 'pictures'; it is one of images, kinematics"),
+        ("kind", "pictures", "kind is 'pictures'; it is one of images, kinematics, high_level"),
         ("normalisation", "energy", "is 'energy'; it is one of mass, sum_pt, none"),
         ("geometry", "sphere", "'sphere'"),
         ("channels", ("muons",), "muons"),

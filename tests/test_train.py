@@ -13,7 +13,14 @@ import pytest
 from e2e_jax import history, input_pipeline, parallel, train
 from e2e_jax.checkpoint import host_copy, load_classifier
 from e2e_jax.workdir import WorkdirError
-from tests.synthetic import CONFIGS, dropout_config, image_config, kinematics_config, sample
+from tests.synthetic import (
+    CONFIGS,
+    dropout_config,
+    high_level_config,
+    image_config,
+    kinematics_config,
+    sample,
+)
 
 TIMES = ("seconds", "events_per_second")
 
@@ -51,6 +58,7 @@ def some_steps(config, devices, steps=4):
     ("make_config", "reduction"),
     [
         *((kinematics_config, "sum"), (kinematics_config, "mean"), (image_config, "mean")),
+        (high_level_config, "mean"),
         # The same neurons are dropped, however the batch is spread.
         (dropout_config, "mean"),
     ],
@@ -194,6 +202,7 @@ def run(workdir, config, placement, death):
         # Before the first checkpoint, within the first epoch and within the second, between saved steps.
         ("kinematics", "device", ((0, 1), (0, 4), (1, 4))),
         ("image", "stream", ((1, 4),)),
+        ("high_level", "device", ((0, 4),)),
     ],
 )
 def test_killed_in_mid_epoch_and_started_again_gives_the_same_bits(tmp_path, config, placement, deaths):

@@ -1,11 +1,13 @@
 """The classifiers of the paper as Flax modules: `build(config)` makes the one that a config names."""
 
+import functools
+
 from e2e_jax.detector import images
 from e2e_jax.models.concatenated import ConcatenatedResNet15
-from e2e_jax.models.fcn import FourMomentum
+from e2e_jax.models.fcn import FourMomentum, HighLevel
 from e2e_jax.models.resnet import ResNet15
 
-__all__ = ["ConcatenatedResNet15", "FourMomentum", "ResNet15", "build"]
+__all__ = ["ConcatenatedResNet15", "FourMomentum", "HighLevel", "ResNet15", "build"]
 
 
 def _resnet15(config):
@@ -26,28 +28,31 @@ def _resnet15(config):
     return ConcatenatedResNet15(images=names, head=head, dropout=dropout, **sizes)
 
 
-def _four_momentum(config):
-    return FourMomentum(
-        classes=config.model.classes, widths=tuple(config.model.get("widths", (256, 256, 256)))
-    )
+def _fully_connected(module, config):
+    return module(classes=config.model.classes, widths=tuple(config.model.get("widths", (256, 256, 256))))
 
 
-_BUILDERS = {"resnet15": _resnet15, "four_momentum": _four_momentum}
+_BUILDERS = {
+    "resnet15": _resnet15,
+    "four_momentum": functools.partial(_fully_connected, FourMomentum),
+    "high_level": functools.partial(_fully_connected, HighLevel),
+}
 
 
 def build(config):
     """Makes the network that a config describes.
 
     Args:
-      config: an `ml_collections.ConfigDict`; read are `model.name` ("resnet15" or "four_momentum"),
-        `model.classes`, `model.widths` (optional: the paper's when absent) and, for images, `inputs.geometry`
-        (one ResNet-15 for each of its images), `inputs.channels` (one name per channel), and `model.head` and
-        `model.dropout` where a head joins several images.
+      config: an `ml_collections.ConfigDict`; read are `model.name` ("resnet15", "four_momentum" or
+        "high_level"), `model.classes`, `model.widths` (optional: the paper's when absent) and, for images,
+        `inputs.geometry` (one ResNet-15 for each of its images), `inputs.channels` (one name per channel),
+        and `model.head` and `model.dropout` where a head joins several images.
 
     Returns:
       A `flax.linen.Module`. `module.apply(variables, inputs)` takes a dict, the images of the geometry
-      ({"barrel": [n, 170, 360, c]}) or {"kinematics": [n, 5]} for the 4-momentum network, and returns logits
-      [n, classes]. In training `module.apply(variables, inputs, keys)` takes a random key an event, [n].
+      ({"barrel": [n, 170, 360, c]}), {"kinematics": [n, 5]} for the 4-momentum network or {"high_level":
+      [n, i]} for the high-level one, and returns logits [n, classes]. In training
+      `module.apply(variables, inputs, keys)` takes a random key an event, [n].
 
     Raises:
       ValueError: `model.name` names no network, or `inputs.geometry` no geometry.

@@ -1,4 +1,4 @@
-"""Fully connected networks: the linear layer with PyTorch's initialisation, and the 4-momentum classifier."""
+"""Fully connected networks: the linear layer with PyTorch's initialisation, and networks without images."""
 
 import flax.linen as nn
 import jax
@@ -75,5 +75,32 @@ class FourMomentum(nn.Module):
             raise ValueError(
                 f"inputs['kinematics'] has shape {tuple(x.shape)}, but the 4-momentum network takes "
                 f"[events, {KINEMATICS}]: pT1/m, pT2/m, eta1, eta2, cos(phi1 - phi2), leading photon first."
+            )
+        return Linear(self.classes, name="head")(hidden_layers(x, self.widths))
+
+
+class HighLevel(nn.Module):
+    """The traditional road: the same layers on kinematics, shower shapes and isolation of the photons.
+
+    Attributes:
+      classes: number of logits.
+      widths: neurons of each hidden layer.
+    """
+
+    classes: int = 3
+    widths: tuple[int, ...] = (256, 256, 256)
+
+    @nn.compact
+    def __call__(self, inputs, keys=None):
+        """Maps {"high_level": f4[n, i]} to logits f4[n, classes]; has no use for `keys`.
+
+        Raises:
+          ValueError: the inputs have any other shape.
+        """
+        x = inputs["high_level"]
+        if x.ndim != 2:
+            raise ValueError(
+                f"inputs['high_level'] has shape {tuple(x.shape)}, but the high-level network takes [events, "
+                "inputs], as `preprocessing.model_inputs` makes them."
             )
         return Linear(self.classes, name="head")(hidden_layers(x, self.widths))

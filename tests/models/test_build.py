@@ -80,5 +80,14 @@ def test_four_momentum_refuses_another_shape():
 
 
 def test_unknown_name_lists_the_networks():
-    with pytest.raises(ValueError, match=r"'vgg'.*four_momentum, resnet15"):
+    with pytest.raises(ValueError, match=r"'vgg'.*four_momentum, high_level, resnet15"):
         build(config("vgg"))
+
+
+def test_high_level_takes_any_number_of_inputs_an_event():
+    network = build(config("high_level", widths=(8, 8)))
+    logits, variables = network.init_with_output(jax.random.key(0), {"high_level": np.ones((4, 23))})
+    assert logits.shape == (4, 3)
+    assert variables["params"]["hidden0"]["kernel"].shape == (23, 8)
+    with pytest.raises(ValueError, match=r"has shape \(4, 2, 9\), but the high-level network takes"):
+        network.init(jax.random.key(0), {"high_level": np.ones((4, 2, 9))})
