@@ -134,51 +134,45 @@ class Branch:
         """
         # All baskets at once: the lists are short, and so are baskets.
         numbers = np.array(list(parts), np.int64)
-        data = np.concatenate([np.zeros(0, np.uint8), *(data for data, _ in parts.values())])
+        data = [np.zeros(0, np.uint8), *(data for data, _ in parts.values())]
         starts = np.concatenate([np.zeros(0, np.int64), *(starts for _, starts in parts.values())])
         rows = self.offsets[numbers + 1] - self.offsets[numbers]
         last = np.cumsum(rows + 1) - 1
-        sound = (starts[last - rows] == 0) & (starts[last] == [len(data) for data, _ in parts.values()])
+        sound = (starts[last - rows] == 0) & (starts[last] == [len(part) for part in data[1:]])
         inside = np.ones(max(len(starts) - 1, 0), bool)
         inside[last[:-1]] = False
         counts = np.diff(starts)[inside]
         if not sound.all() or counts.min(initial=0) < 0:
             wrong = ~sound if not sound.all() else np.add.reduceat(counts < 0, np.cumsum(rows) - rows) > 0
             raise corrupt(self.path, self.name, int(numbers[wrong][0]), "its lists overlap, or leave gaps")
+        picked = None
         if len(counts) > len(entries):
             place = np.searchsorted(self.offsets, entries, side="right") - 1
             first = np.cumsum(rows) - rows
             picked = entries - self.offsets[place] + first[np.searchsorted(numbers, place)]
-        else:
-            picked = None
-        return self._numbers(*self._pick(data, counts, picked))
-
-    def _pick(self, data: np.ndarray, counts: np.ndarray, rows: np.ndarray | None):
-        """Counts and bytes of some of the lists, or all, without their headers."""
-        if rows is None and not self.header:
-            return counts, data
-        if rows is None and (counts == counts[0]).all():
-            return counts - self.header, data.reshape(len(counts), -1)[:, self.header :].reshape(-1)
-        begin = np.cumsum(counts) - counts + self.header
-        counts = counts - self.header
-        if rows is not None:
-            begin, counts = begin[rows], counts[rows]
-        if counts.min(initial=0) < 0:
-            raise corrupt(
-                self.path, self.name, 0, f"entries are shorter than their {self.header} bytes of header"
-            )
-        places = np.repeat(begin - np.cumsum(counts) + counts, counts)
-        places += np.arange(len(places))
-        return counts, data[places]
-
-    def _numbers(self, counts: np.ndarray, data: np.ndarray) -> Column:
+        if picked is not None or self.header:
+            counts, part = self._pick(np.concatenate(data), counts, picked)
+            data = [part]
         size = self.dtype.itemsize
         if size > 1 and (counts % size).any():
             raise corrupt(self.path, self.name, 0, f"its lists are not of whole {self.dtype.name}")
-        values = data.view(self.dtype)
-        if not self.dtype.isnative:  # in place: fresh memory costs more than the swap
-            values = values.byteswap(inplace=True).view(self.dtype.newbyteorder("="))
+        values = np.concatenate([part.view(self.dtype) for part in data], dtype=self.dtype.newbyteorder("="))
         return Column(counts // size, values)
+
+    def _pick(self, data: np.ndarray, counts: np.ndarray, rows: np.ndarray | None):
+        """Counts and bytes of some of the lists, or all, without their headers."""
+        lengths = counts - self.header
+        if lengths.min(initial=0) < 0:
+            why = f"entries are shorter than their {self.header} bytes of header"
+            raise corrupt(self.path, self.name, 0, why)
+        if rows is None and (counts == counts[:1]).all():
+            return lengths, data.reshape(len(counts), -1)[:, self.header :].reshape(-1)
+        begin, counts = np.cumsum(counts) - lengths, lengths
+        if rows is not None:
+            begin, counts = begin[rows], counts[rows]
+        places = np.repeat(begin - np.cumsum(counts) + counts, counts)
+        places += np.arange(len(places))
+        return counts, data[places]
 
     def _decompressed(self, number: int, chunk) -> uproot.models.TBasket.Model_TBasket:
         cursor, file = uproot.source.cursor.Cursor(chunk.start), self.branch.file
