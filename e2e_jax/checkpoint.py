@@ -106,7 +106,9 @@ def load_classifier(workdir, which="best"):
                 f"No epoch of the run in {workdir} is finished, so none is the best. Let it train on, or "
                 "load 'latest'."
             )
-        _check_shapes(path, saved.get("best"), expected)
+        if not saved.get("best"):
+            raise _unreadable(path, "its part 'best' is not there")
+        _check_shapes(path, saved["best"], expected)
         params = _load(path, {"best": _host_shapes(expected)})["best"]
         _check_digest(path, about, "best", params)
     else:
@@ -114,6 +116,8 @@ def load_classifier(workdir, which="best"):
             raise WorkdirError(
                 f"{path} is a released checkpoint: it has the best epoch's parameters alone. Load 'best'."
             )
+        if not saved["state"]:
+            raise _unreadable(path, "its part 'state' is not there")
         _check_shapes(path, saved["state"].get("params"), expected)
         # The whole state as it was saved: the structure of Adam's part is optax's, no part of the light core.
         params = _load(path, {"state": None})["state"]["params"]

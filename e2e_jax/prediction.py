@@ -49,7 +49,9 @@ class Classifier:
         Raises:
           ValueError: the input is none of these, or an event has no finite probabilities.
         """
-        if not isinstance(events_or_images, Events):
+        if isinstance(events_or_images, Events):
+            _check_finite(events_or_images)
+        else:
             check_batch(events_or_images, self.config.inputs)
         probabilities = self._predict(self.params, events_or_images)
         if not np.isfinite(probabilities).all():
@@ -115,6 +117,7 @@ def check_batch(batch, inputs):
     for name, column in columns.items():
         if column.ndim == 0 or column.dtype.kind not in "fiub":
             raise ValueError(f"{name!r} is no array of numbers with an entry an event: {column.dtype}[].")
+        _refuse_infinite(name, column)
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) != 1:
         raise ValueError(
@@ -134,6 +137,26 @@ def check_batch(batch, inputs):
             )
     for name in COLLECTIONS.keys() & {column.partition(".")[0] for column in columns}:
         _check_cells(name, columns.get(f"{name}.cell"))
+
+
+def _check_finite(events):
+    """Refuses events with a number that is not finite."""
+    for name in ("mass", "photons"):
+        _refuse_infinite(name, getattr(events, name))
+    for name, columns in COLLECTIONS.items():
+        ragged = getattr(events, name)
+        for column in columns:
+            _refuse_infinite(f"{name}.{column}", ragged.columns[column], ragged)
+
+
+def _refuse_infinite(name, values, ragged=None):
+    """Refuses an array, by events or by the entries of `ragged`, where a number is not finite."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        row = np.argwhere(~np.isfinite(values))[0][0]
+        event = row if ragged is None else ragged.event_index[row]
+        raise ValueError(
+            f"{name!r} of event {event} is not finite. Drop such events, or mend the source that wrote them."
+        )
 
 
 def _check_cells(name, cells):

@@ -14,7 +14,7 @@ from e2e_jax.export.signature import ExportError
 
 FORMATS = ("stablehlo", "onnx")
 TOLERANCE = 1e-5
-"""Largest difference of a probability from `Classifier.predict` with which a file is written."""
+"""Largest difference of a probability from `Classifier.predict`, in float32, with which a file is written."""
 
 PROBED = 5
 """Events on which a file is compared."""
@@ -44,7 +44,7 @@ def export(workdir, output, form, given="hits", which="best"):
         raise ExportError(f"{output} cannot be written: name a file, in a folder that exists.")
     if form == "onnx" and importlib.util.find_spec("onnx") is None:
         raise ExportError("ONNX needs the package onnx: pip install 'e2e_jax[export]'.")
-    classifier = load_classifier(workdir, which)
+    classifier = signature.in_float32(load_classifier(workdir, which))
     shapes = signature.input_shapes(classifier, given)
     content, scorer = _content(classifier, shapes, form)
     difference = None if scorer is None else _difference(classifier, shapes, scorer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import string
 
 import numpy as np
-from onnx import helper
+from onnx import TensorProto, helper
 
 from e2e_jax.export import onnx_shapes
 from e2e_jax.export.onnx_shapes import onnx_type, permuted, refuse, taken
@@ -59,6 +59,24 @@ def _inverse_root(graph, equation, x):
     return graph.node("Reciprocal", graph.node("Sqrt", x))
 
 
+def _square(graph, equation, x):
+    return graph.node("Mul", x, x)
+
+
+def _angle(graph, equation, y, x):
+    """The angle of (x, y), -pi to pi, which ONNX has for x > 0 alone."""
+    half = graph.node("Atan", graph.node("Div", y, x))
+    turn = graph.node("Where", graph.node("Less", y, np.float32(0)), np.float32(-np.pi), np.float32(np.pi))
+    angle = graph.node("Where", graph.node("Less", x, np.float32(0)), graph.node("Add", half, turn), half)
+    upright = graph.node("Mul", graph.node("Sign", y), np.float32(np.pi / 2))
+    return graph.node("Where", graph.node("Equal", x, np.float32(0)), upright, angle)
+
+
+def _arg_max(graph, equation, x):
+    (axis,) = equation.params["axes"]
+    return graph.node("Cast", graph.node("ArgMax", x, axis=axis, keepdims=0), to=TensorProto.INT32)
+
+
 def _clamp(graph, equation, low, x, high):
     return graph.node("Min", graph.node("Max", x, low), high)
 
@@ -66,6 +84,9 @@ def _clamp(graph, equation, low, x, high):
 def _select(graph, equation, which, *cases):
     if len(cases) != 2 or taken(equation).dtype != bool:
         refuse(equation, "more than two cases")
+    if taken(equation, 1).dtype == bool:  # onnxruntime chooses between numbers only
+        yes, no = graph.node("And", which, cases[1]), graph.node("And", graph.node("Not", which), cases[0])
+        return graph.node("Or", yes, no)
     return graph.node("Where", which, cases[1], cases[0])
 
 
@@ -160,13 +181,26 @@ def _nothing(graph, equation, operands):
     return [np.int32(0)]
 
 
-STRUCTURED = {"scan": _scan, "cond": _branch, "platform_index": _nothing}
-"""Operations that hold several programs, or none: (graph, equation, [operands]) -> [results]."""
+def _size(graph, equation, operands):
+    """A symbolic size as a number."""
+    size = graph.node("Cast", graph.size(equation.params["dim"]), to=TensorProto.INT32)
+    return [graph.node("Squeeze", size, np.array([0]))]
 
-_BY_THEMSELVES = "abs add ceil cos div erf exp floor log max min mul neg pow sign sin sqrt sub tan tanh"
+
+STRUCTURED = {
+    "cond": _branch,
+    "dim_as_value": _size,
+    "platform_index": _nothing,
+    "scan": _scan,
+}
+"""Operations that hold several programs, or have no operands: (graph, equation, [operands]) -> [results]."""
+
+_BY_THEMSELVES = "abs add asinh cos cosh div exp floor log max min mul neg pow sign sin sinh sqrt sub tanh"
 
 OPERATIONS = {name: _same(name.capitalize()) for name in _BY_THEMSELVES.split()} | {
     "and": _logical("And"),
+    "argmax": _arg_max,
+    "atan2": _angle,
     "broadcast_in_dim": onnx_shapes.broadcast,
     "clamp": _clamp,
     "concatenate": onnx_shapes.concatenate,
@@ -199,7 +233,9 @@ OPERATIONS = {name: _same(name.capitalize()) for name in _BY_THEMSELVES.split()}
     "scatter-add": onnx_shapes.scatter_add,
     "select_n": _select,
     "slice": onnx_shapes.cut,
+    "square": _square,
     "squeeze": onnx_shapes.reshape,
+    "stack": onnx_shapes.stack,
     "stop_gradient": _identity,
     "transpose": onnx_shapes.transpose,
     "xor": _logical("Xor"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from jax import lax
-from onnx import helper
+from onnx import TensorProto, helper
 
 from e2e_jax.export.signature import ExportError
 
@@ -57,6 +57,13 @@ def broadcast(graph, equation, x, *_):
     return x if tuple(aligned) == tuple(sizes) else graph.node("Expand", x, graph.shape(sizes))
 
 
+def stack(graph, equation, *parts):
+    """As `jnp.stack`."""
+    axis, sizes = equation.params["axis"], made(equation).shape
+    flat = graph.shape([*sizes[:axis], 1, *sizes[axis + 1 :]])
+    return graph.node("Concat", *(graph.node("Reshape", x, flat, allowzero=1) for x in parts), axis=axis)
+
+
 def transpose(graph, equation, x):
     """As `lax.transpose`."""
     return permuted(graph, x, equation.params["permutation"])
@@ -104,16 +111,37 @@ def gather(graph, equation, x, indices):
         starts = [min(max(int(i), 0), sizes[axis] - slices[axis]) for axis, i in zip(indexed, indices)]
         ends = [start + slices[axis] for axis, start in zip(indexed, starts)]
         return reshape(graph, equation, graph.node("Slice", x, *map(np.array, (starts, ends, indexed))))
+    if numbers.operand_batching_dims:
+        return _along(graph, equation, x, indices)
     whole = [size if axis not in indexed else 1 for axis, size in enumerate(sizes)]
     batch = len(taken(equation, 1).shape) - 1
     trailing = numbers.offset_dims == tuple(range(batch, len(made(equation).shape)))
     in_order = indexed == tuple(range(len(indexed))) and tuple(slices) == tuple(whole) and trailing
-    if not in_order or numbers.operand_batching_dims or p["mode"] == lax.GatherScatterMode.FILL_OR_DROP:
+    if not in_order or p["mode"] == lax.GatherScatterMode.FILL_OR_DROP:
         refuse(equation, "slices other than entries of a table by its first axes")
     last = np.array([sizes[axis] - 1 for axis in indexed], np.int32)
     inside = graph.node("Min", graph.node("Max", indices, np.int32(0)), last)
     inside = graph.node("Cast", inside, to=helper.np_dtype_to_tensor_dtype(np.dtype(np.int64)))
     return reshape(graph, equation, graph.node("GatherND", x, inside))
+
+
+def _along(graph, equation, x, indices):
+    """Entries along the last axis, chosen for each place of the others (`take_along_axis`)."""
+    p, sizes = equation.params, taken(equation).shape
+    numbers, last = p["dimension_numbers"], len(sizes) - 1
+    before = tuple(range(last))
+    along = numbers.operand_batching_dims == numbers.start_indices_batching_dims == before
+    if not along or numbers.start_index_map != (last,) or numbers.offset_dims:
+        refuse(equation, "batches other than of entries along the last axis")
+    indices = reshape(graph, equation, indices)
+    size = graph.node("Cast", graph.size(sizes[last]), to=TensorProto.INT32)
+    nearest = graph.node("Max", graph.node("Min", indices, graph.node("Sub", size, np.int32(1))), np.int32(0))
+    entries = graph.node("GatherElements", x, nearest, axis=last)
+    if p["mode"] != lax.GatherScatterMode.FILL_OR_DROP:
+        return entries
+    if taken(equation).dtype != np.float32:
+        refuse(equation, "integers that are filled in")
+    return graph.node("Where", graph.node("Equal", nearest, indices), entries, np.float32(np.nan))
 
 
 def scatter_add(graph, equation, x, indices, updates):
@@ -130,9 +158,11 @@ def scatter_add(graph, equation, x, indices, updates):
     strides = np.append(np.cumprod(lengths[::-1])[-2::-1], 1).astype(np.int32)
     nearest = graph.node("Min", graph.node("Max", indices, np.int32(0)), lengths - 1)
     outside = graph.node("Not", graph.node("Equal", nearest, indices))
-    outside = graph.node("ReduceMax", graph.node("Cast", outside, to=1), np.array([batch + 1]), keepdims=0)
+    outside = graph.node(
+        "ReduceMax", graph.node("Cast", outside, to=TensorProto.FLOAT), np.array([batch + 1]), keepdims=0
+    )
     place = graph.node("ReduceSum", graph.node("Mul", nearest, strides), np.array([batch + 1]), keepdims=0)
-    dropped = graph.node("Where", graph.node("Cast", outside, to=9), np.float32(0), updates)
+    dropped = graph.node("Where", graph.node("Cast", outside, to=TensorProto.BOOL), np.float32(0), updates)
     flat = graph.node("Reshape", x, graph.shape([*sizes[:batch], int(np.prod(lengths))]), allowzero=1)
     added = graph.node("ScatterElements", flat, place, dropped, axis=batch, reduction="add")
     return graph.node("Reshape", added, graph.shape(sizes), allowzero=1)
