@@ -21,7 +21,6 @@ from e2e_jax.models.convolution import Convolution
 from e2e_jax.models.fcn import Linear
 
 BLOCKS = 3  # residual blocks at each width, beside the one that changes the width
-FEW_MAPS = 16  # up to here a CPU gains from computing two columns together
 PRECISIONS = ("float32", "bfloat16")
 SMALLEST = 8  # pixels a side that leave something to convolve after the first convolution and the pooling
 
@@ -37,9 +36,8 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        columns = 2 if self.features <= FEW_MAPS and self.stride == 1 else 1
-        y = nn.relu(Convolution(self.features, stride=self.stride, columns=columns, name="conv1")(x))
-        y = Convolution(self.features, columns=columns, name="conv2")(y)
+        y = nn.relu(Convolution(self.features, stride=self.stride, name="conv1")(x))
+        y = Convolution(self.features, name="conv2")(y)
         if self.stride != 1 or x.shape[-1] != self.features:
             x = Convolution(self.features, kernel_size=1, stride=self.stride, padding=0, name="shortcut")(x)
         return nn.relu(x + y)
@@ -72,11 +70,9 @@ class ResNetFeatures(nn.Module):
             by_cpu = functools.partial(resnet_cpu.features, widths=tuple(self.widths), plain=by_xla)
             return lax.platform_dependent(self.variables["params"], x, cpu=by_cpu, default=by_xla)
         narrow, wide = self.widths
-        columns = 3 if x.shape[3] > 1 else 2
-        x = Convolution(narrow, kernel_size=7, stride=2, columns=columns, name="stem")(x)
-        x = nn.relu(
-            nn.max_pool(x, (2, 2), strides=(2, 2))
-        )  # in this order there are fewer pixels to compare with zero
+        x = Convolution(narrow, kernel_size=7, stride=2, name="stem")(x)
+        # In this order there are fewer pixels to compare with zero.
+        x = nn.relu(nn.max_pool(x, (2, 2), strides=(2, 2)))
         for block in range(BLOCKS):
             x = ResidualBlock(narrow, name=f"narrow{block}")(x)
         x = ResidualBlock(wide, stride=2, name="downsample")(x)
