@@ -11,21 +11,20 @@ from tests.test_export import classifier_of
 @pytest.mark.parametrize(("name", "column"), [("eb", "energy"), ("tracks", "pt")])
 def test_the_gradient_is_what_a_little_more_energy_does(name, column):
     """Moved along its gradient by a small step, a score changes by the gradient's length times the step."""
-    config, step = image_config(), 0.01
-    config.inputs.scale.update(tracks=2.0, ecal=2.0)  # with small inputs no probability is close to 0 or 1
-    classifier, events = classifier_of(config), sample(per_class=4)
-    squares = hit_gradients(classifier, events)[name] ** 2
-    strongest = np.bincount(getattr(events, name).event_index, squares).argmax()
-    events = events[strongest : strongest + 1]
-    gradient = hit_gradients(classifier, events)[name].astype(np.float64)
-    length = np.linalg.norm(gradient)
-    values = getattr(events, name).columns[column]
+    classifier, events, step = classifier_of(image_config()), sample(per_class=4), 0.01
+    ragged = getattr(events, name)
+    gradient, values = hit_gradients(classifier, events)[name].astype(np.float64), ragged.columns[column]
     assert gradient.shape == values.shape
+    length = np.sqrt(np.bincount(ragged.event_index, gradient**2))
     before, scores = values.copy(), []
     for sign in (1, -1):
-        values[:] = before + sign * step * gradient / length
-        scores.append(float(classifier.predict(events)[0, 1]))
-    np.testing.assert_allclose((scores[0] - scores[1]) / (2 * step), length, rtol=0.05)
+        values[:] = before + sign * step * gradient / np.maximum(length, 1e-30)[ragged.event_index]
+        scores.append(classifier.predict(events)[:, 1].astype(np.float64))
+    steep = length > 1e-4  # enough to be seen in float32
+    assert steep.sum() >= 3
+    change = (scores[0] - scores[1])[steep] / (2 * step)
+    # The median: a step may take an event over a kink of the network.
+    assert np.median(abs(change / length[steep] - 1)) < 0.03
 
 
 def test_hits_that_no_image_shows_have_no_gradient():
