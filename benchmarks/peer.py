@@ -1,0 +1,104 @@
+"""The usual way, to compare with: dense images in lzf-compressed HDF5, a DataLoader, ResNet-15 in PyTorch.
+
+The file holds the images as the network sees them, normalised already, a chunk an event; the classes are
+shuffled together, as a DataLoader does it. On a GPU the network is compiled and its batches are pinned.
+"""
+
+import contextlib
+
+import h5py
+import torch
+
+from tests.models.torch_resnet import TorchResNet15
+
+
+def write_images(path, events, config):
+    """Writes the barrel's images of events, float32 [events, rows, columns, channels], and their labels."""
+    import jax
+
+    from e2e_jax import input_pipeline, preprocessing
+
+    make = jax.jit(lambda batch: preprocessing.model_inputs(batch, config.inputs)["barrel"])
+    with h5py.File(path, "w") as file:
+        images, done = None, 0
+        for batch in input_pipeline.evaluation_batches(events, 64):
+            valid = batch.pop("valid")
+            part = jax.device_get(make(batch))[valid]
+            if images is None:
+                shape = (len(events), *part.shape[1:])
+                images = file.create_dataset("images", shape, "f4", chunks=(1, *shape[1:]), compression="lzf")
+            images[done : done + len(part)] = part
+            done += len(part)
+        file["label"] = events.label
+
+
+class Images(torch.utils.data.Dataset):
+    """The events of a file: (image [channels, rows, columns], label)."""
+
+    def __init__(self, path):
+        self.path, self.images = path, None
+        with h5py.File(path) as file:
+            self.labels = file["label"][:].tolist()
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, event):
+        if self.images is None:  # opened by each worker for itself
+            self.images = h5py.File(self.path)["images"]
+        return torch.from_numpy(self.images[event]).permute(2, 0, 1), self.labels[event]
+
+
+def device():
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def loader(path, batch, workers):
+    """Shuffled batches of the file, prepared by worker processes; those stay from one epoch to the next."""
+    return torch.utils.data.DataLoader(
+        Images(path),
+        batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context="spawn" if workers else None,  # JAX's threads do not survive a fork
+        pin_memory=device().type == "cuda",
+    )
+
+
+def on_device(batches):
+    """The batches on the device, channels last."""
+    for images, labels in batches:
+        images = images.to(device(), non_blocking=True, memory_format=torch.channels_last)
+        yield images, labels.to(device(), non_blocking=True)
+
+
+def wait():
+    if device().type == "cuda":
+        torch.cuda.synchronize()
+
+
+def training(channels, learning_rate, precision="float32", compiled=None):
+    """A function that takes a training step on a batch.
+
+    Args:
+      channels: of the images.
+      learning_rate: of Adam.
+      precision: "float32" or "bfloat16", by automatic mixed precision.
+      compiled: whether `torch.compile` makes the network; by default on a GPU.
+    """
+    model = TorchResNet15(channels).to(device(), memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(model.parameters(), learning_rate)
+    compiled = device().type == "cuda" if compiled is None else compiled
+    network = torch.compile(model) if compiled else model
+
+    def step(images, labels):
+        mixed = torch.autocast(device().type, torch.bfloat16) if precision == "bfloat16" else None
+        optimizer.zero_grad()
+        with mixed or contextlib.nullcontext():
+            logits = network(images)
+        torch.nn.functional.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+
+    return step
