@@ -63,7 +63,8 @@ class ResNetFeatures(nn.Module):
         self._check(x)
         if self.precision not in PRECISIONS:
             raise ValueError(f"config.precision is {self.precision!r}; it is one of {', '.join(PRECISIONS)}.")
-        x = x.astype(self.precision)
+        if self.precision == "bfloat16":
+            x = x.astype(jnp.bfloat16)
         if self.fast and not self.is_initializing() and resnet_cpu.usable(self.widths, x):
             plain = ResNetFeatures(self.widths, self.channels, fast=False, parent=None)
             by_xla = functools.partial(_apply, plain)
@@ -78,7 +79,7 @@ class ResNetFeatures(nn.Module):
         x = ResidualBlock(wide, stride=2, name="downsample")(x)
         for block in range(BLOCKS):
             x = ResidualBlock(wide, name=f"wide{block}")(x)
-        return jnp.max(x, axis=(1, 2)).astype(jnp.float32)
+        return jnp.max(x, axis=(1, 2)).astype(jnp.promote_types(x.dtype, jnp.float32))
 
     def _check(self, x):
         if x.ndim != 4 or min(x.shape[1:3]) < SMALLEST:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import math
+import os
 import queue
 import random
+import sys
 import threading
 import time
 
@@ -262,6 +264,10 @@ def _abandon(file, seconds: int):
 @functools.cache
 def _client():
     """The XRootD client; where the environment has no XRD_ settings of its own, with short waits."""
+    # Its libraries are to use their own symbols: after `import tensorflow`, as in the `tfds` command, some
+    # would be TensorFlow's, and the process would crash.
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(flags | getattr(os, "RTLD_DEEPBIND", 0))
     try:
         from XRootD import client
     except ImportError as error:
@@ -270,6 +276,8 @@ def _client():
             "pip install 'e2e_jax[xrootd]'.",
             name="XRootD",
         ) from error
+    finally:
+        sys.setdlopenflags(flags)
     for name, value in CLIENT_SETTINGS.items():
         client.EnvPutInt(name, value)
     return client

@@ -3,6 +3,8 @@
 import builtins
 import pickle
 import socket
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -90,3 +92,11 @@ def test_a_server_that_never_answers_is_given_up_in_seconds():
         with pytest.raises(SourceError, match=f"{url} did not deliver it") as caught:
             remote.read_text(url, timeout=1, retries=0)
     assert caught.value.reason == "network"
+
+
+def test_the_client_loads_after_tensorflow():
+    """As in `tfds build cms_hgg/opendata_central`; each brings libraries of the same names."""
+    pytest.importorskip("XRootD")
+    program = "import tensorflow; from e2e_jax.sources import xrootd; xrootd._client().FileSystem('root://127.0.0.1:1')"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-2000:]
