@@ -9,14 +9,17 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 
-from e2e_jax.detector import images
-from e2e_jax.display.figure import LAYERS, MARK, RING, event_figure, event_images, event_title, photon_text
+from e2e_jax.detector import images, projections
+from e2e_jax.display.figure import LAYERS, MARK, RING, event_figure, event_images
 from e2e_jax.display.panels import PANELS, Panel
 from e2e_jax.display.reading import read_events
 from e2e_jax.display.showers import find_showers
 from e2e_jax.report.pictures import Picture, class_title
 from e2e_jax.report.runs import Run, Scored
 from e2e_jax.sources.events import CLASSES, Events
+
+FIRST_FROM = 0.56
+"""Where the first of several images begins, as a part of the height."""
 
 
 class Chosen(NamedTuple):
@@ -124,16 +127,17 @@ def interactive(events: Events, index: int, geometry: str = "barrel") -> str:
 
     panels = PANELS[geometry]
     drawn, showers = event_images(events, index, geometry), find_showers(events, index)
+    rows, columns = next(iter(panels.values())).shape
     layout = {
         "template": "none",
-        "height": 330 + 190 * (len(panels) - 1),
         "plot_bgcolor": "#ffffff",
         "shapes": [],
+        "margin": {"l": 48, "r": 8, "t": 12, "b": 44},
+        "hovermode": "closest",
+        "showlegend": False,
+        # Height over width, by which the page chooses the height: the first image has this part of it.
+        "meta": {"ratio": rows / columns / (1 if len(panels) == 1 else 1 - FIRST_FROM)},
     }
-    layout |= {"margin": {"l": 48, "r": 8, "t": 62, "b": 44}, "hovermode": "closest", "showlegend": False}
-    lines = [photon_text(number, shower).replace("\n", ", ") for number, shower in enumerate(showers)]
-    text = "<br>".join(_plain(line) for line in (event_title(events, index).split("\n")[0], *lines))
-    layout["title"] = {"text": text, "x": 0.02, "font": {"size": 12}, "yanchor": "top", "y": 0.98}
     traces = []
     for number, (name, panel) in enumerate(panels.items()):
         traces += _layers(drawn[name], panel, "" if number == 0 else str(number + 1))
@@ -160,8 +164,12 @@ def _layers(image: np.ndarray, panel: Panel, axis: str) -> list:
     for channel, (label, colours, norm, _) in LAYERS.items():
         values = image[..., images.CHANNELS.index(channel)] * (panel.hcal_factor if channel == "hcal" else 1)
         row, column = np.nonzero(values)
+        if traces and len(row) == 0:
+            # An empty layer would keep the pointer from those below it.
+            continue
         quantity, unit = label.replace("$p_T$", "pT").removesuffix("]").split(" [")
-        place = ", ".join(f"{name} %{{{axis}}}" for name, axis in zip(axis_names(panel), "xy"))
+        x_name, y_name = axis_names(panel)
+        place = f"{x_name} %{{x}}, {y_name} %{{text}}"
         # plotly makes a grid of the coordinates that occur: each occurs, first without a value.
         rows, columns = image.shape[:2]
         x = np.concatenate([np.arange(columns), np.zeros(rows, int), column]) + panel.left
@@ -172,6 +180,7 @@ def _layers(image: np.ndarray, panel: Panel, axis: str) -> list:
                 x=x.tolist(),
                 y=y.tolist(),
                 z=z,
+                text=row_numbers(panel, y).tolist(),
                 xaxis=f"x{axis}",
                 yaxis=f"y{axis}",
                 colorscale=_scale(colours, norm),
@@ -186,6 +195,14 @@ def _layers(image: np.ndarray, panel: Panel, axis: str) -> list:
     return traces
 
 
+def row_numbers(panel: Panel, y: np.ndarray) -> np.ndarray:
+    """What the rows at coordinates `[n]` are called: there is no ieta = 0, and a tower has several rows."""
+    if not panel.wraps:
+        return y.astype(int)
+    rows = projections.TOWER_SIDE if "HCAL" in panel.names[1] else 1
+    return (np.sign(y) * np.ceil(abs(y) / rows)).astype(int)
+
+
 def axis_names(panel: Panel) -> list[str]:
     """What the axes of a panel count, without what else its label says."""
     return [re.sub(r"\s{2,}.*", "", name) for name in panel.names[:2]]
@@ -198,7 +215,7 @@ def _axes(panel: Panel, number: int, panels: int) -> dict:
     x_low, y_low = panel.left - 0.5, panel.bottom - 0.5
     x_domain, y_domain = [0.0, 1.0], [0.0, 1.0]
     if panels > 1:
-        y_domain = [0.56, 1.0] if number == 0 else [0.0, 0.4]
+        y_domain = [FIRST_FROM, 1.0] if number == 0 else [0.0, FIRST_FROM - 0.12]
     if number > 0:
         width = 1 / (panels - 1)
         x_domain = [(number - 1) * width + 0.06 * (number > 1), number * width - 0.06 * (number < panels - 1)]
@@ -219,12 +236,6 @@ def _scale(colours: tuple[str, ...], norm) -> list[list]:
     values = np.unique(np.concatenate([norm.inverse(np.linspace(0, 1, 13)), [norm.vmin, norm.vmax]]))
     places = (values - norm.vmin) / (norm.vmax - norm.vmin)
     return [[float(place.clip(0, 1)), to_hex(map_of(norm(value)))] for place, value in zip(places, values)]
-
-
-def _plain(text: str) -> str:
-    """A line of the static figure without the mathematics that plotly does not set."""
-    text = text.replace(r"$m_{\gamma\gamma}$", "m<sub>γγ</sub>")
-    return text.replace("$p_T$", "p<sub>T</sub>")
 
 
 def _scores(scored: Scored, row: int) -> str:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from e2e_jax.classes import BACKGROUND
@@ -159,7 +160,7 @@ def draw_spectrum(scored: Scored, label: str, origin: str, cvm: dict | None = No
         for axes in (upper, lower):
             axes.axvline(HIGGS_MASS, color=FAINT, linestyle=":", linewidth=2)
         upper.set(ylabel="Fraction of events / GeV", xlim=edges[[0, -1]])
-        upper.set_ylim(0, 1.12 * max(patch.get_data().values.max() for patch in upper.patches))
+        _make_room(upper, edges)
         lower.set_ylabel("Cut / all", loc="center")
         lower.set_ylim(
             max(0.0, np.min(np.concatenate(seen)) - 0.2), min(np.max(np.concatenate(seen)) + 0.3, 8.0)
@@ -170,6 +171,13 @@ def draw_spectrum(scored: Scored, label: str, origin: str, cvm: dict | None = No
         )
         legend.get_title().set_fontsize(20)
     return upper.figure
+
+
+def _make_room(axes: Axes, edges: np.ndarray) -> None:
+    """Leaves the upper right of a falling spectrum to the legend, also where it does not fall."""
+    heights = np.max([patch.get_data().values for patch in axes.patches], axis=0)
+    right = edges[1:] > edges[0] + 0.35 * (edges[-1] - edges[0])
+    axes.set_ylim(0, max(1.12 * heights.max(), heights[right].max(initial=0) / 0.52))
 
 
 def _spectrum_bins(scored: Scored, label: str) -> np.ndarray:

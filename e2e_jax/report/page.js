@@ -1,6 +1,7 @@
 "use strict";
 // Draws the interactive figures in the page's colours: at once, or, inside <details>, when it is opened.
 (() => {
+  const pointer = window.matchMedia("(hover: hover)");
   const night = window.matchMedia("(prefers-color-scheme: dark)");
   const darker = JSON.parse(document.getElementById("dark").textContent);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -23,7 +24,9 @@
   async function draw(node) {
     node.hidden = false;
     const [data, layout] = drawing(node.dataset.plot);
-    await Plotly.react(node, data, layout, { responsive: true, displaylogo: false, displayModeBar: "hover" });
+    // Images keep their shape: their height follows from the width there is.
+    if (layout.meta) layout.height = node.clientWidth * layout.meta.ratio + layout.margin.t + layout.margin.b;
+    await Plotly.react(node, data, layout, { responsive: true, displaylogo: false, displayModeBar: pointer.matches ? "hover" : false });
     const still = node.parentElement.querySelector(":scope > .static");
     if (still) still.hidden = true;
     node.dataset.drawn = "yes";

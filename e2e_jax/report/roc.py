@@ -168,8 +168,8 @@ def interactive(comparison: Comparison) -> str:
     layout = {
         "xaxis": axis | {"title": "Signal efficiency"},
         "yaxis": axis | {"title": "Background rejection"},
-        "legend": {"x": 0, "y": -0.15, "yanchor": "top"},
-        "margin": {"l": 55, "r": 12, "t": 12, "b": 50},
+        "legend": {"x": 0, "y": -0.19, "yanchor": "top"},
+        "margin": {"l": 55, "r": 12, "t": 30, "b": 50},
         "hovermode": "closest",
         "template": "none",
         "height": 420 + 20 * len(traces),

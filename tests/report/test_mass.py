@@ -98,3 +98,18 @@ def test_a_cut_that_leaves_nothing_is_said():
     figure = mass.draw_spectrum(events, "gamma_jet", "fast simulation")
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert any("too few" in text for text in texts)
+
+
+@pytest.mark.parametrize("follows_mass", [0.0, 0.9])
+def test_the_spectrums_legend_covers_no_line(follows_mass):
+    events = scored(follows_mass)
+    # A rising spectrum, the worst case.
+    events = Scored(events.probabilities, events.labels, 250 - events.mass / 2, events.classes)
+    figure = mass.draw_spectrum(events, "gamma_gamma", "fast simulation", {"value": 0.1, "uncertainty": 0.01})
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    box = axes.get_legend().get_window_extent()
+    for patch in axes.patches:
+        values, edges, _ = patch.get_data()
+        highest = axes.transData.transform(np.stack([edges[1:], values], axis=-1))
+        assert highest[highest[:, 0] > box.x0, 1].max() < box.y0
