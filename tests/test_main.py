@@ -37,6 +37,8 @@ EB = "--config=configs/eb.py"
         ([EB, "--workdri=x"], ["workdri", "workdir"]),
         ([EB, "stray"], ["'stray'", "--name=value"]),
         ([EB, "--mode=evaluate", "--workdir=/nowhere/at/all"], ["no run in /nowhere/at/all", "--workdir"]),
+        (["--mode=report", "--workdir=/nowhere/at/all"], ["no run in /nowhere/at/all", "results.json"]),
+        ([EB, "--compare=/nowhere/at/all"], ["no run in /nowhere/at/all", "results.json"]),
     ],
 )
 def test_an_error_is_one_paragraph_that_names_the_thing(arguments, words):
@@ -72,12 +74,14 @@ def test_trains_into_the_default_folder_and_evaluates_again(tmp_path):
     workdir = tmp_path / "runs" / "four_momentum-quick"
     assert {path.name for path in workdir.iterdir()} == {
         *("config.json", "metrics.jsonl", "results.json", "scores.parquet"),
-        *("checkpoints", "tensorboard"),
+        *("checkpoints", "tensorboard", "report.html", "figures", "tables"),
     }
     assert not re.search(r"^[IW]\d{4} ", trained.stderr, re.MULTILINE), "log lines between the progress bars"
     assert "H vs gamma+jet" in trained.stdout
     assert "0.773" in trained.stdout
     assert str(Path("runs", "four_momentum-quick", "results.json")) in trained.stdout
+
+    assert str(Path("runs", "four_momentum-quick", "report.html")) in trained.stdout
 
     (workdir / "results.json").unlink()
     evaluated = run(config, *small, "--mode=evaluate", code=TRAIN, cwd=tmp_path)
