@@ -110,8 +110,9 @@ def draw_score_map(scored: Scored, label: str, origin: str, cvm: dict | None = N
         axes.plot([], [], "--", color=INK, label="quartiles")
         # In the room above the highest score.
         if cvm:
-            axes.text(0.02, 0.985, _cvm(cvm), transform=axes.transAxes, va="top", fontsize=20)
-        axes.legend(loc="upper right", ncols=2, fontsize=20, borderaxespad=0.2)
+            axes.text(0.02, 0.985, _cvm(cvm), transform=axes.transAxes, va="top", fontsize=19)
+        style = {"fontsize": 19, "columnspacing": 1.0, "handlelength": 1.3, "borderaxespad": 0.2}
+        axes.legend(loc="upper right", ncols=2, **style)
         axes.minorticks_on()
         axes.tick_params(which="both", top=False)
     return figure

@@ -91,6 +91,7 @@ def test_the_maps_legend_lies_above_the_highest_score():
     top = axes.transData.transform((0, axes.collections[0].get_coordinates()[-1, 0, 1]))[1]
     assert axes.get_legend().get_window_extent().y0 > top
     assert axes.texts[0].get_window_extent().y0 > top
+    assert axes.texts[0].get_window_extent().x1 < axes.get_legend().get_window_extent().x0
 
 
 def test_a_cut_that_leaves_nothing_is_said():
