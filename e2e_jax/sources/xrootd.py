@@ -6,6 +6,7 @@ after a pause and on a new connection; all else is reported at once.
 
 from __future__ import annotations
 
+import atexit
 import concurrent.futures
 import functools
 import math
@@ -15,6 +16,7 @@ import random
 import sys
 import threading
 import time
+import warnings
 
 import uproot.source.chunk
 import uproot.source.futures
@@ -278,6 +280,8 @@ def _client():
         ) from error
     finally:
         sys.setdlopenflags(flags)
+    # At the very end it looks at every object there is, which makes other libraries' deprecated ones warn.
+    atexit.register(warnings.simplefilter, "ignore", FutureWarning)
     for name, value in CLIENT_SETTINGS.items():
         client.EnvPutInt(name, value)
     return client
