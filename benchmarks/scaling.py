@@ -73,8 +73,8 @@ class Finished(concurrent.futures.Executor):
 
 
 def made_elsewhere(task):
-    """Stands for what made the events: `Finished` never calls it."""
-    raise NotImplementedError(task)
+    """Stands for what made the events: `Finished` hands them out and never calls it."""
+    raise RuntimeError(f"{task} is made already, but was asked for again.")
 
 
 def writing(events: int, seed: int) -> dict:
