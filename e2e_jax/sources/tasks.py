@@ -44,8 +44,17 @@ OWN_MACHINE = (concurrent.futures.ProcessPoolExecutor, concurrent.futures.Thread
 """Executors whose workers write to the same disk as who submits; of others it is not assumed."""
 
 
+class Task:
+    """A frozen dataclass that fixes what it makes; it has `events`, its size, among its fields."""
+
+    def fingerprint(self, version: str = "") -> str:
+        """Hexadecimal name of the task's content, given the version of what produces it."""
+        text = json.dumps([dataclasses.asdict(self), version], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
 @dataclasses.dataclass(frozen=True)
-class SimulationTask:
+class SimulationTask(Task):
     """Some selected events of one class and one era, to be simulated.
 
     Attributes:
@@ -67,11 +76,6 @@ class SimulationTask:
     category: str = "central"
     reduction: str = "reduced"
     lumi: int = 1
-
-    def fingerprint(self, version: str = "") -> str:
-        """Hexadecimal name of the task's content, given the version of what produces it."""
-        text = json.dumps([dataclasses.asdict(self), version], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 class TaskError(RuntimeError):
@@ -111,11 +115,12 @@ def simulation_tasks(
                 events = quota * (piece + 1) // pieces - quota * piece // pieces
                 path = (seed, SPLITS.index(split), label, era, piece)
                 lumi = SPLITS.index(split) * LUMI_BLOCK + len(tasks) + 1
-                tasks.append(SimulationTask(label, era, _derive_seed(path), events, **options, lumi=lumi))
+                tasks.append(SimulationTask(label, era, derive_seed(path), events, **options, lumi=lumi))
     return sorted(tasks, key=lambda task: -task.events * TASK_COST[CLASSES[task.label]])
 
 
-def _derive_seed(path: tuple[int, ...]) -> int:
+def derive_seed(path: tuple[int, ...]) -> int:
+    """A 63-bit seed from a path of numbers; different paths give independent seeds."""
     low, high = np.random.SeedSequence(path).generate_state(2)
     return (int(high) << 32 | int(low)) >> 1
 

@@ -80,6 +80,23 @@ class Pool:
             ee = ee + _turned_endcaps(self.ee[chosen], turn // QUARTER_TURN, mirror, event, len(collisions))
         return Deposits(deposits.ecal + ecal, deposits.hcal + hcal, tracks, ee)
 
+    def barrel_energies(self, collisions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """What minimum-bias collisions, turned as in `overlay`, leave in the barrel crystals.
+
+        Args:
+          collisions: `[events]`, how many of them each event has.
+          rng: chooses and turns them.
+
+        Returns:
+          float64 `[events, 61200]`, GeV.
+        """
+        total = int(collisions.sum())
+        event = np.repeat(np.arange(len(collisions)), collisions)
+        hits = self.ecal[rng.integers(len(self), size=total)]
+        turn = rng.integers(geometry.HCAL_COLUMNS, size=total) * CRYSTALS_PER_TOWER
+        shape = (geometry.EB_ROWS, geometry.EB_COLUMNS)
+        return _turned(hits, shape, turn, rng.random(total) < 0.5, event, len(collisions))
+
 
 def _turned(hits: Ragged, shape, turn, mirror, event, events: int) -> np.ndarray:
     """Hits of the chosen collisions, turned, as dense energies `[events, cells]`."""

@@ -78,7 +78,7 @@ def ecal_barrel_readout(
             f"ECAL barrel deposits have shape {deposits.shape}, expected [events, {geometry.EB_CELLS}]: "
             "one row an event, one column a crystal, numbered by geometry.eb_cell."
         )
-    return read_out(deposits, _full_readout(deposits, tower_et), rng, noise, threshold)
+    return read_out(deposits, full_readout(deposits, tower_et), rng, noise, threshold)
 
 
 def read_out(
@@ -214,8 +214,13 @@ def near_directions(event: np.ndarray, eta: np.ndarray, phi: np.ndarray, photons
     return near
 
 
-def _full_readout(deposits: np.ndarray, tower_et: float) -> np.ndarray:
-    """Marks `[events, 61200]` the crystals in the 3x3 towers around towers with high transverse energy."""
+def full_readout(deposits: np.ndarray, tower_et: float) -> np.ndarray:
+    """Marks `[events, 61200]` the crystals in the 3x3 towers around towers with high transverse energy.
+
+    Args:
+      deposits: `[events, 61200]`, GeV.
+      tower_et: least transverse energy of such a tower, GeV.
+    """
     events = len(deposits)
     rows = deposits.reshape(events, geometry.EB_ROWS // 5, 5, geometry.EB_COLUMNS).sum(axis=2)
     towers = sum(rows[:, :, step::5] for step in range(5))

@@ -39,6 +39,15 @@ def deposit(entries: Entries, rng: np.random.Generator) -> tuple[Spots, Spots]:
     Returns:
       Spots in the crystals, and those past the crystals' rear face, in the HCAL.
     """
+    everything, depth = spots(entries, rng)
+    leaks = depth > CRYSTAL_LENGTH
+    behind = everything[leaks]
+    everything.energy[leaks] = 0
+    return everything, behind
+
+
+def spots(entries: Entries, rng: np.random.Generator) -> tuple[Spots, np.ndarray]:
+    """Spots of showers in the barrel, and the depth of each under the crystals' front faces in cm."""
     particles = entries.particles
     owner, depth, radius, angle, energy = _draw(particles, rng)
 
@@ -49,11 +58,7 @@ def deposit(entries: Entries, rng: np.random.Generator) -> tuple[Spots, Spots]:
     along = depth * np.float32(1 / CRYSTAL_PITCH)
     row = spread(entries.row) + along * spread(entries.slope_row) + radius * np.cos(angle)
     column = spread(entries.column) + along * spread(entries.slope_column) + radius * np.sin(angle)
-    everything = Spots(particles.event[owner], row, column, energy)
-    leaks = depth > CRYSTAL_LENGTH
-    behind = everything[leaks]
-    everything.energy[leaks] = 0
-    return everything, behind
+    return Spots(particles.event[owner], row, column, energy), depth
 
 
 def deposit_in_endcaps(
@@ -73,19 +78,19 @@ def deposit_in_endcaps(
     covered = (entries.eta > PRESHOWER_ETA[0]) & (entries.eta < PRESHOWER_ETA[1])
     depth -= np.where(covered, PRESHOWER * RADIATION_LENGTH, 0).astype(np.float32)[owner]
     radius *= np.float32(MOLIERE_RADIUS)
-    spots = entries.spots(owner, depth, radius * np.cos(angle), radius * np.sin(angle), energy)
+    everything = entries.spots(owner, depth, radius * np.cos(angle), radius * np.sin(angle), energy)
     leaks = depth > ENDCAP_CRYSTAL_LENGTH
-    behind = spots[leaks]
-    spots.energy[leaks | (depth < 0)] = 0
-    return spots, behind
+    behind = everything[leaks]
+    everything.energy[leaks | (depth < 0)] = 0
+    return everything, behind
 
 
 def _draw(particles: Particles, rng: np.random.Generator):
     """Spots: whose each is, its depth in cm, its radius in Moliere radii and angle, its energy in GeV."""
     log_y, peak, alpha = _longitudinal(particles.energy, rng)
     start = np.where(particles.is_a(PHOTON), rng.exponential(9 / 7, len(particles)), 0.0)
-    spots = np.clip(93 * np.log(Z) * particles.energy**0.876, 1, MOST_SPOTS).astype(np.int64)
-    owner = np.repeat(np.arange(len(particles)), spots)
+    count = np.clip(93 * np.log(Z) * particles.energy**0.876, 1, MOST_SPOTS).astype(np.int64)
+    owner = np.repeat(np.arange(len(particles)), count)
 
     def spread(values: np.ndarray) -> np.ndarray:
         return values.astype(np.float32)[owner]
@@ -94,7 +99,7 @@ def _draw(particles: Particles, rng: np.random.Generator):
     depth = (spread(start) + tau * spread(peak)) * np.float32(RADIATION_LENGTH)
     radius = _radius(tau, spread(log_y + np.log(CRITICAL_ENERGY)), rng)
     angle = np.float32(2 * np.pi) * rng.random(len(owner), np.float32)
-    return owner, depth, radius, angle, spread(particles.energy / spots)
+    return owner, depth, radius, angle, spread(particles.energy / count)
 
 
 def _longitudinal(energy: np.ndarray, rng: np.random.Generator):
