@@ -361,25 +361,35 @@ void block_backward(Shape s, const float* turned, float* gradient, const float* 
   std::swap(g, other);
 }
 
+// The maps lie one after the other where they are kept for the backward pass. Otherwise two of each width take
+// turns, and stay in the cache: a block's second map replaces its input, pixel by pixel.
 void forward(const Network& net, const float* image, const float* params, float* features, int32_t* where,
-             float* maps, uint8_t* winner, float* work) {
+             float* maps, uint8_t* winner, float* work, bool keep) {
   Shape n = net.narrow, w = net.wide;
-  for (long m = 0; m < 1 + 2 * net.blocks; ++m) clear_border(n, maps + m * n.size());
-  for (long m = 0; m < 2 + 2 * net.blocks; ++m) clear_border(w, maps + (1 + 2 * net.blocks) * n.size() + m * w.size());
-  stem_forward(net.stem, image, params, params + net.stem.kernel_size(), work, maps, winner);
+  long narrow_maps = keep ? 1 + 2 * net.blocks : 2, wide_maps = keep ? 2 + 2 * net.blocks : 2;
+  float *x = maps, *wide = maps + narrow_maps * n.size();
+  for (long m = 0; m < narrow_maps; ++m) clear_border(n, maps + m * n.size());
+  for (long m = 0; m < wide_maps; ++m) clear_border(w, wide + m * w.size());
+  stem_forward(net.stem, image, params, params + net.stem.kernel_size(), work, x, winner);
   params += net.stem_size();
-  for (long b = 0; b < net.blocks; ++b, params += net.narrow_block(), maps += 2 * n.size())
-    block_forward(n, params, maps, maps + n.size(), maps + 2 * n.size());
+  for (long b = 0; b < net.blocks; ++b, params += net.narrow_block()) {
+    float* y2 = keep ? x + 2 * n.size() : x;
+    block_forward(n, params, x, x + n.size(), y2);
+    x = y2;
+  }
 
-  float *y1 = maps + n.size(), *y2 = y1 + w.size();
+  float *y1 = wide, *y2 = wide + w.size();
   Layer conv1(params, n.maps, w.maps, 3), conv2(params + net.downsample_conv1(), w.maps, w.maps, 3);
   Layer side(conv2.bias + w.maps, n.maps, w.maps, 1);
-  convolve(n, maps, w, y1, conv1.kernel, 3, 2, {conv1.bias, nullptr, true});
-  convolve(n, maps, w, y2, side.kernel, 1, 2, {side.bias, nullptr, false});
+  convolve(n, x, w, y1, conv1.kernel, 3, 2, {conv1.bias, nullptr, true});
+  convolve(n, x, w, y2, side.kernel, 1, 2, {side.bias, nullptr, false});
   convolve(w, y1, w, y2, conv2.kernel, 3, 1, {conv2.bias, y2, true});
   params += net.downsample();
-  for (long b = 0; b < net.blocks; ++b, params += net.wide_block(), y2 += 2 * w.size())
-    block_forward(w, params, y2, y2 + w.size(), y2 + 2 * w.size());
+  for (long b = 0; b < net.blocks; ++b, params += net.wide_block()) {
+    float *input = y2, *middle = keep ? y2 + w.size() : y1;
+    y2 = keep ? y2 + 2 * w.size() : y2;
+    block_forward(w, params, input, middle, y2);
+  }
 
   for (long m = 0; m < w.maps; ++m) features[m] = y2[w.at(0, 0) + m], where[m] = w.at(0, 0) + m;
   for (long r = 0; r < w.rows; ++r)
@@ -480,12 +490,12 @@ ffi::Error Forward(Floats images, Floats params, FloatResult features, ffi::Resu
   if (long(params.element_count()) != net.parameters() || (keep && maps->dimensions()[1] != net.activations()))
     return ffi::Error(ffi::ErrorCode::kInvalidArgument, "the parameters or maps do not fit the network");
   split(images.dimensions()[0], threads, [&](long, long first, long last) {
-    std::vector<float> work(net.stem.kept()), own_maps(keep ? 0 : net.activations());
+    std::vector<float> work(net.stem.kept()), own_maps(keep ? 0 : 2 * (net.narrow.size() + net.wide.size()));
     std::vector<uint8_t> own_winners(keep ? 0 : pooled);
     for (long e = first; e < last; ++e)
       forward(net, images.typed_data() + e * image, params.typed_data(), features->typed_data() + e * wide,
               where->typed_data() + e * wide, keep ? maps->typed_data() + e * net.activations() : own_maps.data(),
-              keep ? winners->typed_data() + e * pooled : own_winners.data(), work.data());
+              keep ? winners->typed_data() + e * pooled : own_winners.data(), work.data(), keep);
   });
   return ffi::Error::Success();
 }
