@@ -11,7 +11,14 @@ import pytest
 from e2e_jax.checkpoint import Classifier, initial_params, load_classifier, predictor
 from e2e_jax.export import files, signature, stablehlo
 from e2e_jax.export.signature import ExportError
-from tests.synthetic import binary_config, dropout_config, image_config, kinematics_config, sample
+from tests.synthetic import (
+    binary_config,
+    dropout_config,
+    high_level_config,
+    image_config,
+    kinematics_config,
+    sample,
+)
 from tests.test_checkpoint import save_run
 
 onnx_file = pytest.importorskip("e2e_jax.export.onnx_file", reason="the package onnx is not installed")
@@ -27,6 +34,7 @@ def _config(geometry, **inputs):
 
 MODELS = {
     "4-momentum": kinematics_config,
+    "high-level": high_level_config,
     "binary": binary_config,
     "barrel": image_config,
     "barrel, all channels": lambda: _config("barrel", normalisation="sum_pt"),
@@ -82,7 +90,7 @@ def test_images_are_scored_as_predict_does(name, form):
     np.testing.assert_allclose(scored, classifier.predict(inputs), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["4-momentum", "barrel", "HCAL-centric"])
+@pytest.mark.parametrize("name", ["4-momentum", "high-level", "barrel", "HCAL-centric"])
 def test_stablehlo_scores_any_number_of_hits_as_predict_does(name):
     classifier, batch = classifier_of(MODELS[name]()), events_batch()
     shapes = signature.input_shapes(classifier, "hits")
