@@ -1,0 +1,206 @@
+"""Showers as images: 32 x 32 crystals around the shower maximum, or the whole barrel.
+
+The crops are the size of those of M. Andrews et al., arXiv:1807.11916, Section 6. The crystal with the
+highest energy lies at row and column `SEED`; phi wraps; near the end of the barrel the window shifts inside,
+and the crystal lies elsewhere in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from e2e_jax.detector import geometry
+
+SIDE = 32
+"""Rows and columns of a crop."""
+
+SEED = 15
+"""Row and column of the highest-energy crystal in its crop, where the window need not shift."""
+
+SHAPES = {"crop": (SIDE, SIDE), "barrel": (geometry.EB_ROWS, geometry.EB_COLUMNS)}
+"""View -> (rows, columns); cell = row * columns + column."""
+
+CELLS = {view: rows * columns for view, (rows, columns) in SHAPES.items()}
+
+CHANNELS = ("energy", "time")
+"""Channels of the images of rec hits: GeV, ns."""
+
+SAMPLES = 10
+"""ADC samples of a crystal's digi, 25 ns apart."""
+
+PEDESTAL = 200.0
+"""ADC counts of a crystal without signal, as in CMSSW's simulation at gain 12."""
+
+GEV_PER_COUNT = 0.039
+"""Energy of a barrel crystal an ADC count of the pulse's maximum, at gain 12 (CMSSW `EcalADCToGeVConstant`).
+
+Samples count in gain 12 throughout: what the electronics read at gain 6 or 1, beyond 152 GeV, is scaled
+to it.
+"""
+
+
+def crop(showers):
+    """The showers in the view "crop", cut out around the crystal of the highest energy.
+
+    Args:
+      showers: `Showers` whose cells count in the view "barrel".
+
+    Raises:
+      ValueError: a shower has no hit, or a cell is no crystal of the barrel.
+    """
+    return cut(showers, *window(seeds(showers)))
+
+
+def seeds(showers) -> np.ndarray:
+    """Cell of the highest-energy crystal of each shower, the first of equals, int64 `[n]`.
+
+    Raises:
+      ValueError: a shower has no hit.
+    """
+    crystals = showers.crystals
+    if not len(showers):
+        return np.zeros(0, np.int64)
+    if (empty := np.flatnonzero(crystals.counts == 0)).size:
+        raise ValueError(
+            f"{_name(showers, empty[0])} has no hit, so there is nothing to crop around; {empty.size} such "
+            f"showers in these {len(showers)}. Drop them (showers[showers.crystals.counts > 0])."
+        )
+    owner = crystals.event_index
+    highest = np.maximum.reduceat(crystals.energy, crystals.offsets[:-1])
+    entries = np.flatnonzero(crystals.energy == highest[owner])
+    _, first = np.unique(owner[entries], return_index=True)
+    return crystals.cell[entries[first]].astype(np.int64)
+
+
+def window(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First row and column of the crop around barrel cells, int64, shifted inside near the barrel's ends."""
+    row, column = np.divmod(np.asarray(cell, np.int64), geometry.EB_COLUMNS)
+    return np.clip(row - SEED, 0, geometry.EB_ROWS - SIDE), (column - SEED) % geometry.EB_COLUMNS
+
+
+def cut(showers, first_row: np.ndarray, first_column: np.ndarray):
+    """The showers in the view "crop": what lies in a window of the barrel of 32 x 32 crystals.
+
+    Args:
+      showers: `Showers` whose cells count in the view "barrel".
+      first_row: lowest row of each window, 0 to 138, integers `[n]`.
+      first_column: its first column, integers `[n]`; phi wraps.
+
+    Raises:
+      ValueError: a window leaves the barrel, or a cell is no crystal of it.
+    """
+    first_row, first_column = np.asarray(first_row, np.int64), np.asarray(first_column, np.int64)
+    outside = np.flatnonzero((first_row < 0) | (first_row > geometry.EB_ROWS - SIDE))
+    if outside.size:
+        first = first_row[outside[0]]
+        raise ValueError(
+            f"The crop of {_name(showers, outside[0])} leaves the barrel: its rows are {first} to "
+            f"{first + SIDE - 1}, of 0 to {geometry.EB_ROWS - 1}. crops.window shifts it inside."
+        )
+    cut_out = {}
+    for name in ("crystals", "digis"):
+        ragged = getattr(showers, name)
+        owner, cell = ragged.event_index, ragged.cell.astype(np.int64)
+        if (bad := np.flatnonzero(cell >= CELLS["barrel"])).size:
+            raise ValueError(
+                f"{_name(showers, owner[bad[0]])}: {name}.cell = {cell[bad[0]]} is no crystal of the barrel "
+                f"(0 to {CELLS['barrel'] - 1})."
+            )
+        row, column = np.divmod(cell, geometry.EB_COLUMNS)
+        row = row - first_row[owner]
+        column = (column - first_column[owner]) % geometry.EB_COLUMNS
+        inside = (row >= 0) & (row < SIDE) & (column < SIDE)
+        place = {"cell": (row * SIDE + column).astype(np.uint16)}
+        cut_out[name] = dataclasses.replace(ragged, columns={**ragged.columns, **place}).filter(inside)
+    return dataclasses.replace(showers, **cut_out)
+
+
+def _name(showers, row: int) -> str:
+    return f"Event {row} (run {showers.run[row]}, lumi {showers.lumi[row]}, event {showers.event[row]})"
+
+
+def shower_images(batch: Mapping, view: str = "crop", channels: Sequence[str] = ("energy",)) -> jax.Array:
+    """Images of the rec hits, one pixel a crystal; inside `jit` or not.
+
+    Args:
+      batch: `Showers`, or the padded batch of `Showers.to_batch`; reads "crystals".
+      view: key of `SHAPES`, the one that the batch's cells count in.
+      channels: some of `CHANNELS`, in the order wanted. Hits with energy <= 0 are skipped in both.
+
+    Returns:
+      float32 `[n, rows, columns, channels]` in GeV and ns.
+
+    Raises:
+      ValueError: the view or a channel does not exist, or the batch has no crystals.
+    """
+    channels = check_view(view, channels)
+    hits = _collection(batch, "crystals", ("cell", *channels, "energy"))
+    return _scatter(hits, view, channels)
+
+
+def check_view(view: str, channels: Sequence[str]) -> tuple[str, ...]:
+    """The channels as a tuple; raises a ValueError where there is no such view or channel."""
+    if view not in SHAPES:
+        raise ValueError(f"No view {view!r} of showers; there are {', '.join(map(repr, SHAPES))}.")
+    names = (channels,) if isinstance(channels, str) else tuple(channels)
+    if not names or len(set(names)) < len(names) or not set(names) <= set(CHANNELS):
+        raise ValueError(f"Channels {names} of showers: name at least one of {CHANNELS}, each once.")
+    return names
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _scatter(hits: Mapping, view: str, channels: tuple[str, ...]) -> jax.Array:
+    rows, columns = SHAPES[view]
+
+    def one_shower(hits):
+        cell, shown = hits["cell"].astype(jnp.int32), hits["energy"] > 0
+        values = jnp.stack([jnp.where(shown, hits[name], 0) for name in channels], axis=-1)
+        image = jnp.zeros((rows, columns, len(channels)), jnp.float32)
+        return image.at[cell // columns, cell % columns].add(values.astype(jnp.float32), mode="drop")
+
+    return jax.vmap(one_shower)(hits)
+
+
+def digi_images(batch: Mapping) -> jax.Array:
+    """Images of the ten samples of each crystal of a crop, pedestals subtracted; inside `jit` or not.
+
+    Args:
+      batch: `Showers`, or the padded batch of `Showers.to_batch`, in the view "crop"; reads "digis".
+
+    Returns:
+      float32 `[n, 10, 32, 32]`, in GeV of a pulse with its maximum there; 0 for crystals without a digi.
+
+    Raises:
+      ValueError: the batch has no digis.
+    """
+    return _digi_scatter(_collection(batch, "digis", ("cell", "samples")))
+
+
+@jax.jit
+def _digi_scatter(digis: Mapping) -> jax.Array:
+    def one_shower(digis):
+        # Padding is all 0, which no crystal's samples are: they have the pedestal.
+        counts = digis["samples"].astype(jnp.float32)
+        read = jnp.any(counts > 0, axis=-1, keepdims=True)
+        energy = jnp.where(read, (counts - PEDESTAL) * GEV_PER_COUNT, 0)
+        image = jnp.zeros((SAMPLES, SIDE * SIDE), jnp.float32)
+        return image.at[:, digis["cell"].astype(jnp.int32)].add(energy.T, mode="drop")
+
+    flat = jax.vmap(one_shower)(digis)
+    return flat.reshape(flat.shape[0], SAMPLES, SIDE, SIDE)
+
+
+def _collection(batch, name: str, columns: Sequence[str]) -> dict:
+    batch = batch.to_batch() if hasattr(batch, "to_batch") else batch
+    if missing := sorted(set(columns) - set(batch.get(name, {}))):
+        raise ValueError(
+            f"The batch has no {name!r} with {', '.join(map(repr, missing))}; it holds {sorted(batch)}. "
+            "Make it with Showers.to_batch()."
+        )
+    return {column: batch[name][column] for column in columns}
