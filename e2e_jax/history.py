@@ -1,6 +1,7 @@
 """What the epochs of a run reached: which is the best, when to stop, and metrics.jsonl.
 
-A history is a list of rows, one dict an epoch; the selection reads "auc_h" (H vs rest) and "cvm".
+A history is a list of rows, one dict an epoch; the selection reads the AUC of the signal against the rest,
+"auc_h", and "cvm", which a category without a mass lacks: then the AUC alone decides.
 """
 
 import dataclasses
@@ -8,6 +9,7 @@ import json
 import math
 from typing import NamedTuple
 
+from e2e_jax.classes import SIGNAL, category_of
 from e2e_jax.workdir import write_whole
 
 
@@ -54,6 +56,14 @@ class Best(NamedTuple):
     rule: str
 
 
+WORDS = {
+    "auc_h": "H",
+    "auc_gamma_gamma": "gamma gamma",
+    "auc_gamma_jet": "gamma+jet",
+    "auc_electron": "electron",
+}
+"""Areas that a line of the history tells, and what they are called there."""
+
 EXCESS_PRICE = 10.0
 """AUC that an excess of 1 over the CVM limit costs, where no epoch keeps the limit: 0.01 for 0.001.
 The paper does not say what to do then; this favours neither untrained epochs nor sculpted masses."""
@@ -63,32 +73,34 @@ class TrainingError(Exception):
     """The training cannot go on; the message says why, and the way out."""
 
 
-def selection_key(row, limit):
+def selection_key(row, limit, signal=SIGNAL):
     """Larger is better: epochs under the limit first, by AUC; then the others, by AUC less their excess."""
-    excess = max(0.0, row["cvm"] - limit)
-    return (row["cvm"] < limit, row["auc_h"] - EXCESS_PRICE * excess)
+    cvm = row.get("cvm", -math.inf)
+    excess = max(0.0, cvm - limit)
+    return (cvm < limit, row[f"auc_{signal}"] - EXCESS_PRICE * excess)
 
 
-def best_epoch(history, limit):
+def best_epoch(history, limit, signal=SIGNAL):
     """The best epoch (paper, Section 5.3): best AUC of H vs rest among those whose CVM is below the limit.
 
     Args:
       history: one row an epoch, at least one.
-      limit: `config.cvm.limit`.
+      limit: `config.cvm.limit`; where the rows have no CVM it has no say.
+      signal: the category's signal (`classes.Category`).
 
     Returns:
       `Best`; its rule says in words when no epoch is below the limit. The earlier of two equal epochs wins.
     """
-    index = max(range(len(history)), key=lambda i: (selection_key(history[i], limit), -i))
+    index = max(range(len(history)), key=lambda i: (selection_key(history[i], limit, signal), -i))
+    area = f"best AUC of {WORDS[f'auc_{signal}']} vs rest"
+    if "cvm" not in history[index]:
+        return Best(index, area)
     if history[index]["cvm"] < limit:
-        return Best(index, f"best AUC of H vs rest among the epochs with CVM < {limit:g}")
-    return Best(
-        index,
-        f"no epoch has CVM < {limit:g}, so best AUC of H vs rest - {EXCESS_PRICE:g} x excess",
-    )
+        return Best(index, f"{area} among the epochs with CVM < {limit:g}")
+    return Best(index, f"no epoch has CVM < {limit:g}, so {area} - {EXCESS_PRICE:g} x excess")
 
 
-def epochs_without_progress(history, limit):
+def epochs_without_progress(history, limit, signal=SIGNAL):
     """Epochs since the last that was the best so far, by the selection or by the plain AUC of H vs rest.
 
     The plain AUC counts too: an untrained network has a low CVM, and the first trained epochs may all stand
@@ -96,7 +108,7 @@ def epochs_without_progress(history, limit):
     """
     best_key, best_auc, since = None, None, 0
     for row in history:
-        key, auc = selection_key(row, limit), row["auc_h"]
+        key, auc = selection_key(row, limit, signal), row[f"auc_{signal}"]
         progress = best_key is None or key > best_key or auc > best_auc
         since = 0 if progress else since + 1
         if progress:
@@ -106,7 +118,7 @@ def epochs_without_progress(history, limit):
 
 def finished(history, config):
     """Whether the training is over: the last epoch was reached, or early stopping ended it."""
-    stale = epochs_without_progress(history, config.cvm.limit)
+    stale = epochs_without_progress(history, config.cvm.limit, category_of(config).signal)
     return len(history) >= config.train.epochs or stale >= config.train.patience
 
 
@@ -128,10 +140,10 @@ def require_finite(progress, config):
 
 def line(row):
     """A row of the history as a line for the screen."""
-    names = {"auc_h": "H", "auc_gamma_gamma": "gamma gamma", "auc_gamma_jet": "gamma+jet"}
-    areas = ", ".join(f"{words} {row[name]:.3f}" for name, words in names.items() if name in row)
+    areas = ", ".join(f"{words} {row[name]:.3f}" for name, words in WORDS.items() if name in row)
+    cvm = f" CVM {row['cvm']:.4f};" if "cvm" in row else ""
     return (
         f"Epoch {row['epoch']}: loss {row['train_loss']:.4f}, validation cross-entropy "
-        f"{row['validation_cross_entropy']:.4f}; AUC vs rest: {areas}; CVM {row['cvm']:.4f}; "
+        f"{row['validation_cross_entropy']:.4f}; AUC vs rest: {areas};{cvm} "
         f"{row['events_per_second']:.0f} events/s, {row['seconds']:.0f} s"
     )

@@ -7,11 +7,8 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from e2e_jax.classes import ALL, BACKGROUND, Classes
+from e2e_jax.classes import ALL, Classes
 from e2e_jax.cvm import cvm_penalty
-from e2e_jax.sources.events import CLASSES
-
-GAMMA_GAMMA = CLASSES.index(BACKGROUND)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -37,6 +34,8 @@ def loss(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Mean cross-entropy + strength * CVM penalty of the true gamma gamma events' P(H).
 
+    A category whose samples have no mass has no penalty.
+
     The strength's normalisation over a batch is not published, so it is a choice, `cvm.reduction`:
 
     * "sum": the penalty's gradient as it is. Each gamma gamma event is pushed by an amount of order
@@ -51,7 +50,7 @@ def loss(
 
     Args:
       logits: `[n, classes]`.
-      batch: "label" int `[n]`, index into `sources.events.CLASSES`; with a penalty, "mass" `[n]` in GeV;
+      batch: "label" int `[n]`, index into the category's labels; with a penalty, "mass" `[n]` in GeV;
         optionally "valid" bool `[n]`, false for padding, which counts nowhere.
       cvm: the config's fields `strength`, `neighbors` and `reduction`. Strength 0 computes no penalty.
       axis_name: mapped axis over which the batch is spread, if any.
@@ -64,13 +63,19 @@ def loss(
       is that of one device on the whole batch. The metrics are already the same on every device.
 
     Raises:
-      ValueError: an unknown reduction, or a negative strength.
+      ValueError: an unknown reduction, a negative strength, or one above 0 where there is no mass.
     """
     if cvm.reduction not in ("sum", "mean"):
         raise ValueError(f'config.cvm.reduction is {cvm.reduction!r}; choose "sum" or "mean".')
     if cvm.strength < 0:
         raise ValueError(
             f"config.cvm.strength is {cvm.strength}; use 0 for no penalty, or a positive number."
+        )
+    category = classes.category
+    if cvm.strength and not category.decorrelated:
+        raise ValueError(
+            f"config.cvm.strength is {cvm.strength}, but {' and '.join(category.labels)} have no mass to "
+            "decorrelate the score from: set it to 0."
         )
     labels = batch["label"]
     targets = classes.of_labels(labels, jnp)
@@ -90,7 +95,8 @@ def loss(
     total = classification
     if cvm.strength:
         scores = jax.nn.softmax(logits, axis=-1)[:, classes.signal]
-        columns = scores, batch["mass"], valid & (labels == GAMMA_GAMMA)
+        decorrelated = labels == category.labels.index(category.decorrelated)
+        columns = scores, batch["mass"], valid & decorrelated
         if axis_name is not None:
             columns = tuple(jax.lax.all_gather(column, axis_name, tiled=True) for column in columns)
         penalty = cvm_penalty(*columns, neighbors=cvm.neighbors)
