@@ -62,7 +62,7 @@ def test_the_same_again_is_there_already_and_another_needs_another_name(built, l
     data_dir, _ = built
     same = {"lists": str(lists), "on_error": "skip", "data_dir": data_dir, "train": 4, "validation": 2}
     folder, metadata = build.build(NAME, **same)
-    assert (folder.name, metadata["skipped"]) == ("1.0.0", {"not_finite": 1})
+    assert (folder.name, metadata["skipped"]) == ("2.0.0", {"not_finite": 1})
     with pytest.raises(DatasetError, match=r"another dataset of that name.*'train': 4.*--name=NAME"):
         build.build(NAME, **same | {"train": 3})
     shutil.copytree(lists, tmp_path / "lists")

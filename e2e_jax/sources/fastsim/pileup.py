@@ -18,7 +18,7 @@ from e2e_jax.sources.fastsim.response import Deposits, respond
 
 POOL_EVENTS = 15_000
 POOL_SEED = 20_120_404
-POOL_VERSION = 1
+POOL_VERSION = 2
 """Raise it whenever the response or the generator changes: pools on disk are found by it."""
 ENDCAPS_VERSION = 1
 """The same for what only pools with endcaps hold."""

@@ -17,7 +17,7 @@ from e2e_jax.sources.fastsim.response import Deposits, respond
 from e2e_jax.sources.selection import ERAS, select
 from e2e_jax.sources.tasks import SimulationTask
 
-VERSION = "1"
+VERSION = "2"
 """Version of the simulation: the same task and the same version give the same events."""
 BATCH = 50
 """Events simulated together; their crystals are dense, half a megabyte each."""
