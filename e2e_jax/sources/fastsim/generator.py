@@ -2,10 +2,11 @@
 
 The processes are those of the CMS simulated samples of the paper: gg -> H -> gamma gamma, Born
 diphotons, photon+jet with the double EM enrichment, and inelastic collisions for pile-up.
-Pythia 8: arXiv:2203.11601. The tune is CMS's own for this generator with the parton distributions of its 2012
-samples, CTEQ6L1: CUETP8S1-CTEQ6L1, arXiv:1512.00815. The distributions matter, as initial-state radiation follows
-them: the kinematics of the two selected photons, smeared but without a detector, tell H from gamma gamma at an
-AUC of 0.803 with this tune and 0.803 with 4C, of CTEQ6L1 too; 0.816 with Monash and 0.815 with CUETP8M1, of NNPDF2.3.
+Pythia 8: arXiv:2203.11601. The tune is CMS's own for this generator with the parton distributions of its
+2012 samples, CTEQ6L1: CUETP8S1-CTEQ6L1, arXiv:1512.00815. The distributions matter, as initial-state
+radiation follows them: the kinematics of the two selected photons, smeared but without a detector, tell H
+from gamma gamma at an AUC of 0.803 with this tune and with 4C, of CTEQ6L1 too; 0.816 with Monash and 0.815
+with CUETP8M1, which are of NNPDF2.3.
 """
 
 from __future__ import annotations
