@@ -1,0 +1,92 @@
+"""How much of the host's memory does a training take, at the size of the paper's sample?
+
+    python benchmarks/memory.py [--dataset cms_hgg/medium] [--train 153600] [--validation 35400] [--steps 10]
+                                [--batch 360] [--placement stream] [--config cms_b] [--json FILE]
+
+A training as the command line does it, from the dataset on disk to results.json, in a temporary folder: one
+epoch, cut short after some steps, with its checkpoint, TensorBoard's files and the evaluation. The events of
+the dataset are read again and again until there are as many as asked for, by default as many as the paper
+has. Prints the most memory that the process had until the end of each stage (resident set).
+"""
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from e2e_jax import host
+
+if __name__ == "__main__":
+    host.use_well()  # as a training does: a device a core, memory in large pages
+
+import importlib
+
+import jax
+
+from e2e_jax import dataset, input_pipeline, placement, train
+
+
+def peak():
+    """Most memory that this process had so far, GB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def repeated(counts, peaks, sizes):
+    """A `load_split` that reads a dataset's events until it has `counts` of them, and notes the memory."""
+
+    def load_split(config, split):
+        described = input_pipeline.describe(config)["events"][split]
+        there = sum(sum(runs.values()) for runs in described.values())
+        folder = dataset.prepare_dataset(config.dataset.name, config.dataset.data_dir)
+        rows = [row % there for row in range(counts[split])]
+        events = dataset.read_split(folder, split, rows=rows).validate()
+        peaks[f"{split} sample read"] = peak()
+        packed = placement.pack(events)
+        sizes[split] = sum(array.nbytes for array in jax.tree.leaves(packed)) / 1e9
+        return events
+
+    return load_split
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", default="cms_hgg/medium")
+    parser.add_argument("--train", type=int, default=153_600, help="training events, of all classes")
+    parser.add_argument("--validation", type=int, default=35_400)
+    parser.add_argument("--steps", type=int, default=10, help="of the epoch")
+    parser.add_argument("--batch", type=int, default=360)
+    parser.add_argument("--placement", default="stream", choices=["stream", "device"])
+    parser.add_argument("--config", default="cms_b", help="file of configs/")
+    parser.add_argument("--json", type=Path, help="write the numbers here too")
+    args = parser.parse_args()
+
+    config = importlib.import_module(f"configs.{args.config}").get_config("paper")
+    config.dataset.name, config.data.placement = args.dataset, args.placement
+    config.train.update(batch_size=args.batch, epochs=1)
+    peaks, sizes = {"imports": peak()}, {}
+    input_pipeline.load_split = repeated({"train": args.train, "validation": args.validation}, peaks, sizes)
+    input_pipeline.steps_per_epoch = lambda *_: args.steps
+    with tempfile.TemporaryDirectory() as folder:
+        train.train_and_evaluate(config, Path(folder) / "run")
+    peaks["trained and evaluated"] = peak()
+
+    print(
+        f"{jax.device_count()} {jax.devices()[0].device_kind} devices, batch {args.batch}, {args.placement}"
+    )
+    print(f"in the arrays of the samples: {', '.join(f'{n} {s:.2f} GB' for n, s in sizes.items())}")
+    for stage, most in peaks.items():
+        print(f"{stage:<26}{most:6.2f} GB at most")
+    if args.json:
+        numbers = {"arguments": vars(args), "sample_gb": sizes, "peak_gb": peaks}
+        args.json.write_text(json.dumps(numbers, indent=1, default=str))
+
+
+if __name__ == "__main__":
+    main()

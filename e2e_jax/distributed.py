@@ -1,0 +1,165 @@
+"""One training in several processes, each with devices of its own, on one machine or many.
+
+All of them run the same code with the same config and read the same dataset; each takes its share of a batch.
+The first alone writes into the run's folder (Orbax has all of them call for a checkpoint, and writes it from
+the first), which all must see. A process that dies takes the others with it, within a minute; the last
+checkpoint stays whole.
+"""
+
+import contextlib
+import math
+import os
+import pickle
+import sys
+import traceback
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+START_SECONDS = 300
+"""How long a process waits for the others to start."""
+
+END_SECONDS = 3600
+"""How long they wait for the first one at the end, which writes results and report."""
+
+SILENCE_SECONDS = 30
+"""After this long without a sign of life a process counts as dead."""
+
+MESSAGE_BYTES = 4096
+"""What the first process tells the others is padded to a multiple of this: few programs to compile."""
+
+LOST = ("gloo", "nccl", "connection", "coordination", "heartbeat", "unavailable", "deadline_exceeded")
+"""Words by which an error of the runtime says that it concerns another process."""
+
+
+def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
+    """Makes this process one of several; call it before anything that uses JAX's devices.
+
+    Args:
+      coordinator: "host:port" of the first process, the same for all; None where the cluster says so (Slurm,
+        Open MPI, TPU pods), as it then does for the other two.
+      processes: how many there are.
+      process: which of them this is, from 0.
+
+    Raises:
+      ValueError: these do not fit together, the processes do not find each other, or they have different
+        numbers of devices.
+    """
+    given = (coordinator, processes, process)
+    if any(value is None for value in given) and any(value is not None for value in given):
+        raise ValueError(
+            "--coordinator=HOST:PORT, --processes=N and --process=I go together (I from 0; process 0 runs on "
+            "HOST). Where the cluster tells a program all that, as Slurm does, --distributed stands for them."
+        )
+    if coordinator is not None and not 0 <= process < processes:
+        raise ValueError(
+            f"--process is {process}, but {processes} processes count from 0 to {processes - 1}."
+        )
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            processes,
+            process,
+            initialization_timeout=START_SECONDS,
+            heartbeat_timeout_seconds=SILENCE_SECONDS,
+            shutdown_timeout_seconds=END_SECONDS,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"The processes of this training did not find each other: {_first_line(error)} Start all "
+            f"within {START_SECONDS} s, with one --coordinator=HOST:PORT that each can reach; --distributed "
+            "alone is for clusters that tell a program all that, as Slurm does."
+        ) from error
+    counts = [sum(d.process_index == i for d in jax.devices()) for i in range(jax.process_count())]
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f"The processes have {', '.join(map(str, counts))} devices; they need as many each. "
+            "CUDA_VISIBLE_DEVICES chooses GPUs, JAX_NUM_CPU_DEVICES the devices of a CPU."
+        )
+
+
+def several() -> bool:
+    """Whether there are processes beside this one."""
+    return jax.process_count() > 1
+
+
+def first() -> bool:
+    """Whether this process is the one that writes."""
+    return jax.process_index() == 0
+
+
+def share(size: int) -> slice:
+    """Which of the `size` events of a batch this process takes."""
+    own = size // jax.process_count()
+    return slice(own * jax.process_index(), own * (jax.process_index() + 1))
+
+
+def of_first(make: Callable):
+    """What `make()` gives in the first process, in all of them; the others do not call it.
+
+    What it raises is raised in all. It is for small things: pickle takes them to the others.
+    """
+    if not several():
+        return make()
+    content, outcome = np.zeros(0, np.uint8), (None, None)
+    if first():
+        try:
+            outcome = make(), None
+        except Exception as error:  # whatever it is, all end by it
+            outcome = None, error
+        content = np.frombuffer(pickle.dumps(outcome), np.uint8)
+    blocks = int(multihost_utils.broadcast_one_to_all(np.int32(-(-len(content) // MESSAGE_BYTES))))
+    message = np.zeros(blocks * MESSAGE_BYTES, np.uint8)
+    message[: len(content)] = content
+    message = multihost_utils.broadcast_one_to_all(message)
+    value, error = outcome if first() else pickle.loads(np.asarray(message).tobytes())
+    if error is not None:
+        raise error
+    return value
+
+
+def divided(compute: Callable, events) -> np.ndarray:
+    """`compute(events)`, an array with an entry an event; each process computes a part, all get the whole."""
+    if not several() or not len(events):
+        return compute(events)
+    size = math.ceil(len(events) / jax.process_count())
+    rows = np.arange(size) + size * jax.process_index()
+    own = compute(events[np.minimum(rows, len(events) - 1)])
+    return np.asarray(multihost_utils.process_allgather(own, tiled=True))[: len(events)]
+
+
+@contextlib.contextmanager
+def dying_together():
+    """Around all that a process does: where it fails, or the others are gone, it ends at once.
+
+    The ordinary end of a process waits for the others, which may be waiting for it.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not several():
+            raise
+        if isinstance(error, jax.errors.JaxRuntimeError) and _concerns_another(error):
+            print(
+                f"Error: process {jax.process_index()} of {jax.process_count()} lost another one, so it ends "
+                f"too ({_first_line(error)}). The output of the one that ended first says why. Started "
+                "again, all of them go on from the last checkpoint.",
+                file=sys.stderr,
+            )
+        elif not isinstance(error, SystemExit):
+            traceback.print_exc()
+        elif not error.code:
+            raise
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _concerns_another(error):
+    return any(word in str(error).lower() for word in LOST)
+
+
+def _first_line(error):
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
