@@ -6,7 +6,8 @@ classifier; the command line changes single fields on top:
     python -m e2e_jax.main --config=configs/cms_b.py:quick --config.train.epochs=3
 
 The word after the colon is the size: "quick" (2,000 training events per class), "medium" (15,000) or "paper"
-(51,200, and 120,000 of the central+forward category, with the paper's batch of 360).
+(51,200, and 120,000 of the central+forward category, with the paper's batch of 360). Of showers they are
+2,000, 20,000 and 199,200.
 """
 
 from ml_collections import config_dict
@@ -29,8 +30,10 @@ few gamma gamma events, needs small groups of neighbours for the penalty to see 
 CATEGORIES = {
     "central": {"dataset": "cms_hgg/{size}", "strength": 0.15, "limit": 0.002},
     "central_forward": {"dataset": "cms_hgg/forward_{size}", "strength": 0.2, "limit": 0.004},
+    "showers": {"dataset": "ecal_showers/crops_{size}", "strength": 0.0, "limit": 1.0},
 }
-"""What a category of events changes: where its photons may be says `sources.selection`."""
+"""What a category of events changes: where its photons may be says `sources.selection`. Showers are of single
+particles, or of uncorrelated pairs: they have no mass, so no penalty and no limit."""
 
 
 def get_config(size="quick", category="central"):
@@ -53,7 +56,7 @@ def get_config(size="quick", category="central"):
     config.seed = 0
     # How a step spreads over the devices: "jit" (over a mesh) or "pmap". Same losses either way.
     config.parallel = "jit"
-    # How many devices the training takes; 0 is all there are.
+    # How many devices the training takes, of each process where there are several; 0 is all there are.
     config.devices = 0
     # What the ResNets compute in: "float32", or "bfloat16", for which newer GPUs and TPUs are made (a CPU is
     # not). Parameters, loss, penalty and everything after the last maps' maximum are float32 either way.
@@ -64,10 +67,13 @@ def get_config(size="quick", category="central"):
     config.dataset = dataset = config_dict.ConfigDict()
     # TFDS name: builder/config.
     dataset.name = CATEGORIES[category]["dataset"].format(size=size)
-    # The selection that its events passed, "central" or "central_forward"; another dataset is refused.
+    # What its events are: the selection that they passed, "central" or "central_forward", or "showers". It
+    # says the labels, the one whose score is the result, and whether there is a mass (`e2e_jax.classes`);
+    # another dataset is refused.
     dataset.category = category
-    # The class of the events with each label of the dataset: gamma gamma, H, gamma+jet. Equal names are one
-    # class, "" leaves the label's events out. The logits are in the order of the first appearances.
+    # The class of the events with each label of the dataset: gamma gamma, H, gamma+jet (of showers: photon,
+    # electron). Equal names are one class, "" leaves the label's events out. The logits are in the order of
+    # the first appearances.
     dataset.classes = ("gamma_gamma", "h", "gamma_jet")
     # Folder of the datasets; "" is TFDS's own: TFDS_DATA_DIR, or ~/tensorflow_datasets.
     dataset.data_dir = ""
@@ -79,15 +85,17 @@ def get_config(size="quick", category="central"):
 
     config.inputs = inputs = config_dict.ConfigDict()
     # What the network sees: "images", "kinematics" (the photons' five mass-free numbers), or "high_level"
-    # (these and both photons' shower shapes and isolation).
+    # (these and both photons' shower shapes and isolation); of the category "showers": "showers".
     inputs.kind = "images"
     # Which images: "barrel" is the 170x360 crystals of the ECAL barrel; "ecal_centric" adds the 100x100 of
-    # each endcap; "hcal_centric" is one of 280x360 for the whole detector, 5x5 pixels an HCAL tower.
+    # each endcap; "hcal_centric" is one of 280x360 for the whole detector, 5x5 pixels an HCAL tower. Of
+    # showers: "crop", 32x32 crystals around the shower, or "barrel".
     inputs.geometry = "barrel"
     # Whether images follow the arithmetic of the paper's authors where it loses energy or puts an edge of
     # the HCAL's towers elsewhere, see `detector.projections`.
     inputs.matches_authors = False
-    # Their channels, in order: any of "tracks" (pT), "ecal", "hcal" (energy); GeV.
+    # Their channels, in order: any of "tracks" (pT), "ecal", "hcal" (energy); GeV. Of showers: "energy" (GeV)
+    # and "time" (ns), or "digis" alone, the ten samples of each crystal of a crop (GeV of the pulse).
     inputs.channels = ("tracks", "ecal", "hcal")
     # Pixels of each channel below this are set to zero, in GeV, before any scaling.
     inputs.threshold = config_dict.ConfigDict({"tracks": 1e-3, "ecal": 1e-3, "hcal": 1e-3})
@@ -122,13 +130,14 @@ def get_config(size="quick", category="central"):
 
     config.model = model = config_dict.ConfigDict()
     # "resnet15" for images (one network for each image of the geometry), "four_momentum" for kinematics,
-    # "high_level" for high-level inputs.
+    # "high_level" for high-level inputs; for crops of showers "shower_vgg", "shower_conv_lstm", "shower_fcn".
     model.name = "resnet15"
     # Outputs: as many as there are classes in `dataset.classes`.
     model.classes = 3
-    # ResNet-15: maps before and after the downsampling. The others: neurons of each hidden layer.
+    # ResNet-15: maps before and after the downsampling. VGG: maps of each pair of convolutions. Conv-LSTM:
+    # maps of its first convolution and of its state. The others: neurons of each hidden layer.
     model.widths = (16, 32)
-    # Where several images' networks are joined, neurons of the hidden layers behind them ...
+    # Where several images' networks are joined, or behind a shower's maps, neurons of the hidden layers ...
     model.head = (128, 128, 128)
     # ... and the fraction of those neurons that is dropped in training.
     model.dropout = 0.2
@@ -168,6 +177,14 @@ def get_config(size="quick", category="central"):
     evaluate.batch_size = 240
     # Bootstrap samples behind the uncertainties of results.json.
     evaluate.bootstrap = 200
+
+    if category == "showers":
+        dataset.classes, model.classes = ("photon", "electron"), 2
+        inputs.kind, inputs.geometry, inputs.normalisation = "showers", "crop", "none"
+        inputs.channels = ("energy",)
+        # No threshold: what is below the noise was never read out.
+        inputs.threshold = config_dict.ConfigDict()
+        inputs.scale = config_dict.ConfigDict({"energy": 0.5, "time": 0.2, "digis": 0.5})
 
     # No new fields from here on: a misspelt name is an error, not a setting that nothing reads.
     config.lock()

@@ -17,8 +17,9 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from e2e_jax import __version__, models, preprocessing
+from e2e_jax.classes import category_of
 from e2e_jax.prediction import Classifier, predictor
-from e2e_jax.sources.events import COLLECTIONS
+from e2e_jax.sources.record import column_type
 from e2e_jax.workdir import CHECKPOINTS, CONFIG, WorkdirError, read_config, saved_steps
 
 __all__ = ["Checkpoints", "Classifier", "load_classifier", "predictor", "read_progress"]
@@ -133,10 +134,12 @@ def read_progress(workdir):
 def initial_params(config, key):
     """The network's parameters before training, drawn from a key."""
     # A probe of one event; the sizes of a network never depend on the number of events or hits.
-    hits = {
-        name: {c: np.zeros((1, 1), t) for c, t in columns.items()} for name, columns in COLLECTIONS.items()
-    }
-    probe = {"mass": np.ones(1, np.float32), "photons": np.ones((1, 2, 3), np.float32), **hits}
+    record = category_of(config).record
+    scalars = {name: ((), dtype) for name, dtype in record.SCALARS.items()} | record.TENSORS
+    probe = {name: np.ones((1, *scalars[name][0]), scalars[name][1]) for name in record.BATCHED}
+    for name, columns in record.COLLECTIONS.items():
+        types = {column: column_type(declared) for column, declared in columns.items()}
+        probe[name] = {c: np.zeros((1, 1, *shape), dtype) for c, (dtype, shape) in types.items()}
     return models.build(config).init(key, preprocessing.model_inputs(probe, config.inputs))["params"]
 
 

@@ -1,4 +1,4 @@
-"""From scores to results.json: the paper's metrics with uncertainties, and the paper's row beside them."""
+"""From scores to results.json: the paper's metrics with uncertainties."""
 
 from __future__ import annotations
 
@@ -10,49 +10,35 @@ from pathlib import Path
 import numpy as np
 
 from e2e_jax import metrics
-from e2e_jax.classes import BACKGROUND, SIGNAL, Classes
+from e2e_jax.classes import ALL, Classes
 from e2e_jax.cvm import cvm_metric, cvm_uncertainty
+from e2e_jax.paper import METRICS, PAPER_RESULTS, paper_row, results_table
 from e2e_jax.provenance import provenance
-from e2e_jax.sources.events import CLASSES
 from e2e_jax.workdir import write_whole
+
+__all__ = [
+    "METRICS",
+    "PAPER_RESULTS",
+    "RESULTS",
+    "SCORES",
+    "evaluate",
+    "pair_with_label",
+    "paper_row",
+    "provenance",
+    "results_table",
+    "validation_metrics",
+    "write_results",
+    "write_scores",
+]
 
 RESULTS = "results.json"
 SCORES = "scores.parquet"
-
-METRICS = {
-    ("auc_vs_rest", "h"): "H vs rest",
-    ("auc_vs_rest", "gamma_gamma"): "gamma gamma vs rest",
-    ("auc_vs_rest", "gamma_jet"): "gamma+jet vs rest",
-    ("auc_pairwise", "h_vs_gamma_gamma"): "H vs gamma gamma",
-    ("auc_pairwise", "h_vs_gamma_jet"): "H vs gamma+jet",
-    ("cvm",): "CVM",
-}
-"""Where the paper's six metrics stand in the results, and their names, in the order of its tables."""
-
-PAPER_RESULTS = {
-    "central": {
-        "four_momentum": (0.708, 0.807, 0.803, 0.767, 0.773, 0.002),
-        "eb_mass_aware": (0.926, 0.923, 0.954, 0.910, 0.968, 0.080),
-        "eb": (0.801, 0.828, 0.942, 0.723, 0.937, 0.002),
-        "cms_b": (0.813, 0.838, 0.959, 0.722, 0.956, 0.002),
-    },
-    "central_forward": {
-        "four_momentum": (0.727, 0.812, 0.810, 0.779, 0.788, 0.004),
-        "ecal_mass_aware": (0.933, 0.921, 0.955, 0.918, 0.972, 0.088),
-        "ecal": (0.810, 0.833, 0.939, 0.751, 0.936, 0.004),
-        "cms_i": (0.833, 0.849, 0.954, 0.767, 0.954, 0.004),
-        "cms_ii": (0.813, 0.829, 0.956, 0.728, 0.953, 0.003),
-    },
-}
-"""The paper's Tables 6 (central) and 7 (central+forward), `METRICS` by column. Its one-vs-one AUCs are
-compared with the pair-normalised ones: its columns break the rule that raw ones obey (see
-`metrics.pairwise_auc`)."""
 
 
 def evaluate(
     probabilities: np.ndarray,
     labels: np.ndarray,
-    mass: np.ndarray,
+    mass: np.ndarray | None,
     config,
     *,
     epoch: int | None = None,
@@ -63,26 +49,26 @@ def evaluate(
 
     Args:
       probabilities: `[n, classes]`, softmax outputs in the order of the config's classes.
-      labels: int `[n]`, index into `CLASSES`; each that is not left out is present.
-      mass: `[n]`, diphoton mass in GeV.
-      config: the run's config; read are `seed`, `dataset.classes`, `cvm.window`, `cvm.step` and
-        `evaluate.bootstrap`, and the whole is copied into the results.
+      labels: int `[n]`, index into the category's labels; each that is not left out is present.
+      mass: `[n]`, diphoton mass in GeV; None where the category has no mass.
+      config: the run's config; read are `seed`, `dataset.category`, `dataset.classes`, `cvm.window`,
+        `cvm.step` and `evaluate.bootstrap`, and the whole is copied into the results.
       epoch: the epoch that the classifier comes from.
       train_events: number of events it was trained on.
       dataset: what identifies the dataset (name, version, fingerprint, ...).
 
     Returns:
-      The content of results.json : "config", "dataset", "events" {"train",
-      "validation"}, "auc_vs_rest" (of each class), "auc_pairwise" (pair-normalised; H against the events of
-      each other label), "auc_pairwise_raw" and "cvm" with a "value" and an "uncertainty" each, "epoch",
-      "provenance".
+      The content of results.json: "config", "dataset", "events" {"train",
+      "validation"}, "auc_vs_rest" (of each class), "auc_pairwise" (pair-normalised; the signal against the
+      events of each other label), "auc_pairwise_raw" and "cvm" (None without a mass) with a "value" and an
+      "uncertainty" each, "epoch", "provenance". Where the category has efficiencies (showers: 50, 70 and
+      90 %), also "background_rejection": by efficiency what `metrics.background_rejection` returns, 1 - the
+      false positive rate as "value", and 1 / the rate as "inverse".
 
     Raises:
       ValueError: a class has no events, a value is not finite, or the CVM has too few gamma gamma events.
     """
-    probabilities, labels, mass = np.asarray(probabilities), np.asarray(labels), np.asarray(mass)
-    classes = Classes.of(config)
-    _refuse_bad_shapes(probabilities, labels, mass, classes)
+    probabilities, labels, mass, classes = _checked(probabilities, labels, mass, config)
     targets = classes.of_labels(labels)
     random = {"replicas": config.evaluate.bootstrap, "seed": config.seed}
 
@@ -93,8 +79,16 @@ def evaluate(
     def against(background, normalised):
         return area(*pair_with_label(probabilities, labels, classes, background, normalised), strata=None)
 
-    backgrounds = background_labels(classes)
-    cvm = _cvm_sample(probabilities, labels, mass, classes, config)
+    signal = classes.category.signal
+    cvm = None
+    if mass is not None:
+        sample = _cvm_sample(probabilities, labels, mass, classes, config)
+        cvm = {"value": cvm_metric(*sample), "uncertainty": cvm_uncertainty(*sample, seed=config.seed)}
+    score = probabilities[:, classes.signal], targets == classes.signal
+    rejection = {
+        str(efficiency): metrics.background_rejection(*score, efficiency / 100, **random)
+        for efficiency in classes.category.efficiencies
+    }
     return {
         "config": config.to_dict(),
         "dataset": dict(dataset or {}),
@@ -102,35 +96,38 @@ def evaluate(
         "auc_vs_rest": {
             name: area(probabilities[:, i], targets == i, labels) for i, name in enumerate(classes.names)
         },
-        "auc_pairwise": {f"h_vs_{name}": against(name, True) for name in backgrounds},
-        "auc_pairwise_raw": {f"h_vs_{name}": against(name, False) for name in backgrounds},
-        "cvm": {"value": cvm_metric(*cvm), "uncertainty": cvm_uncertainty(*cvm, seed=config.seed)},
+        "auc_pairwise": {f"{signal}_vs_{name}": against(name, True) for name in classes.backgrounds},
+        "auc_pairwise_raw": {f"{signal}_vs_{name}": against(name, False) for name in classes.backgrounds},
+        **({"background_rejection": rejection} if rejection else {}),
+        "cvm": cvm,
         "epoch": epoch,
         "provenance": provenance(config.seed),
     }
 
 
 def validation_metrics(
-    probabilities: np.ndarray, labels: np.ndarray, mass: np.ndarray, config
+    probabilities: np.ndarray, labels: np.ndarray, mass: np.ndarray | None, config
 ) -> dict[str, float]:
-    """The paper's six metrics without uncertainties: cheap enough for every epoch.
+    """The paper's metrics without uncertainties: cheap enough for every epoch.
 
     Args, errors: as for `evaluate`.
 
     Returns:
       "auc_h", "auc_gamma_gamma", "auc_gamma_jet" (vs rest; or the config's classes), "auc_h_vs_gamma_gamma",
-      "auc_h_vs_gamma_jet" (pair-normalised) and "cvm".
+      "auc_h_vs_gamma_jet" (pair-normalised) and "cvm"; of showers "auc_electron", "auc_photon" and
+      "auc_electron_vs_photon", which are the same.
     """
-    probabilities, labels, mass = np.asarray(probabilities), np.asarray(labels), np.asarray(mass)
-    classes = Classes.of(config)
-    _refuse_bad_shapes(probabilities, labels, mass, classes)
+    probabilities, labels, mass, classes = _checked(probabilities, labels, mass, config)
     targets = classes.of_labels(labels)
     row = {
         f"auc_{name}": metrics.roc_auc(probabilities[:, i], targets == i)
         for i, name in enumerate(classes.names)
     }
-    for name in background_labels(classes):
-        row[f"auc_h_vs_{name}"] = metrics.roc_auc(*pair_with_label(probabilities, labels, classes, name))
+    for name in classes.backgrounds:
+        scores = pair_with_label(probabilities, labels, classes, name)
+        row[f"auc_{classes.category.signal}_vs_{name}"] = metrics.roc_auc(*scores)
+    if mass is None:
+        return row
     return row | {"cvm": cvm_metric(*_cvm_sample(probabilities, labels, mass, classes, config))}
 
 
@@ -154,14 +151,14 @@ def write_scores(
     probabilities: np.ndarray,
     columns: Mapping[str, np.ndarray],
     split: str = "validation",
-    names: Sequence[str] = CLASSES,
+    names: Sequence[str] = ALL.names,
 ) -> Path:
     """Writes scores.parquet, one row an event, whole or not at all.
 
     Args:
       workdir: the run's folder.
       probabilities: `[n, classes]`; become "probability_gamma_gamma", "probability_h", ...
-      columns: "label", "mass", "run", "lumi" and "event", each `[n]`.
+      columns: "label", "run", "lumi", "event" and whatever else there is, such as "mass", each `[n]`.
       split: the split of the dataset the events are from.
       names: the classes.
 
@@ -176,7 +173,7 @@ def write_scores(
 
     probabilities = np.asarray(probabilities)
     table = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(names)}
-    for name in ("label", "mass", "run", "lumi", "event"):
+    for name in dict.fromkeys(("label", *columns, "run", "lumi", "event")):
         if name not in columns or len(columns[name]) != len(probabilities):
             found = f"has {len(columns[name])} rows" if name in columns else "is missing"
             raise ValueError(
@@ -192,57 +189,11 @@ def write_scores(
     return path
 
 
-def paper_row(name: str, category: str = "central") -> dict[str, float] | None:
-    """The paper's results for a classifier, by the names of its metrics; None where it has none.
-
-    Args:
-      name: `config.name`, e.g. "cms_b".
-      category: "central" (Table 6) or "central_forward" (Table 7).
-    """
-    row = PAPER_RESULTS.get(category, {}).get(name)
-    return row and dict(zip(METRICS.values(), row))
-
-
-def results_table(results: Mapping) -> str:
-    """The table to print: each metric with its uncertainty, the paper's, and the difference.
-
-    Args:
-      results: as `evaluate` returns them; the paper's column goes by the config's "name" and the
-        dataset's "category", central where it has none.
-    """
-    name = results["config"].get("name", "")
-    events, dataset = results["events"], results["dataset"]
-    paper, origin = paper_row(name, dataset.get("category", "central")), dataset.get("origin")
-    lines = [
-        f"{name}: epoch {results['epoch']}, {events['train']} training and "
-        f"{events['validation']} validation events" + (f", {origin}" if origin else ""),
-        f"{'':22}{'here':>18}{'paper':>10}{'difference':>13}" if paper else f"{'':22}{'here':>18}",
-    ]
-    for place, metric in METRICS.items():
-        ours = results
-        for key in place:
-            ours = ours.get(key, {})
-        if not ours:
-            continue  # a metric of a class that this classifier does not have
-        digits = 4 if metric == "CVM" else 3
-        line = f"{metric:22}{ours['value']:>10.{digits}f} ± {ours['uncertainty']:<5.{digits}f}"
-        if paper:
-            line = f"{line:40}{paper[metric]:>10.3f}{ours['value'] - paper[metric]:>+13.{digits}f}"
-        lines.append(line)
-    raw = ", ".join(f"{auc['value']:.3f}" for auc in results["auc_pairwise_raw"].values())
-    lines.append(f"AUC; H vs one class is pair-normalised (raw P(H): {raw}).")
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def background_labels(classes):
-    """The labels that H is told from."""
-    return [name for name, target in zip(CLASSES, classes.targets) if name != SIGNAL and target >= 0]
-
-
 def pair_with_label(probabilities, labels, classes, background, normalised=True):
-    """Scores of H against the events of one label, and which are H; see `metrics.pair_scores`."""
-    label = CLASSES.index(background)
-    rows = (labels == CLASSES.index(SIGNAL)) | (labels == label)
+    """Scores of the signal against one label, and which events are signal; see `metrics.pair_scores`."""
+    names = classes.category.labels
+    label = names.index(background)
+    rows = (labels == names.index(classes.category.signal)) | (labels == label)
     targets = classes.of_labels(labels[rows])
     pair = classes.signal, classes.targets[label]
     return metrics.pair_scores(probabilities[rows], targets, *pair, normalised)
@@ -250,26 +201,28 @@ def pair_with_label(probabilities, labels, classes, background, normalised=True)
 
 def _cvm_sample(probabilities, labels, mass, classes, config):
     """What the CVM is computed from: the true gamma gamma events' P(H) and masses, window and step."""
-    chosen = labels == CLASSES.index(BACKGROUND)
+    chosen = labels == classes.category.labels.index(classes.category.decorrelated)
     return probabilities[chosen, classes.signal], mass[chosen], config.cvm.window, config.cvm.step
 
 
-def _refuse_bad_shapes(probabilities, labels, mass, classes):
+def _checked(probabilities, labels, mass, config):
+    """The arguments as arrays that fit each other, and the config's classes."""
+    probabilities, labels, classes = np.asarray(probabilities), np.asarray(labels), Classes.of(config)
+    mass = np.asarray(mass) if classes.category.decorrelated else None
     expected = (len(labels), len(classes.names))
-    if probabilities.shape != expected or mass.shape != labels.shape:
+    if probabilities.shape != expected or (mass is not None and mass.shape != labels.shape):
+        masses = "" if mass is None else ", and as many masses"
+        got = probabilities.shape if mass is None else f"{probabilities.shape} and {mass.shape}"
         raise ValueError(
             f"To {len(labels)} labels belong probabilities {expected}, in the order "
-            f"{', '.join(classes.names)}, and as many masses; got {probabilities.shape} and {mass.shape}."
+            f"{', '.join(classes.names)}{masses}; got {got}."
         )
-    counts = {
-        name: int(np.sum(labels == label))
-        for label, name in enumerate(CLASSES)
-        if classes.targets[label] >= 0
-    }
+    counts = classes.counts(labels)
     if not all(counts.values()):
         raise ValueError(
             f"A class has no events, so it has no AUC: {counts}. Evaluate on a sample with every class."
         )
+    return probabilities, labels, mass, classes
 
 
 def _plain(value):

@@ -1,4 +1,4 @@
-"""Areas under ROC curves, raw and pair-normalised, with their uncertainties. numpy only."""
+"""Areas under ROC curves, raw and pair-normalised, and rejections, with their uncertainties. numpy only."""
 
 from __future__ import annotations
 
@@ -176,6 +176,48 @@ def delong_uncertainty(scores: np.ndarray, is_signal: np.ndarray) -> float:
         placed = np.searchsorted(ordered, these, side="left") + np.searchsorted(ordered, these, side="right")
         variance += np.var(placed / (2 * len(others)), ddof=1) / len(these)
     return float(np.sqrt(variance))
+
+
+def background_rejection(
+    scores: np.ndarray, is_signal: np.ndarray, efficiency: float, replicas: int = 200, seed: int = 0
+) -> dict:
+    """What a cut on the score rejects of the background where it keeps so much of the signal.
+
+    The cut is the highest score that at least this fraction of the signal reaches, and the false positive
+    rate the fraction of the background that reaches it. Uncertainties are from the bootstrap, in which the
+    cut moves with the signal drawn; that of the rate is at least the one of a single event.
+
+    Args:
+      scores, is_signal: as for `roc_auc`, with its errors.
+      efficiency: of the signal, above 0 and at most 1.
+      replicas, seed: as for `bootstrap_uncertainty`.
+
+    Returns:
+      "value", 1 - false positive rate, as ROC curves have it; "uncertainty"; and "inverse", {"value",
+      "uncertainty"} of 1 / false positive rate: how many background events one costs that passes. None where
+      no background passes, since the sample then tells only that it is large.
+    """
+    scores, is_signal = _checked(scores, is_signal)
+    if not 0 < efficiency <= 1:
+        raise ValueError(f"A signal efficiency is above 0 and at most 1, not {efficiency}.")
+    signal, background = np.sort(scores[is_signal])[::-1], np.sort(scores[~is_signal])
+    last = int(np.ceil(efficiency * len(signal) - 1e-9)) - 1
+
+    def rate(signal, background):
+        passed = len(background) - np.searchsorted(background, signal[last], side="left")
+        return passed / len(background)
+
+    random = np.random.default_rng(seed)
+
+    def drawn(ordered):
+        # Sorted places in a sorted sample: no values to sort.
+        return ordered[np.sort(random.integers(len(ordered), size=len(ordered)))]
+
+    false = rate(signal, background)
+    spread = np.std([rate(drawn(signal), drawn(background)) for _ in range(replicas)], ddof=1)
+    error = float(max(spread, np.sqrt(1 - 1 / len(background)) / len(background)))
+    inverse = {"value": float(1 / false), "uncertainty": float(error / false**2)} if false else None
+    return {"value": float(1 - false), "uncertainty": error, "inverse": inverse}
 
 
 def _checked(scores, is_signal):

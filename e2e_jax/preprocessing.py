@@ -2,14 +2,19 @@
 
 Images: hits -> GeV on the pixels -> zero below the channel's threshold -> times the channel's scale ->
 divided by the event's mass scale. Kinematics: five numbers of the two photons that do not grow with the mass.
-High-level: these, and the shower shapes and isolation of both photons.
+High-level: these, and the shower shapes and isolation of both photons. Showers: energies, times or digis of
+crystals, times the channel's scale.
 """
+
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 
-from e2e_jax.detector import images, shower_shapes
+from e2e_jax.detector import crops, images, shower_shapes
 
 NORMALISATIONS = ("mass", "sum_pt", "none")
+DIGIS = "digis"
+"""The channel of showers that is the ten samples of each crystal."""
 
 
 def model_inputs(batch, inputs):
@@ -18,12 +23,14 @@ def model_inputs(batch, inputs):
     Args:
       batch: padded batch as from `Events.to_batch`; or with ready images in GeV, [n, rows, columns,
         channels], under their names ("barrel") in place of the hits; or with "shower_shapes", [n, 2, shapes],
-        as `detector.shower_shapes` makes them. Of the scalars, those that are used.
+        as `detector.shower_shapes` makes them. Of the scalars, those that are used. Of showers the batch of
+        `Showers.to_batch`, or the image of `dense_shapes` in GeV (and ns).
       inputs: `config.inputs`.
 
     Returns:
       {image: f4[n, rows, columns, channels]}, the images of `detector.images.SHAPES[inputs.geometry]`, or
-        {"kinematics": f4[n, 5]}, or {"high_level": f4[n, 5 + 2 * len(inputs.shapes)]}.
+        {"kinematics": f4[n, 5]}, or {"high_level": f4[n, 5 + 2 * len(inputs.shapes)]}; of showers
+        {"crop": f4[n, 32, 32, channels]}, {"barrel": ...}, or {"digis": f4[n, 10, 32, 32]}.
 
     Raises:
       ValueError: `inputs` names what does not exist, or the batch lacks what is needed.
@@ -57,8 +64,55 @@ def _high_level_inputs(batch, inputs):
     return {"high_level": jnp.concatenate(columns, axis=1)}
 
 
-_INPUTS = {"images": _image_inputs, "kinematics": _kinematic_inputs, "high_level": _high_level_inputs}
+def _shower_inputs(batch, inputs):
+    ((name, shape),) = dense_shapes(inputs).items()
+    given = batch.get(name)
+    if given is None or isinstance(given, Mapping):
+        draw = crops.digi_images if name == DIGIS else crops.shower_images
+        how = () if name == DIGIS else (inputs.geometry, tuple(inputs.channels))
+        given = draw(batch, *how)
+    if given.ndim != len(shape) + 1 or given.shape[1:] != shape:
+        raise ValueError(
+            f"The image {name!r} has the shape {tuple(given.shape)}, but this classifier sees [n, "
+            f"{', '.join(map(str, shape))}] of {', '.join(inputs.channels)}."
+        )
+    scale = _by_channel(inputs, "scale")
+    return {name: given * (scale[0] if name == DIGIS else scale[None, None, None, :])}
+
+
+_INPUTS = {
+    "images": _image_inputs,
+    "kinematics": _kinematic_inputs,
+    "high_level": _high_level_inputs,
+    "showers": _shower_inputs,
+}
 """What a network can see: `config.inputs.kind` -> function of (batch, inputs)."""
+
+
+def dense_shapes(inputs):
+    """The images that a classifier sees, {name: shape}: {"barrel": (170, 360, channels)}; {} if it sees none.
+
+    Args:
+      inputs: `config.inputs`.
+
+    Raises:
+      ValueError: its geometry or channels do not exist, or there are none such together.
+    """
+    channels = tuple(inputs.get("channels", ()))
+    if inputs.kind == "images":
+        images.check_geometry(inputs.geometry)
+        return {name: (*shape, len(channels)) for name, shape in images.SHAPES[inputs.geometry].items()}
+    if inputs.kind != "showers":
+        return {}
+    if channels == (DIGIS,) and inputs.geometry == "crop":
+        return {DIGIS: (crops.SAMPLES, crops.SIDE, crops.SIDE)}
+    if DIGIS in channels:
+        raise ValueError(
+            f"config.inputs.channels is {channels} with config.inputs.geometry {inputs.geometry!r}: digis "
+            "stand alone, ('digis',), and in crops."
+        )
+    crops.check_view(inputs.geometry, channels)
+    return {inputs.geometry: (*crops.SHAPES[inputs.geometry], len(channels))}
 
 
 def kinematics(photons, mass):

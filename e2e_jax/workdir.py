@@ -26,8 +26,33 @@ CHANGEABLE = (
 """Fields (with a dot at the end, groups) that may change when a run goes on: none enters a step's result."""
 
 
-LATER = {"data.placement": "auto", "devices": 0, "precision": "float32", "profile": False}
-"""Fields that configs of older runs lack, with what those runs did."""
+LATER = {
+    "data.placement": "auto",
+    "dataset.category": "central",
+    "dataset.classes": ("gamma_gamma", "h", "gamma_jet"),
+    "devices": 0,
+    "inputs.matches_authors": False,
+    # Images and kinematics, all that there was, have no shapes.
+    "inputs.shapes": (
+        *("sigma_ieta_ieta", "sigma_iphi_iphi", "cov_ieta_iphi", "r9", "e1_over_e25", "h_over_e"),
+        *("ecal_isolation", "hcal_isolation", "track_isolation"),
+    ),
+    "inputs.standard.sigma_ieta_ieta": (0.01, 0.002),
+    "inputs.standard.sigma_iphi_iphi": (0.015, 0.005),
+    "inputs.standard.cov_ieta_iphi": (0.0, 2e-5),
+    "inputs.standard.r9": (0.9, 0.1),
+    "inputs.standard.e1_over_e25": (0.5, 0.15),
+    "inputs.standard.h_over_e": (0.0, 0.05),
+    "inputs.standard.ecal_isolation": (0.0, 2.0),
+    "inputs.standard.hcal_isolation": (0.0, 2.0),
+    "inputs.standard.track_isolation": (0.0, 2.0),
+    # One network saw one image.
+    "model.dropout": 0.2,
+    "model.head": (128, 128, 128),
+    "precision": "float32",
+    "profile": False,
+}
+"""Fields that configs of older runs lack, with what those runs did, or what did not touch them."""
 
 
 class WorkdirError(Exception):

@@ -6,8 +6,18 @@ from e2e_jax.detector import images
 from e2e_jax.models.concatenated import ConcatenatedResNet15
 from e2e_jax.models.fcn import FourMomentum, HighLevel
 from e2e_jax.models.resnet import ResNet15
+from e2e_jax.models.showers import ShowerConvLSTM, ShowerFCN, ShowerVGG
 
-__all__ = ["ConcatenatedResNet15", "FourMomentum", "HighLevel", "ResNet15", "build"]
+__all__ = [
+    "ConcatenatedResNet15",
+    "FourMomentum",
+    "HighLevel",
+    "ResNet15",
+    "ShowerConvLSTM",
+    "ShowerFCN",
+    "ShowerVGG",
+    "build",
+]
 
 
 def _resnet15(config):
@@ -32,10 +42,22 @@ def _fully_connected(module, config):
     return module(classes=config.model.classes, widths=tuple(config.model.get("widths", (256, 256, 256))))
 
 
+def _of_showers(module, config):
+    """A network on the crops of showers, with those of its sizes that the config gives."""
+    model, fields = config.model, module.__dataclass_fields__
+    sizes = {name: model[name] for name in ("classes", "widths", "head", "dropout") if name in model}
+    sizes = {name: tuple(v) if isinstance(v, list | tuple) else v for name, v in sizes.items()}
+    image = "digis" if "digis" in config.inputs.channels else config.inputs.geometry
+    return module(**{name: v for name, v in {**sizes, "image": image}.items() if name in fields})
+
+
 _BUILDERS = {
     "resnet15": _resnet15,
     "four_momentum": functools.partial(_fully_connected, FourMomentum),
     "high_level": functools.partial(_fully_connected, HighLevel),
+    "shower_vgg": functools.partial(_of_showers, ShowerVGG),
+    "shower_conv_lstm": functools.partial(_of_showers, ShowerConvLSTM),
+    "shower_fcn": functools.partial(_of_showers, ShowerFCN),
 }
 
 
@@ -43,15 +65,16 @@ def build(config):
     """Makes the network that a config describes.
 
     Args:
-      config: an `ml_collections.ConfigDict`; read are `model.name` ("resnet15", "four_momentum" or
-        "high_level"), `model.classes`, `model.widths` (optional: the paper's when absent) and, for images,
+      config: an `ml_collections.ConfigDict`; read are `model.name` (one of those of `_BUILDERS`),
+        `model.classes`, `model.widths` (optional: the paper's when absent) and, for images,
         `inputs.geometry` (one ResNet-15 for each of its images), `inputs.channels` (one name per channel),
-        and `model.head` and `model.dropout` where a head joins several images.
+        and `model.head` and `model.dropout` where a head joins several images, or is behind a shower's.
 
     Returns:
       A `flax.linen.Module`. `module.apply(variables, inputs)` takes a dict, the images of the geometry
-      ({"barrel": [n, 170, 360, c]}), {"kinematics": [n, 5]} for the 4-momentum network or {"high_level":
-      [n, i]} for the high-level one, and returns logits [n, classes]. In training
+      ({"barrel": [n, 170, 360, c]}), {"kinematics": [n, 5]} for the 4-momentum network, {"high_level": [n,
+      i]} for the high-level one, or showers, {"crop": [n, 32, 32, c]} and {"digis": [n, 10, 32, 32]}, and
+      returns logits [n, classes]. In training
       `module.apply(variables, inputs, keys)` takes a random key an event, [n].
 
     Raises:

@@ -1,0 +1,18 @@
+"""Showers, Conv-LSTM: electrons from photons by an LSTM of convolutions over the ten samples of each crystal.
+
+    python -m e2e_jax.main --config=configs/showers_conv_lstm.py:medium
+
+Paper (Table 4, 249,000 showers per class of full simulation): AUC 0.799.
+"""
+
+from configs import showers_vgg
+
+
+def get_config(size="quick"):
+    """The config at a size: "quick", "medium" or "paper"."""
+    config = showers_vgg.get_config(size)
+    config.name = "showers_conv_lstm"
+    config.inputs.channels = ("digis",)
+    config.model.name = "shower_conv_lstm"
+    config.model.widths = (4, 8)
+    return config

@@ -1,0 +1,20 @@
+"""Showers, VGG: electrons from photons by a VGG-type network on the energies of 32 x 32 crystals.
+
+    python -m e2e_jax.main --config=configs/showers_vgg.py:medium
+    python -m e2e_jax.main --config=configs/showers_vgg.py --config.inputs.channels='("energy", "time")'
+
+Paper (Table 4, 249,000 showers per class of full simulation): AUC 0.807.
+"""
+
+from configs import default
+
+
+def get_config(size="quick"):
+    """The config at a size: "quick", "medium" or "paper"."""
+    config = default.get_config(size, "showers")
+    config.name = "showers_vgg"
+    config.model.name = "shower_vgg"
+    config.model.widths = (16, 32, 64)
+    config.model.head = (128,)
+    config.train.update(batch_size=50, epochs=10, learning_rate=1e-3, schedule="cosine")
+    return config
