@@ -46,6 +46,7 @@ def release(workdir, output, per_class: int = 80) -> Path:
         larger than `LARGEST`.
     """
     from e2e_jax.checkpoint import Checkpoints, load_classifier, read_progress
+    from e2e_jax.classes import category_of
     from e2e_jax.history import best_epoch
 
     workdir, output = Path(workdir).expanduser(), Path(output).expanduser()
@@ -53,14 +54,15 @@ def release(workdir, output, per_class: int = 80) -> Path:
         raise WorkdirError(f"{output} is no release, so nothing in it was touched. Name another --output.")
     classifier, progress = load_classifier(workdir), read_progress(workdir)
     results = _results(workdir)
-    best = progress["history"][best_epoch(progress["history"], classifier.config.cvm.limit).index]
-    events = _validation_events(classifier.config, per_class) if per_class else None
+    rows, config = progress["history"], classifier.config
+    best = rows[best_epoch(rows, config.cvm.limit, category_of(config).signal).index]
+    events = _validation_events(config, per_class) if per_class else None
 
     output.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     try:
-        config = _without_folders(classifier.config.to_dict())
-        write_whole(part / CONFIG, json.dumps(config, indent=2) + "\n")
+        fields = _without_folders(config.to_dict())
+        write_whole(part / CONFIG, json.dumps(fields, indent=2) + "\n")
         write_whole(part / RESULTS, json.dumps(results, indent=2) + "\n")
         with Checkpoints(part) as checkpoints:
             checkpoints.save(best["step"], None, classifier.params, progress)
@@ -79,10 +81,8 @@ def release(workdir, output, per_class: int = 80) -> Path:
 
 def write_events(path, events, probabilities) -> None:
     """Writes events and their probabilities [n, classes] as a compressed file of numpy."""
-    from e2e_jax.sources.events import COLLECTIONS, SCALARS
-
-    arrays = {name: getattr(events, name) for name in (*SCALARS, "photons")}
-    for name, columns in COLLECTIONS.items():
+    arrays = {name: getattr(events, name) for name in (*events.SCALARS, *events.TENSORS)}
+    for name, columns in events.COLLECTIONS.items():
         ragged = getattr(events, name)
         arrays |= {f"{name}.counts": ragged.counts.astype(np.int32)}
         arrays |= {f"{name}.{column}": ragged.columns[column] for column in columns}
@@ -90,22 +90,26 @@ def write_events(path, events, probabilities) -> None:
 
 
 def read_events(folder):
-    """The events of a release, and the probabilities that they had: (`Events`, f4 [n, classes]).
+    """The events of a release, and the probabilities that they had: (`Events` or `Showers`, f4 [n, classes]).
 
     Raises:
       WorkdirError: the folder has no events, or they cannot be read.
     """
-    from e2e_jax.sources.events import COLLECTIONS, SCALARS, Events, Ragged
+    from e2e_jax.classes import category_of
+    from e2e_jax.sources.record import Ragged
+    from e2e_jax.workdir import read_config
 
     path = Path(folder) / EVENTS
     try:
         with path.open("rb") as file, np.load(file) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        fields = {name: arrays[name].astype(dtype) for name, dtype in SCALARS.items()}
-        for name, columns in COLLECTIONS.items():
+        record = category_of(read_config(folder)).record
+        fields = {name: arrays[name].astype(dtype) for name, dtype in record.SCALARS.items()}
+        fields |= {name: arrays[name] for name in record.TENSORS}
+        for name, columns in record.COLLECTIONS.items():
             flat = {column: arrays[f"{name}.{column}"] for column in columns}
             fields[name] = Ragged.from_counts(arrays[f"{name}.counts"], flat)
-        return Events(photons=arrays["photons"], **fields), arrays[PROBABILITIES]
+        return record(**fields), arrays[PROBABILITIES]
     except FileNotFoundError:
         raise WorkdirError(
             f"There are no events in {folder}: it has no {EVENTS}, which python -m e2e_jax.release writes."

@@ -27,7 +27,7 @@ from e2e_jax.checkpoint import (
     predictor,
     read_progress,
 )
-from e2e_jax.classes import Classes
+from e2e_jax.classes import Classes, category_of
 from e2e_jax.report.board import Board
 from e2e_jax.step import create_state, make_train_step
 from e2e_jax.workdir import METRICS, PROFILE, TENSORBOARD, claim, read_config
@@ -84,21 +84,21 @@ def _evaluate(workdir, validation=None):
     classifier = load_classifier(workdir, "best")
     config = classifier.config
     progress = history.Progress(**read_progress(workdir))
-    best = history.best_epoch(progress.history, config.cvm.limit)
+    best = history.best_epoch(progress.history, config.cvm.limit, category_of(config).signal)
     if validation is None:
         validation = input_pipeline.load_split(config, "validation")
     probabilities = classifier.predict(validation)
     results = evaluate.evaluate(
         probabilities,
         validation.label,
-        validation.mass,
+        _mass(validation),
         config,
         epoch=progress.history[best.index]["epoch"],
         train_events=progress.train_events,
         dataset=input_pipeline.describe(config),
     )
     results["epoch_selection"] = best.rule
-    columns = {name: getattr(validation, name) for name in ("label", "mass", "run", "lumi", "event")}
+    columns = {name: getattr(validation, name) for name in validation.SCALARS}
     scores = evaluate.write_scores(workdir, probabilities, columns, names=Classes.of(config).names)
     written = evaluate.write_results(workdir, results)
     print(evaluate.results_table(results))
@@ -148,11 +148,12 @@ def _train(config, workdir, checkpoints):
             state = _train_epoch(feed, steps, state, config, progress, best, checkpoints)
             row, probabilities = _close_epoch(state, validation, config, progress, predict)
             done = [*progress.history, row]
-            if history.best_epoch(done, config.cvm.limit).index == progress.epoch:
+            best_now = history.best_epoch(done, config.cvm.limit, category_of(config).signal)
+            if best_now.index == progress.epoch:
                 best = host_copy(state.params)
             progress = history.Progress(history=done, train_events=len(training))
             # Before the checkpoint: a resumption goes on behind it, and writes no earlier epoch again.
-            board.add_epoch(row, probabilities, validation.label, validation.mass, config)
+            board.add_epoch(row, probabilities, validation.label, _mass(validation), config)
             checkpoints.save(row["step"], state, best, dataclasses.asdict(progress))
             _report(workdir, done, [row])
     _say(f"Training ended after {progress.epoch} epochs.")
@@ -203,7 +204,7 @@ def _close_epoch(state, validation, config, progress, predict):
         **{f"train_{name}": value for name, value in progress.means().items()},
         "validation_cross_entropy": float(jnp.mean(validation_loss)),
         "validation_accuracy": float(np.mean(np.argmax(probabilities, axis=1) == targets)),
-        **evaluate.validation_metrics(probabilities, validation.label, validation.mass, config),
+        **evaluate.validation_metrics(probabilities, validation.label, _mass(validation), config),
         "events_per_second": round(steps * config.train.batch_size / seconds, 1),
         "seconds": round(progress.seconds + time.perf_counter() - start, 3),
     }
@@ -215,6 +216,11 @@ def _report(workdir, rows, new):
     history.write_metrics(workdir / METRICS, rows)
     for row in new:
         _say(history.line(row))
+
+
+def _mass(events):
+    """The masses of a sample; None where its events have none."""
+    return getattr(events, "mass", None)
 
 
 def _fresh(config):
