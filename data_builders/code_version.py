@@ -13,12 +13,15 @@ import numpy as np
 
 import e2e_jax
 
-SIMULATION = ("sources/fastsim", "sources/events.py", "sources/record.py", "sources/selection.py", "detector")
+SIMULATION = (
+    *("sources/fastsim", "detector"),
+    *(f"sources/{name}.py" for name in ("events", "joining", "record", "selection")),
+)
 """Where the code lies that may change simulated events."""
 
 READING = (
-    *(f"sources/{name}.py" for name in ("aodsim", "auxiliary", "baskets", "events", "faults", "opendata")),
-    *(f"sources/{name}.py" for name in ("rec_hits", "record", "root_files", "selection", "skim")),
+    *(f"sources/{name}.py" for name in ("aodsim", "auxiliary", "baskets", "events", "faults", "joining")),
+    *(f"sources/{name}.py" for name in ("opendata", "rec_hits", "record", "root_files", "selection", "skim")),
     *("detector/ids.py", "detector/geometry.py"),
 )
 """Where the code lies that may change what is read of an AODSIM file."""

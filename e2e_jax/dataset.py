@@ -11,10 +11,17 @@ from collections.abc import Sequence
 import tqdm
 
 from e2e_jax.sources.events import Events
+from e2e_jax.sources.record import Record
+from e2e_jax.sources.showers import Showers
 
-BUILDERS = {"cms_hgg": "data_builders.cms_hgg.cms_hgg_dataset_builder"}
+BUILDERS = {
+    "cms_hgg": "data_builders.cms_hgg.cms_hgg_dataset_builder",
+    "ecal_showers": "data_builders.ecal_showers.ecal_showers_dataset_builder",
+}
 """Datasets that are built when they are missing: name -> module with its `Builder`."""
 
+RECORDS: dict[str, type[Record]] = {"cms_hgg": Events, "ecal_showers": Showers}
+"""What a dataset holds, by the name of its builder."""
 
 READ_TOGETHER = 1000
 """Events read before they become flat arrays: bounds the memory of the small ones."""
@@ -86,38 +93,49 @@ def _known_names() -> list[str]:
 
 
 def read_split(
-    folder: pathlib.Path, split: str, progress: bool = True, rows: Sequence[int] | None = None
-) -> Events:
-    """Reads a split of the dataset in the folder into memory.
+    folder: pathlib.Path,
+    split: str,
+    progress: bool = True,
+    rows: Sequence[int] | None = None,
+    unread: Sequence[str] = (),
+) -> Record:
+    """Reads a split of the dataset in the folder into memory, as the record that its builder writes.
 
     Args:
       folder: as `prepare_dataset` gives it.
       split: "train" or "validation".
       progress: whether to show a progress bar.
       rows: which events to read, counted from 0; all of them by default.
+      unread: collections to leave empty.
 
     Raises:
       DatasetError: the dataset is half-written, damaged, or not in ArrayRecord format, or has no such split
         or event.
     """
-    source = _open(folder, split)
+    source, record = _open(folder, split), RECORDS.get(folder.parts[-3], Events)
     rows = range(len(source)) if rows is None else rows
     if outside := [row for row in rows if not 0 <= row < len(source)]:
         raise DatasetError(
             f"The split {split!r} of the dataset in {folder} has no event {outside[0]}: "
             f"its {len(source)} events count from 0 to {len(source) - 1}."
         )
-    parts, examples = [], []
     title = f"reading {'/'.join(folder.parts[-3:-1])} {split}"
-    for row in tqdm.tqdm(rows, desc=title, unit="event", disable=not progress, mininterval=0.5):
-        try:
-            examples.append(source[row])
-        except Exception as error:
-            raise DatasetError(f"The dataset in {folder} is damaged ({error}). {_again(folder)}") from error
-        if len(examples) == READ_TOGETHER:
-            parts.append(Events.from_examples(examples))
-            examples = []
-    return Events.concatenate([*parts, Events.from_examples(examples)])
+    bar = tqdm.tqdm(rows, desc=title, unit="event", disable=not progress, mininterval=0.5)
+
+    def parts():
+        examples = []
+        for row in bar:
+            try:
+                examples.append(source[row])
+            except Exception as error:
+                damaged = f"The dataset in {folder} is damaged ({error}). {_again(folder)}"
+                raise DatasetError(damaged) from error
+            if len(examples) == READ_TOGETHER:
+                yield record.from_examples(examples).without(unread)
+                examples = []
+        yield record.from_examples(examples).without(unread)
+
+    return record.concatenate(parts())
 
 
 def _open(folder: pathlib.Path, split: str):

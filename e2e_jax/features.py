@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from e2e_jax.detector import images, pixels
 from e2e_jax.sources.events import COLLECTIONS
+from e2e_jax.sources.record import column_type
 
 MANTISSA_BITS = 12
 """Bits kept of the 23 of a float32 mantissa in energies, pt, eta and phi of the hits.
@@ -26,7 +28,66 @@ Rounds to 1.2e-4 of the value: far below the crystals' calibration (0.4 %), the 
 resolution (1 %) and the 0.017 of a crystal in phi. The zeros left behind compress by a sixth."""
 
 
-class DetectorImages(tfds.features.FeatureConnector):
+class Hits(tfds.features.FeatureConnector):
+    """Collections of hits on disk; a subclass says which, and what images they are when decoded.
+
+    Attributes:
+      COLLECTIONS: name -> column -> type, as in `Record.COLLECTIONS`.
+    """
+
+    COLLECTIONS: ClassVar[Mapping[str, Mapping]]
+
+    def get_serialized_info(self) -> dict[str, dict[str, tfds.features.TensorInfo]]:
+        """Shapes and types of the hits as they are stored."""
+        return {
+            name: {
+                column: tfds.features.TensorInfo(shape=(None, *shape), dtype=dtype)
+                for column, (dtype, shape) in ((c, column_type(t)) for c, t in columns.items())
+            }
+            for name, columns in self.COLLECTIONS.items()
+        }
+
+    def encode_example(self, example_data: Mapping) -> dict[str, dict[str, np.ndarray]]:
+        """The hits of one event as stored: floats rounded to `MANTISSA_BITS`.
+
+        Args:
+          example_data: the event's collections, as in `Events.examples()[i]["detector"]`.
+
+        Raises:
+          ValueError: a collection or a column is missing.
+        """
+        encoded = {}
+        for name, columns in self.COLLECTIONS.items():
+            given = example_data.get(name, {})
+            if missing := [column for column in columns if column not in given]:
+                raise ValueError(
+                    f"The event's {name!r} hits lack {missing}; its collections are {sorted(example_data)}."
+                )
+            arrays = {column: np.asarray(given[column], column_type(t)[0]) for column, t in columns.items()}
+            encoded[name] = {c: round_mantissa(a) if a.dtype.kind == "f" else a for c, a in arrays.items()}
+        return encoded
+
+    def decode_example(self, tfexample_data: Mapping):
+        """The images of one event's hits inside a `tf.data` pipeline."""
+        import tensorflow as tf
+
+        paths = [(name, column) for name, columns in self.COLLECTIONS.items() for column in columns]
+
+        def draw(*columns):
+            hits = {name: {} for name in self.COLLECTIONS}
+            for (name, column), values in zip(paths, columns, strict=True):
+                hits[name][column] = values
+            return list(self.decode_example_np(hits).values())
+
+        inputs = [tfexample_data[name][column] for name, column in paths]
+        info = self.get_tensor_info()
+        drawn = tf.numpy_function(draw, inputs, [tf.float32] * len(info), stateful=False)
+        return {
+            name: tf.ensure_shape(image, info[name].shape) for name, image in zip(info, drawn, strict=True)
+        }
+
+
+class DetectorImages(Hits):
     """Hits of `events.COLLECTIONS` on disk, images of one geometry when decoded.
 
     Decoded: the images of `detector.images.make_images`, for "barrel" `{"barrel": float32 [170, 360,
@@ -41,6 +102,8 @@ class DetectorImages(tfds.features.FeatureConnector):
     Raises:
       ValueError: the geometry or a channel does not exist.
     """
+
+    COLLECTIONS = COLLECTIONS
 
     def __init__(
         self,
@@ -64,58 +127,9 @@ class DetectorImages(tfds.features.FeatureConnector):
             for name, shape in images.SHAPES[self._geometry].items()
         }
 
-    def get_serialized_info(self) -> dict[str, dict[str, tfds.features.TensorInfo]]:
-        """Shapes and types of the hits as they are stored."""
-        return {
-            name: {
-                column: tfds.features.TensorInfo(shape=(None,), dtype=dtype)
-                for column, dtype in columns.items()
-            }
-            for name, columns in COLLECTIONS.items()
-        }
-
-    def encode_example(self, example_data: Mapping) -> dict[str, dict[str, np.ndarray]]:
-        """The hits of one event as stored: floats rounded to `MANTISSA_BITS`.
-
-        Args:
-          example_data: the event's collections, as in `Events.examples()[i]["detector"]`.
-
-        Raises:
-          ValueError: a collection or a column is missing.
-        """
-        encoded = {}
-        for name, columns in COLLECTIONS.items():
-            given = example_data.get(name, {})
-            if missing := [column for column in columns if column not in given]:
-                raise ValueError(
-                    f"The event's {name!r} hits lack {missing}; its collections are {sorted(example_data)}."
-                )
-            arrays = {column: np.asarray(given[column], dtype) for column, dtype in columns.items()}
-            encoded[name] = {c: a if c == "cell" else round_mantissa(a) for c, a in arrays.items()}
-        return encoded
-
     def decode_example_np(self, example_data: Mapping) -> dict[str, np.ndarray]:
         """The images of one event's hits, with numpy alone."""
         return _IMAGES[self._geometry](example_data, self._channels)
-
-    def decode_example(self, tfexample_data: Mapping):
-        """The images of one event's hits inside a `tf.data` pipeline."""
-        import tensorflow as tf
-
-        paths = [(name, column) for name, columns in COLLECTIONS.items() for column in columns]
-
-        def draw(*columns):
-            hits = {name: {} for name in COLLECTIONS}
-            for (name, column), values in zip(paths, columns, strict=True):
-                hits[name][column] = values
-            return list(self.decode_example_np(hits).values())
-
-        inputs = [tfexample_data[name][column] for name, column in paths]
-        info = self.get_tensor_info()
-        drawn = tf.numpy_function(draw, inputs, [tf.float32] * len(info), stateful=False)
-        return {
-            name: tf.ensure_shape(image, info[name].shape) for name, image in zip(info, drawn, strict=True)
-        }
 
     def to_json_content(self) -> dict:
         """What `from_json_content` needs to make this feature again."""

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from e2e_jax.classes import ALL, Classes
+from e2e_jax.classes import ALL, Category, Classes, category_of
 from e2e_jax.dataset import DatasetError, describe, prepare_dataset, read_split
-from e2e_jax.sources.events import CLASSES, COLLECTIONS, Events
+from e2e_jax.sources.events import CLASSES
+from e2e_jax.sources.record import Record
 
 __all__ = [
     "DatasetError",
@@ -36,7 +37,7 @@ PADDING_STEP = 64
 PREFETCHED_BATCHES = 4
 
 
-def load_split(config, split: str, progress: bool = True) -> Events:
+def load_split(config, split: str, progress: bool = True) -> Record:
     """Reads a split of the configured dataset into memory, building the dataset first if it is missing.
 
     Args:
@@ -52,44 +53,61 @@ def load_split(config, split: str, progress: bool = True) -> Events:
       ValueError: an event holds a value that cannot be (`Events.validate`).
     """
     folder = prepare_dataset(config.dataset.name, config.dataset.data_dir)
-    _check_category(config, folder)
-    events = read_split(folder, split, progress).validate()
-    classes = Classes.of(config) if "classes" in config.dataset else ALL
+    _check_sample(config, folder)
+    category, inputs = category_of(config), config.get("inputs", {})
+    events = read_split(folder, split, progress, unread=category.record.unread(inputs)).validate()
+    classes = Classes.of(config) if "classes" in config.dataset else _labels(category)
     _check_classes(events, f"Split {split!r} of the dataset in {folder}", classes)
     return events if min(classes.targets) >= 0 else events[classes.of_labels(events.label) >= 0]
 
 
-def _check_category(config, folder: pathlib.Path) -> None:
-    """Refuses a dataset whose events passed another selection than the config says."""
-    wanted, metadata = config.dataset.get("category"), folder / "metadata.json"
-    if not wanted or not metadata.exists():
-        return
-    found = json.loads(metadata.read_text()).get("category", wanted)
-    if found != wanted:
+def _labels(category: Category) -> Classes:
+    """Every label of a category a class of its own."""
+    return Classes(category.labels, tuple(range(len(category.labels))), category)
+
+
+def _check_sample(config, folder: pathlib.Path) -> None:
+    """Refuses a dataset of another selection than the config's, or in another view than its images."""
+    path = folder / "metadata.json"
+    metadata = json.loads(path.read_text()) if path.exists() else {}
+    wanted = config.dataset.get("category")
+    found = metadata.get("category", wanted)
+    if wanted and found != wanted:
         raise DatasetError(
             f"config.dataset.category is {wanted!r}, but the dataset {config.dataset.name!r} in {folder} "
             f"holds the category {found!r}. Name a dataset of that category as config.dataset.name; a "
             "config's sizes do so by themselves (--config=configs/four_momentum.py:forward_quick)."
         )
+    inputs = config.get("inputs", {})
+    if metadata.get("view", inputs.get("geometry")) != inputs.get("geometry"):
+        raise DatasetError(
+            f"config.inputs.geometry is {inputs.geometry!r}, but the dataset {config.dataset.name!r} in "
+            f"{folder} shows showers in the view {metadata['view']!r}. Name another as config.dataset.name."
+        )
+    if "digis" in inputs.get("channels", ()) and not metadata.get("digis", True):
+        raise DatasetError(
+            f"config.inputs.channels asks for digis, but the dataset {config.dataset.name!r} in {folder} "
+            "has none. Name one with digis as config.dataset.name."
+        )
 
 
-def _check_classes(events: Events, what: str, classes: Classes) -> None:
-    counts = np.bincount(events.label[events.label >= 0], minlength=len(CLASSES))
+def _check_classes(events: Record, what: str, classes: Classes) -> None:
+    counts = np.bincount(events.label[events.label >= 0], minlength=len(events.CLASSES))
     if not all(count for count, target in zip(counts, classes.targets) if target >= 0):
-        having = ", ".join(f"{name}: {count}" for name, count in zip(CLASSES, counts))
+        having = ", ".join(f"{name}: {count}" for name, count in zip(events.CLASSES, counts))
         raise DatasetError(
             f"{what} has a class with no events ({having}). Training and its metrics need every class: use a "
             "larger dataset, or build this one again."
         )
 
 
-def padded_lengths(events: Events) -> dict[str, int]:
+def padded_lengths(events: Record) -> dict[str, int]:
     """Length that each collection is padded to: its longest event's, rounded up to `PADDING_STEP`."""
-    longest = {name: int(getattr(events, name).counts.max(initial=1)) for name in COLLECTIONS}
+    longest = {name: int(getattr(events, name).counts.max(initial=1)) for name in events.COLLECTIONS}
     return {name: -(-max(length, 1) // PADDING_STEP) * PADDING_STEP for name, length in longest.items()}
 
 
-def steps_per_epoch(events: Events, batch_size: int, classes: Classes = ALL) -> int:
+def steps_per_epoch(events: Record, batch_size: int, classes: Classes = ALL) -> int:
     """Balanced batches of an epoch: as many whole ones as the smallest class fills.
 
     Args:
@@ -136,7 +154,13 @@ def epoch_rows(
 
 
 def epoch_batches(
-    events: Events, batch_size: int, seed: int, epoch: int, start: int = 0, classes: Classes = ALL
+    events: Record,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    start: int = 0,
+    classes: Classes = ALL,
+    share: slice = slice(None),
 ) -> Iterator[dict]:
     """The training batches of an epoch, from step `start` on, prepared ahead by a thread.
 
@@ -146,6 +170,7 @@ def epoch_batches(
       seed, epoch: fix the order of the events, with nothing else.
       start: first step, for a training that goes on in mid-epoch.
       classes: the config's classes; every label by default.
+      share: which events of each batch; all by default.
 
     Returns:
       An iterator of padded batches (`Events.to_batch`), all of the same shapes.
@@ -157,10 +182,10 @@ def epoch_batches(
     targets = classes.of_labels(events.label)
     rows = epoch_rows(targets, batch_size, steps, seed, epoch, len(classes.names))
     lengths = padded_lengths(events)
-    return prefetch(lambda: (events[row].to_batch(lengths) for row in rows[start:]))
+    return prefetch(lambda: (events[row].to_batch(lengths) for row in rows[start:, share]))
 
 
-def evaluation_batches(events: Events, batch_size: int) -> Iterator[dict]:
+def evaluation_batches(events: Record, batch_size: int) -> Iterator[dict]:
     """Every event once, in order, in batches of one shape.
 
     Returns:

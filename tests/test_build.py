@@ -48,7 +48,7 @@ def built(lists, tmp_path_factory):
 
 def test_the_command_builds_what_it_says(built):
     data_dir, said = built
-    folder = data_dir / "cms_hgg/opendata_files/1.0.0"
+    folder = data_dir / "cms_hgg/opendata_files/2.0.0"
     assert said.splitlines()[-4:] == [
         str(folder),
         "train: 12 events (4 gamma_gamma, 4 h, 4 gamma_jet)",
@@ -92,7 +92,7 @@ def test_what_is_wrong_is_one_paragraph(options, message, tmp_path, capsys):
     said = " ".join(capsys.readouterr().err.split())
     assert said.startswith("Error: ")
     assert message in said
-    assert not list(tmp_path.rglob("*1.0.0*"))
+    assert not list(tmp_path.rglob("*2.0.0*"))
 
 
 def test_a_fault_in_a_file_is_one_paragraph_too(lists, tmp_path):

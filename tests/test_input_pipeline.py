@@ -130,7 +130,7 @@ def built(tmp_path_factory):
 def dataset(built, tmp_path):
     """A copy of that folder, and the dataset's own in it, to spoil."""
     shutil.copytree(built, tmp_path / "data")
-    return tmp_path / "data", tmp_path / "data/cms_hgg/tiny/1.0.0"
+    return tmp_path / "data", tmp_path / "data/cms_hgg/tiny/2.0.0"
 
 
 def test_a_split_is_read_whole(built, monkeypatch):
@@ -159,11 +159,11 @@ def test_events_that_the_config_leaves_out_are_not_returned(built):
 
 def test_a_missing_dataset_is_built_first(tmp_path, monkeypatch):
     configs = (HggConfig(name="tiny", train=2, validation=1, produce=produce),)
-    monkeypatch.setattr(cms_hgg_dataset_builder, "CONFIGS", configs)
+    monkeypatch.setattr(cms_hgg_dataset_builder.Builder, "CONFIGS", configs)
     assert len(load_split(configured(tmp_path), "validation", progress=False)) == 3
     description = input_pipeline.describe(configured(tmp_path))
     assert description["origin"] == "fast simulation"
-    assert description["version"] == "1.0.0"
+    assert description["version"] == "2.0.0"
     assert len(load_split(configured(tmp_path), "train", progress=False)) == 6
 
 
@@ -171,7 +171,7 @@ def test_the_fingerprint_tells_datasets_apart(built, dataset):
     folder, _ = dataset
     one = input_pipeline.describe(configured(built))
     assert one == input_pipeline.describe(configured(folder))
-    for path in (folder / "cms_hgg/tiny/1.0.0").glob("*validation*"):
+    for path in (folder / "cms_hgg/tiny/2.0.0").glob("*validation*"):
         path.write_bytes(path.read_bytes()[::-1])
     assert one["fingerprint"] != input_pipeline.describe(configured(folder))["fingerprint"]
 
@@ -187,7 +187,7 @@ def test_an_unknown_name_lists_what_there_is(built, name):
 def test_another_version_is_not_used(dataset):
     folder, own = dataset
     own.rename(own.with_name("0.9.0"))
-    with pytest.raises(DatasetError, match=r"version 0\.9\.0.*version 1\.0\.0.*tfds build"):
+    with pytest.raises(DatasetError, match=r"version 0\.9\.0.*version 2\.0\.0.*tfds build"):
         load_split(configured(folder), "train")
     assert (own.with_name("0.9.0") / "dataset_info.json").exists()
 

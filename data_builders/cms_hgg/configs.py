@@ -1,43 +1,18 @@
-"""The configs of `cms_hgg`: what each dataset holds, and how its events come about.
-
-A config gives a `Production` for a build: `events(split)` as a stream and, at the end, `metadata()`.
-"""
+"""The configs of `cms_hgg`: what each dataset holds, and how its events come about."""
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import numpy as np
 import tensorflow_datasets as tfds
 
-import e2e_jax
+from data_builders import code_version, production
 from e2e_jax.sources.errors import SourceError
 from e2e_jax.sources.events import CLASSES, Events
 from e2e_jax.sources.selection import ERAS
 from e2e_jax.sources.tasks import SPLITS, SimulationTask, simulation_tasks
-
-from . import code_version
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """Where a build takes place.
-
-    Attributes:
-      run: `tasks.run_tasks` on the executor of the build.
-      scratch: folder for finished tasks until the dataset is written.
-      kept: folder for what other builds may use too.
-      lists: folder with file lists that the command named, None if it did not.
-      title: of progress bars.
-    """
-
-    run: Callable
-    scratch: pathlib.Path
-    kept: pathlib.Path
-    lists: pathlib.Path | None
-    title: str
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -72,7 +47,7 @@ class HggConfig(tfds.core.BuilderConfig):
             "seed": self.seed,
             "fast": self.fast,
             "category": self.category,
-            "versions": _versions(pythia8="pythia8mc"),
+            "versions": production.versions(pythia8="pythia8mc"),
             "events": {split: _counts(self.tasks(split)) for split in SPLITS},
         }
 
@@ -80,35 +55,11 @@ class HggConfig(tfds.core.BuilderConfig):
         """What a build is about to do."""
         return f"Simulating {len(CLASSES) * (self.train + self.validation):,} events"
 
-    def production(self, place: Place) -> Simulation:
+    def production(self, place: production.Place) -> production.Simulation:
         """The making of the events."""
-        return Simulation(self, place)
-
-
-class Simulation:
-    """Makes simulated events."""
-
-    def __init__(self, config: HggConfig, place: Place):
-        self._config, self._place = config, place
-
-    def events(self, split: str) -> Iterator[Events]:
-        """The events of a split, task by task."""
-        produce = self._config.produce or _simulation()
-        results = self._place.run(
-            self._config.tasks(split),
-            produce,
-            cache_dir=self._place.scratch,
-            version=code_version.code_version(produce, packages=("pythia8mc",)),
-            progress=f"{self._place.title} {split}",
-        )
-        return (events for _, events in results)
-
-    def metadata(self) -> dict:
-        """What is known of the events only after they were made: nothing."""
-        return {}
-
-    def write_tables(self, folder: pathlib.Path) -> None:
-        """Simulated events need no list of where they came from."""
+        produce = self.produce or _simulation()
+        version = code_version.code_version(produce, packages=("pythia8mc",))
+        return production.Simulation(self.tasks, produce, version, place)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -152,7 +103,7 @@ class OpenDataConfig(tfds.core.BuilderConfig):
             **({"origin": "AODSIM files of own lists"} if self.own_files else origin),
             **{name: getattr(self, name) for name in ("seed", "category", "eras", "on_error")},
             "sizes": {name: getattr(self, name) for name in ("train", "validation", "sample")},
-            "versions": _versions(uproot="uproot"),
+            "versions": production.versions(uproot="uproot"),
             **({"lists": file_lists.identity(file_lists.class_files(self.lists))} if self.lists else {}),
         }
 
@@ -160,7 +111,7 @@ class OpenDataConfig(tfds.core.BuilderConfig):
         """What a build is about to do."""
         return f"Reading {len(CLASSES) * (self.train + self.validation):,} events of AODSIM files"
 
-    def production(self, place: Place) -> Reading:
+    def production(self, place: production.Place) -> Reading:
         """The reading of the events.
 
         Raises:
@@ -172,7 +123,7 @@ class OpenDataConfig(tfds.core.BuilderConfig):
 class Reading:
     """Reads events from AODSIM files."""
 
-    def __init__(self, config: OpenDataConfig, place: Place):
+    def __init__(self, config: OpenDataConfig, place: production.Place):
         # Only who reads AODSIM needs uproot.
         from e2e_jax.sources import file_lists, opendata, quotas
 
@@ -275,11 +226,6 @@ def _simulation() -> Callable[[SimulationTask], Events]:
     from e2e_jax.sources.fastsim.simulate import produce
 
     return produce
-
-
-def _versions(**packages: str) -> dict[str, str]:
-    versions = {name: code_version.package_version(package) for name, package in packages.items()}
-    return {"e2e_jax": e2e_jax.__version__, "numpy": np.__version__} | versions
 
 
 def _counts(tasks: list[SimulationTask]) -> dict[str, dict[str, int]]:

@@ -68,7 +68,7 @@ def seeds(showers) -> np.ndarray:
         return np.zeros(0, np.int64)
     if (empty := np.flatnonzero(crystals.counts == 0)).size:
         raise ValueError(
-            f"{_name(showers, empty[0])} has no hit, so there is nothing to crop around; {empty.size} such "
+            f"{address(showers, empty[0])} has no hit, so there is nothing to crop around; {empty.size} such "
             f"showers in these {len(showers)}. Drop them (showers[showers.crystals.counts > 0])."
         )
     owner = crystals.event_index
@@ -100,7 +100,7 @@ def cut(showers, first_row: np.ndarray, first_column: np.ndarray):
     if outside.size:
         first = first_row[outside[0]]
         raise ValueError(
-            f"The crop of {_name(showers, outside[0])} leaves the barrel: its rows are {first} to "
+            f"The crop of {address(showers, outside[0])} leaves the barrel: its rows are {first} to "
             f"{first + SIDE - 1}, of 0 to {geometry.EB_ROWS - 1}. crops.window shifts it inside."
         )
     cut_out = {}
@@ -109,8 +109,8 @@ def cut(showers, first_row: np.ndarray, first_column: np.ndarray):
         owner, cell = ragged.event_index, ragged.cell.astype(np.int64)
         if (bad := np.flatnonzero(cell >= CELLS["barrel"])).size:
             raise ValueError(
-                f"{_name(showers, owner[bad[0]])}: {name}.cell = {cell[bad[0]]} is no crystal of the barrel "
-                f"(0 to {CELLS['barrel'] - 1})."
+                f"{address(showers, owner[bad[0]])}: {name}.cell = {cell[bad[0]]} is no crystal of the "
+                f"barrel (0 to {CELLS['barrel'] - 1})."
             )
         row, column = np.divmod(cell, geometry.EB_COLUMNS)
         row = row - first_row[owner]
@@ -121,7 +121,8 @@ def cut(showers, first_row: np.ndarray, first_column: np.ndarray):
     return dataclasses.replace(showers, **cut_out)
 
 
-def _name(showers, row: int) -> str:
+def address(showers, row: int) -> str:
+    """How errors name an event."""
     return f"Event {row} (run {showers.run[row]}, lumi {showers.lumi[row]}, event {showers.event[row]})"
 
 

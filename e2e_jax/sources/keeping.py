@@ -7,6 +7,7 @@ ordered them: it sends the content of the file, and who ordered it writes that d
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 import tempfile
@@ -18,7 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from e2e_jax.sources.events import COLLECTIONS, SCALARS, Events, Ragged
+from e2e_jax.sources.events import Events
+from e2e_jax.sources.record import Ragged, Record
 
 
 class Format(NamedTuple):
@@ -35,12 +37,12 @@ class Format(NamedTuple):
     read: Callable
 
 
-def write_events(path: str | os.PathLike, events: Events, **notes: np.ndarray) -> None:
-    """Writes events, and arrays noted beside them, to an .npz file, whole or not at all."""
+def write_events(path: str | os.PathLike, events: Record, **notes: np.ndarray) -> None:
+    """Writes a record, and arrays noted beside it, to an .npz file, whole or not at all."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {name: getattr(events, name) for name in (*SCALARS, "photons")}
-    for name in COLLECTIONS:
+    arrays = {name: getattr(events, name) for name in (*events.SCALARS, *events.TENSORS)}
+    for name in events.COLLECTIONS:
         ragged = getattr(events, name)
         arrays |= {f"{name}.offsets": ragged.offsets}
         arrays |= {f"{name}.{column}": values for column, values in ragged.columns.items()}
@@ -51,20 +53,25 @@ def write_events(path: str | os.PathLike, events: Events, **notes: np.ndarray) -
     partial.replace(path)
 
 
-def read_events(path: str | os.PathLike) -> Events | None:
-    """Events as `write_events` wrote them, or None where there is no file or it cannot be read."""
+def read_events(path: str | os.PathLike, record: type[Record] = Events) -> Record | None:
+    """A record as `write_events` wrote it, or None where there is no file or it cannot be read."""
     try:
         with pathlib.Path(path).open("rb") as file, np.load(file) as arrays:
-            fields = {name: arrays[name] for name in (*SCALARS, "photons")}
-            for name, columns in COLLECTIONS.items():
+            fields = {name: arrays[name] for name in (*record.SCALARS, *record.TENSORS)}
+            for name, columns in record.COLLECTIONS.items():
                 flat = {column: arrays[f"{name}.{column}"] for column in columns}
                 fields[name] = Ragged(arrays[f"{name}.offsets"], flat)
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
-    return Events(**fields)
+    return record(**fields)
 
 
-EVENTS = Format(".npz", write_events, read_events)
+def kept_as(record: type[Record]) -> Format:
+    """How a record is kept."""
+    return Format(".npz", write_events, functools.partial(read_events, record=record))
+
+
+EVENTS = kept_as(Events)
 """How events are kept."""
 
 

@@ -13,6 +13,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from e2e_jax.sources import joining
+
 
 @dataclasses.dataclass(frozen=True)
 class Ragged:
@@ -139,16 +141,23 @@ class Record:
 
     @classmethod
     def concatenate(cls, parts: Iterable[Self]) -> Self:
-        """Joins several records, in order."""
-        parts = list(parts)
-        if not parts:
+        """Joins several records, in order; an iterator's are taken one by one (`joining`)."""
+        joined = joining.join(part._arrays() for part in parts)
+        if not joined:
             raise ValueError("No events to concatenate: the list of records is empty.")
-        joined = {}
-        for field in dataclasses.fields(cls):
-            values = [getattr(part, field.name) for part in parts]
-            join = Ragged.concatenate if field.name in cls.COLLECTIONS else np.concatenate
-            joined[field.name] = join(values)
-        return cls(**joined)
+        fields = {name: joined[name] for name in (*cls.SCALARS, *cls.TENSORS)}
+        for name, columns in cls.COLLECTIONS.items():
+            flat = {column: joined[f"{name}.{column}"] for column in columns}
+            fields[name] = Ragged.from_counts(joined[name], flat)
+        return cls(**fields)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """All columns by name; of a collection, its counts and "name.column"."""
+        arrays = {name: getattr(self, name) for name in (*self.SCALARS, *self.TENSORS)}
+        for name in self.COLLECTIONS:
+            ragged = getattr(self, name)
+            arrays |= {name: ragged.counts, **{f"{name}.{c}": v for c, v in ragged.columns.items()}}
+        return arrays
 
     @classmethod
     def from_examples(cls, examples: Iterable[Mapping]) -> Self:
@@ -191,6 +200,25 @@ class Record:
         for name in self.COLLECTIONS:
             batch[name] = getattr(self, name).padded(lengths.get(name))
         return batch
+
+    @classmethod
+    def cells(cls, inputs) -> Mapping[str, int]:
+        """How many cells each collection counts where a network with these `config.inputs` sees them."""
+        return cls.CELLS
+
+    @classmethod
+    def unread(cls, inputs) -> tuple[str, ...]:
+        """Collections that no network with these `config.inputs` reads, and that training does without."""
+        return ()
+
+    def without(self, collections: Iterable[str]) -> Self:
+        """The same events with some collections empty."""
+        nothing = np.zeros(len(self), np.int64)
+        emptied = {}
+        for name in collections:
+            columns = getattr(self, name).columns
+            emptied[name] = Ragged.from_counts(nothing, {c: values[:0] for c, values in columns.items()})
+        return dataclasses.replace(self, **emptied)
 
     def validate(self) -> Self:
         """Returns itself, or raises a ValueError that names the first bad event and value."""

@@ -62,4 +62,19 @@ class Showers(Record):
             ragged, cells = getattr(self, name), crops.CELLS[view]
             why = f"is outside the {view} (cells 0 to {cells - 1})"
             self._refuse(f"{name}.cell", ragged.cell >= cells, why, ragged)
+        if (empty := np.flatnonzero(self.crystals.counts == 0)).size:
+            raise ValueError(
+                f"{crops.address(self, empty[0])} has no hit, so there is no shower to see; {empty.size} "
+                f"such events in these {len(self)}. Drop these events, or mend the source that wrote them."
+            )
         return self
+
+    @classmethod
+    def cells(cls, inputs) -> dict[str, int]:
+        """How many cells there are in the view that a network with these `config.inputs` sees."""
+        return dict.fromkeys(COLLECTIONS, crops.CELLS[inputs.geometry])
+
+    @classmethod
+    def unread(cls, inputs) -> tuple[str, ...]:
+        """The digis, unless they are what the network sees: they are most of the bytes."""
+        return () if "digis" in inputs.get("channels", ()) else ("digis",)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_builders.cms_hgg import code_version
+from data_builders import code_version
 from data_builders.cms_hgg.cms_hgg_dataset_builder import CONFIGS, Builder, HggConfig
 from e2e_jax.sources import tasks
 from e2e_jax.sources.events import CLASSES, Events
@@ -65,12 +65,12 @@ def test_events_are_stored_as_made(folder):
 
 def test_another_build_gives_the_same_files(folder, tmp_path):
     build(tmp_path)
-    for path in (folder / "cms_hgg/tiny/1.0.0").glob("*.array_record*"):
-        assert path.read_bytes() == (tmp_path / "cms_hgg/tiny/1.0.0" / path.name).read_bytes()
+    for path in (folder / "cms_hgg/tiny/2.0.0").glob("*.array_record*"):
+        assert path.read_bytes() == (tmp_path / "cms_hgg/tiny/2.0.0" / path.name).read_bytes()
 
 
 def test_metadata_says_what_it_is(folder):
-    metadata = json.loads((folder / "cms_hgg/tiny/1.0.0/metadata.json").read_text())
+    metadata = json.loads((folder / "cms_hgg/tiny/2.0.0/metadata.json").read_text())
     assert metadata["origin"] == "fast simulation"
     assert metadata["seed"] == 2012
     assert {"e2e_jax", "numpy", "pythia8"} == set(metadata["versions"])
@@ -81,7 +81,7 @@ def test_metadata_says_what_it_is(folder):
 
 def test_an_event_takes_at_most_6_kb(tmp_path):
     build(tmp_path, train=200, validation=1)
-    size = sum(p.stat().st_size for p in (tmp_path / "cms_hgg/tiny/1.0.0").glob("*train*"))
+    size = sum(p.stat().st_size for p in (tmp_path / "cms_hgg/tiny/2.0.0").glob("*train*"))
     assert size / 600 < 6000
 
 
@@ -96,7 +96,7 @@ def test_an_interrupted_build_leaves_no_dataset_and_the_next_goes_on(tmp_path):
 
     with pytest.raises((KeyboardInterrupt, tasks.TaskError)):
         build(tmp_path, stop_in_validation)
-    assert not list((tmp_path / "cms_hgg").rglob("*1.0.0*"))
+    assert not list((tmp_path / "cms_hgg").rglob("*2.0.0*"))
     kept = list((tmp_path / "downloads").rglob("*.npz"))
     assert len(kept) == 9
 
@@ -126,7 +126,7 @@ def test_tasks_finished_by_other_code_are_not_reused(tmp_path):
 
 
 def test_leftovers_of_a_killed_build_go(tmp_path):
-    leftover = tmp_path / "cms_hgg/tiny/incomplete.ABCDEF_1.0.0"
+    leftover = tmp_path / "cms_hgg/tiny/incomplete.ABCDEF_2.0.0"
     leftover.mkdir(parents=True)
     build(tmp_path)
     assert not leftover.exists()
@@ -140,7 +140,7 @@ def test_impossible_values_stop_the_build(tmp_path):
 
     with pytest.raises(ValueError, match=r"eb\.energy = nan is not finite"):
         build(tmp_path, broken)
-    assert not list((tmp_path / "cms_hgg").rglob("*1.0.0*"))
+    assert not list((tmp_path / "cms_hgg").rglob("*2.0.0*"))
 
 
 def test_a_bare_build_is_the_quick_one_and_all_configs_have_names():
@@ -217,5 +217,5 @@ def test_the_command_builds_by_folder_and_by_path(tmp_path):
         command = [tfds_command, "build", name, f"--config={size}", f"--data_dir={tmp_path}"]
         done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert "cms_hgg/few/1.0.0" in done.stdout
+        assert "cms_hgg/few/2.0.0" in done.stdout
     assert len(tfds.data_source("cms_hgg/few", split="train", data_dir=tmp_path)) == 3

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 import tensorflow_datasets as tfds
 
-from data_builders.cms_hgg import code_version
+from data_builders import code_version
 from data_builders.cms_hgg.cms_hgg_dataset_builder import CONFIGS, Builder, HggConfig, OpenDataConfig
 from e2e_jax.dataset import read_split
 from e2e_jax.sources import aodsim
@@ -115,7 +115,7 @@ def test_a_build_that_fails_leaves_no_dataset_and_the_next_reads_what_is_missing
         patch.setattr(aodsim, "read_entries", fail)
         with pytest.raises(SourceError, match="the line went dead"):
             build(tmp_path, lists)
-    assert not list(tmp_path.rglob("*1.0.0*"))
+    assert not list(tmp_path.rglob("*2.0.0*"))
     assert skimmed
     before = len(skimmed)
     assert len(read_split(build(tmp_path, lists), "train", progress=False)) == 12
@@ -179,4 +179,4 @@ def test_the_command_builds_own_files(lists, tmp_path):
     options = [f"--config={size}", f"--data_dir={tmp_path}", f"--manual_dir={lists}"]
     done = subprocess.run([*command, *options], cwd=ROOT / "data_builders", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert len(read_split(tmp_path / "cms_hgg/few/1.0.0", "train", progress=False)) == 12
+    assert len(read_split(tmp_path / "cms_hgg/few/2.0.0", "train", progress=False)) == 12
