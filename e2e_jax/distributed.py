@@ -57,6 +57,8 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
         raise ValueError(
             f"--process is {process}, but {processes} processes count from 0 to {processes - 1}."
         )
+    # It would take SIGTERM for a notice, and the process would work on.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
             coordinator,

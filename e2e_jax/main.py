@@ -3,6 +3,9 @@
 python -m e2e_jax.main --config=configs/cms_b.py:quick [--workdir=DIR] [--mode=evaluate]
                            [--config.FIELD=VALUE ...]
 python -m e2e_jax.main --mode=report --workdir=DIR [--compare=DIR,DIR]
+
+Several processes that train together: the same line in each, with --coordinator=HOST:PORT --processes=N
+--process=I; on Slurm with --distributed alone.
 """
 
 import os
@@ -26,6 +29,10 @@ MODE = flags.DEFINE_enum(
     "Train (or go on), evaluate a trained run again, or only write the report of an evaluated one.",
 )
 COMPARE = flags.DEFINE_list("compare", [], "Folders of runs that the report shows beside this one.")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
+PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
+PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
+DISTRIBUTED = flags.DEFINE_bool("distributed", False, "The cluster (Slurm, Open MPI, TPU) says all that.")
 
 
 def main(_):
@@ -35,6 +42,20 @@ def main(_):
     only_folder = MODE.value != "train" and WORKDIR.value and CONFIG.value is None
     config = None if only_folder else command_line.checked_config(CONFIG)
     workdir = WORKDIR.value or os.path.join("runs", f"{config.name}-{config.size}")
+    given = (COORDINATOR.value, PROCESSES.value, PROCESS.value)
+    if not DISTRIBUTED.value and all(value is None for value in given):
+        return work(config, workdir)
+    if MODE.value == "report":
+        raise ValueError("--mode=report is for one process: leave out what makes it one of several.")
+    from e2e_jax import distributed
+
+    distributed.join(*given)
+    with distributed.dying_together():
+        command_line.reporting(lambda _: work(config, workdir))(None)
+
+
+def work(config, workdir):
+    """What `--mode` says, in a process that stands alone or has found the others."""
     # Imported when the command line is known to be good: a misspelt field is told at once.
     import jax
 
@@ -53,7 +74,8 @@ def main(_):
             train.train_and_evaluate(config, workdir)
         else:
             train.evaluate_run(workdir, config)
-    print(f"Report: {report.write_report(workdir, COMPARE.value)}")
+    if jax.process_index() == 0:
+        print(f"Report: {report.write_report(workdir, COMPARE.value)}")
 
 
 def run():

@@ -1,7 +1,8 @@
 """A step over all devices: the state on each of them, the batch split among them.
 
 Two ways with the same losses. "jit": the step is written for the whole batch, and the compiler splits it over
-a mesh. "pmap": each device runs the step on its part and gathers what has to be seen together.
+a mesh. "pmap": each device runs the step on its part and gathers what has to be seen together. The devices
+may belong to several processes, each of which gives its share of the batch (`distributed.share`).
 """
 
 import functools
@@ -10,7 +11,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "batch"
 WAYS = ("jit", "pmap")
@@ -26,6 +28,7 @@ class ParallelStep(NamedTuple):
       place: puts a host copy of the state on the devices.
       spread: puts a sample of events on every device, whole.
       step: (state, host batch) -> (state, metrics). The state it was given is donated: do not use it again.
+        Of several processes each gives its share of the batch, and so of the rows below.
       loop: pick -> loop, where pick(sample, rows [batch]) makes the batch of some events. The loop does many
         steps in one call, (state, sample, rows int32 [steps, batch], first, count) -> (state, metrics
         [LONGEST_LOOP]), of which the first `count` are filled; it donates its state, too.
@@ -40,25 +43,45 @@ class ParallelStep(NamedTuple):
 
 
 def mesh(batch_size, devices=None):
-    """A mesh of the most devices that divide the batch evenly; one axis, named "batch"."""
-    devices = jax.devices() if devices is None else devices
-    count = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
-    return jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:count])
+    """A mesh of the most devices that divide the batch evenly; one axis, named "batch".
+
+    Of several processes each has as many devices in it, one process's after another's.
+
+    Raises:
+      ValueError: the processes do not divide the batch.
+    """
+    owned = _by_process(jax.devices() if devices is None else devices)
+    if batch_size % len(owned):
+        raise ValueError(
+            f"A batch of {batch_size} events cannot be shared among {len(owned)} processes: set "
+            f"config.train.batch_size to a multiple of {len(owned)}, or start fewer processes."
+        )
+    most = min(map(len, owned))
+    count = max(n for n in range(1, most + 1) if batch_size % (n * len(owned)) == 0)
+    # Not `jax.make_mesh`, which may put them in another order.
+    grid = np.array([device for own in owned for device in own[:count]])
+    return Mesh(grid, (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def _by_process(devices):
+    """The devices of each process, in the order of the processes."""
+    owners = sorted({device.process_index for device in devices})
+    return [[device for device in devices if device.process_index == owner] for owner in owners]
 
 
 def chosen(config):
-    """The first `config.devices` of the devices there are; all of them where that is 0.
+    """The first `config.devices` of the devices there are, in each process; all of them where that is 0.
 
     Raises:
       ValueError: more are asked for than there are.
     """
-    there, count = jax.devices(), config.get("devices", 0)
+    there, count = jax.local_devices(), config.get("devices", 0)
     if not 0 <= count <= len(there):
         raise ValueError(
             f"config.devices is {count}, but there are {len(there)} ({there[0].device_kind}): set it to at "
             "most that, or to 0 for all of them. JAX_NUM_CPU_DEVICES makes several of a CPU."
         )
-    return there[: count or None]
+    return [device for own in _by_process(jax.devices()) for device in own[: count or None]]
 
 
 def shardings(grid):
@@ -93,34 +116,48 @@ def parallelize(make_step, config, devices=None):
       ValueError: `config.parallel` is neither "jit" nor "pmap", or there are fewer devices than asked for.
     """
     grid = mesh(config.train.batch_size, chosen(config) if devices is None else devices)
+    if config.parallel not in WAYS:
+        raise ValueError(f"config.parallel is {config.parallel!r}; it is one of {', '.join(WAYS)}.")
+    return (_by_jit if config.parallel == "jit" else _by_pmap)(make_step, grid)
+
+
+def _by_jit(make_step, grid):
     replicated, split = shardings(grid)
-    # Never an alias: the step donates its state, and must not free or overwrite the caller's copy.
-    place = functools.partial(jax.device_put, device=replicated, may_alias=False)
-    spread = functools.partial(jax.device_put, device=replicated)
-    devices = list(grid.devices.flat)
-    if config.parallel == "jit":
-        step = jax.jit(
-            make_step(None),
-            in_shardings=(replicated, split),
+    columns = NamedSharding(grid, PartitionSpec(None, AXIS))
+    compiled = jax.jit(
+        make_step(None),
+        in_shardings=(replicated, split),
+        out_shardings=(replicated, replicated),
+        donate_argnums=0,
+    )
+
+    def step(state, batch):
+        return compiled(state, _global(batch, split))
+
+    def loop(pick):
+        def pick_split(sample, rows):
+            return jax.lax.with_sharding_constraint(pick(sample, rows), split)
+
+        compiled = jax.jit(
+            _loop(make_step(None), pick_split),
+            in_shardings=(replicated, replicated, columns, None, None),
             out_shardings=(replicated, replicated),
             donate_argnums=0,
         )
 
-        def loop(pick):
-            def pick_split(sample, rows):
-                return jax.lax.with_sharding_constraint(pick(sample, rows), split)
+        def run(state, sample, rows, first, count):
+            return compiled(state, sample, _global(rows, columns), first, count)
 
-            columns = NamedSharding(grid, PartitionSpec(None, AXIS))
-            return jax.jit(
-                _loop(make_step(None), pick_split),
-                in_shardings=(replicated, replicated, columns, None, None),
-                out_shardings=(replicated, replicated),
-                donate_argnums=0,
-            )
+        return run
 
-        return ParallelStep(place, spread, step, loop, devices)
-    if config.parallel != "pmap":
-        raise ValueError(f"config.parallel is {config.parallel!r}; it is one of {', '.join(WAYS)}.")
+    spread = functools.partial(_global, sharding=replicated)
+    place = functools.partial(jax.tree.map, functools.partial(_copied, sharding=replicated))
+    return ParallelStep(place, spread, step, loop, list(grid.devices.flat))
+
+
+def _by_pmap(make_step, grid):
+    devices = list(grid.devices.flat)
+    own = [device for device in devices if device.process_index == jax.process_index()]
     pmap = functools.partial(
         jax.pmap, axis_name=AXIS, out_axes=(None, None), donate_argnums=0, devices=devices
     )
@@ -128,17 +165,36 @@ def parallelize(make_step, config, devices=None):
 
     def step(state, batch):
         # [events, ...] -> [devices, events of a device, ...]
-        return mapped(state, jax.tree.map(lambda x: x.reshape(grid.size, -1, *x.shape[1:]), batch))
+        return mapped(state, jax.tree.map(lambda x: x.reshape(len(own), -1, *x.shape[1:]), batch))
 
     def loop(pick):
         mapped = pmap(_loop(make_step(AXIS), pick), in_axes=(None, None, 1, None, None))
 
         def run(state, sample, rows, first, count):
-            return mapped(state, sample, rows.reshape(len(rows), grid.size, -1), first, count)
+            return mapped(state, sample, rows.reshape(len(rows), len(own), -1), first, count)
 
         return run
 
+    # A process places on its own devices alone, as it does for anything that it gives a pmap.
+    replicated, _ = shardings(Mesh(np.array(own), (AXIS,), axis_types=(AxisType.Auto,)))
+    spread = functools.partial(jax.device_put, device=replicated)
+    # Never an alias, see `_copied`.
+    place = functools.partial(spread, may_alias=False)
     return ParallelStep(place, spread, step, loop, devices)
+
+
+def _global(tree, sharding):
+    """Host arrays, of which each process has its share, as arrays over all devices."""
+    return jax.make_array_from_process_local_data(sharding, tree)
+
+
+def _copied(x, sharding):
+    """A host array that each process has whole, over all devices; each gets a copy.
+
+    Never an alias: a step donates its state, and must not free or overwrite the caller's copy.
+    """
+    x = np.asarray(x)
+    return jax.make_array_from_callback(x.shape, sharding, lambda index: np.array(x[index]))
 
 
 def _loop(step, pick):

@@ -5,6 +5,7 @@ compiled loop that picks its events, makes their images and trains on them; noth
 order of the events and the losses. Both places give the same batches.
 """
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from e2e_jax import input_pipeline, parallel
+from e2e_jax import distributed, input_pipeline, parallel
 from e2e_jax.classes import Classes
-from e2e_jax.sources.events import COLLECTIONS, Events
+from e2e_jax.sources.record import Record
 
 PLACES = ("auto", "device", "stream")
 
@@ -25,22 +26,26 @@ SHARE = 0.5
 PIECE_SECONDS = 2.0
 """About how long the device works before it tells of its losses, so that a progress bar moves."""
 
+STREAMED_TOGETHER = 8
+"""Most steps sent to the device before it tells: bounds the memory of the batches that wait there."""
+
 Feed = Callable[[object, int, int], Iterator[tuple[object, list[dict]]]]
 """(state, epoch, first step) -> the state after each piece of the epoch, with the metrics of its steps."""
 
 
-def pack(events: Events) -> dict:
+def pack(events: Record) -> dict:
     """The sample as flat arrays.
 
     Returns:
-      `{"mass": [n], "photons": [n, 2, 3], "label": [n], "eb": {"first": [n], "count": [n], "cell": [hits],
-      "energy": [hits]}, ...}`: event i owns the hits `first[i]` to `first[i] + count[i]` of a collection.
+      The columns of `BATCHED`, such as "label": [n], and of each collection, such as "eb": `{"first": [n],
+      "count": [n], "cell": [hits], "energy": [hits]}`: event i owns the hits `first[i]` to
+      `first[i] + count[i]` of a collection.
 
     Raises:
       ValueError: a collection has more hits than 32-bit numbers count.
     """
-    packed = {"mass": events.mass, "photons": events.photons, "label": events.label}
-    for name in COLLECTIONS:
+    packed = {name: getattr(events, name) for name in events.BATCHED}
+    for name in events.COLLECTIONS:
         ragged = getattr(events, name)
         if ragged.offsets[-1] > np.iinfo(np.int32).max:
             raise ValueError(
@@ -49,29 +54,41 @@ def pack(events: Events) -> dict:
             )
         counts = {"first": ragged.offsets[:-1].astype(np.int32), "count": ragged.counts.astype(np.int32)}
         # A collection without any entry still needs one to point at.
-        columns = {c: v if len(v) else np.zeros(1, v.dtype) for c, v in ragged.columns.items()}
+        columns = {
+            c: v if len(v) else np.zeros((1, *v.shape[1:]), v.dtype) for c, v in ragged.columns.items()
+        }
         packed[name] = counts | columns
     return packed
 
 
 def take(packed: dict, rows: jax.Array, lengths: dict[str, int]) -> dict:
-    """The padded batch of some events, as `Events.to_batch` makes it; inside a jitted step.
+    """The padded batch of some events, as `to_batch` of their record makes it; inside a jitted step.
 
     Args:
       packed: from `pack`.
       rows: int32 `[batch]`, which events.
       lengths: padded length of each collection, at least its longest event's.
     """
-    batch = {name: packed[name][rows] for name in ("mass", "photons", "label")}
-    for name, columns in COLLECTIONS.items():
+    batch = {}
+    for name, column in packed.items():
+        if not isinstance(column, dict):
+            batch[name] = column[rows]
+            continue
         place = jnp.arange(lengths[name], dtype=jnp.int32)[None, :]
-        filled = place < packed[name]["count"][rows][:, None]
-        entry = jnp.where(filled, packed[name]["first"][rows][:, None] + place, 0)
-        batch[name] = {c: jnp.where(filled, packed[name][c][entry], 0).astype(t) for c, t in columns.items()}
+        filled = place < column["count"][rows][:, None]
+        entry = jnp.where(filled, column["first"][rows][:, None] + place, 0)
+        columns = {c: values for c, values in column.items() if c not in ("first", "count")}
+        batch[name] = {c: _filled(filled, values[entry]) for c, values in columns.items()}
     return batch
 
 
-def choose(place: str, events: Events, devices: list) -> tuple[str, str]:
+def _filled(filled: jax.Array, values: jax.Array) -> jax.Array:
+    """Values `[batch, length, ...]`, 0 where the padding is."""
+    filled = filled.reshape(filled.shape + (1,) * (values.ndim - filled.ndim))
+    return jnp.where(filled, values, 0).astype(values.dtype)
+
+
+def choose(place: str, events: Record, devices: list) -> tuple[str, str]:
     """Where the sample goes: ("device" or "stream", the reason in words).
 
     Args:
@@ -98,29 +115,41 @@ def choose(place: str, events: Events, devices: list) -> tuple[str, str]:
 
 def _free_memory(devices: list) -> tuple[float, str]:
     """Bytes for the sample on each device, and what they are called."""
-    statistics = [device.memory_stats() for device in devices]
+    own = [device for device in devices if device.process_index == jax.process_index()]
+    statistics = [device.memory_stats() for device in own]
     if all(s and "bytes_limit" in s for s in statistics):
-        return min(s["bytes_limit"] - s.get("bytes_in_use", 0) for s in statistics), devices[0].device_kind
+        return min(s["bytes_limit"] - s.get("bytes_in_use", 0) for s in statistics), own[0].device_kind
     pages = os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in os.sysconf_names else 0
-    # CPU devices share the host's memory, and each has its own copy.
+    # CPU devices share the host's memory, and each has its own copy; those of other processes may, too.
     return pages * os.sysconf("SC_PAGE_SIZE") / len(devices), "this machine's memory"
 
 
-def streamed(step: parallel.ParallelStep, events: Events, config) -> Feed:
-    """Feeds a training from the host: each batch is padded by a thread, and sent when the device is ready."""
+def streamed(step: parallel.ParallelStep, events: Record, config) -> Feed:
+    """Feeds a training from the host: batches are padded by a thread, and sent while the device works."""
+    classes, size = Classes.of(config), config.train.batch_size
+    steps = input_pipeline.steps_per_epoch(events, size, classes)
 
     def feed(state, epoch, first):
         batches = input_pipeline.epoch_batches(
-            events, config.train.batch_size, config.seed, epoch, first, Classes.of(config)
+            events, size, config.seed, epoch, first, classes, distributed.share(size)
         )
-        for batch in batches:
-            state, metrics = step.step(state, batch)
-            yield state, [jax.device_get(metrics)]
+        piece = 1
+        while first < steps:
+            count = min(piece, _until_saved(config, first), steps - first, STREAMED_TOGETHER)
+            start, metrics = time.perf_counter(), []
+            for batch in itertools.islice(batches, count):
+                # Does not wait for the device.
+                state, of_step = step.step(state, batch)
+                metrics.append(of_step)
+            metrics = jax.device_get(metrics)
+            piece = _next_piece(piece, count, time.perf_counter() - start)
+            first += count
+            yield state, metrics
 
     return feed
 
 
-def resident(step: parallel.ParallelStep, events: Events, config) -> Feed:
+def resident(step: parallel.ParallelStep, events: Record, config) -> Feed:
     """Feeds a training on the device: the sample is sent once, an epoch's order at its start."""
     classes, size = Classes.of(config), config.train.batch_size
     steps = input_pipeline.steps_per_epoch(events, size, classes)
@@ -131,15 +160,26 @@ def resident(step: parallel.ParallelStep, events: Events, config) -> Feed:
 
     def feed(state, epoch, first):
         rows = input_pipeline.epoch_rows(targets, size, steps, config.seed, epoch, len(classes.names))
-        rows, piece = rows.astype(np.int32), 1
+        rows, piece = rows[:, distributed.share(size)].astype(np.int32), 1
         while first < steps:
-            until_saved = config.train.checkpoint_every - first % config.train.checkpoint_every
-            count = min(piece, until_saved, steps - first, parallel.LONGEST_LOOP)
+            count = min(piece, _until_saved(config, first), steps - first, parallel.LONGEST_LOOP)
             start = time.perf_counter()
             state, metrics = run(state, packed, rows, first, count)
             metrics = jax.device_get(metrics)
-            piece = max(1, min(2 * piece, int(count * PIECE_SECONDS / (time.perf_counter() - start))))
+            piece = _next_piece(piece, count, time.perf_counter() - start)
+            # The clock differs between processes; the loop that they do together must not.
+            piece = distributed.of_first(lambda piece=piece: piece)
             first += count
             yield state, [{name: values[i] for name, values in metrics.items()} for i in range(count)]
 
     return feed
+
+
+def _until_saved(config, first):
+    """Steps from step `first` of an epoch to where a checkpoint is due."""
+    return config.train.checkpoint_every - first % config.train.checkpoint_every
+
+
+def _next_piece(piece, count, seconds):
+    """Steps of the next piece: twice as many, but not far more than `PIECE_SECONDS` of them."""
+    return max(1, min(2 * piece, int(count * PIECE_SECONDS / seconds)))

@@ -1,6 +1,7 @@
 """Events, hits or images in, probabilities out: the forward pass of a classifier on all devices."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,9 +11,9 @@ import ml_collections
 import numpy as np
 
 from e2e_jax import models, parallel, preprocessing
-from e2e_jax.classes import Classes
-from e2e_jax.detector import images
-from e2e_jax.sources.events import CELLS, COLLECTIONS, Events
+from e2e_jax.classes import Classes, category_of
+from e2e_jax.sources.events import Events
+from e2e_jax.sources.record import Record
 
 LENGTH_STEP = 128
 """Padded lengths are multiples of this, so that similar events share one compiled program."""
@@ -40,8 +41,9 @@ class Classifier:
         """Probabilities of the classes, in the order of `classes`.
 
         Args:
-          events_or_images: `Events`; a padded batch of hits (`Events.to_batch`); or images in GeV, with
-            what they are normalised by: {"barrel": [n, 170, 360, channels], "mass": [n]}. In numpy.
+          events_or_images: `Events`, or `Showers` for a classifier of showers; a padded batch of their
+            hits (`to_batch`); or images in GeV, with what they are normalised by, if anything:
+            {"barrel": [n, 170, 360, channels], "mass": [n]}. In numpy.
 
         Returns:
           f4 `[n, classes]`.
@@ -49,10 +51,11 @@ class Classifier:
         Raises:
           ValueError: the input is none of these, or an event has no finite probabilities.
         """
-        if isinstance(events_or_images, Events):
-            _check_finite(events_or_images)
+        record = category_of(self.config).record
+        if isinstance(events_or_images, record):
+            _check_record(events_or_images, self.config.inputs)
         else:
-            check_batch(events_or_images, self.config.inputs)
+            check_batch(events_or_images, self.config.inputs, record)
         probabilities = self._predict(self.params, events_or_images)
         if not np.isfinite(probabilities).all():
             bad = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
@@ -67,7 +70,7 @@ class Classifier:
 def predictor(config):
     """Compiles the forward pass: (params, events or images) -> probabilities f4 [n, classes], on the host.
 
-    Batches of `config.evaluate.batch_size` go over all devices that divide it.
+    Batches of `config.evaluate.batch_size` go over all of this process's devices that divide it.
     """
     network = models.build(config)
 
@@ -81,34 +84,40 @@ def predictor(config):
         rows = _rows(events_or_images)
         size = min(config.evaluate.batch_size, max(rows, 1))
         if size not in compiled:
-            replicated, split = parallel.shardings(parallel.mesh(size))
-            compiled[size] = jax.jit(forward, in_shardings=(replicated, split), out_shardings=replicated)
+            replicated, split = parallel.shardings(parallel.mesh(size, jax.local_devices()))
+            run = jax.jit(forward, in_shardings=(replicated, split), out_shardings=replicated)
+            compiled[size] = run, functools.partial(jax.device_put, device=split)
+        run, send = compiled[size]
         params = jax.device_get(params)
         parts = [np.zeros((0, config.model.classes), np.float32)]
         for batch, filled in _one_ahead(_batches(events_or_images, rows, size)):
-            parts.append(np.asarray(compiled[size](params, batch))[:filled])
+            parts.append(np.asarray(run(params, send(batch)))[:filled])
         return np.concatenate(parts)
 
     return predict
 
 
-def check_batch(batch, inputs):
+def check_batch(batch, inputs, record=Events):
     """Refuses what is no padded batch of hits, nor the images of a geometry.
 
     Args:
-      batch: what `Classifier.predict` was given, if not `Events`.
+      batch: what `Classifier.predict` was given, if not a record.
       inputs: `config.inputs`.
+      record: of what events the classifier is.
 
     Raises:
       ValueError: it names the entry that does not fit, and what was expected in its place.
     """
-    shapes = {name: (*shape, len(inputs.channels)) for name, shape in images.SHAPES[inputs.geometry].items()}
+    shapes = preprocessing.dense_shapes(inputs)
     wanted = ", ".join(f"{name!r}: [n, {', '.join(map(str, shape))}]" for name, shape in shapes.items())
     if not isinstance(batch, Mapping):
         shape = f" of shape {np.shape(batch)}" if hasattr(batch, "shape") else ""
+        kind, massive = record.__name__, "mass" in record.BATCHED
+        dense = f"{{{wanted}, 'mass': [n]}}" if massive else f"{{{wanted}}}"
+        beside = " with the diphoton mass beside them" if massive else ""
         raise ValueError(
-            f"predict takes Events, a padded batch of hits (Events.to_batch), or images with the diphoton "
-            f'mass beside them, {{{wanted}, "mass": [n]}}; got {type(batch).__name__}{shape}.'
+            f"predict takes {kind}, a padded batch of hits ({kind}.to_batch)"
+            f"{f', or images{beside}, {dense}' if shapes else ''}; got {type(batch).__name__}{shape}."
         )
     columns = {
         jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
@@ -135,18 +144,20 @@ def check_batch(batch, inputs):
             raise ValueError(
                 f"'mass' of event {bad[0]} is {columns['mass'][bad[0]]}; it is the diphoton mass in GeV."
             )
-    for name in COLLECTIONS.keys() & {column.partition(".")[0] for column in columns}:
-        _check_cells(name, columns.get(f"{name}.cell"))
+    for name, cells in record.cells(inputs).items():
+        _check_cells(name, columns.get(f"{name}.cell"), cells)
 
 
-def _check_finite(events):
-    """Refuses events with a number that is not finite."""
-    for name in ("mass", "photons"):
+def _check_record(events, inputs):
+    """Refuses events with a number that is not finite, or cells that the classifier does not see."""
+    for name in events.BATCHED:
         _refuse_infinite(name, getattr(events, name))
-    for name, columns in COLLECTIONS.items():
+    for name, columns in events.COLLECTIONS.items():
         ragged = getattr(events, name)
         for column in columns:
             _refuse_infinite(f"{name}.{column}", ragged.columns[column], ragged)
+    for name, cells in events.cells(inputs).items():
+        _check_cells(name, getattr(events, name).cell, cells)
 
 
 def _refuse_infinite(name, values, ragged=None):
@@ -159,16 +170,16 @@ def _refuse_infinite(name, values, ragged=None):
         )
 
 
-def _check_cells(name, cells):
-    if cells is not None and cells.size and not (cells.min() >= 0 and cells.max() < CELLS[name]):
+def _check_cells(name, cells, number):
+    if cells is not None and cells.size and not (cells.min() >= 0 and cells.max() < number):
         raise ValueError(
             f"'{name}.cell' holds {cells.min()} to {cells.max()}, but the cells of {name!r} are 0 to "
-            f"{CELLS[name] - 1} (detector.geometry); padding has cell 0 and energy 0."
+            f"{number - 1} (detector.geometry, detector.crops); padding has cell 0 and energy 0."
         )
 
 
 def _rows(events_or_images):
-    if isinstance(events_or_images, Events):
+    if isinstance(events_or_images, Record):
         return len(events_or_images)
     return len(jax.tree.leaves(events_or_images)[0])
 
@@ -176,12 +187,13 @@ def _rows(events_or_images):
 def _batches(events_or_images, rows, size):
     """Yields (batch of `size` rows, how many of them are real); the last row fills the last batch up."""
     lengths = {}
-    if isinstance(events_or_images, Events):
-        longest = {name: int(getattr(events_or_images, name).counts.max(initial=1)) for name in COLLECTIONS}
+    if isinstance(events_or_images, Record):
+        collections = {name: getattr(events_or_images, name) for name in events_or_images.COLLECTIONS}
+        longest = {name: int(ragged.counts.max(initial=1)) for name, ragged in collections.items()}
         lengths = {name: -(-count // LENGTH_STEP) * LENGTH_STEP for name, count in longest.items()}
     for start in range(0, rows, size):
         taken = np.minimum(np.arange(start, start + size), rows - 1)
-        if isinstance(events_or_images, Events):
+        if isinstance(events_or_images, Record):
             batch = events_or_images[taken].to_batch(lengths)
         else:
             batch = jax.tree.map(lambda leaf, taken=taken: np.asarray(leaf)[taken], dict(events_or_images))

@@ -1,5 +1,6 @@
 """Training: the loop around the step, and the files that it leaves."""
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from e2e_jax import (
+    distributed,
     evaluate,
     history,
     input_pipeline,
@@ -37,21 +39,25 @@ def train_and_evaluate(config, workdir):
     """Trains a classifier and evaluates its best epoch; goes on where an interrupted run stopped.
 
     Writes into `workdir`: config.json, metrics.jsonl, tensorboard/, checkpoints/, results.json and
-    scores.parquet. A finished run is not trained again, only evaluated.
+    scores.parquet. A finished run is not trained again, only evaluated. Of several processes
+    (`distributed.join`) all train and evaluate, and the first alone writes and prints.
 
     Args:
       config: the config (`configs/default.py` documents every field).
       workdir: the run's folder; made where it does not exist.
 
     Returns:
-      The content of results.json.
+      The content of results.json; None in a process that is not the first.
 
     Raises:
       WorkdirError: the folder belongs to another config.
       history.TrainingError: the loss is no longer finite.
     """
     workdir = Path(workdir)
-    claim(workdir, config)
+    distributed.of_first(lambda: claim(workdir, config))
+    if distributed.several():
+        # Before anyone reads it: where the dataset is missing, the first process builds it.
+        distributed.of_first(lambda: input_pipeline.describe(config))
     with Checkpoints(workdir) as checkpoints:
         validation = _train(config, workdir, checkpoints)
     return _evaluate(workdir, validation)
@@ -67,7 +73,7 @@ def evaluate_run(workdir, config=None):
       config: the run's config, perhaps with other fields of `evaluate`; the folder's own by default.
 
     Returns:
-      The content of results.json.
+      The content of results.json; None in a process that is not the first.
 
     Raises:
       WorkdirError: there is no run in the folder, it is of another config, or no epoch of it is finished.
@@ -75,7 +81,7 @@ def evaluate_run(workdir, config=None):
     workdir = Path(workdir)
     read_config(workdir)
     if config is not None:
-        claim(workdir, config)
+        distributed.of_first(lambda: claim(workdir, config))
     return _evaluate(workdir)
 
 
@@ -87,7 +93,9 @@ def _evaluate(workdir, validation=None):
     best = history.best_epoch(progress.history, config.cvm.limit, category_of(config).signal)
     if validation is None:
         validation = input_pipeline.load_split(config, "validation")
-    probabilities = classifier.predict(validation)
+    probabilities = distributed.divided(classifier.predict, validation)
+    if not distributed.first():
+        return None
     results = evaluate.evaluate(
         probabilities,
         validation.label,
@@ -122,9 +130,9 @@ def _train(config, workdir, checkpoints):
         _say(
             f"The run in {workdir} is finished, after {progress.epoch} epochs: evaluated, not trained again."
         )
-        history.write_metrics(workdir / METRICS, progress.history)
+        _report(workdir, progress.history, [])
         return None
-    state, best = restored[:2] if restored else _fresh(config)
+    state, best = restored[:2] if restored else distributed.of_first(lambda: _fresh(config))
     if restored:
         _say(f"Going on with the run in {workdir}: epoch {progress.epoch + 1}, step {int(state.step)}.")
 
@@ -133,27 +141,33 @@ def _train(config, workdir, checkpoints):
     progress.train_events = len(training)
     steps = input_pipeline.steps_per_epoch(training, config.train.batch_size, Classes.of(config))
     parallel_step = parallel.parallelize(lambda axis: make_train_step(config, axis, steps), config)
-    placed, why = placement.choose(config.data.placement, training, parallel_step.devices)
+    # The free memory differs between processes.
+    placed, why = distributed.of_first(
+        lambda: placement.choose(config.data.placement, training, parallel_step.devices)
+    )
     make_feed = {"device": placement.resident, "stream": placement.streamed}[placed]
     feed = make_feed(parallel_step, training, config)
-    if config.get("profile", False):
+    if config.get("profile", False) and distributed.first():
         feed = profile.profiled(feed, workdir / PROFILE)
     _say(_summary(config, training, validation, len(parallel_step.devices), state.params))
     _say(f"Training sample: placement {placed!r}, as {why}.")
     predict = predictor(config)
     state = parallel_step.place(state)
     _report(workdir, progress.history, progress.history)
-    with Board(workdir / TENSORBOARD, config, progress.history) as board:
+    with _board(workdir, config, progress.history) as board:
         while not history.finished(progress.history, config):
             state = _train_epoch(feed, steps, state, config, progress, best, checkpoints)
             row, probabilities = _close_epoch(state, validation, config, progress, predict)
+            # Its times, by which nothing is decided, differ between processes; its metrics must not.
+            row = distributed.of_first(lambda row=row: row)
             done = [*progress.history, row]
             best_now = history.best_epoch(done, config.cvm.limit, category_of(config).signal)
             if best_now.index == progress.epoch:
                 best = host_copy(state.params)
             progress = history.Progress(history=done, train_events=len(training))
             # Before the checkpoint: a resumption goes on behind it, and writes no earlier epoch again.
-            board.add_epoch(row, probabilities, validation.label, _mass(validation), config)
+            if board:
+                board.add_epoch(row, probabilities, validation.label, _mass(validation), config)
             checkpoints.save(row["step"], state, best, dataclasses.asdict(progress))
             _report(workdir, done, [row])
     _say(f"Training ended after {progress.epoch} epochs.")
@@ -169,6 +183,7 @@ def _train_epoch(feed, steps, state, config, progress, best, checkpoints):
         desc=f"Epoch {progress.epoch + 1}/{config.train.epochs}",
         unit=" events",
         dynamic_ncols=True,
+        disable=not distributed.first(),
     )
     compiled, start = False, time.perf_counter()
     with bar:
@@ -192,7 +207,7 @@ def _train_epoch(feed, steps, state, config, progress, best, checkpoints):
 def _close_epoch(state, validation, config, progress, predict):
     """The finished epoch's row of metrics.jsonl, and the probabilities of the validation events."""
     start = time.perf_counter()
-    probabilities = predict(state.params, validation)
+    probabilities = distributed.divided(lambda events: predict(state.params, events), validation)
     # The logarithm of a probability is a logit; one that underflowed to 0 counts as the smallest there is.
     logits = jnp.log(jnp.maximum(probabilities, jnp.finfo(jnp.float32).tiny))
     targets = Classes.of(config).of_labels(validation.label)
@@ -213,9 +228,16 @@ def _close_epoch(state, validation, config, progress, predict):
 
 def _report(workdir, rows, new):
     """Writes metrics.jsonl from all rows, and the new ones to the screen."""
+    if not distributed.first():
+        return
     history.write_metrics(workdir / METRICS, rows)
     for row in new:
         _say(history.line(row))
+
+
+def _board(workdir, config, rows):
+    """TensorBoard's files, in the process that writes."""
+    return Board(workdir / TENSORBOARD, config, rows) if distributed.first() else contextlib.nullcontext()
 
 
 def _mass(events):
@@ -232,12 +254,14 @@ def _summary(config, training, validation, devices, params):
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     there = len(parallel.chosen(config))
     fewer = "" if devices == there else ", the most that divide it evenly"
+    several = f" in {jax.process_count()} processes" if distributed.several() else ""
     return (
         f"{config.name}-{config.size}: {len(training)} training and {len(validation)} validation events, "
         f"{count} parameters, batch {config.train.batch_size} on {devices} of {jax.device_count()} "
-        f"devices{fewer} ({jax.devices()[0].device_kind}, {config.parallel})."
+        f"devices{several}{fewer} ({jax.devices()[0].device_kind}, {config.parallel})."
     )
 
 
 def _say(text):
-    tqdm.write(text, file=sys.stderr)
+    if distributed.first():
+        tqdm.write(text, file=sys.stderr)

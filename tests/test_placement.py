@@ -70,13 +70,14 @@ def test_a_resumed_epoch_ends_in_the_same_bits():
     jax.tree.map(np.testing.assert_array_equal, state.params, params)
 
 
-def test_pieces_end_where_a_checkpoint_is_due():
+@pytest.mark.parametrize("feed_of", [placement.streamed, placement.resident])
+def test_pieces_end_where_a_checkpoint_is_due(feed_of):
     config = kinematics_config()
     config.train.checkpoint_every = 3
     made = parallel.parallelize(lambda axis: train.make_train_step(config, axis), config)
     state = made.place(host_copy(train.create_state(config, jax.random.key(0))))
     ends, done = [], 0
-    for _, metrics in placement.resident(made, sample(20), config)(state, 0, 0):
+    for _, metrics in feed_of(made, sample(20), config)(state, 0, 0):
         done += len(metrics)
         ends.append(done)
     assert {3, done} <= set(ends)

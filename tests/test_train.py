@@ -41,13 +41,13 @@ def without_times(history_rows):
     return [{name: value for name, value in row.items() if name not in TIMES} for row in history_rows]
 
 
-def some_steps(config, devices, steps=4):
+def some_steps(config, devices, steps=20):
     """Losses of the first steps, and the parameters after them."""
     made = parallel.parallelize(lambda axis: train.make_train_step(config, axis), config, devices)
     state = made.place(host_copy(train.create_state(config, jax.random.key(0))))
-    batches = input_pipeline.epoch_batches(sample(20), config.train.batch_size, 0, 0)
+    batches = input_pipeline.epoch_batches(sample(4 * steps), config.train.batch_size, 0, 0)
     losses = []
-    for _, batch in zip(range(steps), batches):
+    for _, batch in zip(range(steps), batches, strict=True):
         state, metrics = made.step(state, batch)
         assert metrics["cvm_penalty"] > 0
         losses.append(float(metrics["loss"]))
