@@ -39,6 +39,11 @@ def hit_gradients(classifier: Classifier, events: Events, name: str = "h") -> di
     inputs = classifier.config.inputs
     if name not in classifier.classes:
         raise ValueError(f"There is no class {name!r}; there are {', '.join(classifier.classes)}.")
+    if inputs.kind == "showers":
+        raise ValueError(
+            "This classifier sees showers: gradients by hits are those of events with two photons. Take a "
+            'classifier whose config.inputs.kind is "images".'
+        )
     if inputs.kind != "images":
         raise ValueError(f"This classifier sees {inputs.kind}: its score does not depend on any hit.")
     network, column = models.build(classifier.config), classifier.classes.index(name)

@@ -109,7 +109,8 @@ def read_config(workdir):
 
 def differences(old, new):
     """The fields in which two configs differ: {"train.epochs": (old, new)}, None where there is no value."""
-    old, new = (LATER | _flat(config.to_dict()) for config in (old, new))
+    old, new = (_flat(config.to_dict()) for config in (old, new))
+    old, new = (LATER | _for_each(fields, other) for fields, other in ((old, new), (new, old)))
     return {
         field: (old.get(field), new.get(field))
         for field in sorted(old.keys() | new.keys())
@@ -155,6 +156,15 @@ def _flat(fields, prefix=""):
         else:
             flat[prefix + name] = tuple(value) if isinstance(value, list | tuple) else value
     return flat
+
+
+def _for_each(flat, other):
+    """The fields with one value for all where `other` has one for each, as in configs of old: for each."""
+    spread = {}
+    for field, value in flat.items():
+        each = [name for name in other if name.startswith(f"{field}.")]
+        spread |= dict.fromkeys(each, value) if each else {field: value}
+    return spread
 
 
 def _tuples(value):

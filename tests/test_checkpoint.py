@@ -1,5 +1,6 @@
 """A checkpoint is read back exactly, by any number of devices, and holds a classifier that needs no more."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -14,6 +15,14 @@ from e2e_jax.checkpoint import Checkpoints, host_copy, load_classifier, read_pro
 from e2e_jax.detector.images import make_images
 from e2e_jax.workdir import WorkdirError, claim, differences, read_config
 from tests.synthetic import image_config, kinematics_config, sample
+
+FIRST = {
+    "": ("data", "devices", "precision", "profile"),
+    "dataset": ("category", "classes"),
+    "inputs": ("matches_authors", "shapes", "standard"),
+    "model": ("dropout", "head"),
+}
+"""Fields that configs of the first runs lack."""
 
 PROGRESS = {"history": [{"epoch": 1, "auc_h": 0.1 + 0.2, "cvm": 1e-300}], "steps": 3}
 
@@ -136,6 +145,23 @@ def test_the_config_survives_the_folder(tmp_path, config):
     claim(tmp_path, config)
     assert read_config(tmp_path).to_dict() == config.to_dict()
     assert read_config(tmp_path).is_locked
+
+
+def test_a_config_of_old_differs_in_nothing_but_what_it_says_otherwise(tmp_path):
+    """What the first configs lacked does not keep their runs from going on."""
+    new = image_config()
+    old = copy.deepcopy(new)
+    with old.unlocked():
+        for group, fields in FIRST.items():
+            for field in fields:
+                delattr(old[group] if group else old, field)
+        old.inputs.threshold = 1e-3
+    assert differences(old, new) == {}
+    new.inputs.threshold.ecal, new.inputs.standard.r9 = 0.5, (0.0, 1.0)
+    assert differences(old, new) == {
+        "inputs.threshold.ecal": (1e-3, 0.5),
+        "inputs.standard.r9": ((0.9, 0.1), (0.0, 1.0)),
+    }
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path, config):

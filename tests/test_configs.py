@@ -28,8 +28,11 @@ def test_is_named_like_its_file_and_has_the_default_fields(name):
 FORWARD = {"ecal", "ecal_mass_aware", "cms_i", "cms_ii"}
 """The classifiers of the category central+forward alone."""
 
+SHOWERS = [name for name in CLASSIFIERS if name.startswith("showers_")]
+DIPHOTON = [name for name in CLASSIFIERS if name not in SHOWERS]
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+
+@pytest.mark.parametrize("name", DIPHOTON)
 @pytest.mark.parametrize("size", ["quick", "medium", "paper"])
 def test_a_size_is_a_dataset(name, size):
     config = get_config(name, size)
@@ -61,14 +64,32 @@ def test_an_unknown_size_names_those_that_exist(name):
         get_config(name, "huge")
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *(("showers_vgg", "crops"), ("showers_conv_lstm", "crops"), ("showers_fcn", "crops")),
+        *(("showers_resnet", "barrel"), ("showers_pairs", "pairs")),
+    ],
+)
+@pytest.mark.parametrize("size", ["quick", "medium", "paper"])
+def test_showers_have_datasets_of_their_own_and_no_mass(name, kind, size):
+    config = get_config(name, size)
+    dataset, inputs = config.dataset, config.inputs
+    assert (dataset.name, dataset.category) == (f"ecal_showers/{kind}_{size}", "showers")
+    assert (dataset.classes, config.model.classes) == (("photon", "electron"), 2)
+    assert (config.cvm.strength, config.cvm.limit, inputs.normalisation) == (0.0, 1.0, "none")
+    assert (inputs.kind, inputs.geometry) == ("showers", "crop" if kind == "crops" else "barrel")
+    assert set(inputs.channels) <= set(inputs.scale)
+
+
+@pytest.mark.parametrize("name", DIPHOTON)
 def test_the_paper_size_trains_as_in_section_5_3(name):
     train = get_config(name, "paper").train
     assert (train.batch_size, train.learning_rate, train.patience) == (360, 5e-4, 5)
 
 
 def test_decorrelation_is_on_but_for_the_mass_aware():
-    for name in set(CLASSIFIERS) - {"eb_mass_aware", "ecal_mass_aware"}:
+    for name in set(DIPHOTON) - {"eb_mass_aware", "ecal_mass_aware"}:
         config = get_config(name, "paper")
         strength, limit = (0.2, 0.004) if name in FORWARD else (0.15, 0.002)
         assert (config.cvm.strength, config.cvm.neighbors, config.cvm.limit) == (strength, 12, limit)
@@ -98,6 +119,8 @@ def test_its_classes_are_as_many_as_its_outputs(name):
     [
         *(("eb", 84_739), ("eb_mass_aware", 84_739), ("cms_b", 86_307), ("four_momentum", 133_891)),
         *(("ecal", 299_747), ("ecal_mass_aware", 299_747), ("cms_i", 304_451), ("cms_ii", 86_307)),
+        *(("showers_vgg", 203_250), ("showers_conv_lstm", 69_510), ("showers_fcn", 2_753_794)),
+        *(("showers_resnet", 84_739 - 33), ("showers_pairs", 84_739 - 33)),
         *(("cms_b_binary", 86_307 - 33), ("high_level", (5 + 18 + 1) * 256 + 2 * 257 * 256 + 257 * 3)),
     ],
 )

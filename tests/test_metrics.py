@@ -151,3 +151,33 @@ def test_bad_pairs_are_named():
         metrics.bootstrap_uncertainty(probabilities[:, 1], labels == 1, strata=labels[:2])
     with pytest.raises(ValueError, match="2 events of each kind"):
         metrics.delong_uncertainty(np.arange(3.0), np.arange(3) == 1)
+
+
+def test_background_rejection_is_that_of_the_roc_curve():
+    random = np.random.default_rng(4)
+    is_signal = np.arange(3000) % 3 > 0
+    scores = np.round(random.normal(size=3000) + is_signal, 2)  # with ties
+    false, true, _ = metrics.roc_curve(scores, is_signal)
+    for efficiency in (0.5, 0.7, 0.9, 1.0):
+        made = metrics.background_rejection(scores, is_signal, efficiency)
+        rate = false[np.searchsorted(true, efficiency - 1e-12)]
+        assert made["value"] == pytest.approx(1 - rate, abs=1e-12)
+        assert made["inverse"]["value"] == pytest.approx(1 / rate)
+        assert made["inverse"]["uncertainty"] == pytest.approx(made["uncertainty"] / rate**2)
+
+
+def test_the_uncertainty_of_a_rejection_is_its_spread_over_samples():
+    random = np.random.default_rng(5)
+    is_signal = np.arange(600) % 2 == 0
+    samples = [random.normal(size=600) + is_signal for _ in range(300)]
+    values = [metrics.background_rejection(scores, is_signal, 0.7, 2)["value"] for scores in samples]
+    errors = [metrics.background_rejection(s, is_signal, 0.7, 50)["uncertainty"] for s in samples[:20]]
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.2)
+
+
+def test_where_no_background_passes_its_inverse_is_not_known():
+    made = metrics.background_rejection(np.arange(20), np.arange(20) >= 10, 0.9)
+    assert (made["value"], made["inverse"]) == (1.0, None)
+    assert made["uncertainty"] == pytest.approx(0.1, rel=0.1)
+    with pytest.raises(ValueError, match="above 0 and at most 1, not 90"):
+        metrics.background_rejection(np.arange(20), np.arange(20) >= 10, 90)

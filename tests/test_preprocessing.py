@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from configs import default
+from e2e_jax.detector import crops
 from e2e_jax.detector.images import make_images
 from e2e_jax.detector.shower_shapes import NAMES, shower_shapes
-from e2e_jax.preprocessing import kinematics, model_inputs
+from e2e_jax.preprocessing import dense_shapes, kinematics, model_inputs
 from tests.synthetic import sample
+from tests.synthetic_showers import fcn_config, shower_sample, vgg_config
 
 
 @pytest.fixture
@@ -168,3 +170,29 @@ def test_what_the_batch_lacks_is_named(inputs, batch):
 def test_an_image_of_other_channels_is_refused(inputs):
     with pytest.raises(ValueError, match="has 1 channels, but this classifier sees 3: tracks, ecal, hcal"):
         model_inputs({"barrel": np.zeros((1, 170, 360, 1), np.float32), "mass": np.ones(1)}, inputs)
+
+
+def test_showers_are_their_crystals_times_the_scale():
+    config, sample = vgg_config(), shower_sample(2)
+    config.inputs.channels = ("energy", "time")
+    config.inputs.scale = {"energy": 0.5, "time": 2.0}
+    (image,) = model_inputs(sample.to_batch(), config.inputs).values()
+    raw = np.asarray(crops.shower_images(sample, "crop", ("energy", "time")))
+    np.testing.assert_allclose(image, raw * np.array([0.5, 2.0], np.float32), rtol=1e-6)
+    assert dense_shapes(config.inputs) == {"crop": (32, 32, 2)}
+    same = model_inputs({"crop": raw}, config.inputs)["crop"]
+    np.testing.assert_allclose(same, image, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"'crop' has the shape \(4, 32, 32, 1\).*of energy, time"):
+        model_inputs({"crop": raw[..., :1]}, config.inputs)
+
+
+def test_digis_are_images_of_every_sample():
+    config, sample = fcn_config(), shower_sample(2)
+    config.inputs.scale.digis = 0.25
+    made = model_inputs(sample.to_batch(), config.inputs)["digis"]
+    np.testing.assert_allclose(made, np.asarray(crops.digi_images(sample)) * 0.25, rtol=1e-6)
+    assert dense_shapes(config.inputs) == {"digis": made.shape[1:]}
+    for channels, geometry in ((("digis", "energy"), "crop"), (("digis",), "barrel")):
+        config.inputs.channels, config.inputs.geometry = channels, geometry
+        with pytest.raises(ValueError, match=r"digis stand alone, .*and in crops"):
+            dense_shapes(config.inputs)

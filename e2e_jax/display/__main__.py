@@ -27,12 +27,18 @@ def main(argv):
     from e2e_jax.display.figure import event_figure
     from e2e_jax.display.panels import PANELS
     from e2e_jax.display.reading import read_events
+    from e2e_jax.sources.events import Events
 
     arguments = _parser(PANELS).parse_args(argv[1:])
     folder = _writable(arguments.output)
     events, origin = read_events(
         arguments.file, arguments.event, arguments.split, arguments.select, arguments.data_dir
     )
+    if not isinstance(events, Events):
+        raise ValueError(
+            f"{arguments.file} holds {type(events).__name__.lower()}, not events with two photons, which is "
+            "what this draws. The report of a run that was trained on them shows some."
+        )
     for index in range(len(events)):
         figure = event_figure(events, index, arguments.geometry, origin)
         name = f"run{events.run[index]}_lumi{events.lumi[index]}_event{events.event[index]}"

@@ -62,6 +62,11 @@ def input_shapes(classifier, given):
     inputs = classifier.config.inputs
     if given not in GIVEN:
         raise ExportError(f"Inputs {given!r} are not known: --input is one of {', '.join(GIVEN)}.")
+    if inputs.kind == "showers":
+        raise ExportError(
+            "This classifier sees showers, and only those of events with two photons are exported so far. "
+            "`load_classifier(workdir).predict` scores showers."
+        )
     if given == "images" and inputs.kind != "images":
         raise ExportError(
             f"This classifier sees {inputs.kind}, no images. Export it with --input=hits: its inputs are "

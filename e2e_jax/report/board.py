@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training: numbers, ROC curves, a score-mass map of each epoch, the config.
+"""What TensorBoard shows of a training: numbers, ROC curves, score-mass maps (given a mass), the config.
 
 TensorBoard drops what an interrupted training wrote beyond its last checkpoint, and keeps the rest.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from e2e_jax.classes import BACKGROUND, Classes
+from e2e_jax.classes import Classes
 from e2e_jax.report.runs import Scored
 
 DOTS = 60
@@ -45,7 +45,7 @@ class Board:
         self._writer.close()
 
     def add_epoch(
-        self, row: Mapping, probabilities: np.ndarray, labels: np.ndarray, mass: np.ndarray, config
+        self, row: Mapping, probabilities: np.ndarray, labels: np.ndarray, mass: np.ndarray | None, config
     ) -> None:
         """Writes an epoch, so that it is there when the function returns.
 
@@ -63,10 +63,9 @@ class Board:
         self._add_numbers(row)
         scored = Scored(np.asarray(probabilities, np.float64), labels, mass, Classes.of(config))
         origin, note = config.dataset.name, f"epoch {row['epoch']}"
-        drawn = {
-            "roc": roc.draw(roc.by_class(scored, {}), origin, note),
-            "score_mass": masses.draw_score_map(scored, BACKGROUND, origin, of=note),
-        }
+        drawn = {"roc": roc.draw(roc.by_class(scored, {}), origin, note)}
+        if decorrelated := scored.classes.category.decorrelated:
+            drawn["score_mass"] = masses.draw_score_map(scored, decorrelated, origin, of=note)
         with matplotlib.rc_context(pictures.STYLE):
             for name, figure in drawn.items():
                 figure.set_dpi(DOTS)

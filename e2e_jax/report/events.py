@@ -1,4 +1,4 @@
-"""Four events that show what the classifier sees: chosen by their scores, found in the dataset, drawn."""
+"""Some events that show what the classifier sees: chosen by their scores, found in the dataset, drawn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from e2e_jax.display.reading import read_events
 from e2e_jax.display.showers import find_showers
 from e2e_jax.report.pictures import Picture, class_title
 from e2e_jax.report.runs import Run, Scored
-from e2e_jax.sources.events import CLASSES, Events
+from e2e_jax.report.shower_figure import draw_shower
+from e2e_jax.sources.events import Events
+from e2e_jax.sources.record import Record
+from e2e_jax.sources.showers import Showers
 
 FIRST_FROM = 0.56
 """Where the first of several images begins, as a part of the height."""
@@ -36,7 +39,7 @@ class NotFound(Exception):
 
 
 def choose(scored: Scored) -> list[Chosen]:
-    """The most H-like H, the most typical event of each other label, and the most mistaken of all.
+    """The most signal-like signal, the most typical event of each other label, and the most mistaken of all.
 
     Most mistaken is the event whose true class has the least probability.
     """
@@ -46,27 +49,22 @@ def choose(scored: Scored) -> list[Chosen]:
     own[kept] = scored.probabilities[kept, targets[kept]]
     mistaken = int(kept[np.argmin(own[kept])])
     taken_for = scored.classes.names[int(scored.probabilities[mistaken].argmax())]
-    chosen = []
-    for label in ("h", "gamma_gamma", "gamma_jet"):
+    category, chosen = scored.classes.category, []
+    signal, like = category.signal, {"h": "H"}.get(category.signal, category.signal)
+    for label in sorted(category.labels, key=lambda label: label != signal):
         rows = np.flatnonzero(scored.of(label) & (targets >= 0))
         if len(rows) == 0:
             continue
         best = int(rows[np.argmax(own[rows])])
-        title = f"The most {'H-like' if label == 'h' else 'typical'} {class_title(label)} event"
-        chosen.append(
-            Chosen(
-                best,
-                f"event_most_{'h_like' if label == 'h' else f'typical_{label}'}",
-                title,
-                _scores(scored, best),
-            )
-        )
-    true = class_title(CLASSES[int(scored.labels[mistaken])])
+        title = f"The most {f'{like}-like' if label == signal else 'typical'} {class_title(label)} event"
+        name = f"event_most_{f'{signal}_like' if label == signal else f'typical_{label}'}"
+        chosen.append(Chosen(best, name, title, _scores(scored, best)))
+    true = class_title(category.labels[int(scored.labels[mistaken])])
     title = f"The most mistaken: {true} taken for {class_title(taken_for)}"
     return [*chosen, Chosen(mistaken, "event_most_mistaken", title, _scores(scored, mistaken))]
 
 
-def find(run: Run, chosen: list[Chosen]) -> tuple[Events, str]:
+def find(run: Run, chosen: list[Chosen]) -> tuple[Record, str]:
     """Reads the chosen events from the run's dataset, by run, lumi and event number.
 
     Returns:
@@ -103,6 +101,10 @@ def pictures(run: Run) -> list[Picture]:
     """
     chosen = choose(run.scored)
     events, origin = find(run, chosen)
+    if isinstance(events, Showers):
+        view = run.config.inputs.geometry
+        drawn = [draw_shower(events, index, view, origin) for index in range(len(chosen))]
+        return [Picture(*one[1:], figure, themed=False) for one, figure in zip(chosen, drawn)]
     geometry = run.config.inputs.get("geometry", "barrel")
     geometry = geometry if run.config.inputs.kind == "images" and geometry in PANELS else "barrel"
     return [
@@ -243,11 +245,11 @@ def _scores(scored: Scored, row: int) -> str:
     return ", ".join(f"P({class_title(name)}) = {value:.3f}" for name, value in names) + "."
 
 
-def _keys(events: Events) -> Iterable[tuple]:
+def _keys(events: Record) -> Iterable[tuple]:
     return zip(*(getattr(events, name).tolist() for name in ("run", "lumi", "event", "label")))
 
 
-def _are(run: Run, rows: list[int], events: Events) -> bool:
+def _are(run: Run, rows: list[int], events: Record) -> bool:
     wanted = [(*run.address[row].tolist(), int(run.scored.labels[row])) for row in rows]
     return wanted == list(_keys(events))
 

@@ -200,9 +200,11 @@ def _ratio(passed: np.ndarray, everything: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def pictures(runs: Sequence[Run]) -> list[Picture]:
-    """Maps and spectra of each run, the first of which is the report's."""
+    """Maps and spectra of each run that has a mass, the first of which is the report's."""
     made = []
     for number, run in enumerate(runs):
+        if run.scored.mass is None:
+            continue
         end, of = (
             (f"_{number + 1}", f", {run.name}") if number else ("", f", {run.name}" if len(runs) > 1 else "")
         )

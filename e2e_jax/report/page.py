@@ -17,8 +17,6 @@ from e2e_jax.report.runs import Run
 
 HERE = Path(__file__).parent
 WITHOUT_EPOCHS = "The run's folder has no metrics.jsonl, so there are no training curves."
-HEADLINES = ("H vs rest", "H vs gamma gamma", "H vs gamma+jet", "CVM")
-"""Metrics at the top of the page."""
 
 
 def page(
@@ -43,7 +41,7 @@ def page(
 
     sections = [
         ("roc", "ROC curves", curves, ""),
-        ("mass", "Score and mass", maps, ""),
+        *([("mass", "Score and mass", maps, "")] if runs[0].scored.mass is not None else []),
         ("events", "Events", displays, absent),
         ("training", "Training and calibration", checks, "" if runs[0].history else WITHOUT_EPOCHS),
     ]
@@ -53,7 +51,7 @@ def page(
     return environment.get_template("page.html").render(
         run=runs[0],
         others=runs[1:],
-        headlines=_headlines(made[0]),
+        headlines=[(tables.pretty(name), cell) for name, cell in made[0].headlines.items()],
         tables=Markup(tables.html(made)),
         exports={"Markdown": tables.markdown(made), "LaTeX": tables.latex(made)},
         sections=sections,
@@ -89,11 +87,6 @@ def provenance(run: Run) -> dict[str, str]:
         "Platform": made.get("platform"),
     }
     return {name: str(text) for name, text in facts.items() if text}
-
-
-def _headlines(table: tables.Table) -> list[tuple[str, tables.Cell]]:
-    cells = ((name, table.rows.get(name, [None])[0]) for name in HEADLINES)
-    return [(tables.pretty(name), cell) for name, cell in cells if cell]
 
 
 def _listed(versions: dict) -> str:

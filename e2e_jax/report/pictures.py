@@ -31,7 +31,13 @@ DARK = {
     COLOURS[5]: "#b794ff",
 }
 """What takes the place of a colour on a dark page; the others do for both."""
-CLASS_COLOURS = {"gamma_gamma": COLOURS[0], "h": COLOURS[1], "gamma_jet": COLOURS[2]}
+CLASS_COLOURS = {
+    "gamma_gamma": COLOURS[0],
+    "h": COLOURS[1],
+    "gamma_jet": COLOURS[2],
+    "photon": COLOURS[0],
+    "electron": COLOURS[1],
+}
 
 SIZE = (10.0, 8.5)
 """Width and height in inches. mplhep's letters of 26 points are 9 at half the width of a page."""

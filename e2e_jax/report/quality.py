@@ -84,8 +84,8 @@ def draw_calibration(scored: Scored, origin: str) -> Figure:
     with new_figure(origin, f"{len(scored.labels):,} events", size, **style) as (figure, (upper, lower)):
         upper.plot([0, 1], [0, 1], ":", color=FAINT, label="perfect")
         spare = iter(COLOURS[3:])
-        for index, name in enumerate(scored.classes.names):
-            colour = CLASS_COLOURS.get(name) or next(spare)
+        for name in scored.classes.told:
+            index, colour = scored.classes.names.index(name), CLASS_COLOURS.get(name) or next(spare)
             predicted = scored.probabilities[:, index]
             made = reliability(predicted, scored.targets == index)
             label = f"{class_title(name)}: error {made.calibration_error:.3f}"
@@ -106,16 +106,20 @@ TRAINING = (
     ("ROC AUC vs rest", {}),
     ("CVM", {"cvm": "CVM"}),
 )
-"""Panels of the training curves: label of the axis, and columns of metrics.jsonl; the AUC's go by class."""
+"""Panels of the training curves: label of the axis, and columns of metrics.jsonl; the AUC's go by class. One
+whose columns no epoch has is left out."""
 
 
 def draw_training(run: Run) -> Figure:
     """Losses, AUCs and CVM after each epoch; the epoch that was chosen is marked."""
     epochs = [row["epoch"] for row in run.history]
     note = f"{run.results['events'].get('train') or 0:,} training events"
-    with new_figure(run.origin, note, (SIZE[0], 13), nrows=3, sharex=True) as (figure, panels):
-        for axes, (label, columns) in zip(panels, TRAINING):
-            names = columns or {f"auc_{name}": class_title(name) for name in run.scored.classes.names}
+    known = {column for row in run.history for column in row}
+    areas = {f"auc_{name}": class_title(name) for name in run.scored.classes.told}
+    shown = {label: columns or areas for label, columns in TRAINING if not columns or known & columns.keys()}
+    size = SIZE[0], 13 * len(shown) / len(TRAINING)
+    with new_figure(run.origin, note, size, nrows=len(shown), sharex=True) as (figure, panels):
+        for axes, (label, names) in zip(panels, shown.items()):
             for number, (column, name) in enumerate(names.items()):
                 colour = CLASS_COLOURS.get(column.removeprefix("auc_"), COLOURS[number % len(COLOURS)])
                 values = [row.get(column, np.nan) for row in run.history]
@@ -124,14 +128,16 @@ def draw_training(run: Run) -> Figure:
                 )
             axes.set_ylabel(label)
             axes.margins(y=0.1)
-        limit = run.config.cvm.get("limit", 1.0)
-        if limit < 1:
-            panels[2].axhline(limit, color=FAINT, linestyle=":", label=f"limit {limit:g}")
-        panels[2].set_ylim(bottom=0)
-        panels[2].set_xlabel("Epoch")
-        panels[2].set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
-        panels[2].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        panels[2].xaxis.set_minor_locator(NullLocator())
+        lowest = panels[-1]
+        if "CVM" in shown:
+            limit = run.config.cvm.get("limit", 1.0)
+            if limit < 1:
+                lowest.axhline(limit, color=FAINT, linestyle=":", label=f"limit {limit:g}")
+            lowest.set_ylim(bottom=0)
+        lowest.set_xlabel("Epoch")
+        lowest.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+        lowest.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        lowest.xaxis.set_minor_locator(NullLocator())
         for axes in panels:
             # In its own strip above the highest point.
             low, high = axes.get_ylim()
@@ -145,6 +151,8 @@ def draw_training(run: Run) -> Figure:
 
 def pictures(run: Run) -> list[Picture]:
     """Training curves (where the run's epochs are known), confusion matrix and reliability curves."""
+    massive = run.scored.mass is not None
+    price = " The decorrelation from the mass may cost calibration." if massive else ""
     made = [
         Picture(
             "confusion",
@@ -156,11 +164,12 @@ def pictures(run: Run) -> list[Picture]:
             "calibration",
             "Calibration",
             "Of the events that are given a probability, the fraction that is of the class; the error is the "
-            "mean distance from the diagonal. The decorrelation from the mass may cost calibration.",
+            f"mean distance from the diagonal.{price}",
             draw_calibration(run.scored, run.origin),
         ),
     ]
     if run.history:
-        says = "Losses, areas and mass correlation after each epoch; the dotted line marks the one chosen."
+        followed = "Losses, areas and mass correlation" if massive else "Losses and area"
+        says = f"{followed} after each epoch; the dotted line marks the one chosen."
         made.insert(0, Picture("training", "Training", says, draw_training(run)))
     return made

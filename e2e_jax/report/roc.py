@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from e2e_jax import evaluate, metrics
+from e2e_jax.classes import Classes
 from e2e_jax.report.pictures import CLASS_COLOURS, COLOURS, DASHES, Picture, class_title, new_figure
 from e2e_jax.report.runs import Run, Scored
 
@@ -74,12 +75,12 @@ def versus_rest(scored: Scored, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def versus_label(scored: Scored, background: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pair-normalised scores of H against the events of one label, and which are H."""
+    """Pair-normalised scores of the signal against the events of one label, and which are signal."""
     return evaluate.pair_with_label(scored.probabilities, scored.labels, scored.classes, background)
 
 
 def by_class(scored: Scored, areas: dict) -> Comparison:
-    """Each class against the rest, for one classifier.
+    """Each class against the rest, for one classifier; of two labels the signal alone, whose curve says all.
 
     Args:
       scored: the events.
@@ -88,13 +89,14 @@ def by_class(scored: Scored, areas: dict) -> Comparison:
     colours = _class_colours(scored.classes.names)
     curves = [
         curve(class_title(name), colours[name], *versus_rest(scored, name), areas.get(name))
-        for name in scored.classes.names
+        for name in scored.classes.told
     ]
-    return Comparison("roc_vs_rest", "One class against the rest", curves)
+    title = "One class against the rest" if len(curves) > 1 else _against_rest(scored.classes)
+    return Comparison("roc_vs_rest", title, curves)
 
 
 def comparisons(runs: Sequence[Run]) -> list[Comparison]:
-    """All curves of the report: a class against the rest, and H against the events of each other label.
+    """All curves of the report: a class against the rest, and the signal against each other label's events.
 
     With several runs there is one figure for each class, the runs in it beside each other; a run whose
     classifier does not have the class is not in it.
@@ -104,7 +106,7 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     if len(runs) == 1:
         made.append(by_class(runs[0].scored, runs[0].results["auc_vs_rest"]))
     else:
-        for name in first.names:
+        for name in first.told:
             having = [run for run in runs if name in run.scored.classes.names]
             curves = [
                 curve(
@@ -115,9 +117,11 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
                 )
                 for run in having
             ]
-            made.append(Comparison(f"roc_{name}_vs_rest", f"{class_title(name)} against the rest", curves))
-    for label in evaluate.background_labels(first):
-        key = f"h_vs_{label}"
+            title = f"{class_title(name)} against the rest" if len(first.told) > 1 else _against_rest(first)
+            made.append(Comparison(f"roc_{name}_vs_rest", title, curves))
+    signal = first.category.signal
+    for label in first.backgrounds if len(first.told) > 1 else ():
+        key = f"{signal}_vs_{label}"
         having = [run for run in runs if key in run.results["auc_pairwise"]]
         curves = [
             curve(
@@ -128,7 +132,8 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
             )
             for run in having
         ]
-        made.append(Comparison(f"roc_{key}", f"{class_title('h')} against {class_title(label)}", curves))
+        title = f"{class_title(signal)} against {class_title(label)}"
+        made.append(Comparison(f"roc_{key}", title, curves))
     return made
 
 
@@ -194,6 +199,12 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
         )
         for one in comparisons(runs)
     ]
+
+
+def _against_rest(classes: Classes) -> str:
+    """What the one curve of a classifier of two labels shows."""
+    others = " and ".join(class_title(label) for label in classes.backgrounds)
+    return f"{class_title(classes.category.signal)} against {others}"
 
 
 def _class_colours(names: Sequence[str]) -> dict[str, str]:

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 from ml_collections import config_dict
 
-from e2e_jax import metrics
+from e2e_jax import metrics, paper
 from e2e_jax.classes import Classes
 from e2e_jax.evaluate import RESULTS, SCORES
-from e2e_jax.sources.events import CLASSES
 from e2e_jax.workdir import CONFIG, METRICS, WorkdirError
 
 NAMES = {
@@ -27,6 +26,11 @@ NAMES = {
     "ecal_mass_aware": "ECAL mass-aware",
     "cms_i": "CMS-I",
     "cms_ii": "CMS-II",
+    "showers_vgg": "VGG",
+    "showers_conv_lstm": "Conv-LSTM",
+    "showers_fcn": "FCN",
+    "showers_resnet": "ResNet",
+    "showers_pairs": "ResNet, pairs",
 }
 """The classifiers as the paper calls them."""
 
@@ -40,19 +44,19 @@ class Scored:
 
     Attributes:
       probabilities: `[n, classes]`, in the order of `classes.names`.
-      labels: int `[n]`, indices into `sources.events.CLASSES`.
-      mass: `[n]`, diphoton mass in GeV.
+      labels: int `[n]`, indices into the category's labels.
+      mass: `[n]`, diphoton mass in GeV; None where the category has no mass.
       classes: what the classifier tells apart.
     """
 
     probabilities: np.ndarray
     labels: np.ndarray
-    mass: np.ndarray
+    mass: np.ndarray | None
     classes: Classes
 
     @property
     def signal(self) -> np.ndarray:
-        """P(H) `[n]`."""
+        """P(signal) `[n]`."""
         return self.probabilities[:, self.classes.signal]
 
     @property
@@ -62,7 +66,7 @@ class Scored:
 
     def of(self, label: str) -> np.ndarray:
         """Which events have a label, bool `[n]`."""
-        return self.labels == CLASSES.index(label)
+        return self.labels == self.classes.category.labels.index(label)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +103,11 @@ class Run:
     @property
     def category(self) -> str:
         return self.dataset.get("category", "central")
+
+    @property
+    def table(self) -> str:
+        """The table of results that the run belongs to, as `paper.table_of` says."""
+        return paper.table_of(self.results["config"], self.dataset)
 
     def same_events(self, other: Run) -> bool:
         """Whether another run was evaluated on the same events."""
@@ -153,7 +162,7 @@ def read_run(folder: str | Path) -> Run:
     scored = Scored(
         np.stack([columns[f"probability_{name}"] for name in classes.names], axis=1).astype(np.float64),
         columns["label"],
-        columns["mass"].astype(np.float64),
+        columns["mass"].astype(np.float64) if "mass" in columns else None,
         classes,
     )
     address = np.stack([columns[name] for name in ("run", "lumi", "event")], axis=1)
@@ -212,14 +221,16 @@ def _read_scores(folder: Path, classes: Classes) -> dict[str, np.ndarray]:
         table = pyarrow.parquet.read_table(path)
     except (OSError, pyarrow.ArrowException) as error:
         raise WorkdirError(f"{path} cannot be read ({error}). {_again(folder)}") from None
-    names = [*(f"probability_{name}" for name in classes.names), "label", "mass", "run", "lumi", "event"]
+    finite = [*(f"probability_{name}" for name in classes.names)]
+    finite += ["mass"] if classes.category.decorrelated else []
+    names = [*finite, "label", "run", "lumi", "event"]
     if missing := [name for name in names if name not in table.column_names]:
         raise WorkdirError(
             f"{path} has no column {', '.join(missing)}; it has {', '.join(table.column_names)}. "
             f"{_again(folder)}"
         )
     columns = {name: table[name].to_numpy() for name in names}
-    for name in (*names[: len(classes.names)], "mass"):
+    for name in finite:
         bad = ~np.isfinite(columns[name])
         if bad.any():
             raise WorkdirError(
@@ -233,11 +244,7 @@ def _read_scores(folder: Path, classes: Classes) -> dict[str, np.ndarray]:
 def _check(run: Run) -> None:
     """Raises a WorkdirError where scores and results do not belong together, or a class has no events."""
     labels, classes, path = run.scored.labels, run.scored.classes, run.folder / SCORES
-    counts = {
-        name: int(np.sum(labels == label))
-        for label, name in enumerate(CLASSES)
-        if classes.targets[label] >= 0
-    }
+    counts = classes.counts(labels)
     if not all(counts.values()):
         raise WorkdirError(
             f"{path}: a class has no events ({', '.join(f'{name}: {n}' for name, n in counts.items())}), so "

@@ -1,4 +1,4 @@
-"""The results beside the paper's, as its Tables 6 and 7 stand: metrics in rows, classifiers in columns."""
+"""The results beside the paper's Tables 4 to 7: metrics in rows, classifiers in columns."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from typing import NamedTuple
 
 import jinja2
 
-from e2e_jax.evaluate import METRICS, paper_row
+from e2e_jax.paper import digits, paper_row, published, value_at
 from e2e_jax.report.runs import Run
 
-TITLES = {
-    "central": "Central category (the paper's Table 6)",
-    "central_forward": "Central+forward category (the paper's Table 7)",
-}
 NOT_THE_SAME = "Not the same validation events as {first}: part of the difference is that of the samples."
 
 
@@ -28,7 +24,7 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The results of the runs of one category.
+    """The results of the runs that belong into one table of the paper.
 
     Attributes:
       title: of the table.
@@ -36,6 +32,7 @@ class Table(NamedTuple):
       rows: metric -> a cell a column; None where a classifier does not have the metric.
       facts: what the results belong to, name -> a text a column.
       notes: what is to be said below.
+      headlines: metric -> its first column's cell, of those that are said first; areas have AUC before them.
     """
 
     title: str
@@ -43,23 +40,21 @@ class Table(NamedTuple):
     rows: dict[str, list[Cell | None]]
     facts: dict[str, list[str]]
     notes: list[str]
+    headlines: dict[str, Cell]
 
 
 def tables(runs: Sequence[Run]) -> list[Table]:
-    """A table for each category of events, in the order of the runs."""
-    categories = list(dict.fromkeys(run.category for run in runs))
-    return [_table(title_of(c), [run for run in runs if run.category == c], runs[0]) for c in categories]
+    """A table for each of the paper's, in the order of the runs."""
+    names = list(dict.fromkeys(run.table for run in runs))
+    return [_table(name, [run for run in runs if run.table == name], runs[0]) for name in names]
 
 
-def title_of(category: str) -> str:
-    return TITLES.get(category, f"Category {category}")
-
-
-def _table(title: str, runs: list[Run], first: Run) -> Table:
+def _table(name: str, runs: list[Run], first: Run) -> Table:
+    theirs = published(name)
     others = [not run.same_events(first) for run in runs]
-    rows = {name: [_cell(run, place, name) for run in runs] for place, name in METRICS.items()}
-    for name in dict.fromkeys(name for run in runs for name in run.results["auc_vs_rest"]):
-        if ("auc_vs_rest", name) not in METRICS:
+    rows = {metric: [_cell(run, place, metric) for run in runs] for place, metric in theirs.metrics.items()}
+    for name in dict.fromkeys(name for run in runs for name in run.scored.classes.told):
+        if ("auc_vs_rest", name) not in theirs.metrics:
             place, title_here = ("auc_vs_rest", name), f"{name.replace('_', ' ')} vs rest"
             rows[title_here] = [_cell(run, place, title_here) for run in runs]
     facts = {
@@ -72,33 +67,34 @@ def _table(title: str, runs: list[Run], first: Run) -> Table:
         "Validation events": [f"{len(run.scored.labels):,}" for run in runs],
         "Epoch": [str(run.results["epoch"]) for run in runs],
     }
-    notes = ["H vs one class is the AUC of the pair-normalised score; uncertainties are statistical."]
-    if any(paper_row(run.config.get("name", ""), run.category) for run in runs):
+    rows = {metric: cells for metric, cells in rows.items() if any(cells)}
+    notes = [theirs.note]
+    if any(paper_row(run.config.get("name", ""), run.table) for run in runs):
         notes.append("Differences are ours minus the paper's (arXiv:1807.11916), which is of CMS Open Data.")
     if any(others):
         notes.append("† " + NOT_THE_SAME.format(first=first.name))
+    areas = {metric for place, metric in theirs.metrics.items() if place[0].startswith("auc")}
+    first_cells = {metric: rows[metric][0] for metric in theirs.headlines if metric in rows}
     return Table(
-        title,
+        theirs.title,
         [run.name + ("†" if other else "") for run, other in zip(runs, others)],
-        {name: cells for name, cells in rows.items() if any(cells)},
+        rows,
         facts,
         notes,
+        {f"AUC {m}" if m in areas else m: cell for m, cell in first_cells.items() if cell},
     )
 
 
 def _cell(run: Run, place: tuple[str, ...], metric: str) -> Cell | None:
-    found = run.results
-    for key in place:
-        found = found.get(key, {})
-    if not found:
+    if not (found := value_at(run.results, place)):
         return None
-    digits = 4 if metric == "CVM" else 3
-    paper = (paper_row(run.config.get("name", ""), run.category) or {}).get(metric)
+    after = digits(metric)
+    paper = (paper_row(run.config.get("name", ""), run.table) or {}).get(metric)
     return Cell(
-        f"{found['value']:.{digits}f}",
-        f"{found['uncertainty']:.{digits}f}",
+        f"{found['value']:.{after}f}",
+        f"{found['uncertainty']:.{after}f}",
         "" if paper is None else f"{paper:.3f}",
-        "" if paper is None else f"{found['value'] - paper:+.{digits}f}".replace("-", "−"),
+        "" if paper is None else f"{found['value'] - paper:+.{after}f}".replace("-", "−"),
     )
 
 
