@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
-from e2e_jax.detector import crops, images, shower_shapes
+from e2e_jax.detector import crops, images, shower_images, shower_shapes
 
 NORMALISATIONS = ("mass", "sum_pt", "none")
 DIGIS = "digis"
@@ -68,7 +68,7 @@ def _shower_inputs(batch, inputs):
     ((name, shape),) = dense_shapes(inputs).items()
     given = batch.get(name)
     if given is None or isinstance(given, Mapping):
-        draw = crops.digi_images if name == DIGIS else crops.shower_images
+        draw = shower_images.digi_images if name == DIGIS else shower_images.shower_images
         how = () if name == DIGIS else (inputs.geometry, tuple(inputs.channels))
         given = draw(batch, *how)
     if given.ndim != len(shape) + 1 or given.shape[1:] != shape:

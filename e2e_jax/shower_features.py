@@ -23,10 +23,10 @@ class ShowerImages(Hits):
     """Crystals and digis of `showers.COLLECTIONS` on disk, images of one view when decoded.
 
     Decoded: `{"crop": float32 [32, 32, channels]}` or `{"barrel": float32 [170, 360, channels]}`, see
-    `crops.shower_images`, and where the dataset has digis `"digis": float32 [10, 32, 32]`, see
-    `crops.digi_images`. Not decoded (`tfds.decode.SkipDecoding()`): `{"crystals": {"cell": uint16 [hits],
-    "energy": float32 [hits], "time": float32 [hits]}, "digis": {"cell": uint16 [digis], "samples": uint16
-    [digis, 10]}}`.
+    `shower_images.shower_images`, and where the dataset has digis `"digis": float32 [10, 32, 32]`, see
+    `shower_images.digi_images`. Not decoded (`tfds.decode.SkipDecoding()`): `{"crystals": {"cell": uint16
+    [hits], "energy": float32 [hits], "time": float32 [hits]}, "digis": {"cell": uint16 [digis], "samples":
+    uint16 [digis, 10]}}`.
 
     Args:
       view: key of `crops.SHAPES`, what the cells count in.

@@ -28,7 +28,7 @@ import e2e_jax.checkpoint
 """
 BEYOND_CORE = {
     *("tensorflow", "tensorflow_datasets", "grain", "array_record", "mlcroissant", "pythia8mc", "uproot"),
-    *("awkward", "pyarrow", "matplotlib", "mplhep", "plotly", "jinja2", "tensorboardX"),
+    *("awkward", "h5py", "pyarrow", "matplotlib", "mplhep", "plotly", "jinja2", "tensorboardX"),
     *("sklearn", "hep_ml", "torch", "onnx", "onnxruntime"),
     *("XRootD", "distributed", "dask"),
 }

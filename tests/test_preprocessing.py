@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import default
-from e2e_jax.detector import crops
+from e2e_jax.detector import shower_images
 from e2e_jax.detector.images import make_images
 from e2e_jax.detector.shower_shapes import NAMES, shower_shapes
 from e2e_jax.preprocessing import dense_shapes, kinematics, model_inputs
@@ -177,7 +177,7 @@ def test_showers_are_their_crystals_times_the_scale():
     config.inputs.channels = ("energy", "time")
     config.inputs.scale = {"energy": 0.5, "time": 2.0}
     (image,) = model_inputs(sample.to_batch(), config.inputs).values()
-    raw = np.asarray(crops.shower_images(sample, "crop", ("energy", "time")))
+    raw = np.asarray(shower_images.shower_images(sample, "crop", ("energy", "time")))
     np.testing.assert_allclose(image, raw * np.array([0.5, 2.0], np.float32), rtol=1e-6)
     assert dense_shapes(config.inputs) == {"crop": (32, 32, 2)}
     same = model_inputs({"crop": raw}, config.inputs)["crop"]
@@ -190,7 +190,7 @@ def test_digis_are_images_of_every_sample():
     config, sample = fcn_config(), shower_sample(2)
     config.inputs.scale.digis = 0.25
     made = model_inputs(sample.to_batch(), config.inputs)["digis"]
-    np.testing.assert_allclose(made, np.asarray(crops.digi_images(sample)) * 0.25, rtol=1e-6)
+    np.testing.assert_allclose(made, np.asarray(shower_images.digi_images(sample)) * 0.25, rtol=1e-6)
     assert dense_shapes(config.inputs) == {"digis": made.shape[1:]}
     for channels, geometry in ((("digis", "energy"), "crop"), (("digis",), "barrel")):
         config.inputs.channels, config.inputs.geometry = channels, geometry

@@ -9,7 +9,7 @@ import pytest
 from e2e_jax import evaluate, history, input_pipeline, losses, metrics, release, report, train
 from e2e_jax.checkpoint import load_classifier
 from e2e_jax.classes import SHOWERS, Classes
-from e2e_jax.detector import crops
+from e2e_jax.detector import shower_images
 from e2e_jax.export import signature
 from e2e_jax.paper import paper_row, results_table, table_of
 from e2e_jax.report import events, tables
@@ -79,9 +79,11 @@ def test_every_classifier_takes_showers_batches_and_images(name, tmp_path, monke
     assert classifier.classes == ("photon", "electron")
     expected = classifier.predict(some)
     if classifier.config.inputs.channels == ("digis",):
-        images = {"digis": np.asarray(crops.digi_images(some))}
+        images = {"digis": np.asarray(shower_images.digi_images(some))}
     else:
-        images = {view: np.asarray(crops.shower_images(some, view, classifier.config.inputs.channels))}
+        images = {
+            view: np.asarray(shower_images.shower_images(some, view, classifier.config.inputs.channels))
+        }
     for given in (some.to_batch(), images):
         np.testing.assert_allclose(classifier.predict(given), expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(ValueError, match=r"has the shape|but this classifier sees|different numbers"):

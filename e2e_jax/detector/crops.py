@@ -1,4 +1,4 @@
-"""Showers as images: 32 x 32 crystals around the shower maximum, or the whole barrel.
+"""What is seen of a shower: 32 x 32 crystals around its maximum, or the whole barrel.
 
 The crops are the size of those of M. Andrews et al., arXiv:1807.11916, Section 6. The crystal with the
 highest energy lies at row and column `SEED`; phi wraps; near the end of the barrel the window shifts inside,
@@ -8,11 +8,8 @@ and the crystal lies elsewhere in it.
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from e2e_jax.detector import geometry
@@ -126,25 +123,6 @@ def address(showers, row: int) -> str:
     return f"Event {row} (run {showers.run[row]}, lumi {showers.lumi[row]}, event {showers.event[row]})"
 
 
-def shower_images(batch: Mapping, view: str = "crop", channels: Sequence[str] = ("energy",)) -> jax.Array:
-    """Images of the rec hits, one pixel a crystal; inside `jit` or not.
-
-    Args:
-      batch: `Showers`, or the padded batch of `Showers.to_batch`; reads "crystals".
-      view: key of `SHAPES`, the one that the batch's cells count in.
-      channels: some of `CHANNELS`, in the order wanted. Hits with energy <= 0 are skipped in both.
-
-    Returns:
-      float32 `[n, rows, columns, channels]` in GeV and ns.
-
-    Raises:
-      ValueError: the view or a channel does not exist, or the batch has no crystals.
-    """
-    channels = check_view(view, channels)
-    hits = _collection(batch, "crystals", ("cell", *channels, "energy"))
-    return _scatter(hits, view, channels)
-
-
 def check_view(view: str, channels: Sequence[str]) -> tuple[str, ...]:
     """The channels as a tuple; raises a ValueError where there is no such view or channel."""
     if view not in SHAPES:
@@ -153,55 +131,3 @@ def check_view(view: str, channels: Sequence[str]) -> tuple[str, ...]:
     if not names or len(set(names)) < len(names) or not set(names) <= set(CHANNELS):
         raise ValueError(f"Channels {names} of showers: name at least one of {CHANNELS}, each once.")
     return names
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _scatter(hits: Mapping, view: str, channels: tuple[str, ...]) -> jax.Array:
-    rows, columns = SHAPES[view]
-
-    def one_shower(hits):
-        cell, shown = hits["cell"].astype(jnp.int32), hits["energy"] > 0
-        values = jnp.stack([jnp.where(shown, hits[name], 0) for name in channels], axis=-1)
-        image = jnp.zeros((rows, columns, len(channels)), jnp.float32)
-        return image.at[cell // columns, cell % columns].add(values.astype(jnp.float32), mode="drop")
-
-    return jax.vmap(one_shower)(hits)
-
-
-def digi_images(batch: Mapping) -> jax.Array:
-    """Images of the ten samples of each crystal of a crop, pedestals subtracted; inside `jit` or not.
-
-    Args:
-      batch: `Showers`, or the padded batch of `Showers.to_batch`, in the view "crop"; reads "digis".
-
-    Returns:
-      float32 `[n, 10, 32, 32]`, in GeV of a pulse with its maximum there; 0 for crystals without a digi.
-
-    Raises:
-      ValueError: the batch has no digis.
-    """
-    return _digi_scatter(_collection(batch, "digis", ("cell", "samples")))
-
-
-@jax.jit
-def _digi_scatter(digis: Mapping) -> jax.Array:
-    def one_shower(digis):
-        # Padding is all 0, which no crystal's samples are: they have the pedestal.
-        counts = digis["samples"].astype(jnp.float32)
-        read = jnp.any(counts > 0, axis=-1, keepdims=True)
-        energy = jnp.where(read, (counts - PEDESTAL) * GEV_PER_COUNT, 0)
-        image = jnp.zeros((SAMPLES, SIDE * SIDE), jnp.float32)
-        return image.at[:, digis["cell"].astype(jnp.int32)].add(energy.T, mode="drop")
-
-    flat = jax.vmap(one_shower)(digis)
-    return flat.reshape(flat.shape[0], SAMPLES, SIDE, SIDE)
-
-
-def _collection(batch, name: str, columns: Sequence[str]) -> dict:
-    batch = batch.to_batch() if hasattr(batch, "to_batch") else batch
-    if missing := sorted(set(columns) - set(batch.get(name, {}))):
-        raise ValueError(
-            f"The batch has no {name!r} with {', '.join(map(repr, missing))}; it holds {sorted(batch)}. "
-            "Make it with Showers.to_batch()."
-        )
-    return {column: batch[name][column] for column in columns}
