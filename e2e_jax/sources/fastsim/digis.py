@@ -35,7 +35,11 @@ LATEST = 25.0
 BRIGHT = 5 * EB_NOISE
 """GeV; fainter pulses tell too little of their time: their energy is that of a pulse in time."""
 ROUNDS = 4
-"""Of the fit for bright pulses: each is made with the pulse at the nanosecond nearest to the last time."""
+"""Of the fit for bright pulses: each is made with the tabulated pulse nearest to the time of the last."""
+STEP = 0.25
+"""ns between tabulated pulses; between them a straight line errs by less than 1 ps."""
+IN_TIME = round(LATEST / STEP)
+"""Which of them is that of a pulse in time."""
 
 
 def pulse(time: np.ndarray) -> np.ndarray:
@@ -75,9 +79,9 @@ def amplitude_weights() -> np.ndarray:
 
 @functools.cache
 def _pulse_weights() -> np.ndarray:
-    """Weights `[times, 2, SAMPLES]` of amplitude, and of amplitude times delay, for pulses near each ns."""
+    """Weights `[times, 2, SAMPLES]` of amplitude, and of amplitude times delay, for pulses near each time."""
     tables = []
-    for time in np.arange(-LATEST, LATEST + 1):
+    for time in np.arange(-LATEST, LATEST + STEP, STEP):
         shapes = np.stack([*_shape(np.arange(SAMPLES) * BUNCH_CROSSING - PEAK - time), np.ones(SAMPLES)])
         tables.append(_least_squares(shapes, covariance())[:2])
     return np.array(tables)
@@ -86,7 +90,7 @@ def _pulse_weights() -> np.ndarray:
 @functools.cache
 def time_noise() -> float:
     """ns; the time of a pulse of amplitude A is measured to this times `EB_NOISE` / A."""
-    weights = _pulse_weights()[int(LATEST), 1]
+    weights = _pulse_weights()[IN_TIME, 1]
     return float(np.sqrt(weights @ covariance() @ weights)) / EB_NOISE
 
 
@@ -144,18 +148,23 @@ def reconstruct(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Pulses above `BRIGHT` are fitted in energy and time. Fainter ones get the energy of a pulse in time,
     and the time of the first step of that fit; without a pulse above the noise the time is 0.
     """
-    signal = (np.asarray(samples, np.float64) - PEDESTAL) * GEV_PER_COUNT
+    energy, time = fit((np.asarray(samples, np.float64) - PEDESTAL) * GEV_PER_COUNT)
+    return energy.astype(np.float32), time.astype(np.float32)
+
+
+def fit(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same, in float64, of samples `[m, SAMPLES]` in GeV, whatever their pedestals are."""
     energy = signal @ amplitude_weights()
     tables = _pulse_weights()
-    delayed = signal @ tables[int(LATEST), 1]
+    delayed = signal @ tables[IN_TIME, 1]
     time = np.where(energy > EB_NOISE, delayed / np.maximum(energy, EB_NOISE), 0)
     time = np.clip(time, -LATEST, LATEST)
     bright = np.flatnonzero(energy > BRIGHT)
     fitted, late = signal[bright], time[bright]
     for _ in range(ROUNDS):
-        near = np.rint(late)
-        amplitude, delayed = np.einsum("mws,ms->wm", tables[(near + LATEST).astype(np.int64)], fitted)
-        late = np.clip(near + delayed / np.maximum(amplitude, EB_NOISE), -LATEST, LATEST)
+        near = np.rint(late / STEP).astype(np.int64)
+        amplitude, delayed = np.einsum("mws,ms->wm", tables[near + IN_TIME], fitted)
+        late = np.clip(near * STEP + delayed / np.maximum(amplitude, EB_NOISE), -LATEST, LATEST)
     if len(bright):
         energy[bright], time[bright] = amplitude, late
-    return energy.astype(np.float32), time.astype(np.float32)
+    return energy, time
