@@ -1,0 +1,185 @@
+"""Showers on disk: of guns and of HDF5 files, whole or not at all, and read by the pipeline as any sample."""
+
+import concurrent.futures
+import importlib
+import json
+
+import h5py
+import ml_collections
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from data_builders.ecal_showers.ecal_showers_dataset_builder import CONFIGS, Builder, FilesConfig, GunConfig
+from e2e_jax import dataset, input_pipeline, placement
+from e2e_jax.dataset import DatasetError
+from e2e_jax.sources import tasks
+from e2e_jax.sources.errors import SourceError
+from e2e_jax.sources.showers import CLASSES, Showers
+from tests import showers_of_cells
+from tests.sources.test_shower_files import images_of, write
+
+
+def build(folder, config, **options):
+    """Builds a dataset in this process's threads and gives its folder."""
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        builder = Builder(config=config, data_dir=folder, executor=executor)
+        builder.download_and_prepare(**options)
+    return folder / "ecal_showers" / config.name / "1.0.0"
+
+
+def guns(produce=showers_of_cells.produce, name="tiny", **changes):
+    return GunConfig(name=name, train=6, validation=3, produce=produce, **changes)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("datasets"), guns())
+
+
+def configured(folder, **inputs):
+    name = "/".join(folder.parts[-3:-1])
+    of_sample = {"name": name, "data_dir": str(folder.parents[2]), "category": "showers"}
+    seen = {"kind": "showers", "geometry": "crop", "channels": ("energy",), **inputs}
+    return ml_collections.ConfigDict({"dataset": of_sample, "inputs": seen})
+
+
+def test_every_shower_of_every_task_is_there_once(folder):
+    for split, size in (("train", 6), ("validation", 3)):
+        showers = dataset.read_split(folder, split, progress=False)
+        assert isinstance(showers, Showers)
+        made = [showers_of_cells.produce(task) for task in guns().tasks(split)]
+        keys = [key for part in made for key in tasks.event_keys(part)]
+        assert sorted(tasks.event_keys(showers)) == sorted(keys)
+        assert np.bincount(showers.label).tolist() == [size, size]
+        assert showers.digis.counts.all()
+
+
+def test_metadata_say_what_it_is(folder):
+    metadata = json.loads((folder / "metadata.json").read_text())
+    assert (metadata["category"], metadata["view"], metadata["pt"]) == ("showers", "crop", [50.0, 50.0])
+    assert metadata["digis"] is True
+    assert metadata["events"]["validation"] == {name: {"1": 3} for name in CLASSES}
+
+
+def test_showers_outside_their_view_stop_the_build(tmp_path):
+    def wrong(task):
+        return showers_of_cells.showers_of([[1024]] * task.events, [[1]] * task.events, task.label, task.lumi)
+
+    with pytest.raises(ValueError, match=r"cell = 1024 is outside the crop"):
+        build(tmp_path, guns(wrong))
+    assert not list((tmp_path / "ecal_showers").rglob("*1.0.0*"))
+
+
+def test_an_interrupted_build_goes_on(tmp_path):
+    made = []
+
+    def stop_in_validation(task):
+        made.append(task)
+        if task.lumi > tasks.LUMI_BLOCK:
+            raise ArithmeticError("power cut")
+        return showers_of_cells.produce(task)
+
+    with pytest.raises(tasks.TaskError, match="power cut"):
+        build(tmp_path, guns(stop_in_validation))
+    assert len(list((tmp_path / "downloads").rglob("*.npz"))) == 2
+    made.clear()
+
+    def note(task):
+        made.append(task)
+        return showers_of_cells.produce(task)
+
+    build(tmp_path, guns(note))
+    assert made
+    assert all(task.lumi > tasks.LUMI_BLOCK for task in made)
+
+
+def test_configs_have_the_sizes_of_the_paper():
+    assert [config.name for config in Builder.BUILDER_CONFIGS] == ["crops_quick"]
+    configs = Builder.builder_configs
+    paper = {name: configs[f"{name}_paper"] for name in ("crops", "barrel", "pairs")}
+    assert {config.train + config.validation for config in paper.values()} == {249_000}
+    assert [(c.kind, c.view, c.digis) for c in paper.values()] == [
+        ("single", "crop", True),
+        ("single", "barrel", False),
+        ("pair", "barrel", False),
+    ]
+
+
+@pytest.mark.parametrize("name", [config.name for config in CONFIGS])
+def test_the_command_finds_a_config_by_its_path(name):
+    builder = importlib.import_module(f"data_builders.ecal_showers.{name}").Builder
+    assert builder.name == "ecal_showers"
+    assert [config.name for config in builder.BUILDER_CONFIGS] == [name]
+
+
+def test_training_gets_batches_of_showers(folder):
+    config = configured(folder)
+    showers = input_pipeline.load_split(config, "train", progress=False)
+    assert not showers.digis.counts.any()  # no network reads them
+    lengths = input_pipeline.padded_lengths(showers)
+    batch = showers[[3, 1]].to_batch(lengths)
+    taken = placement.take(placement.pack(showers), np.array([3, 1]), lengths)
+    for name, values in batch["crystals"].items():
+        np.testing.assert_array_equal(taken["crystals"][name], values)
+        assert taken["crystals"][name].dtype == values.dtype
+    np.testing.assert_array_equal(taken["label"], batch["label"])
+
+
+def test_digis_reach_the_device(folder):
+    showers = input_pipeline.load_split(configured(folder, channels=("digis",)), "train", progress=False)
+    lengths = input_pipeline.padded_lengths(showers)
+    taken = placement.take(placement.pack(showers), np.arange(4), lengths)["digis"]
+    np.testing.assert_array_equal(taken["samples"], showers[:4].to_batch(lengths)["digis"]["samples"])
+
+
+def test_a_dataset_that_does_not_fit_the_inputs_is_refused(folder, tmp_path):
+    with pytest.raises(DatasetError, match=r"geometry is 'barrel', but .*tiny.*in the view 'crop'"):
+        input_pipeline.load_split(configured(folder, geometry="barrel"), "train", progress=False)
+    without = build(tmp_path, guns(digis=False))
+    with pytest.raises(DatasetError, match="asks for digis, but the dataset 'ecal_showers/tiny'"):
+        input_pipeline.load_split(configured(without, channels=("digis",)), "train", progress=False)
+    config = configured(folder)
+    config.dataset.category = "central"
+    with pytest.raises(DatasetError, match=r"'central', but the dataset .* the category 'showers'"):
+        input_pipeline.load_split(config, "train", progress=False)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A folder with a file of each particle, the electrons' with an empty crop."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    write(folder / "SinglePhoton.hdf5", images_of(12), np.zeros(12))
+    images = images_of(12, seed=1)
+    images[3] = 0
+    write(folder / "SingleElectron.hdf5", images, np.ones(12))
+    return folder
+
+
+def test_files_become_a_dataset(tmp_path, files):
+    with h5py.File(files / "SingleElectron.hdf5", "a") as file:
+        file["X"][3, 0, 0] = 0.1
+    options = {"download_config": tfds.download.DownloadConfig(manual_dir=files)}
+    folder = build(tmp_path, FilesConfig(name="hdf5"), **options)
+    metadata = json.loads((folder / "metadata.json").read_text())
+    counts = {split: {n: c["1"] for n, c in of.items()} for split, of in metadata["events"].items()}
+    assert {n: sum(of[n] for of in counts.values()) for n in CLASSES} == {"photon": 12, "electron": 12}
+    assert metadata["files"] == {"photon": "SinglePhoton.hdf5", "electron": "SingleElectron.hdf5"}
+    for split, of in counts.items():
+        showers = input_pipeline.load_split(configured(folder), split, progress=False)
+        assert np.bincount(showers.label).tolist() == list(of.values())
+
+
+def test_a_file_at_fault_stops_the_build_or_is_counted(tmp_path, files):
+    with pytest.raises(tasks.TaskError, match=r"Event 3 of .*SingleElectron.hdf5 has no hit"):
+        build(tmp_path, FilesConfig(name="hdf5", files=str(files)))
+    folder = build(tmp_path, FilesConfig(name="hdf5", files=str(files), on_error="skip"))
+    metadata = json.loads((folder / "metadata.json").read_text())
+    assert sum(metadata["skipped"].values()) == 1
+    assert sum(of["electron"]["1"] for of in metadata["events"].values()) == 11
+
+
+def test_without_a_folder_the_command_says_how_to_name_one(tmp_path):
+    with pytest.raises(SourceError, match=r"--manual_dir=DIR of tfds build"):
+        build(tmp_path, FilesConfig(name="hdf5"))
