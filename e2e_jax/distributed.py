@@ -7,6 +7,7 @@ checkpoint stays whole.
 """
 
 import contextlib
+import itertools
 import math
 import os
 import pickle
@@ -15,8 +16,11 @@ import traceback
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from orbax.checkpoint import multihost
 
 START_SECONDS = 300
 """How long a process waits for the others to start."""
@@ -27,11 +31,16 @@ END_SECONDS = 3600
 SILENCE_SECONDS = 30
 """After this long without a sign of life a process counts as dead."""
 
+MEETING_SECONDS = 86_400
+"""How long they wait for each other in between, such as for the first one to build a dataset."""
+
 MESSAGE_BYTES = 4096
 """What the first process tells the others is padded to a multiple of this: few programs to compile."""
 
 LOST = ("gloo", "nccl", "connection", "coordination", "heartbeat", "unavailable", "deadline_exceeded")
 """Words by which an error of the runtime says that it concerns another process."""
+
+_meetings = itertools.count()
 
 
 def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
@@ -98,6 +107,23 @@ def share(size: int) -> slice:
     return slice(own * jax.process_index(), own * (jax.process_index() + 1))
 
 
+def connect(devices: list) -> None:
+    """Connects the devices of a training, before the processes compile its steps, each in its own time."""
+    if not several():
+        return
+    _meet()
+    grid = Mesh(np.array(devices), ("all",))
+    own = NamedSharding(grid, PartitionSpec("all"))
+    ones = jax.make_array_from_callback((len(devices),), own, lambda _: np.ones(1, np.int32))
+    jax.block_until_ready(jax.jit(jnp.sum, out_shardings=NamedSharding(grid, PartitionSpec()))(ones))
+
+
+def _meet() -> None:
+    """Waits for the others. A first computation together gives them no more than 30 s to come (Gloo)."""
+    wait = multihost.get_barrier_sync_fn()
+    wait(key=f"e2e_jax {next(_meetings)}", timeout_ms=1000 * MEETING_SECONDS)
+
+
 def of_first(make: Callable):
     """What `make()` gives in the first process, in all of them; the others do not call it.
 
@@ -112,6 +138,7 @@ def of_first(make: Callable):
         except Exception as error:  # whatever it is, all end by it
             outcome = None, error
         content = np.frombuffer(pickle.dumps(outcome), np.uint8)
+    _meet()
     blocks = int(multihost_utils.broadcast_one_to_all(np.int32(-(-len(content) // MESSAGE_BYTES))))
     message = np.zeros(blocks * MESSAGE_BYTES, np.uint8)
     message[: len(content)] = content
@@ -129,6 +156,7 @@ def divided(compute: Callable, events) -> np.ndarray:
     size = math.ceil(len(events) / jax.process_count())
     rows = np.arange(size) + size * jax.process_index()
     own = compute(events[np.minimum(rows, len(events) - 1)])
+    _meet()
     return np.asarray(multihost_utils.process_allgather(own, tiled=True))[: len(events)]
 
 

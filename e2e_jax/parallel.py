@@ -168,10 +168,12 @@ def _by_pmap(make_step, grid):
         return mapped(state, jax.tree.map(lambda x: x.reshape(len(own), -1, *x.shape[1:]), batch))
 
     def loop(pick):
-        mapped = pmap(_loop(make_step(AXIS), pick), in_axes=(None, None, 1, None, None))
+        mapped = pmap(_loop(make_step(AXIS), pick), in_axes=(None, None, 0, None, None))
 
         def run(state, sample, rows, first, count):
-            return mapped(state, sample, rows.reshape(len(rows), len(own), -1), first, count)
+            # [steps, events] -> [devices, steps, events of a device]
+            of_device = np.swapaxes(rows.reshape(len(rows), len(own), -1), 0, 1)
+            return mapped(state, sample, of_device, first, count)
 
         return run
 

@@ -141,6 +141,7 @@ def _train(config, workdir, checkpoints):
     progress.train_events = len(training)
     steps = input_pipeline.steps_per_epoch(training, config.train.batch_size, Classes.of(config))
     parallel_step = parallel.parallelize(lambda axis: make_train_step(config, axis, steps), config)
+    distributed.connect(parallel_step.devices)
     # The free memory differs between processes.
     placed, why = distributed.of_first(
         lambda: placement.choose(config.data.placement, training, parallel_step.devices)
