@@ -25,6 +25,8 @@ CONFIG_OPTIONS = {
     "eras": (str, "paper, for its proportions of the eras of 2012, or any"),
     "seed": (int, "seed of the dataset"),
     "lists": (str, "folder with <class>.txt for each class, or with copies of the published file indexes"),
+    "files": (str, "folder with the HDF5 file of each particle"),
+    "pileup": (float, "mean number of collisions overlaid on showers"),
     "on_error": (str, "fail, or skip: leave out and count what is at fault in the data"),
 }
 """Options that change a field of the dataset's config: name -> type, what it is."""
