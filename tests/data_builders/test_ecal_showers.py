@@ -3,6 +3,9 @@
 import concurrent.futures
 import importlib
 import json
+import pathlib
+import subprocess
+import sys
 
 import h5py
 import ml_collections
@@ -18,6 +21,8 @@ from e2e_jax.sources.errors import SourceError
 from e2e_jax.sources.showers import CLASSES, Showers
 from tests import showers_of_cells
 from tests.sources.test_shower_files import images_of, write
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def build(folder, config, **options):
@@ -183,3 +188,17 @@ def test_a_file_at_fault_stops_the_build_or_is_counted(tmp_path, files):
 def test_without_a_folder_the_command_says_how_to_name_one(tmp_path):
     with pytest.raises(SourceError, match=r"--manual_dir=DIR of tfds build"):
         build(tmp_path, FilesConfig(name="hdf5"))
+
+
+@pytest.mark.slow
+def test_the_command_builds_by_folder_and_by_path(tmp_path):
+    """`tfds build` as typed, with the guns themselves; any size may be asked for."""
+    pytest.importorskip("apache_beam", reason="the tfds command imports it")
+    size = json.dumps({"name": "few", "train": 2, "validation": 1})
+    tfds_command = pathlib.Path(sys.executable).with_name("tfds")
+    for name in ("ecal_showers", "ecal_showers/barrel_quick"):
+        command = [tfds_command, "build", name, f"--config={size}", f"--data_dir={tmp_path}"]
+        done = subprocess.run(command, cwd=ROOT / "data_builders", capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "ecal_showers/few/1.0.0" in done.stdout
+    assert len(tfds.data_source("ecal_showers/few", split="train", data_dir=tmp_path)) == 4
