@@ -25,7 +25,7 @@ from e2e_jax.sources.record import Ragged
 from e2e_jax.sources.showers import CLASSES, Showers
 from e2e_jax.sources.tasks import SPLITS, Task, derive_seed
 
-VERSION = "1"
+VERSION = f"1, pile-up {pileup.POOL_VERSION}"
 """Version of the guns: the same task and the same version give the same showers."""
 KINDS = {"single": 1, "pair": 2}
 """Kind -> particles a shot. Pairs are gamma gamma or e+ e-, each with a direction of its own."""
@@ -87,25 +87,23 @@ class GunTask(Task):
 
     def __post_init__(self):
         object.__setattr__(self, "pt", tuple(map(float, self.pt)))
-        wrong = {
-            f"kind {self.kind!r}: there are {', '.join(map(repr, KINDS))}": self.kind not in KINDS,
-            f"view {self.view!r}: there are {', '.join(map(repr, crops.SHAPES))}": self.view
-            not in crops.SHAPES,
-            "view 'crop' of a pair: a crop shows one shower, take view 'barrel'": self.kind == "pair"
-            and self.view == "crop",
-            f"label {self.label}: there are 0 to {len(CLASSES) - 1}": self.label not in range(len(CLASSES)),
-            f"pt {self.pt}: give two momenta in GeV, from 1 on and in order": len(self.pt) != 2
-            or not 1 <= self.pt[0] <= self.pt[-1] < np.inf,
-            f"max_eta {self.max_eta}: the barrel ends at {geometry.EB_MAX_ETA}": not 0
-            < self.max_eta
-            <= geometry.EB_MAX_ETA,
-            f"pileup {self.pileup}: give a mean number of collisions, 0 or more": not 0
-            <= self.pileup
-            < np.inf,
-        }
-        for what, is_so in wrong.items():
-            if is_so:
-                raise ValueError(f"A particle gun cannot shoot {what}.")
+        if self.kind not in KINDS:
+            self._refuse("kind", f"there are {', '.join(map(repr, KINDS))}")
+        if self.view not in crops.SHAPES:
+            self._refuse("view", f"there are {', '.join(map(repr, crops.SHAPES))}")
+        if self.kind == "pair" and self.view == "crop":
+            self._refuse("view", "a crop shows one shower; for pairs take view 'barrel'")
+        if self.label not in range(len(CLASSES)):
+            self._refuse("label", f"there are 0 to {len(CLASSES) - 1}, {' and '.join(CLASSES)}")
+        if len(self.pt) != 2 or not 1 <= self.pt[0] <= self.pt[1] < np.inf:
+            self._refuse("pt", "give two momenta in GeV, from 1 on and in order")
+        if not 0 < self.max_eta <= geometry.EB_MAX_ETA:
+            self._refuse("max_eta", f"it is above 0, and the barrel ends at {geometry.EB_MAX_ETA}")
+        if not 0 <= self.pileup < np.inf:
+            self._refuse("pileup", "give a mean number of collisions, 0 or more")
+
+    def _refuse(self, field: str, why: str):
+        raise ValueError(f"A particle gun cannot shoot with {field} = {getattr(self, field)!r}: {why}.")
 
 
 def gun_tasks(

@@ -215,12 +215,7 @@ def near_directions(event: np.ndarray, eta: np.ndarray, phi: np.ndarray, photons
 
 
 def full_readout(deposits: np.ndarray, tower_et: float) -> np.ndarray:
-    """Marks `[events, 61200]` the crystals in the 3x3 towers around towers with high transverse energy.
-
-    Args:
-      deposits: `[events, 61200]`, GeV.
-      tower_et: least transverse energy of such a tower, GeV.
-    """
+    """Marks crystals, of GeV `[events, 61200]`, in the 3x3 towers around towers above a transverse energy."""
     events = len(deposits)
     rows = deposits.reshape(events, geometry.EB_ROWS // 5, 5, geometry.EB_COLUMNS).sum(axis=2)
     towers = sum(rows[:, :, step::5] for step in range(5))

@@ -227,15 +227,15 @@ def gun_tasks(split):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"kind": "triple"}, "kind 'triple'"),
-        ({"view": "endcap"}, "view 'endcap'"),
+        ({"kind": "triple"}, "kind = 'triple': there are 'single', 'pair'"),
+        ({"view": "endcap"}, "view = 'endcap': there are"),
         ({"kind": "pair"}, "take view 'barrel'"),
         ({"pt": (100, 20)}, "in order"),
         ({"pt": (0.1, 20)}, "from 1 on"),
         ({"pt": (20, np.nan)}, "in GeV"),
         ({"max_eta": 1.6}, "the barrel ends"),
         ({"pileup": -1.0}, "0 or more"),
-        ({"label": 2}, "label 2"),
+        ({"label": 2}, "label = 2"),
     ],
 )
 def test_what_a_gun_cannot_shoot_is_said(options, says):
