@@ -1,6 +1,7 @@
 """Showers go the road of events, trained, resumed, evaluated and reported, without what needs a mass."""
 
 import json
+import re
 
 import jax
 import numpy as np
@@ -39,7 +40,7 @@ def serve(monkeypatch, sample):
 
 def test_trains_resumes_evaluates_and_reports(tmp_path, monkeypatch, datasets):
     """A run of one epoch that goes on for another is one of two epochs; its report is whole."""
-    rate = {"learning_rate": 0.02, "schedule": "constant"}
+    rate = {"learning_rate": 2e-3, "schedule": "constant"}
     train.train_and_evaluate(vgg_config(epochs=1, **rate), tmp_path / "extended")
     for name in ("extended", "whole"):
         results = train.train_and_evaluate(vgg_config(epochs=2, **rate), tmp_path / name)
@@ -50,7 +51,6 @@ def test_trains_resumes_evaluates_and_reports(tmp_path, monkeypatch, datasets):
     assert results["epoch_selection"] == "best AUC of electron vs rest"
     assert set(results["auc_vs_rest"]) == {"photon", "electron"}
     assert set(results["auc_pairwise"]) == {"electron_vs_photon"}
-    assert results["auc_vs_rest"]["electron"]["value"] > 0.9
     assert set(results["background_rejection"]) == {"50", "70", "90"}
     rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
     assert "cvm" not in rows[0]
@@ -58,14 +58,20 @@ def test_trains_resumes_evaluates_and_reports(tmp_path, monkeypatch, datasets):
     assert results["auc_vs_rest"]["electron"]["value"] == pytest.approx(best, abs=1e-6)
 
     serve(monkeypatch, datasets["validation"])
-    text = report.write_report(tmp_path / "whole").read_text()
+    page = report.write_report(tmp_path / "whole").read_text()
+    text = re.sub(r"<script.*?</script>|data:image[^\"]*", "", page, flags=re.DOTALL)
     figures = {path.stem for path in (tmp_path / "whole" / "figures").glob("*.png")}
     chosen = {f"event_most_{name}" for name in ("electron_like", "typical_photon", "mistaken")}
     assert figures == {"roc_vs_rest", "training", "confusion", "calibration", *chosen}
     for word in ("Table 4", "electron vs photon", "rejection at 50 %", "0.807", "AUC electron vs photon"):
         assert word in text
     assert 'id="mass"' not in text
-    assert "CVM" not in text.partition("<h2>Provenance</h2>")[0]
+    assert "CVM" not in text
+
+
+def test_learns(tmp_path):
+    results = train.train_and_evaluate(fcn_config(epochs=8, learning_rate=0.01), tmp_path)
+    assert results["auc_vs_rest"]["electron"]["value"] > 0.9
 
 
 @pytest.mark.parametrize("name", ["conv_lstm", "fcn", "resnet", "pairs"])

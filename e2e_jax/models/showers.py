@@ -88,8 +88,10 @@ class ShowerConvLSTM(nn.Module):
         x = x.reshape(n * samples, rows, columns, 1)
         # Four maps of a quarter of the pixels hold what the crystals did.
         x = Convolution(narrow, kernel_size=4, stride=2, name="stem")(x)
-        cell = nn.ConvLSTMCell(state, kernel_size=(3, 3))
-        (_, x), _ = nn.RNN(cell, return_carry=True, name="lstm")(x.reshape(n, samples, *x.shape[1:]))
+        cell = nn.ConvLSTMCell(state, kernel_size=(3, 3), name="lstm")
+        # Unrolled: on a CPU XLA's convolutions are an order of magnitude slower inside a loop.
+        scan = nn.RNN(cell, return_carry=True, unroll=samples)
+        (_, x), _ = scan(x.reshape(n, samples, *x.shape[1:]))
         return _head(nn.max_pool(x, (2, 2), strides=(2, 2)), self, keys)
 
 

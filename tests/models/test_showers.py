@@ -70,7 +70,7 @@ def test_the_conv_lstm_knows_the_order_of_the_samples():
     carry = (jnp.zeros((3, 16, 16, 3)),) * 2
     for sample in range(10):
         x = stem.apply({"params": params["stem"]}, digis[:, sample, :, :, None])
-        carry, _ = cell.apply({"params": params["lstm"]["cell"]}, carry, x)
+        carry, _ = cell.apply({"params": params["lstm"]}, carry, x)
     pooled = np.asarray(carry[1]).reshape(3, 8, 2, 8, 2, 3).max(axis=(2, 4)).reshape(3, -1)
     weights = params["hidden0"], params["head"]
     hidden = np.maximum(pooled @ np.asarray(weights[0]["kernel"]) + np.asarray(weights[0]["bias"])[None], 0)
