@@ -25,8 +25,6 @@ from e2e_jax.sources.record import Ragged
 from e2e_jax.sources.showers import CLASSES, Showers
 from e2e_jax.sources.tasks import SPLITS, Task, derive_seed
 
-VERSION = f"1, pile-up {pileup.POOL_VERSION}"
-"""Version of the guns: the same task and the same version give the same showers."""
 KINDS = {"single": 1, "pair": 2}
 """Kind -> particles a shot. Pairs are gamma gamma or e+ e-, each with a direction of its own."""
 RUN = 1
