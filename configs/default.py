@@ -80,7 +80,8 @@ def get_config(size="quick", category="central"):
 
     config.data = data = config_dict.ConfigDict()
     # Where the training sample lies: on the "device" as hits, an epoch being one compiled loop; on the host,
-    # to "stream" batch by batch; or "auto": on the device where it fits. The batches are the same.
+    # to "stream" batch by batch; or "auto": on the device where it fits and the network is no slower for it.
+    # The batches are the same.
     data.placement = "auto"
 
     config.inputs = inputs = config_dict.ConfigDict()

@@ -16,8 +16,5 @@ def get_config(size="quick"):
     config.model.name = "shower_vgg"
     config.model.widths = (16, 32, 64)
     config.model.head = (128,)
-    # On a CPU XLA's convolutions are slow inside the loop that an epoch on the device is: a step takes 2.3 s
-    # of a core in place of 0.11. On a GPU: --config.data.placement=auto.
-    config.data.placement = "stream"
     config.train.update(batch_size=50, epochs=10, learning_rate=1e-3, schedule="cosine")
     return config

@@ -88,13 +88,15 @@ def _filled(filled: jax.Array, values: jax.Array) -> jax.Array:
     return jnp.where(filled, values, 0).astype(values.dtype)
 
 
-def choose(place: str, events: Record, devices: list) -> tuple[str, str]:
+def choose(place: str, events: Record, devices: list, slow_in_loops: bool = False) -> tuple[str, str]:
     """Where the sample goes: ("device" or "stream", the reason in words).
 
     Args:
       place: `config.data.placement`, one of `PLACES`.
       events: the sample.
       devices: the devices of the training; each gets the whole sample.
+      slow_in_loops: whether a CPU computes the network slower in the loop that an epoch on the device is, see
+        `models.slow_in_loops`; "auto" then streams.
 
     Raises:
       ValueError: `place` is none of `PLACES`.
@@ -103,6 +105,8 @@ def choose(place: str, events: Record, devices: list) -> tuple[str, str]:
         raise ValueError(f"config.data.placement is {place!r}; it is one of {', '.join(PLACES)}.")
     if place == "stream":
         return "stream", "config.data.placement asks for it"
+    if place == "auto" and slow_in_loops and devices[0].platform == "cpu":
+        return "stream", "XLA convolves slowly within a loop on a CPU"
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(pack(events)))
     free, where = _free_memory(devices)
     if size <= SHARE * free:

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from e2e_jax import input_pipeline, parallel, placement, train
+from e2e_jax import input_pipeline, models, parallel, placement, train
 from e2e_jax.checkpoint import host_copy
 from tests.synthetic import image_config, kinematics_config, sample
 
@@ -94,6 +94,18 @@ def test_auto_goes_by_the_free_memory(monkeypatch):
         assert place == "stream"
         assert "free in a test" in why
     assert placement.choose("stream", events, devices)[0] == "stream"
+
+
+def test_auto_keeps_what_xla_convolves_on_a_cpu_out_of_loops(monkeypatch):
+    events, devices = sample(20), jax.devices()[:1]
+    monkeypatch.setattr(placement, "_free_memory", lambda devices: (1e12, "a test"))
+    place, why = placement.choose("auto", events, devices, slow_in_loops=True)
+    assert place == "stream"
+    assert "loop" in why
+    assert placement.choose("device", events, devices, slow_in_loops=True)[0] == "device"
+    # Networks without convolutions, and of widths that the C++ does not know.
+    assert not models.slow_in_loops(kinematics_config())
+    assert models.slow_in_loops(image_config())
 
 
 def test_an_unknown_place_is_named():

@@ -2,7 +2,10 @@
 
 import functools
 
+import jax
+
 from e2e_jax.detector import images
+from e2e_jax.models import resnet_cpu
 from e2e_jax.models.concatenated import ConcatenatedResNet15
 from e2e_jax.models.fcn import FourMomentum, HighLevel
 from e2e_jax.models.resnet import ResNet15
@@ -17,6 +20,7 @@ __all__ = [
     "ShowerFCN",
     "ShowerVGG",
     "build",
+    "slow_in_loops",
 ]
 
 
@@ -88,3 +92,16 @@ def build(config):
             f"config.model.name is {config.model.name!r}, but the networks are: {known}."
         ) from None
     return builder(config)
+
+
+def slow_in_loops(config) -> bool:
+    """Whether steps of the config's network take longer inside a compiled loop than one by one, on a CPU.
+
+    XLA's convolutions do: it computes them on all cores and with faster code outside of loops only. The step
+    of the VGG on showers, batch 50, took 20 times as long within.
+    """
+    model = config.model
+    if model.name == "resnet15":
+        images_are = jax.ShapeDtypeStruct((), config.get("precision", "float32"))
+        return not resnet_cpu.usable(tuple(model.get("widths", (16, 32))), images_are)
+    return model.name in ("shower_vgg", "shower_conv_lstm")
