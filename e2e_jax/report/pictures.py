@@ -131,12 +131,14 @@ def new_figure(origin: str, note: str = "", size: tuple[float, float] = SIZE, **
 
 def header(axes: Axes, origin: str, note: str = "") -> None:
     """Writes above axes what the events are (left) and what else there is to say (right)."""
+    # Side by side above the narrowest axes, those with a colour bar.
+    size = 23 * min(1.0, 40 / max(len(origin) + len(note), 1))
     above = {"xy": (0, 1), "xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}
     if "/" not in origin:  # the name of a dataset stays as it is
         origin = origin[:1].upper() + origin[1:]
-    axes.annotate(origin, **above, xytext=(0, 8), style="italic", fontsize=23, weight="bold")
+    axes.annotate(origin, **above, xytext=(0, 8), style="italic", fontsize=size, weight="bold")
     above["xy"] = (1, 1)
-    axes.annotate(note, **above, xytext=(0, 8), ha="right", fontsize=23)
+    axes.annotate(note, **above, xytext=(0, 8), ha="right", fontsize=size)
 
 
 def _svg(figure: Figure) -> str:
