@@ -2,8 +2,9 @@
 
     python -m e2e_jax.main --config=configs/eb.py:medium
 
-Medium, fast simulation, 5 epochs in 25 minutes on two AMD Zen 4 cores, shared with other work (157 to 167
-events/s), beside the paper's Table 6 (51,200 events per class); H against one class is pair-normalised:
+Medium, fast simulation (dataset 1.0.0), 5 epochs in 25 minutes on two AMD Zen 4 cores, shared with other work
+(157 to 167 events/s), beside the paper's Table 6 (51,200 events per class); H against one class
+is pair-normalised:
 
                           medium            paper
     H vs rest             0.817 +- 0.004    0.801

@@ -5,8 +5,9 @@
 Paper (Table 6, 51,200 events per class): H vs rest 0.926, gamma gamma vs rest 0.923, gamma+jet vs rest 0.954,
 H vs gamma gamma 0.910, H vs gamma+jet 0.968, CVM 0.080.
 
-The penalty switched on (--config.cvm.strength), quick size, fast simulation, --config.train.epochs=4, on two
-AMD Zen 4 cores, batch 36, groups of 6, reduction "sum"; the epoch of the best H vs rest:
+The penalty switched on (--config.cvm.strength), quick size, fast simulation (dataset 1.0.0),
+--config.train.epochs=4, on two AMD Zen 4 cores, batch 36, groups of 6, reduction "sum"; the epoch of the best
+H vs rest:
 
     strength    CVM                 H vs rest
     0           0.0235 +- 0.0030    0.660 +- 0.013
