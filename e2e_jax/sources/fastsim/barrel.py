@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 
 import numpy as np
 
 from e2e_jax.detector import geometry
+from e2e_jax.sources.fastsim.columns import Columns
 from e2e_jax.sources.fastsim.particles import Particles
 from e2e_jax.sources.fastsim.propagation import ECAL_RADIUS, to_radius
 
@@ -75,7 +75,7 @@ def entries(at_face: Particles) -> Entries:
 
 
 @dataclasses.dataclass(frozen=True)
-class Spots:
+class Spots(Columns):
     """Points of energy in a batch of events, in units of crystals.
 
     Attributes:
@@ -88,15 +88,6 @@ class Spots:
     row: np.ndarray
     column: np.ndarray
     energy: np.ndarray
-
-    @classmethod
-    def concatenate(cls, parts: Iterable[Spots]) -> Spots:
-        parts = list(parts)
-        names = [field.name for field in dataclasses.fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-    def __getitem__(self, rows) -> Spots:
-        return Spots(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
     def in_crystals(self, events: int) -> np.ndarray:
         """Energy in each crystal, float64 `[events, 61200]`; what falls past the barrel's ends is lost."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable
 
 import numpy as np
 
 from e2e_jax.detector import geometry
+from e2e_jax.sources.fastsim.columns import Columns
 from e2e_jax.sources.fastsim.particles import Particles
 from e2e_jax.sources.fastsim.propagation import ENDCAP_Z, to_plane
 
@@ -129,7 +129,7 @@ def _fronts() -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class Spots:
+class Spots(Columns):
     """Points of energy in a batch of events.
 
     Attributes:
@@ -143,15 +143,6 @@ class Spots:
     y: np.ndarray
     z: np.ndarray
     energy: np.ndarray
-
-    @classmethod
-    def concatenate(cls, parts: Iterable[Spots]) -> Spots:
-        parts = list(parts)
-        names = [field.name for field in dataclasses.fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-    def __getitem__(self, rows) -> Spots:
-        return Spots(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
     def in_crystals(self, events: int) -> np.ndarray:
         """Energy in each crystal, float64 `[events, EE_CELLS]`; what falls beside the crystals is lost."""

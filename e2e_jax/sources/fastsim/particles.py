@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 
 import numpy as np
 
 from e2e_jax.sources.events import Ragged
+from e2e_jax.sources.fastsim.columns import Columns
 
 PHOTON, ELECTRON, MUON = 22, 11, 13
 K_SHORT, LAMBDA = 310, 3122
@@ -15,7 +15,7 @@ NEUTRINOS = (12, 14, 16)
 
 
 @dataclasses.dataclass(frozen=True)
-class Particles:
+class Particles(Columns):
     """Particles of a batch of events.
 
     Attributes:
@@ -42,12 +42,6 @@ class Particles:
         momentum = np.stack([record.px, record.py, record.pz], axis=1).astype(np.float64)
         return cls(event, record.pdg, record.charge, position, momentum, record.e.astype(np.float64))
 
-    @classmethod
-    def concatenate(cls, parts: Iterable[Particles]) -> Particles:
-        parts = list(parts)
-        names = [field.name for field in dataclasses.fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
     @property
     def pt(self) -> np.ndarray:
         """Transverse momentum in GeV, `[n]`."""
@@ -69,9 +63,6 @@ class Particles:
 
     def __len__(self) -> int:
         return len(self.event)
-
-    def __getitem__(self, rows) -> Particles:
-        return Particles(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
     def moved(self, position: np.ndarray, momentum: np.ndarray) -> Particles:
         """The same particles elsewhere, the energy unchanged."""
