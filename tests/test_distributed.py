@@ -142,7 +142,7 @@ def test_where_a_process_dies_the_other_ends_and_the_checkpoint_is_whole(tmp_pat
 def test_what_does_not_fit_together_is_named():
     with pytest.raises(ValueError, match=r"--coordinator=HOST:PORT, --processes=N and .* go together"):
         distributed.join("localhost:1", 2)
-    with pytest.raises(ValueError, match=r"--process is 2, but --processes=2 count from 0 to 1"):
+    with pytest.raises(ValueError, match=r"--process is 2, but 2 processes count from 0 to 1"):
         distributed.join("localhost:1", 2, 2)
 
 

@@ -83,7 +83,7 @@ def test_events_of_an_ntuple_have_no_photons(ntuple_file):
     assert origin == NTUPLE
 
 
-@pytest.mark.parametrize("where", ["cms_hgg/tiny", "cms_hgg/tiny/1.0.0", ""])
+@pytest.mark.parametrize("where", ["cms_hgg/tiny", "cms_hgg/tiny/2.0.0", ""])
 def test_a_dataset_is_found_by_name_and_by_folder(datasets, where):
     whole, origin = read_events(str(datasets / where), range(4), "train")
     assert origin == "fast simulation"
