@@ -2,7 +2,9 @@
 
     python -m e2e_jax.main --config=configs/showers_resnet.py:medium
 
-Paper (Table 5, full simulation): AUC 0.788.
+Medium (20,000 showers per class of 20 to 100 GeV, fast simulation): AUC 0.651 +- 0.006 after 5 epochs in 18
+minutes on two AMD Zen 4 cores shared with other work (162 to 240 events/s), and still rising. Paper (Table 5,
+full simulation): 0.788.
 """
 
 from configs import default
