@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import concurrent.futures
 import contextlib
 import functools
@@ -51,9 +52,9 @@ class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """All configs by name."""
         return {config.name: config for config in cls.CONFIGS}
 
+    @abc.abstractmethod
     def features(self) -> dict:
         """What is stored of an event, name -> feature, in the order of the dataset."""
-        raise NotImplementedError
 
     def checked(self, events):
         """The events of a task, or a ValueError that names the first bad one and its value."""
