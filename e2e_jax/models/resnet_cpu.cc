@@ -6,6 +6,7 @@
 //
 // The convolutions are sums of "taps": a tap is a place of the kernel, with where it reads. A tile of N
 // neighbouring output columns stays in registers while all taps and input channels are added to it.
+// The 3x3 convolutions that keep the size are Winograd's: 16 products for four pixels in place of 36.
 // The first convolution works from the pixels that are not zero, one to five per cent of a detector image.
 //
 // models/resnet_cpu.py compiles this file when it is first needed and binds it to JAX.
@@ -29,7 +30,6 @@ constexpr int kLanes = 16;
 typedef float Vec __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 
 typedef int32_t Choice __attribute__((vector_size(4 * kLanes)));
-typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
 
 #ifdef __AVX512F__
 constexpr int kRegisters = 32;  // of a whole Vec
@@ -143,6 +143,98 @@ void convolve(Shape in, const float* x, Shape out, float* y, const float* kernel
   }
 }
 
+// Winograd's F(2x2, 3x3) (A. Lavin and S. Gray, arXiv:1509.09308, Section 4.1): a tile of 2x2 outputs is
+// A^T [(G g G^T) * (B^T d B)] A, of the kernel g and the 4x4 pixels d under it. The products in the middle are
+// kPlaces matrices, [tiles, inputs] times [inputs, outputs].
+constexpr int kPlaces = 16;
+
+// G g G^T of a kernel [3, 3, size] into [4, 4, size]; `around`: of the kernel turned by 180 degrees.
+void transform_kernel(const float* kernel, long size, bool around, float* to) {
+  auto line = [](const float g[3], float u[4]) {
+    u[0] = g[0], u[1] = (g[0] + g[1] + g[2]) / 2, u[2] = (g[0] - g[1] + g[2]) / 2, u[3] = g[2];
+  };
+  for (long i = 0; i < size; ++i) {
+    float by_column[3][4], column[3], all[4];
+    for (int x = 0; x < 3; ++x) {
+      for (int y = 0; y < 3; ++y) column[y] = kernel[(around ? 8 - 3 * y - x : 3 * y + x) * size + i];
+      line(column, by_column[x]);
+    }
+    for (int a = 0; a < 4; ++a) {
+      for (int x = 0; x < 3; ++x) column[x] = by_column[x][a];
+      line(column, all);
+      for (int b = 0; b < 4; ++b) to[(4 * a + b) * size + i] = all[b];
+    }
+  }
+}
+
+// y = finish(kernel * x) for a 3x3 kernel and as many maps as there were, V * 16; `kernel` is transformed. Where
+// the number of rows or columns is odd, the last tile's outer pixels are not written; only they depend on
+// what was read outside the map.
+template <int V>
+void convolve_tiles(Shape s, const float* x, float* y, const float* kernel, Finish finish) {
+  constexpr int kMaps = V * kLanes;
+  alignas(64) float work[kPlaces][kColumns<V>][kMaps];  // d, then the products: they fit into the nearest cache
+  long tiles = (s.columns + 1) / 2, pieces = (tiles + kColumns<V> - 1) / kColumns<V>;
+  for (long r = 0; r < s.rows; r += 2) {
+    const float* lines[4];
+    for (int k = 0; k < 4; ++k) lines[k] = x + s.at(std::min(r - 1 + k, s.rows), 0);
+    for (long piece = 0, first = 0, next; piece < pieces; ++piece, first = next) {
+      next = tiles * (piece + 1) / pieces;
+      for (long v = 0; v < kMaps; v += kLanes) {
+        // B^T of one column of pixels.
+        auto column = [&](long c, Vec to[4]) {
+          long at = std::min(c, s.columns) * kMaps + v;
+          Vec d1 = vec(lines[1] + at), d2 = vec(lines[2] + at);
+          to[0] = vec(lines[0] + at) - d2, to[1] = d1 + d2, to[2] = d2 - d1, to[3] = d1 - vec(lines[3] + at);
+        };
+        Vec d0[4], d1[4], d2[4], d3[4];
+        column(2 * first - 1, d0), column(2 * first, d1);
+        for (long t = first; t < next; ++t) {
+          column(2 * t + 1, d2), column(2 * t + 2, d3);
+#pragma GCC unroll 4
+          for (int a = 0; a < 4; ++a) {
+            vec(&work[4 * a][t - first][v]) = d0[a] - d2[a];
+            vec(&work[4 * a + 1][t - first][v]) = d1[a] + d2[a];
+            vec(&work[4 * a + 2][t - first][v]) = d2[a] - d1[a];
+            vec(&work[4 * a + 3][t - first][v]) = d1[a] - d3[a];
+            d0[a] = d2[a], d1[a] = d3[a];
+          }
+        }
+      }
+      for (int p = 0; p < kPlaces; ++p) {
+        float* at = work[p][0];
+        Tap tap{at, kernel + p * kMaps * kMaps};
+        row<V, kMaps>(&tap, 1, kMaps, at, kMaps, next - first, Finish{});
+      }
+      for (long t = first; t < next; ++t)
+        for (long v = 0; v < kMaps; v += kLanes) {
+          Vec sums[2][4];  // A^T of the products
+#pragma GCC unroll 4
+          for (int b = 0; b < 4; ++b) {
+            auto product = [&](int a) { return vec(&work[4 * a + b][t - first][v]); };
+            Vec m1 = product(1), m2 = product(2);
+            sums[0][b] = product(0) + m1 + m2, sums[1][b] = m1 - m2 - product(3);
+          }
+          for (long i = 0; i < 2 && r + i < s.rows; ++i) {
+            const Vec* m = sums[i];
+            Vec pair[2] = {m[0] + m[1] + m[2], m[1] - m[2] - m[3]};
+            for (long j = 0; j < 2 && 2 * t + j < s.columns; ++j) {
+              long at = s.at(r + i, 2 * t + j) + v;
+              Vec value = pair[j];
+              if (finish.bias) value += vec(finish.bias + v);
+              if (finish.shortcut) value += vec(finish.shortcut + at);
+              vec(y + at) = finish.relu ? relu(value) : value;
+            }
+          }
+        }
+    }
+  }
+}
+
+void convolve_same(Shape s, const float* x, float* y, const float* kernel, Finish finish) {
+  (s.maps == kLanes ? convolve_tiles<1> : convolve_tiles<2>)(s, x, y, kernel, finish);
+}
+
 // Adds the gradient of a convolution's kernel: V * 16 outputs, I inputs at a time in registers.
 template <int V, int I>
 void add_kernel_gradient(Shape in, const float* x, Shape out, const float* g, float* kernel, int side, int stride) {
@@ -171,20 +263,8 @@ void kernel_gradient(Shape in, const float* x, Shape out, const float* g, float*
       in, x, out, g, kernel, side, stride);
 }
 
-// The gradient of a 3x3 convolution's input, + shortcut's: the convolution with the kernel turned around.
-// `turned` is [3, 3, outputs, inputs].
-void input_gradient(Shape in, float* of_x, Shape out, const float* g, const float* turned, const float* shortcut) {
-  for (long r = 0; r < in.rows; ++r) {
-    Tap taps[9];
-    for (int k = 0; k < 9; ++k)
-      taps[k] = {g + out.at(r + 1 - k / 3, 1 - k % 3), turned + k * in.maps * out.maps};
-    Finish finish{nullptr, shortcut ? shortcut + in.at(r, 0) : nullptr, false};
-    any_row(in.maps, taps, 9, out.maps, out.maps, of_x + in.at(r, 0), in.maps, in.columns, finish);
-  }
-}
-
-// The same for stride 2, with the gradient of the 1x1 shortcut `side_g` through `side_turned`. Even and
-// odd columns see different taps.
+// The gradient of the input of a 3x3 convolution with stride 2, with that of the 1x1 shortcut `side_g` through
+// `side_turned`. Even and odd columns see different taps. `turned` is [3, 3, outputs, inputs].
 void strided_input_gradient(Shape in, float* of_x, Shape out, const float* g, const float* turned,
                             const float* side_g, const float* side_turned) {
   for (long r = 0; r < in.rows; ++r)
@@ -220,92 +300,116 @@ void through_relu(Shape shape, float* g, const float* y, float* bias, float* oth
   }
 }
 
-// The first convolution, 7x7 with stride 2 and padding 1, and the 2x2 maximum after it.
+// The first convolution, 7x7 with stride 2 and padding 1, and the 2x2 maximum after it. Rows of the image pass
+// one by one; of the map before the maximum, only the rows under way are in memory.
 struct Stem {
   long rows, columns, channels, maps;  // of the image; maps made
   static constexpr int kSide = 7;
+  static constexpr int kRing = 8;  // rows under way: at most six, in pairs
   long out_rows() const { return (rows + 2 - kSide) / 2 + 1; }
   long out_columns() const { return (columns + 2 - kSide) / 2 + 1; }
   Shape pooled() const { return {out_rows() / 2, out_columns() / 2, maps}; }
-  // Only what the pooling sees is kept: even numbers of rows and columns.
+  // Only what the pooling sees is made: even numbers of rows and columns.
   long kept_rows() const { return pooled().rows * 2; }
   long kept_columns() const { return pooled().columns * 2; }
-  long kept() const { return kept_rows() * kept_columns() * maps; }
+  long kept_row() const { return kept_columns() * maps; }
+  long ring() const { return kRing * kept_row(); }
+  long place(long row) const { return row % kRing * kept_row(); }  // of a row of the map, in the ring
   long kernel_size() const { return kSide * kSide * channels * maps; }
 
-  // Calls f(value, offset in the kept map, offset in the kernel) for every product with a pixel not zero.
+  // First and last row of the map that see row r of the image.
+  long first_row(long r) const { return std::max(0L, (r - kSide + 3) / 2); }
+  long last_row(long r) const { return std::min((r + 1) / 2, kept_rows() - 1); }
+
+  // Calls f(value, offset in the ring, offset in the kernel) for every product with a pixel of row r not zero.
   template <typename F>
-  void products(const float* image, F f) const {
-    constexpr long kTogether = 8;  // pixels looked at in one go: most are zero
-    long all = rows * columns * channels;
-    for (long at = 0; at < all; ++at) {
-      if (at % kTogether == 0 && at + kTogether <= all) {
+  void products(const float* image, long r, F f) const {
+    constexpr int kTogether = 8;  // values looked at in one go: most are zero
+    const int length = columns * channels, last_column = kept_columns() - 1;
+    const long first_i = first_row(r), last_i = last_row(r);
+    const float* line = image + r * length;
+    for (int at = 0; at < length; ++at) {
+      if (at % kTogether == 0 && at + kTogether <= length) {
         uint64_t bits[kTogether / 2];
-        std::memcpy(bits, image + at, sizeof bits);
+        std::memcpy(bits, line + at, sizeof bits);
         if (!(bits[0] | bits[1] | bits[2] | bits[3])) {
           at += kTogether - 1;
           continue;
         }
       }
-      if (image[at] == 0) continue;
-      long channel = at % channels, r = at / channels / columns, c = at / channels % columns;
-      long last_r = std::min((r + 1) / 2, kept_rows() - 1), last_c = std::min((c + 1) / 2, kept_columns() - 1);
-      for (long i = std::max(0L, (r - kSide + 3) / 2); i <= last_r; ++i)
-        for (long j = std::max(0L, (c - kSide + 3) / 2); j <= last_c; ++j) {
-          long ky = r + 1 - 2 * i, kx = c + 1 - 2 * j;
-          f(image[at], (i * kept_columns() + j) * maps, ((ky * kSide + kx) * channels + channel) * maps);
-        }
+      const float value = line[at];
+      if (value == 0) continue;
+      const int c = unsigned(at) / unsigned(channels), channel = at - c * channels;
+      const int first_j = std::max(0, (c - kSide + 3) / 2), last_j = std::min((c + 1) / 2, last_column);
+      for (long i = first_i; i <= last_i; ++i) {
+        long to = place(i) + first_j * maps;
+        long k = (((r + 1 - 2 * i) * kSide + c + 1 - 2 * first_j) * channels + channel) * maps;
+        for (int j = first_j; j <= last_j; ++j, to += maps, k -= 2 * channels * maps) f(value, to, k);
+      }
     }
   }
 };
 
 // The largest of the four pixels of bias + kernel * image, or 0, into y (a `pooled` map), and which won: 0 to
-// 3, or 4 where none is above zero. `work` is kept() long.
-void stem_forward(const Stem& stem, const float* image, const float* kernel, const float* bias, float* work, float* y,
+// 3, or 4 where none is above zero. `ring` is stem.ring() long.
+void stem_forward(const Stem& stem, const float* image, const float* kernel, const float* bias, float* ring, float* y,
                   uint8_t* winner) {
-  for (long at = 0; at < stem.kept(); at += stem.maps)
-    for (long v = 0; v < stem.maps; v += kLanes) vec(work + at + v) = vec(bias + v);
-  for (long v = 0; v < stem.maps; v += kLanes)
-    stem.products(image, [&](float value, long to, long k) { vec(work + to + v) += value * vec(kernel + k + v); });
-  Shape pooled = stem.pooled();
-  long down = stem.kept_columns() * stem.maps;
-  for (long i = 0; i < pooled.rows; ++i)
-    for (long j = 0; j < pooled.columns; ++j)
-      for (long v = 0; v < stem.maps; v += kLanes, winner += kLanes) {
-        const float* corner = work + 2 * i * down + 2 * j * stem.maps + v;
-        const float* pixels[4] = {corner, corner + stem.maps, corner + down, corner + down + stem.maps};
-        Vec best{};
-        Choice which = Choice{} + 4;
-        for (int p = 0; p < 4; ++p) {
-          Choice better = ~(vec(pixels[p]) <= best);
-          best = better ? vec(pixels[p]) : best;
-          which = better ? Choice{} + p : which;
+  const Shape pooled = stem.pooled();
+  const long maps = stem.maps, length = stem.kept_row();
+  std::vector<int32_t> won(pooled.columns * maps);  // narrowed a row at a time, which compilers do well
+  for (long r = 0, begun = 0, done = 0; r < stem.rows; ++r) {
+    for (; begun <= stem.last_row(r); ++begun)
+      for (long at = 0; at < length; at += maps)
+        for (long v = 0; v < maps; v += kLanes) vec(ring + stem.place(begun) + at + v) = vec(bias + v);
+    for (long v = 0; v < maps; v += kLanes)
+      stem.products(image, r, [=](float value, long to, long k) { vec(ring + to + v) += value * vec(kernel + k + v); });
+    for (; done < pooled.rows && (r + 1 == stem.rows || stem.first_row(r + 1) > 2 * done + 1); ++done) {
+      const float *upper = ring + stem.place(2 * done), *lower = upper + length;
+      int32_t* here = won.data();
+      for (long j = 0; j < pooled.columns; ++j, upper += maps, lower += maps)
+        for (long v = 0; v < maps; v += kLanes, upper += kLanes, lower += kLanes, here += kLanes) {
+          const float* pixels[4] = {upper, upper + maps, lower, lower + maps};
+          Vec best{};
+          Choice which = Choice{} + 4;
+#pragma GCC unroll 4
+          for (int p = 0; p < 4; ++p) {
+            Choice better = ~(vec(pixels[p]) <= best);
+            best = better ? vec(pixels[p]) : best;
+            which = better ? Choice{} + p : which;
+          }
+          vec(y + pooled.at(done, j) + v) = best;
+          std::memcpy(here, &which, sizeof which);
         }
-        vec(y + pooled.at(i, j) + v) = best;
-        Bytes bytes = __builtin_convertvector(which, Bytes);
-        std::memcpy(winner, &bytes, sizeof bytes);
-      }
+      winner = std::copy(won.begin(), won.end(), winner);
+    }
+  }
 }
 
 // Adds the gradients of kernel and bias; g is the gradient of the pooled map.
-void stem_backward(const Stem& stem, const float* image, const float* g, const uint8_t* winner, float* work,
+void stem_backward(const Stem& stem, const float* image, const float* g, const uint8_t* winner, float* ring,
                    float* kernel, float* bias) {
-  Shape pooled = stem.pooled();
-  long down = stem.kept_columns() * stem.maps;
-  for (long i = 0; i < pooled.rows; ++i)
-    for (long j = 0; j < pooled.columns; ++j)
-      for (long v = 0; v < stem.maps; v += kLanes, winner += kLanes) {
-        float* corner = work + 2 * i * down + 2 * j * stem.maps + v;
-        float* pixels[4] = {corner, corner + stem.maps, corner + down, corner + down + stem.maps};
-        Bytes bytes;
-        std::memcpy(&bytes, winner, sizeof bytes);
-        Choice which = __builtin_convertvector(bytes, Choice);
-        Vec slope = vec(g + pooled.at(i, j) + v);
-        for (int p = 0; p < 4; ++p) vec(pixels[p]) = which == p ? slope : Vec{};
-        vec(bias + v) += which < 4 ? slope : Vec{};
-      }
-  for (long v = 0; v < stem.maps; v += kLanes)
-    stem.products(image, [&](float value, long from, long k) { vec(kernel + k + v) += value * vec(work + from + v); });
+  const Shape pooled = stem.pooled();
+  const long maps = stem.maps, length = stem.kept_row();
+  std::vector<int32_t> won(pooled.columns * maps);
+  for (long r = 0, begun = 0; r < stem.rows; ++r) {
+    for (; 2 * begun <= stem.last_row(r); ++begun, winner += won.size()) {
+      std::copy_n(winner, won.size(), won.begin());
+      float *upper = ring + stem.place(2 * begun), *lower = upper + length;
+      const int32_t* here = won.data();
+      for (long j = 0; j < pooled.columns; ++j, upper += maps, lower += maps)
+        for (long v = 0; v < maps; v += kLanes, upper += kLanes, lower += kLanes, here += kLanes) {
+          float* pixels[4] = {upper, upper + maps, lower, lower + maps};
+          Choice which;
+          std::memcpy(&which, here, sizeof which);
+          Vec slope = vec(g + pooled.at(begun, j) + v);
+#pragma GCC unroll 4
+          for (int p = 0; p < 4; ++p) vec(pixels[p]) = which == p ? slope : Vec{};
+          vec(bias + v) += which < 4 ? slope : Vec{};
+        }
+    }
+    for (long v = 0; v < maps; v += kLanes)
+      stem.products(image, r, [=](float value, long from, long k) { vec(kernel + k + v) += value * vec(ring + from + v); });
+  }
 }
 
 // The network: where each parameter and each map lies in the flat arrays.
@@ -327,6 +431,9 @@ struct Network {
   }
   long wide_block() const { return 2 * layer(wide.maps, wide.maps, 3); }
   long parameters() const { return stem_size() + blocks * (narrow_block() + wide_block()) + downsample(); }
+  long narrow_tiles() const { return 2 * kPlaces * narrow.maps * narrow.maps; }
+  long wide_tiles() const { return 2 * kPlaces * wide.maps * wide.maps; }
+  long tile_kernels() const { return blocks * (narrow_tiles() + wide_tiles()) + wide_tiles() / 2; }
   // Maps kept for the backward pass: the pooled one, then two a block.
   long activations() const { return (1 + 2 * blocks) * narrow.size() + 2 * (1 + blocks) * wide.size(); }
 };
@@ -339,42 +446,63 @@ struct Layer {
       : Layer(const_cast<float*>(p), inputs, outputs, side) {}
 };
 
-// y1 = relu(conv1 x), y2 = relu(conv2 y1 + x).
-void block_forward(Shape s, const float* params, const float* x, float* y1, float* y2) {
-  long size = Network::layer(s.maps, s.maps, 3);
-  Layer conv1(params, s.maps, s.maps, 3), conv2(params + size, s.maps, s.maps, 3);
-  convolve(s, x, s, y1, conv1.kernel, 3, 1, {conv1.bias, nullptr, true});
-  convolve(s, y1, s, y2, conv2.kernel, 3, 1, {conv2.bias, x, true});
+// The kernels of the 3x3 convolutions that keep the size, transformed, in the network's order; `around`: turned.
+std::vector<float> transform(const Network& net, const float* params, bool around) {
+  long n = net.narrow.maps, w = net.wide.maps;
+  std::vector<float> all(net.tile_kernels());
+  float* to = all.data();
+  auto layer = [&](long maps) {
+    transform_kernel(params, maps * maps, around, to);
+    params += Network::layer(maps, maps, 3), to += kPlaces * maps * maps;
+  };
+  params += net.stem_size();
+  for (long b = 0; b < 2 * net.blocks; ++b) layer(n);
+  params += net.downsample_conv1();
+  layer(w);
+  params += Network::layer(n, w, 1);
+  for (long b = 0; b < 2 * net.blocks; ++b) layer(w);
+  return all;
 }
 
-// g comes as the gradient of y2 and leaves as that of x; `h` and `other` are maps to work in.
-void block_backward(Shape s, const float* turned, float* gradient, const float* x, const float* y1, const float* y2,
+// y1 = relu(conv1 x), y2 = relu(conv2 y1 + x); `tiles` are the kernels, transformed.
+void block_first(Shape s, const float* params, const float* tiles, const float* x, float* y1) {
+  convolve_same(s, x, y1, tiles, {Layer(params, s.maps, s.maps, 3).bias, nullptr, true});
+}
+
+void block_forward(Shape s, const float* params, const float* tiles, const float* x, float* y1, float* y2) {
+  Layer conv2(params + Network::layer(s.maps, s.maps, 3), s.maps, s.maps, 3);
+  block_first(s, params, tiles, x, y1);
+  convolve_same(s, y1, y2, tiles + kPlaces * s.maps * s.maps, {conv2.bias, x, true});
+}
+
+// g comes as the gradient of y2 and leaves as that of x; `h` and `other` are maps to work in. `tiles` are the
+// kernels turned and transformed.
+void block_backward(Shape s, const float* tiles, float* gradient, const float* x, const float* y1, const float* y2,
                     float*& g, float* h, float*& other) {
-  long size = Network::layer(s.maps, s.maps, 3);
-  Layer conv1(gradient, s.maps, s.maps, 3), conv2(gradient + size, s.maps, s.maps, 3);
+  Layer conv1(gradient, s.maps, s.maps, 3), conv2(gradient + Network::layer(s.maps, s.maps, 3), s.maps, s.maps, 3);
   through_relu(s, g, y2, conv2.bias);
   kernel_gradient(s, y1, s, g, conv2.kernel, 3, 1);
-  input_gradient(s, h, s, g, turned + size, nullptr);
+  convolve_same(s, g, h, tiles + kPlaces * s.maps * s.maps, Finish{});
   through_relu(s, h, y1, conv1.bias);
   kernel_gradient(s, x, s, h, conv1.kernel, 3, 1);
-  input_gradient(s, other, s, h, turned, g);
+  convolve_same(s, h, other, tiles, {nullptr, g, false});
   std::swap(g, other);
 }
 
 // The maps lie one after the other where they are kept for the backward pass. Otherwise two of each width take
 // turns, and stay in the cache: a block's second map replaces its input, pixel by pixel.
-void forward(const Network& net, const float* image, const float* params, float* features, int32_t* where,
-             float* maps, uint8_t* winner, float* work, bool keep) {
+void forward(const Network& net, const float* image, const float* params, const float* tiles, float* features,
+             int32_t* where, float* maps, uint8_t* winner, float* ring, bool keep) {
   Shape n = net.narrow, w = net.wide;
   long narrow_maps = keep ? 1 + 2 * net.blocks : 2, wide_maps = keep ? 2 + 2 * net.blocks : 2;
   float *x = maps, *wide = maps + narrow_maps * n.size();
   for (long m = 0; m < narrow_maps; ++m) clear_border(n, maps + m * n.size());
   for (long m = 0; m < wide_maps; ++m) clear_border(w, wide + m * w.size());
-  stem_forward(net.stem, image, params, params + net.stem.kernel_size(), work, x, winner);
+  stem_forward(net.stem, image, params, params + net.stem.kernel_size(), ring, x, winner);
   params += net.stem_size();
-  for (long b = 0; b < net.blocks; ++b, params += net.narrow_block()) {
+  for (long b = 0; b < net.blocks; ++b, params += net.narrow_block(), tiles += net.narrow_tiles()) {
     float* y2 = keep ? x + 2 * n.size() : x;
-    block_forward(n, params, x, x + n.size(), y2);
+    block_forward(n, params, tiles, x, x + n.size(), y2);
     x = y2;
   }
 
@@ -383,12 +511,12 @@ void forward(const Network& net, const float* image, const float* params, float*
   Layer side(conv2.bias + w.maps, n.maps, w.maps, 1);
   convolve(n, x, w, y1, conv1.kernel, 3, 2, {conv1.bias, nullptr, true});
   convolve(n, x, w, y2, side.kernel, 1, 2, {side.bias, nullptr, false});
-  convolve(w, y1, w, y2, conv2.kernel, 3, 1, {conv2.bias, y2, true});
-  params += net.downsample();
-  for (long b = 0; b < net.blocks; ++b, params += net.wide_block()) {
+  convolve_same(w, y1, y2, tiles, {conv2.bias, y2, true});
+  params += net.downsample(), tiles += net.wide_tiles() / 2;
+  for (long b = 0; b < net.blocks; ++b, params += net.wide_block(), tiles += net.wide_tiles()) {
     float *input = y2, *middle = keep ? y2 + w.size() : y1;
     y2 = keep ? y2 + 2 * w.size() : y2;
-    block_forward(w, params, input, middle, y2);
+    block_forward(w, params, tiles, input, middle, y2);
   }
 
   for (long m = 0; m < w.maps; ++m) features[m] = y2[w.at(0, 0) + m], where[m] = w.at(0, 0) + m;
@@ -400,27 +528,30 @@ void forward(const Network& net, const float* image, const float* params, float*
 
 // What a thread works in during the backward pass; the maps' borders stay zero.
 struct Workspace {
-  std::vector<float> work, narrow[3], wide[3];
-  explicit Workspace(const Network& net) : work(net.stem.kept()) {
+  std::vector<float> ring, narrow[3], wide[3];
+  explicit Workspace(const Network& net) : ring(net.stem.ring()) {
     for (auto& map : narrow) map.resize(net.narrow.size());
     for (auto& map : wide) map.resize(net.wide.size());
   }
 };
 
-void backward(const Network& net, const float* image, const float* turned, const float* of_features,
-              const int32_t* where, const float* maps, const uint8_t* winner, float* gradient, Workspace& space) {
+// `turned` are the kernels turned, `tiles` those of them that convolve tiles, transformed.
+void backward(const Network& net, const float* image, const float* turned, const float* tiles,
+              const float* of_features, const int32_t* where, const float* maps, const uint8_t* winner, float* gradient,
+              Workspace& space) {
   Shape n = net.narrow, w = net.wide;
   float *g = space.wide[0].data(), *h = space.wide[1].data(), *other = space.wide[2].data();
   std::memset(g, 0, sizeof(float) * w.size());
   for (long m = 0; m < w.maps; ++m) g[where[m]] = of_features[m];
 
   turned += net.parameters(), gradient += net.parameters(), maps += net.activations() - w.size();
+  tiles += net.tile_kernels();
   for (long b = 0; b < net.blocks; ++b) {
-    turned -= net.wide_block(), gradient -= net.wide_block(), maps -= 2 * w.size();
-    block_backward(w, turned, gradient, maps, maps + w.size(), maps + 2 * w.size(), g, h, other);
+    turned -= net.wide_block(), gradient -= net.wide_block(), tiles -= net.wide_tiles(), maps -= 2 * w.size();
+    block_backward(w, tiles, gradient, maps, maps + w.size(), maps + 2 * w.size(), g, h, other);
   }
 
-  turned -= net.downsample(), gradient -= net.downsample();
+  turned -= net.downsample(), gradient -= net.downsample(), tiles -= net.wide_tiles() / 2;
   const float *y2 = maps, *y1 = y2 - w.size(), *x = y1 - n.size();
   long second = net.downsample_conv1(), third = second + Network::layer(w.maps, w.maps, 3);
   Layer conv1(gradient, n.maps, w.maps, 3), conv2(gradient + second, w.maps, w.maps, 3);
@@ -428,7 +559,7 @@ void backward(const Network& net, const float* image, const float* turned, const
   through_relu(w, g, y2, conv2.bias, side.bias);
   kernel_gradient(w, y1, w, g, conv2.kernel, 3, 1);
   kernel_gradient(n, x, w, g, side.kernel, 1, 2);
-  input_gradient(w, h, w, g, turned + second, nullptr);
+  convolve_same(w, g, h, tiles, Finish{});
   through_relu(w, h, y1, conv1.bias);
   kernel_gradient(n, x, w, h, conv1.kernel, 3, 2);
   float *of_x = space.narrow[0].data(), *h2 = space.narrow[1].data(), *other2 = space.narrow[2].data();
@@ -436,11 +567,11 @@ void backward(const Network& net, const float* image, const float* turned, const
 
   maps = x;
   for (long b = 0; b < net.blocks; ++b) {
-    turned -= net.narrow_block(), gradient -= net.narrow_block(), maps -= 2 * n.size();
-    block_backward(n, turned, gradient, maps, maps + n.size(), maps + 2 * n.size(), of_x, h2, other2);
+    gradient -= net.narrow_block(), tiles -= net.narrow_tiles(), maps -= 2 * n.size();
+    block_backward(n, tiles, gradient, maps, maps + n.size(), maps + 2 * n.size(), of_x, h2, other2);
   }
   gradient -= net.stem_size();
-  stem_backward(net.stem, image, of_x, winner, space.work.data(), gradient, gradient + net.stem.kernel_size());
+  stem_backward(net.stem, image, of_x, winner, space.ring.data(), gradient, gradient + net.stem.kernel_size());
 }
 
 // Each kernel [places, inputs, outputs] as [places, outputs, inputs], at the same place in the flat array.
@@ -489,13 +620,14 @@ ffi::Error Forward(Floats images, Floats params, FloatResult features, ffi::Resu
   bool keep = maps->element_count() > 0;
   if (long(params.element_count()) != net.parameters() || (keep && maps->dimensions()[1] != net.activations()))
     return ffi::Error(ffi::ErrorCode::kInvalidArgument, "the parameters or maps do not fit the network");
+  std::vector<float> tiles = transform(net, params.typed_data(), false);
   split(images.dimensions()[0], threads, [&](long, long first, long last) {
-    std::vector<float> work(net.stem.kept()), own_maps(keep ? 0 : 2 * (net.narrow.size() + net.wide.size()));
+    std::vector<float> ring(net.stem.ring()), own_maps(keep ? 0 : 2 * (net.narrow.size() + net.wide.size()));
     std::vector<uint8_t> own_winners(keep ? 0 : pooled);
     for (long e = first; e < last; ++e)
-      forward(net, images.typed_data() + e * image, params.typed_data(), features->typed_data() + e * wide,
-              where->typed_data() + e * wide, keep ? maps->typed_data() + e * net.activations() : own_maps.data(),
-              keep ? winners->typed_data() + e * pooled : own_winners.data(), work.data(), keep);
+      forward(net, images.typed_data() + e * image, params.typed_data(), tiles.data(),
+              features->typed_data() + e * wide, where->typed_data() + e * wide, keep ? maps->typed_data() + e * net.activations() : own_maps.data(),
+              keep ? winners->typed_data() + e * pooled : own_winners.data(), ring.data(), keep);
   });
   return ffi::Error::Success();
 }
@@ -506,14 +638,14 @@ ffi::Error Backward(Floats images, Floats params, Floats of_features, ffi::Buffe
                     int64_t threads) {
   Network net = network(images, narrow, wide, blocks);
   long pooled = net.narrow.rows * net.narrow.columns * narrow, image = net.stem.rows * net.stem.columns * net.stem.channels;
-  std::vector<float> turned = turn(net, params.typed_data());
+  std::vector<float> turned = turn(net, params.typed_data()), tiles = transform(net, turned.data(), true);
   std::vector<std::vector<float>> parts(std::max<int64_t>(threads, 1));
   split(images.dimensions()[0], threads, [&](long thread, long first, long last) {
     parts[thread].resize(net.parameters());
     Workspace space(net);
     for (long e = first; e < last; ++e)
-      backward(net, images.typed_data() + e * image, turned.data(), of_features.typed_data() + e * wide,
-               where.typed_data() + e * wide, maps.typed_data() + e * net.activations(),
+      backward(net, images.typed_data() + e * image, turned.data(), tiles.data(),
+               of_features.typed_data() + e * wide, where.typed_data() + e * wide, maps.typed_data() + e * net.activations(),
                winners.typed_data() + e * pooled, parts[thread].data(), space);
   });
   std::fill_n(gradient->typed_data(), net.parameters(), 0.0f);
