@@ -412,6 +412,10 @@ void stem_backward(const Stem& stem, const float* image, const float* g, const u
   }
 }
 
+// Which maps forward keeps for backward: the pooled one and each block's output, its first convolution's as well,
+// or none of them.
+enum class Keep { kNothing, kOutputs, kAll };
+
 // The network: where each parameter and each map lies in the flat arrays.
 struct Network {
   Stem stem;
@@ -434,8 +438,12 @@ struct Network {
   long narrow_tiles() const { return 2 * kPlaces * narrow.maps * narrow.maps; }
   long wide_tiles() const { return 2 * kPlaces * wide.maps * wide.maps; }
   long tile_kernels() const { return blocks * (narrow_tiles() + wide_tiles()) + wide_tiles() / 2; }
-  // Maps kept for the backward pass: the pooled one, then two a block.
-  long activations() const { return (1 + 2 * blocks) * narrow.size() + 2 * (1 + blocks) * wide.size(); }
+  // Length of the maps that are kept, or of those that forward works in beside.
+  long activations(Keep keep) const {
+    if (keep == Keep::kNothing) return narrow.size() + wide.size();
+    long of_block = keep == Keep::kAll ? 2 : 1;
+    return (1 + of_block * blocks) * narrow.size() + of_block * (1 + blocks) * wide.size();
+  }
 };
 
 // A convolution's parameters in a flat array: kernel [side, side, inputs, outputs], then bias [outputs].
@@ -469,6 +477,11 @@ void block_first(Shape s, const float* params, const float* tiles, const float* 
   convolve_same(s, x, y1, tiles, {Layer(params, s.maps, s.maps, 3).bias, nullptr, true});
 }
 
+void downsample_first(Shape n, Shape w, const float* params, const float* x, float* y1) {
+  Layer conv1(params, n.maps, w.maps, 3);
+  convolve(n, x, w, y1, conv1.kernel, 3, 2, {conv1.bias, nullptr, true});
+}
+
 void block_forward(Shape s, const float* params, const float* tiles, const float* x, float* y1, float* y2) {
   Layer conv2(params + Network::layer(s.maps, s.maps, 3), s.maps, s.maps, 3);
   block_first(s, params, tiles, x, y1);
@@ -489,34 +502,42 @@ void block_backward(Shape s, const float* tiles, float* gradient, const float* x
   std::swap(g, other);
 }
 
-// The maps lie one after the other where they are kept for the backward pass. Otherwise two of each width take
-// turns, and stay in the cache: a block's second map replaces its input, pixel by pixel.
+// What a thread works in; the maps' borders stay zero.
+struct Workspace {
+  std::vector<float> ring, narrow, wide;
+  explicit Workspace(const Network& net)
+      : ring(net.stem.ring()), narrow(net.narrow.size()), wide(net.wide.size()) {}
+};
+
+// The maps that are kept lie one after the other. Those that are not take turns, and stay in the cache: where
+// nothing is kept, a block's output replaces its input, pixel by pixel.
 void forward(const Network& net, const float* image, const float* params, const float* tiles, float* features,
-             int32_t* where, float* maps, uint8_t* winner, float* ring, bool keep) {
+             int32_t* where, float* maps, uint8_t* winner, Workspace& space, Keep keep) {
   Shape n = net.narrow, w = net.wide;
-  long narrow_maps = keep ? 1 + 2 * net.blocks : 2, wide_maps = keep ? 2 + 2 * net.blocks : 2;
+  bool all = keep == Keep::kAll;
+  long of_block = all ? 2 : keep == Keep::kOutputs ? 1 : 0;
+  long narrow_maps = 1 + of_block * net.blocks, wide_maps = std::max(1L, of_block * (1 + net.blocks));
   float *x = maps, *wide = maps + narrow_maps * n.size();
   for (long m = 0; m < narrow_maps; ++m) clear_border(n, maps + m * n.size());
   for (long m = 0; m < wide_maps; ++m) clear_border(w, wide + m * w.size());
-  stem_forward(net.stem, image, params, params + net.stem.kernel_size(), ring, x, winner);
+  stem_forward(net.stem, image, params, params + net.stem.kernel_size(), space.ring.data(), x, winner);
   params += net.stem_size();
   for (long b = 0; b < net.blocks; ++b, params += net.narrow_block(), tiles += net.narrow_tiles()) {
-    float* y2 = keep ? x + 2 * n.size() : x;
-    block_forward(n, params, tiles, x, x + n.size(), y2);
+    float *y1 = all ? x + n.size() : space.narrow.data(), *y2 = x + of_block * n.size();
+    block_forward(n, params, tiles, x, y1, y2);
     x = y2;
   }
 
-  float *y1 = wide, *y2 = wide + w.size();
-  Layer conv1(params, n.maps, w.maps, 3), conv2(params + net.downsample_conv1(), w.maps, w.maps, 3);
-  Layer side(conv2.bias + w.maps, n.maps, w.maps, 1);
-  convolve(n, x, w, y1, conv1.kernel, 3, 2, {conv1.bias, nullptr, true});
+  float *y1 = all ? wide : space.wide.data(), *y2 = all ? wide + w.size() : wide;
+  Layer conv2(params + net.downsample_conv1(), w.maps, w.maps, 3), side(conv2.bias + w.maps, n.maps, w.maps, 1);
+  downsample_first(n, w, params, x, y1);
   convolve(n, x, w, y2, side.kernel, 1, 2, {side.bias, nullptr, false});
   convolve_same(w, y1, y2, tiles, {conv2.bias, y2, true});
   params += net.downsample(), tiles += net.wide_tiles() / 2;
   for (long b = 0; b < net.blocks; ++b, params += net.wide_block(), tiles += net.wide_tiles()) {
-    float *input = y2, *middle = keep ? y2 + w.size() : y1;
-    y2 = keep ? y2 + 2 * w.size() : y2;
-    block_forward(w, params, tiles, input, middle, y2);
+    float* input = y2;
+    y1 = all ? y2 + w.size() : y1, y2 += of_block * w.size();
+    block_forward(w, params, tiles, input, y1, y2);
   }
 
   for (long m = 0; m < w.maps; ++m) features[m] = y2[w.at(0, 0) + m], where[m] = w.at(0, 0) + m;
@@ -526,49 +547,70 @@ void forward(const Network& net, const float* image, const float* params, const 
         if (!(y2[at] <= features[m])) features[m] = y2[at], where[m] = at;
 }
 
-// What a thread works in during the backward pass; the maps' borders stay zero.
-struct Workspace {
-  std::vector<float> ring, narrow[3], wide[3];
-  explicit Workspace(const Network& net) : ring(net.stem.ring()) {
+// The parameters as backward needs them: as they are, and turned; of each, the kernels that convolve tiles.
+struct Kernels {
+  const float* params;
+  std::vector<float> turned, tiles, turned_tiles;
+};
+
+// Maps of gradients, for backward.
+struct Slopes {
+  std::vector<float> narrow[3], wide[3];
+  explicit Slopes(const Network& net) {
     for (auto& map : narrow) map.resize(net.narrow.size());
     for (auto& map : wide) map.resize(net.wide.size());
   }
 };
 
-// `turned` are the kernels turned, `tiles` those of them that convolve tiles, transformed.
-void backward(const Network& net, const float* image, const float* turned, const float* tiles,
-              const float* of_features, const int32_t* where, const float* maps, const uint8_t* winner, float* gradient,
-              Workspace& space) {
+void backward(const Network& net, const float* image, const Kernels& kernels, const float* of_features,
+              const int32_t* where, const float* maps, const uint8_t* winner, float* gradient, Workspace& space,
+              Slopes& slopes, Keep keep) {
   Shape n = net.narrow, w = net.wide;
-  float *g = space.wide[0].data(), *h = space.wide[1].data(), *other = space.wide[2].data();
+  bool all = keep == Keep::kAll;
+  long of_block = all ? 2 : 1;
+  float *g = slopes.wide[0].data(), *h = slopes.wide[1].data(), *other = slopes.wide[2].data();
   std::memset(g, 0, sizeof(float) * w.size());
   for (long m = 0; m < w.maps; ++m) g[where[m]] = of_features[m];
 
-  turned += net.parameters(), gradient += net.parameters(), maps += net.activations() - w.size();
-  tiles += net.tile_kernels();
+  const float *params = kernels.params + net.parameters(), *turned = kernels.turned.data() + net.parameters();
+  const float *tiles = kernels.tiles.data() + net.tile_kernels();
+  const float *turned_tiles = kernels.turned_tiles.data() + net.tile_kernels();
+  auto back = [&](long size, long tile_size) {
+    params -= size, turned -= size, gradient -= size, tiles -= tile_size, turned_tiles -= tile_size;
+  };
+  gradient += net.parameters(), maps += net.activations(keep) - w.size();
+  // Of a block with input x: the output of its first convolution.
+  auto first = [&](Shape s, const float* x, std::vector<float>& made) {
+    if (all) return x + s.size();
+    block_first(s, params, tiles, x, made.data());
+    return static_cast<const float*>(made.data());
+  };
   for (long b = 0; b < net.blocks; ++b) {
-    turned -= net.wide_block(), gradient -= net.wide_block(), tiles -= net.wide_tiles(), maps -= 2 * w.size();
-    block_backward(w, tiles, gradient, maps, maps + w.size(), maps + 2 * w.size(), g, h, other);
+    back(net.wide_block(), net.wide_tiles()), maps -= of_block * w.size();
+    const float* y1 = first(w, maps, space.wide);
+    block_backward(w, turned_tiles, gradient, maps, y1, maps + of_block * w.size(), g, h, other);
   }
 
-  turned -= net.downsample(), gradient -= net.downsample(), tiles -= net.wide_tiles() / 2;
-  const float *y2 = maps, *y1 = y2 - w.size(), *x = y1 - n.size();
+  back(net.downsample(), net.wide_tiles() / 2);
+  const float *y2 = maps, *x = y2 - (of_block - 1) * w.size() - n.size(), *y1 = y2 - w.size();
   long second = net.downsample_conv1(), third = second + Network::layer(w.maps, w.maps, 3);
+  if (!all) downsample_first(n, w, params, x, space.wide.data()), y1 = space.wide.data();
   Layer conv1(gradient, n.maps, w.maps, 3), conv2(gradient + second, w.maps, w.maps, 3);
   Layer side(gradient + third, n.maps, w.maps, 1);
   through_relu(w, g, y2, conv2.bias, side.bias);
   kernel_gradient(w, y1, w, g, conv2.kernel, 3, 1);
   kernel_gradient(n, x, w, g, side.kernel, 1, 2);
-  convolve_same(w, g, h, tiles, Finish{});
+  convolve_same(w, g, h, turned_tiles, Finish{});
   through_relu(w, h, y1, conv1.bias);
   kernel_gradient(n, x, w, h, conv1.kernel, 3, 2);
-  float *of_x = space.narrow[0].data(), *h2 = space.narrow[1].data(), *other2 = space.narrow[2].data();
+  float *of_x = slopes.narrow[0].data(), *h2 = slopes.narrow[1].data(), *other2 = slopes.narrow[2].data();
   strided_input_gradient(n, of_x, w, h, turned, g, turned + third);
 
   maps = x;
   for (long b = 0; b < net.blocks; ++b) {
-    gradient -= net.narrow_block(), tiles -= net.narrow_tiles(), maps -= 2 * n.size();
-    block_backward(n, tiles, gradient, maps, maps + n.size(), maps + 2 * n.size(), of_x, h2, other2);
+    back(net.narrow_block(), net.narrow_tiles()), maps -= of_block * n.size();
+    y1 = first(n, maps, space.narrow);
+    block_backward(n, turned_tiles, gradient, maps, y1, maps + of_block * n.size(), of_x, h2, other2);
   }
   gradient -= net.stem_size();
   stem_backward(net.stem, image, of_x, winner, space.ring.data(), gradient, gradient + net.stem.kernel_size());
@@ -610,43 +652,60 @@ Network network(const Floats& images, int64_t narrow, int64_t wide, int64_t bloc
   return Network(size[1], size[2], size[3], narrow, wide, blocks);
 }
 
+// Which maps a buffer [n, length] is for; false where it fits none, or the parameters are not the network's.
+bool understood(const Network& net, long parameters, long length, Keep& keep) {
+  keep = !length ? Keep::kNothing : length == net.activations(Keep::kAll) ? Keep::kAll : Keep::kOutputs;
+  return parameters == net.parameters() && (!length || length == net.activations(keep));
+}
+
+ffi::Error misfit() {
+  return ffi::Error(ffi::ErrorCode::kInvalidArgument, "the parameters or maps do not fit the network");
+}
+
 // images [n, rows, columns, channels] and flat parameters -> features [n, wide], and for the backward pass
-// where each feature's pixel is, all maps, and the pooling's winners. Empty maps and winners are not kept.
+// where each feature's pixel is, the maps to keep, and the pooling's winners; empty where nothing is kept.
 ffi::Error Forward(Floats images, Floats params, FloatResult features, ffi::ResultBuffer<ffi::S32> where,
                    FloatResult maps, ffi::ResultBuffer<ffi::U8> winners, int64_t narrow, int64_t wide, int64_t blocks,
                    int64_t threads) {
   Network net = network(images, narrow, wide, blocks);
   long pooled = net.narrow.rows * net.narrow.columns * narrow, image = net.stem.rows * net.stem.columns * net.stem.channels;
-  bool keep = maps->element_count() > 0;
-  if (long(params.element_count()) != net.parameters() || (keep && maps->dimensions()[1] != net.activations()))
-    return ffi::Error(ffi::ErrorCode::kInvalidArgument, "the parameters or maps do not fit the network");
+  Keep keep;
+  if (!understood(net, params.element_count(), maps->dimensions()[1], keep)) return misfit();
+  bool nothing = keep == Keep::kNothing;
   std::vector<float> tiles = transform(net, params.typed_data(), false);
   split(images.dimensions()[0], threads, [&](long, long first, long last) {
-    std::vector<float> ring(net.stem.ring()), own_maps(keep ? 0 : 2 * (net.narrow.size() + net.wide.size()));
-    std::vector<uint8_t> own_winners(keep ? 0 : pooled);
+    Workspace space(net);
+    std::vector<float> own_maps(nothing ? net.activations(keep) : 0);
+    std::vector<uint8_t> own_winners(nothing ? pooled : 0);
     for (long e = first; e < last; ++e)
       forward(net, images.typed_data() + e * image, params.typed_data(), tiles.data(),
-              features->typed_data() + e * wide, where->typed_data() + e * wide, keep ? maps->typed_data() + e * net.activations() : own_maps.data(),
-              keep ? winners->typed_data() + e * pooled : own_winners.data(), ring.data(), keep);
+              features->typed_data() + e * wide, where->typed_data() + e * wide,
+              nothing ? own_maps.data() : maps->typed_data() + e * net.activations(keep),
+              nothing ? own_winners.data() : winners->typed_data() + e * pooled, space, keep);
   });
   return ffi::Error::Success();
 }
 
-// The gradient of the flat parameters, given that of the features [n, wide].
+// The gradient of the flat parameters, given that of the features [n, wide]. Maps that were not kept are made
+// again, while they are needed.
 ffi::Error Backward(Floats images, Floats params, Floats of_features, ffi::Buffer<ffi::S32> where, Floats maps,
                     ffi::Buffer<ffi::U8> winners, FloatResult gradient, int64_t narrow, int64_t wide, int64_t blocks,
                     int64_t threads) {
   Network net = network(images, narrow, wide, blocks);
   long pooled = net.narrow.rows * net.narrow.columns * narrow, image = net.stem.rows * net.stem.columns * net.stem.channels;
-  std::vector<float> turned = turn(net, params.typed_data()), tiles = transform(net, turned.data(), true);
+  Keep keep;
+  if (!understood(net, params.element_count(), maps.dimensions()[1], keep) || keep == Keep::kNothing) return misfit();
+  Kernels kernels{params.typed_data(), turn(net, params.typed_data()), transform(net, params.typed_data(), false), {}};
+  kernels.turned_tiles = transform(net, kernels.turned.data(), true);
   std::vector<std::vector<float>> parts(std::max<int64_t>(threads, 1));
   split(images.dimensions()[0], threads, [&](long thread, long first, long last) {
     parts[thread].resize(net.parameters());
     Workspace space(net);
+    Slopes slopes(net);
     for (long e = first; e < last; ++e)
-      backward(net, images.typed_data() + e * image, turned.data(), tiles.data(),
-               of_features.typed_data() + e * wide, where.typed_data() + e * wide, maps.typed_data() + e * net.activations(),
-               winners.typed_data() + e * pooled, parts[thread].data(), space);
+      backward(net, images.typed_data() + e * image, kernels, of_features.typed_data() + e * wide,
+               where.typed_data() + e * wide, maps.typed_data() + e * net.activations(keep),
+               winners.typed_data() + e * pooled, parts[thread].data(), space, slopes, keep);
   });
   std::fill_n(gradient->typed_data(), net.parameters(), 0.0f);
   for (auto& part : parts)  // in this order, whichever thread was first
