@@ -15,7 +15,7 @@ import pytest
 
 from e2e_jax import distributed, input_pipeline, parallel, train
 from e2e_jax.checkpoint import load_classifier
-from tests.synthetic import kinematics_config, sample
+from tests.synthetic import image_config, kinematics_config, sample
 
 ROOT = Path(__file__).parents[1]
 STEPS = 20
@@ -42,8 +42,8 @@ def deadly_add(progress, metrics):
 history.Progress.add = deadly_add
 with distributed.dying_together():
     for run in runs:
-        workdir, place, way, epochs = run.split(",")
-        train.train_and_evaluate(config_of(place, way, int(epochs)), workdir)
+        workdir, place, way, epochs, sees = run.split(",")
+        train.train_and_evaluate(config_of(place, way, int(epochs), sees), workdir)
 """
 
 
@@ -54,15 +54,17 @@ def in_memory(replace):
     replace(input_pipeline, "describe", lambda config: {})
 
 
-def config_of(place, way, epochs, devices=0):
-    config = kinematics_config(epochs=epochs)
+def config_of(place, way, epochs, sees="kinematics", devices=0):
+    config = {"kinematics": kinematics_config, "images": image_config}[sees](epochs=epochs)
+    if sees == "images":
+        config.model.widths = (16, 32)  # those that a CPU computes by our own C++
     config.data.placement, config.parallel, config.devices = place, way, devices
     return config
 
 
 @contextlib.contextmanager
 def two_processes(runs, death="none"):
-    """Two processes of two devices each that do some runs: (folder, placement, way, epochs)."""
+    """Two processes of two devices each that do some runs: (folder, placement, way, epochs, what it sees)."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -86,8 +88,8 @@ def alone(monkeypatch):
     """Trains in this process on one device: (folder, epochs) -> folder."""
     in_memory(monkeypatch.setattr)
 
-    def run(workdir, epochs):
-        train.train_and_evaluate(config_of("stream", "jit", epochs, devices=1), workdir)
+    def run(workdir, epochs, sees="kinematics"):
+        train.train_and_evaluate(config_of("stream", "jit", epochs, sees, devices=1), workdir)
         return workdir
 
     return run
@@ -102,10 +104,10 @@ def test_two_processes_train_as_one_does_and_go_on_where_it_stopped(tmp_path, al
     expected = alone(tmp_path / "one", 4)
     begun_alone = alone(tmp_path / "begun alone", 2)
     runs = [
-        (tmp_path / "device jit", "device", "jit", 4),
-        (tmp_path / "stream pmap", "stream", "pmap", 4),
-        (begun_alone, "stream", "jit", 4),
-        (tmp_path / "begun together", "device", "pmap", 2),
+        (tmp_path / "device jit", "device", "jit", 4, "kinematics"),
+        (tmp_path / "stream pmap", "stream", "pmap", 4, "kinematics"),
+        (begun_alone, "stream", "jit", 4, "kinematics"),
+        (tmp_path / "begun together", "device", "pmap", 2, "kinematics"),
     ]
     with two_processes(runs) as processes:
         outputs = [process.communicate(timeout=PATIENCE) for process in processes]
@@ -125,9 +127,21 @@ def test_two_processes_train_as_one_does_and_go_on_where_it_stopped(tmp_path, al
         assert results["auc_vs_rest"] == others["auc_vs_rest"]
 
 
+def test_two_processes_train_the_image_network_as_one_does(tmp_path, alone):
+    whole = load_classifier(alone(tmp_path / "one", 1, "images"), "latest").params
+    runs = [(tmp_path / way, place, way, 1, "images") for place, way in (("device", "jit"), ("stream", "pmap"))]
+    with two_processes(runs) as processes:
+        outputs = [process.communicate(timeout=PATIENCE) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    for workdir, *_ in runs:
+        np.testing.assert_allclose(losses(workdir), losses(tmp_path / "one"), rtol=1e-5)
+        params = load_classifier(workdir, "latest").params
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), params, whole)
+
+
 @pytest.mark.parametrize("dying", [0, 1])
 def test_where_a_process_dies_the_other_ends_and_the_checkpoint_is_whole(tmp_path, alone, dying):
-    with two_processes([(tmp_path / "run", "stream", "jit", 3)], death=dying) as processes:
+    with two_processes([(tmp_path / "run", "stream", "jit", 3, "kinematics")], death=dying) as processes:
         assert processes[dying].wait(timeout=PATIENCE) == -9
         died = time.monotonic()
         _, errors = processes[1 - dying].communicate(timeout=PATIENCE)
