@@ -1,12 +1,12 @@
 """Fully connected networks: the linear layer with PyTorch's initialisation, and networks without images."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from e2e_jax.models.initializers import uniform_fan_in
-
-KINEMATICS = 5  # pT1/m, pT2/m, eta1, eta2, cos(phi1 - phi2)
 
 
 class Linear(nn.Module):
@@ -52,8 +52,8 @@ def _kept(keys, layer, width, dropout):
     return draw(keys)
 
 
-class FourMomentum(nn.Module):
-    """The paper's reference that sees no detector: 3 hidden layers of 256 ReLU on the photons' kinematics.
+class _FullyConnected(nn.Module):
+    """Hidden layers of ReLU on the numbers of an event that are called `SEES`, then a linear layer.
 
     Attributes:
       classes: number of logits.
@@ -63,44 +63,42 @@ class FourMomentum(nn.Module):
     classes: int = 3
     widths: tuple[int, ...] = (256, 256, 256)
 
-    @nn.compact
-    def __call__(self, inputs, keys=None):
-        """Maps {"kinematics": f4[n, 5]} to logits f4[n, classes]; has no use for `keys`.
-
-        Raises:
-          ValueError: the kinematics have any other shape.
-        """
-        x = inputs["kinematics"]
-        if x.ndim != 2 or x.shape[1] != KINEMATICS:
-            raise ValueError(
-                f"inputs['kinematics'] has shape {tuple(x.shape)}, but the 4-momentum network takes "
-                f"[events, {KINEMATICS}]: pT1/m, pT2/m, eta1, eta2, cos(phi1 - phi2), leading photon first."
-            )
-        return Linear(self.classes, name="head")(hidden_layers(x, self.widths))
-
-
-class HighLevel(nn.Module):
-    """The traditional road: the same layers on kinematics, shower shapes and isolation of the photons.
-
-    Attributes:
-      classes: number of logits.
-      widths: neurons of each hidden layer.
-    """
-
-    classes: int = 3
-    widths: tuple[int, ...] = (256, 256, 256)
+    SEES: ClassVar[str]
+    NUMBERS: ClassVar[int | None] = None  # how many there are, where that is fixed
+    TAKES: ClassVar[str]  # what to say of other shapes
 
     @nn.compact
     def __call__(self, inputs, keys=None):
-        """Maps {"high_level": f4[n, i]} to logits f4[n, classes]; has no use for `keys`.
+        """Maps {SEES: f4[n, numbers]} to logits f4[n, classes]; has no use for `keys`.
 
         Raises:
           ValueError: the inputs have any other shape.
         """
-        x = inputs["high_level"]
-        if x.ndim != 2:
-            raise ValueError(
-                f"inputs['high_level'] has shape {tuple(x.shape)}, but the high-level network takes [events, "
-                "inputs], as `preprocessing.model_inputs` makes them."
-            )
+        x = inputs[self.SEES]
+        if x.ndim != 2 or x.shape[1] != (self.NUMBERS or x.shape[1]):
+            raise ValueError(f"inputs[{self.SEES!r}] has shape {tuple(x.shape)}, but {self.TAKES}.")
         return Linear(self.classes, name="head")(hidden_layers(x, self.widths))
+
+
+class FourMomentum(_FullyConnected):
+    """The paper's reference that sees no detector: 3 hidden layers of 256 ReLU on the photons' kinematics.
+
+    Maps {"kinematics": f4[n, 5]} to logits f4[n, classes].
+    """
+
+    SEES = "kinematics"
+    NUMBERS = 5
+    TAKES = (
+        "the 4-momentum network takes [events, 5]: pT1/m, pT2/m, eta1, eta2, cos(phi1 - phi2), leading "
+        "photon first"
+    )
+
+
+class HighLevel(_FullyConnected):
+    """The traditional road: the same layers on kinematics, shower shapes and isolation of the photons.
+
+    Maps {"high_level": f4[n, i]}, as `preprocessing.model_inputs` makes them, to logits f4[n, classes].
+    """
+
+    SEES = "high_level"
+    TAKES = "the high-level network takes [events, inputs], as `preprocessing.model_inputs` makes them"
