@@ -129,7 +129,8 @@ def test_two_processes_train_as_one_does_and_go_on_where_it_stopped(tmp_path, al
 
 def test_two_processes_train_the_image_network_as_one_does(tmp_path, alone):
     whole = load_classifier(alone(tmp_path / "one", 1, "images"), "latest").params
-    runs = [(tmp_path / way, place, way, 1, "images") for place, way in (("device", "jit"), ("stream", "pmap"))]
+    ways = {"jit": "device", "pmap": "stream"}
+    runs = [(tmp_path / way, place, way, 1, "images") for way, place in ways.items()]
     with two_processes(runs) as processes:
         outputs = [process.communicate(timeout=PATIENCE) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
