@@ -29,6 +29,7 @@ from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
 SOURCE = pathlib.Path(__file__).with_suffix(".cc")
+SOURCES = (SOURCE, SOURCE.with_name("resnet_cpu_layers.h"))
 SWITCH = "E2E_CPU_KERNELS"
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-pthread", "-w")
@@ -218,7 +219,14 @@ def _compiled():
     if compiler is None:
         raise OSError(f"no C++ compiler: none of {', '.join(COMPILERS)} is installed")
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
-    made_of = (SOURCE.read_text(), compiler, version, *FLAGS, jax.__version__, _processor())
+    made_of = (
+        *(source.read_text() for source in SOURCES),
+        compiler,
+        version,
+        *FLAGS,
+        jax.__version__,
+        _processor(),
+    )
     name = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:24]
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "e2e_jax"
     library = cache / f"resnet_cpu_{name}.so"
