@@ -27,6 +27,7 @@ if __name__ == "__main__":
 import jax
 import numpy as np
 
+from configs.default import SIZES
 from e2e_jax import parallel, train
 from e2e_jax.checkpoint import load_classifier
 from e2e_jax.input_pipeline import padded_lengths
@@ -34,8 +35,8 @@ from e2e_jax.release import read_events
 
 ROOT = Path(__file__).resolve().parents[1]
 
-BATCH = 96
-"""Events of a training step, as at the size "medium"."""
+BATCH = SIZES["medium"]["batch_size"]
+"""Events of a training step."""
 
 LOADING = """
 import sys, time, resource
