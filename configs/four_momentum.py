@@ -3,19 +3,19 @@
     python -m e2e_jax.main --config=configs/four_momentum.py:medium
     python -m e2e_jax.main --config=configs/four_momentum.py:forward_medium    # the category central+forward
 
-Medium, fast simulation, 15 epochs in 3 minutes on two AMD Zen 4 cores shared with other work, beside the
+Medium, fast simulation, 15 epochs in 2 to 3 minutes on two AMD Zen 4 cores shared with other work, beside the
 paper's Tables 6 and 7 (51,200 and 120,000 events per class); H against one class is pair-normalised:
 
                           medium            paper    forward_medium    paper
-    H vs rest             0.726 +- 0.006    0.708    0.739 +- 0.006    0.727
-    gamma gamma vs rest   0.824 +- 0.004    0.807    0.827 +- 0.004    0.812
-    gamma+jet vs rest     0.808 +- 0.005    0.803    0.823 +- 0.005    0.810
-    H vs gamma gamma      0.794 +- 0.005    0.767    0.795 +- 0.006    0.779
-    H vs gamma+jet        0.777 +- 0.006    0.773    0.799 +- 0.006    0.788
-    CVM                   0.0014 +- 0.0003  0.002    0.0032 +- 0.0006  0.004
+    H vs rest             0.729 +- 0.006    0.708    0.739 +- 0.006    0.727
+    gamma gamma vs rest   0.819 +- 0.005    0.807    0.827 +- 0.004    0.812
+    gamma+jet vs rest     0.811 +- 0.005    0.803    0.823 +- 0.005    0.810
+    H vs gamma gamma      0.787 +- 0.006    0.767    0.795 +- 0.006    0.779
+    H vs gamma+jet        0.783 +- 0.006    0.773    0.799 +- 0.006    0.788
+    CVM                   0.0010 +- 0.0003  0.002    0.0032 +- 0.0006  0.004
 
-The medium column is of dataset version 1.0.0, made with Pythia's Monash tune; with it forward_medium gave
-0.750, 0.837, 0.823, 0.811, 0.799, CVM 0.0034, and H vs gamma gamma 0.809 +- 0.002 on 15,600 more of each.
+With Pythia's Monash tune (dataset 1.0.0) H vs gamma gamma was 0.794 and 0.811; with it, 0.809 +- 0.002 on 15,600
+more central+forward events of each.
 """
 
 from configs import default
