@@ -4,8 +4,8 @@
     python -m e2e_jax.main --config=configs/cms_b.py:paper
 
 Fast simulation on two AMD Zen 4 cores, shared with other work, beside the paper's Table 6 (51,200 events per
-class); H against one class is pair-normalised. Quick: 8 epochs, 4 minutes on an idle machine. Medium: 5 epochs
-in 15 minutes (217 to 267 events/s), the run of release/cms_b.
+class); H against one class is pair-normalised. Quick: 8 epochs, 4 minutes on an idle machine. Medium: 5
+epochs in 15 minutes (217 to 267 events/s), the run of release/cms_b.
 
                           quick             medium            paper
     H vs rest             0.779 +- 0.011    0.829 +- 0.004    0.813

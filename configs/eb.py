@@ -13,9 +13,9 @@ paper's Table 6 (51,200 events per class); H against one class is pair-normalise
     H vs gamma+jet        0.932 +- 0.004    0.937
     CVM                   0.0008 +- 0.0003  0.002
 
-The 4-momentum classifier reaches 0.783 for H vs gamma+jet on the same sample. Steps count: with Pythia's Monash
-tune (dataset 1.0.0) it was 0.940 after these 5 epochs, 0.930 after a training of 3, and 0.925 after 4 with a
-batch of 96 in place of 36.
+The 4-momentum classifier reaches 0.783 for H vs gamma+jet on the same sample. Steps count: with Pythia's
+Monash tune (dataset 1.0.0) it was 0.940 after these 5 epochs, 0.930 after a training of 3, and 0.925 after 4
+with a batch of 96 in place of 36.
 """
 
 from configs import default

@@ -14,8 +14,8 @@ paper's Tables 6 and 7 (51,200 and 120,000 events per class); H against one clas
     H vs gamma+jet        0.783 +- 0.006    0.773    0.799 +- 0.006    0.788
     CVM                   0.0010 +- 0.0003  0.002    0.0032 +- 0.0006  0.004
 
-With Pythia's Monash tune (dataset 1.0.0) H vs gamma gamma was 0.794 and 0.811; with it, 0.809 +- 0.002 on 15,600
-more central+forward events of each.
+With Pythia's Monash tune (dataset 1.0.0) H vs gamma gamma was 0.794 and 0.811; on 15,600 more central+forward
+events of each, 0.809 +- 0.002.
 """
 
 from configs import default
