@@ -1,8 +1,8 @@
-"""Using a CPU well: a device for each core, and memory in large pages.
+"""Using a CPU well: a device for each core, and memory in large pages, which the process keeps.
 
-XLA runs much of a training step on one thread of a device, and asks the system for hundreds of
-megabytes a step, 4 kB at a time. Both are settings of the process, made before JAX starts;
-benchmarks/README.md holds what the large pages gain.
+XLA runs much of a training step on one thread of a device, and asks the system for hundreds of megabytes a
+step, 4 kB at a time, only to give them back. Both are settings of the process, made before JAX starts;
+benchmarks/README.md holds what they gain.
 """
 
 import os
@@ -10,7 +10,14 @@ import platform
 import sys
 
 DEVICES = "JAX_NUM_CPU_DEVICES"
-TUNABLES, HUGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"
+TUNABLES = "GLIBC_TUNABLES"
+MEMORY = {
+    "hugetlb": 1,
+    "mmap_max": 0,  # large blocks come from the heap, like small ones
+    "trim_threshold": 2**36,  # and stay in the process for the next step
+    "arena_max": 1,  # the heaps of other threads would be given back all the same
+}
+"""Settings of glibc's malloc (its manual, "Memory Allocation Tunables")."""
 
 
 def settings(environment: dict[str, str], cores: int, libc: str) -> dict[str, str]:
@@ -23,7 +30,7 @@ def settings(environment: dict[str, str], cores: int, libc: str) -> dict[str, st
     """
     wanted = {DEVICES: str(cores)}
     if libc == "glibc":
-        wanted[TUNABLES] = HUGE_PAGES
+        wanted[TUNABLES] = ":".join(f"glibc.malloc.{name}={value}" for name, value in MEMORY.items())
     return {name: value for name, value in wanted.items() if name not in environment}
 
 

@@ -1,8 +1,11 @@
 """A program starts again with the settings that suit the host, once, and not against the user's."""
 
 import os
+import platform
 import subprocess
 import sys
+
+import pytest
 
 from e2e_jax import host
 
@@ -10,11 +13,35 @@ PROGRAM = (
     "from e2e_jax import host; host.use_well(); import os; print(os.getpid(), os.environ.get(host.DEVICES))"
 )
 
+TWICE = """
+from e2e_jax import host
+host.use_well()
+import resource
+import numpy as np
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+np.ones(2**23)  # 64 MB
+before = faults()
+np.ones(2**23)
+print(faults() - before)
+"""
+
 
 def test_the_users_settings_stay():
-    assert host.settings({host.DEVICES: "3"}, 2, "glibc") == {host.TUNABLES: host.HUGE_PAGES}
+    assert list(host.settings({host.DEVICES: "3"}, 2, "glibc")) == [host.TUNABLES]
     assert host.settings({host.TUNABLES: "x"}, 2, "glibc") == {host.DEVICES: "2"}
     assert host.settings({}, 2, "musl") == {host.DEVICES: "2"}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library manages the memory")
+def test_memory_that_was_used_once_comes_without_the_systems_help():
+    environment = {k: v for k, v in os.environ.items() if k != host.TUNABLES}
+    ran = subprocess.run(
+        [sys.executable, "-c", TWICE], env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(ran.stdout) < 10
 
 
 def test_nothing_is_left_to_add():
