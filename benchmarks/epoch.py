@@ -90,6 +90,7 @@ def main():
     parser.add_argument("--peer", action="store_true", help="also measure PyTorch")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
     args = parser.parse_args()
+    host.keep_memory(args.batch)  # as a training does
 
     config = cms_b.get_config("medium")
     config.train.batch_size, config.precision = args.batch, args.precision

@@ -70,6 +70,7 @@ def throughput(classifier, events, rounds):
     """Median events a second of `predict` and of the training step: {"predict", "train"}, and the devices."""
     config = classifier.config.copy_and_resolve_references()
     config.train.batch_size = BATCH
+    host.keep_memory(BATCH)  # as a training does
     step = parallel.parallelize(lambda axis: train.make_train_step(config, axis), config)
     state = step.place(train.create_state(config, jax.random.key(0)))
     lengths, turns = padded_lengths(events), max(1, len(events) // BATCH)

@@ -16,6 +16,7 @@ from e2e_jax import (
     distributed,
     evaluate,
     history,
+    host,
     input_pipeline,
     losses,
     models,
@@ -139,6 +140,7 @@ def _train(config, workdir, checkpoints):
 
     training = input_pipeline.load_split(config, "train")
     validation = input_pipeline.load_split(config, "validation")
+    host.keep_memory(config.train.batch_size)
     progress.train_events = len(training)
     steps = input_pipeline.steps_per_epoch(training, config.train.batch_size, Classes.of(config))
     parallel_step = parallel.parallelize(lambda axis: make_train_step(config, axis, steps), config)
