@@ -16,8 +16,8 @@ MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"
 """Large pages, and one heap: those of other threads would be given back whatever `keep_memory` says."""
 
 LARGEST_KEPT = 128
-"""Events of a batch whose memory is worth keeping; that of the paper's 360 is a gigabyte, and would be held in
-pieces of many sizes."""
+"""Events of a batch whose memory is worth keeping; that of the paper's 360 is a gigabyte, and would be held
+in pieces of many sizes."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Names of settings in glibc's malloc.h."""
 
