@@ -219,14 +219,8 @@ def _compiled():
     if compiler is None:
         raise OSError(f"no C++ compiler: none of {', '.join(COMPILERS)} is installed")
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
-    made_of = (
-        *(source.read_text() for source in SOURCES),
-        compiler,
-        version,
-        *FLAGS,
-        jax.__version__,
-        _processor(),
-    )
+    texts = [source.read_text() for source in SOURCES]
+    made_of = (*texts, compiler, version, *FLAGS, jax.__version__, _processor())
     name = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:24]
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "e2e_jax"
     library = cache / f"resnet_cpu_{name}.so"
