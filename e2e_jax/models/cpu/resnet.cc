@@ -4,7 +4,8 @@
 // are those of resnet_cpu_layers.h. models/resnet_cpu.py compiles this file when it is first needed and binds
 // it to JAX.
 
-#include "resnet_cpu_layers.h"
+#include "stem.h"
+#include "winograd.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -30,8 +31,8 @@ struct Network {
   Shape narrow, wide;
   long blocks;  // at each width, beside the one that changes the width
 
-  Network(long rows, long columns, long channels, long narrow_maps, long wide_maps, long blocks)
-      : stem{rows, columns, channels, narrow_maps}, narrow(stem.pooled()), blocks(blocks) {
+  Network(long rows, long columns, long channels, long wide_maps, long blocks)
+      : stem{rows, columns, channels}, narrow(stem.pooled()), blocks(blocks) {
     wide = {(narrow.rows + 1) / 2, (narrow.columns + 1) / 2, wide_maps};
   }
   static long layer(long inputs, long outputs, long side) { return (side * side * inputs + 1) * outputs; }
@@ -104,10 +105,10 @@ void block_backward(Shape s, const float* tiles, float* gradient, const float* x
                     float*& g, float* h, float*& other) {
   Layer conv1(gradient, s.maps, s.maps, 3), conv2(gradient + Network::layer(s.maps, s.maps, 3), s.maps, s.maps, 3);
   through_relu(s, g, y2, conv2.bias);
-  kernel_gradient(s, y1, s, g, conv2.kernel, 3, 1);
+  same_kernel_gradient(s, y1, g, conv2.kernel);
   convolve_same(s, g, h, tiles + kPlaces * s.maps * s.maps, Finish{});
   through_relu(s, h, y1, conv1.bias);
-  kernel_gradient(s, x, s, h, conv1.kernel, 3, 1);
+  same_kernel_gradient(s, x, h, conv1.kernel);
   convolve_same(s, h, other, tiles, {nullptr, g, false});
   std::swap(g, other);
 }
@@ -208,7 +209,7 @@ void backward(const Network& net, const float* image, const Kernels& kernels, co
   Layer conv1(gradient, n.maps, w.maps, 3), conv2(gradient + second, w.maps, w.maps, 3);
   Layer side(gradient + third, n.maps, w.maps, 1);
   through_relu(w, g, y2, conv2.bias, side.bias);
-  kernel_gradient(w, y1, w, g, conv2.kernel, 3, 1);
+  same_kernel_gradient(w, y1, g, conv2.kernel);
   kernel_gradient(n, x, w, g, side.kernel, 1, 2);
   convolve_same(w, g, h, turned_tiles, Finish{});
   through_relu(w, h, y1, conv1.bias);
@@ -257,9 +258,9 @@ void split(long events, long threads, const std::function<void(long, long, long)
 using Floats = ffi::Buffer<ffi::F32>;
 using FloatResult = ffi::ResultBuffer<ffi::F32>;
 
-Network network(const Floats& images, int64_t narrow, int64_t wide, int64_t blocks) {
+Network network(const Floats& images, int64_t wide, int64_t blocks) {
   auto size = images.dimensions();
-  return Network(size[1], size[2], size[3], narrow, wide, blocks);
+  return Network(size[1], size[2], size[3], wide, blocks);
 }
 
 // Which maps a buffer [n, length] is for; false where it fits none, or the parameters are not the network's.
@@ -275,9 +276,9 @@ ffi::Error misfit() {
 // images [n, rows, columns, channels] and flat parameters -> features [n, wide], and for the backward pass
 // where each feature's pixel is, the maps to keep, and the pooling's winners; empty where nothing is kept.
 ffi::Error Forward(Floats images, Floats params, FloatResult features, ffi::ResultBuffer<ffi::S32> where,
-                   FloatResult maps, ffi::ResultBuffer<ffi::U8> winners, int64_t narrow, int64_t wide, int64_t blocks,
+                   FloatResult maps, ffi::ResultBuffer<ffi::U8> winners, int64_t wide, int64_t blocks,
                    int64_t threads) {
-  Network net = network(images, narrow, wide, blocks);
+  Network net = network(images, wide, blocks);
   Keep keep;
   if (!understood(net, params.element_count(), maps->dimensions()[1], keep)) return misfit();
   bool nothing = keep == Keep::kNothing;
@@ -298,9 +299,9 @@ ffi::Error Forward(Floats images, Floats params, FloatResult features, ffi::Resu
 // The gradient of the flat parameters, given that of the features [n, wide]. Maps that were not kept are made
 // again, while they are needed.
 ffi::Error Backward(Floats images, Floats params, Floats of_features, ffi::Buffer<ffi::S32> where, Floats maps,
-                    ffi::Buffer<ffi::U8> winners, FloatResult gradient, int64_t narrow, int64_t wide, int64_t blocks,
+                    ffi::Buffer<ffi::U8> winners, FloatResult gradient, int64_t wide, int64_t blocks,
                     int64_t threads) {
-  Network net = network(images, narrow, wide, blocks);
+  Network net = network(images, wide, blocks);
   Keep keep;
   if (!understood(net, params.element_count(), maps.dimensions()[1], keep) || keep == Keep::kNothing) return misfit();
   Kernels kernels{params.typed_data(), turn(net, params.typed_data()), transform(net, params.typed_data(), false), {}};
@@ -331,7 +332,6 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(resnet_forward, Forward,
                                   .Ret<ffi::Buffer<ffi::S32>>()
                                   .Ret<Floats>()
                                   .Ret<ffi::Buffer<ffi::U8>>()
-                                  .Attr<int64_t>("narrow")
                                   .Attr<int64_t>("wide")
                                   .Attr<int64_t>("blocks")
                                   .Attr<int64_t>("threads"));
@@ -345,7 +345,6 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(resnet_backward, Backward,
                                   .Arg<Floats>()
                                   .Arg<ffi::Buffer<ffi::U8>>()
                                   .Ret<Floats>()
-                                  .Attr<int64_t>("narrow")
                                   .Attr<int64_t>("wide")
                                   .Attr<int64_t>("blocks")
                                   .Attr<int64_t>("threads"));

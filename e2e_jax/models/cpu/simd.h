@@ -1,0 +1,40 @@
+// Vectors of the instruction set that this file is compiled for, and how many registers hold them.
+
+#pragma once
+
+#include <cstdint>
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16, kRegisters = 32, kGroup = 2;
+#elif defined(__AVX__)
+constexpr int kLanes = 8, kRegisters = 16, kGroup = 2;
+#elif defined(__aarch64__)
+constexpr int kLanes = 4, kRegisters = 32, kGroup = 4;
+#else
+constexpr int kLanes = 4, kRegisters = 16, kGroup = 2;
+#endif
+// kLanes: floats of a register. A wider vector type would be kept in memory by the compiler.
+// kGroup: most registers of output channels that a convolution computes together.
+
+typedef float Vec __attribute__((vector_size(4 * kLanes)));
+typedef int32_t Choice __attribute__((vector_size(4 * kLanes)));
+typedef float InMemory __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+
+// Unrolls the loop that follows, whose bounds are known when compiling.
+#ifdef __clang__
+#define E2E_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define E2E_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+inline Vec load(const float* p) { return *reinterpret_cast<const InMemory*>(p); }
+inline void store(float* p, Vec v) { *reinterpret_cast<InMemory*>(p) = v; }
+inline void add(float* p, Vec v) { store(p, load(p) + v); }
+inline Vec relu(Vec v) { return v <= 0.0f ? Vec{} : v; }  // NaN stays NaN, here and in the maxima of the stem
+
+// Registers of output channels that are computed together, of `maps` channels.
+constexpr int group(int maps) { return maps / kLanes < kGroup ? maps / kLanes : kGroup; }
+
+}  // namespace
