@@ -17,6 +17,7 @@ import numpy as np
 
 from e2e_jax.detector import crops
 from e2e_jax.sources.errors import SourceError
+from e2e_jax.sources.faults import check_on_error
 from e2e_jax.sources.record import Ragged
 from e2e_jax.sources.showers import CLASSES, Showers
 from e2e_jax.sources.tasks import LUMI_BLOCK, SPLITS, Task
@@ -84,8 +85,7 @@ def file_tasks(paths: Iterable, on_error: str = "fail", piece: int = PIECE) -> d
       SourceError: a file is no HDF5, truncated, lacks a dataset or has one of another shape.
       ValueError: `on_error` is neither.
     """
-    if on_error not in ("fail", "skip"):
-        raise ValueError(f"on_error is {on_error!r}; it is 'fail' or 'skip'.")
+    check_on_error(on_error)
     tasks = {split: [] for split in SPLITS}
     for number, path in enumerate(paths):
         with _opened(path) as (images, _):

@@ -106,8 +106,9 @@ def test_a_file_at_fault_is_counted_but_the_network_never_skipped(tmp_path, monk
         skim_file(SkimTask("root://a//b", "central", "skip"))
 
 
-def test_what_may_come_back_is_not_kept_as_skipped(tmp_path):
-    write_skim(tmp_path / "a.parquet", found([], skipped={"file: vanished": 1}))
+@pytest.mark.parametrize("reason", ["vanished", "unreadable", "changed", "truncated", "corrupt"])
+def test_a_file_that_could_not_be_read_is_tried_again_by_the_next_build(tmp_path, reason):
+    write_skim(tmp_path / "a.parquet", found([], skipped={f"file: {reason}": 1}))
     assert not list(tmp_path.iterdir())
 
 
