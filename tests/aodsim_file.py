@@ -53,7 +53,7 @@ def random_events(n, seed=0, run=1, lumi=1, first=1, hits=HITS, selected=True, l
         [
             np.sort(random.uniform(60, 90, (n, 2)))[:, ::-1],
             random.uniform(-1.4, 1.4, (n, 2)),
-            np.array([0, 3]) + random.uniform(-0.3, 0.3, (n, 2)),
+            (np.array([0, 3]) + random.uniform(-0.3, 0.3, (n, 2)) + np.pi) % (2 * np.pi) - np.pi,
         ],
         axis=-1,
     ).astype(np.float32)

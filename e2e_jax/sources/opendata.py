@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from e2e_jax.sources import aodsim, quotas, skim
 from e2e_jax.sources.errors import SourceError
 from e2e_jax.sources.events import CLASSES, Events
 from e2e_jax.sources.faults import check_on_error
+from e2e_jax.sources.file_contents import UNKNOWN, Content
 from e2e_jax.sources.keeping import Format, read_noted, write_events
 from e2e_jax.sources.tasks import SPLITS, TaskError
 
@@ -125,6 +127,7 @@ class OpenDataEvents:
       scratch: folder where the hits are kept until the dataset is written.
       version: version of the reading code: what another version kept is not used.
       title: of the progress bars; none where it is empty.
+      contents: what the lists state about the content of files, see `file_lists.listed_contents`.
 
     Raises:
       ValueError: `on_error` is none of its choices.
@@ -142,11 +145,12 @@ class OpenDataEvents:
         scratch: pathlib.Path,
         version: str = "",
         title: str = "",
+        contents: Mapping[str, Content] = MappingProxyType({}),
     ):
         check_on_error(on_error)
         self._files, self._sizes, self._seed, self._on_error = files, sizes, seed, on_error
         self._run, self._kept, self._scratch = run, kept, scratch
-        self._version, self._title = version, title
+        self._version, self._title, self._contents = version, title, contents
         self._skipped, self._bad_files = collections.Counter(), set()
 
     @functools.cached_property
@@ -222,7 +226,13 @@ class OpenDataEvents:
 
     def _choose(self, name, refused) -> quotas.Chosen:
         tasks = [
-            skim.SkimTask(file, self._sizes.category, self._on_error, skim.file_state(file))
+            skim.SkimTask(
+                file,
+                self._sizes.category,
+                self._on_error,
+                skim.file_state(file),
+                self._contents.get(file, UNKNOWN),
+            )
             for file in self._files[name]
         ]
         read = functools.partial(skim.read_skim, on_error=self._on_error)

@@ -3,12 +3,19 @@
 Those of the authors of arXiv:1807.11916, `SinglePhotonPt50_IMGCROPS_n249k_RHv1.hdf5` and its namesake of
 electrons, hold `X` (n, 32, 32, 2), the energy in GeV and the time in ns of each crystal, both over 50, and
 `y` (n), 0 for a photon and 1 for an electron. A file is read in pieces, so memory does not grow with it.
+
+What is checked: types and shapes; that every chunk is stored, and in this file; labels; that energies and
+times are finite and in range; that each event has a hit. HDF5 itself verifies the numbers of a chunk where
+the writer chose a checksum (`fletcher32=True`) or compression (`compression="gzip"`, which has adler32).
+What is not guaranteed: in a file with neither, as h5py writes by default, a damaged number that stays in
+range is not noticed. Neither is damage to the file's own tables that leads to other numbers in range.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import pathlib
 from collections.abc import Iterable
 
@@ -18,12 +25,16 @@ import numpy as np
 from e2e_jax.detector import crops
 from e2e_jax.sources.errors import SourceError
 from e2e_jax.sources.faults import check_on_error
+from e2e_jax.sources.rec_hits import MAX_ENERGY
 from e2e_jax.sources.record import Ragged
 from e2e_jax.sources.showers import CLASSES, Showers
 from e2e_jax.sources.tasks import LUMI_BLOCK, SPLITS, Task
 
 SCALE = 50.0
 """GeV and ns of a pixel that holds 1."""
+
+MAX_TIME = 1000.0
+"""ns; the ten samples of a crystal's pulse span 250."""
 
 PIECE = 1000
 """Most events read together: 8 MB of images."""
@@ -105,7 +116,7 @@ def read(task: CropsTask) -> Showers:
 
     Raises:
       SourceError: as `file_tasks`; the file cannot be read there; or, unless the task says "skip", an event
-        has a label outside {0, 1}, a pixel that is not finite, or no hit.
+        has a label outside {0, 1}, a pixel that is not finite or out of range, or no hit.
     """
     rows = slice(task.first, task.first + task.events)
     with _opened(task.path) as (images, labels):
@@ -113,6 +124,7 @@ def read(task: CropsTask) -> Showers:
     faults = {
         "bad_label": ~np.isin(label, range(len(CLASSES))),
         "not_finite": ~np.isfinite(pixels).all(axis=(1, 2, 3)),
+        "out_of_range": (abs(pixels) > (MAX_ENERGY / SCALE, MAX_TIME / SCALE)).any(axis=(1, 2, 3)),
         "empty": ~pixels[..., 0].any(axis=(1, 2)),
     }
     bad = np.logical_or.reduce(list(faults.values()))
@@ -149,6 +161,7 @@ def _refuse(task: CropsTask, label: np.ndarray, faults: dict[str, np.ndarray]) -
     what = {
         "bad_label": f"has the label y = {label[row]}, but 0 (photon) and 1 (electron) are all there are",
         "not_finite": "has a pixel of X that is not finite",
+        "out_of_range": f"has a pixel of X beyond {MAX_ENERGY:g} GeV or {MAX_TIME:g} ns",
         "empty": "has no hit: all its energies are 0",
     }[reason]
     raise SourceError(
@@ -165,7 +178,9 @@ def _opened(path):
     try:
         with h5py.File(path, "r") as file:
             yield _checked(path, file)
-    except OSError as error:
+    except (SourceError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # h5py raises errors of many kinds on damaged content
         if isinstance(error, FileNotFoundError):
             reason, what = "missing_file", "does not exist"
         elif "signature not found" in str(error):
@@ -174,7 +189,8 @@ def _opened(path):
             reason, what = "truncated", "is truncated"
         else:
             reason, what = "damaged", "cannot be read"
-        raise SourceError(str(path), reason, f"The file {path} {what} ({error}). Fetch it again.") from error
+        words = " ".join(str(error).split())[:300]
+        raise SourceError(str(path), reason, f"The file {path} {what} ({words}). Fetch it again.") from error
 
 
 def _checked(path, file) -> tuple:
@@ -196,4 +212,32 @@ def _checked(path, file) -> tuple:
             f"{list(labels.shape)}, but crops are numbers X [n, {', '.join(map(str, PIXELS))}] and y [n]: "
             "energy / 50 GeV and time / 50 ns of each crystal, and the label of each event.",
         )
+    for name in ("X", "y"):
+        _check_storage(path, file, name)
     return images, labels
+
+
+def _check_storage(path, file, name: str) -> None:
+    """Refuses numbers of other files, and numbers that the file does not store."""
+    dataset = file[name]
+    elsewhere = isinstance(file.get(name, getlink=True), h5py.ExternalLink)
+    if elsewhere or dataset.external or dataset.is_virtual:
+        raise SourceError(
+            str(path),
+            "external_storage",
+            f"The dataset {name} of {path} keeps its numbers in another file, which is not read. Copy "
+            "them into one file, such as with h5repack.",
+        )
+    if dataset.chunks:
+        expected = math.prod(-(-size // of) for size, of in zip(dataset.shape, dataset.chunks))
+        stored = dataset.id.get_num_chunks()
+    else:
+        expected, stored = dataset.nbytes, dataset.id.get_storage_size()
+    if stored != expected:
+        parts = "chunks" if dataset.chunks else "bytes"
+        raise SourceError(
+            str(path),
+            "truncated",
+            f"The dataset {name} of {path} stores {stored:,} of its {expected:,} {parts}, as a file does "
+            "whose writing was interrupted. Fetch it again.",
+        )

@@ -23,6 +23,7 @@ import pyarrow.parquet
 from e2e_jax.sources import aodsim, writing
 from e2e_jax.sources.aodsim import Candidates
 from e2e_jax.sources.errors import SourceError
+from e2e_jax.sources.file_contents import UNKNOWN, Content
 
 _NUMBERS = ("entry", "run", "lumi", "event", "mass")
 _PHOTONS = [f"{which}_{column}" for which in ("leading", "trailing") for column in ("pt", "eta", "phi")]
@@ -50,17 +51,19 @@ class SkimTask:
       category: "central" or "central_forward", see `selection`.
       on_error: one of `faults.ON_ERROR`. A skim without a fault serves for both.
       state: size and time of a file of this machine: one that was changed is skimmed again.
+      content: what the file's list states about it, which is compared before the skim.
     """
 
     file: str
     category: str
     on_error: str = "fail"
     state: str = ""
+    content: Content = UNKNOWN
     events: ClassVar[int] = 1
 
     def fingerprint(self, version: str = "") -> str:
         """Hexadecimal name of the task's content, given the version of what produces it."""
-        text = json.dumps([self.file, self.category, self.state, version])
+        text = json.dumps([self.file, self.category, self.state, str(self.content), version])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def __str__(self) -> str:
@@ -84,7 +87,8 @@ def skim_file(task: SkimTask) -> FileSkim:
     """
     skipped = collections.Counter()
     try:
-        candidates = aodsim.read_candidates(task.file, task.category, on_error=task.on_error, skipped=skipped)
+        options = {"on_error": task.on_error, "skipped": skipped, "content": task.content}
+        candidates = aodsim.read_candidates(task.file, task.category, **options)
     except SourceError as error:
         if task.on_error == "fail" or error.reason == "network":
             raise

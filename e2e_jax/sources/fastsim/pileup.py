@@ -175,9 +175,9 @@ def _sparse(dense: np.ndarray, smallest: float = SMALLEST_DEPOSIT) -> Ragged:
 def minimum_bias_pool(events: int = POOL_EVENTS, seed: int = POOL_SEED, endcaps: bool = False) -> Pool:
     """The pool that all simulations share: read from the user's cache, or made and put there.
 
-    The cache is `$XDG_CACHE_HOME/e2e_jax` (`~/.cache/e2e_jax`). The name of a file holds the version of Pythia
-    and a digest of the code that makes the pool, so another version makes a pool of its own. A file whose
-    content is damaged is made again.
+    The cache is `$XDG_CACHE_HOME/e2e_jax` (`~/.cache/e2e_jax`). The name of a file holds the version of
+    Pythia and a digest of the code that makes the pool, so another version makes a pool of its own. A
+    damaged file is made again.
     """
     root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     extent = "_endcaps" if endcaps else ""

@@ -53,8 +53,7 @@ def test_no_damaged_byte_changes_a_pool(tmp_path):
         path.write_bytes(damaged)
         try:
             assert_same(pileup.read_pool(path, EVENTS, True), pool_of())
-        except NpzError as error:
-            assert str(path) in str(error)
+        except NpzError:
             refused += 1
     assert refused > 100
 
