@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import pathlib
 from collections.abc import Iterable
@@ -212,32 +213,51 @@ def _checked(path, file) -> tuple:
             f"{list(labels.shape)}, but crops are numbers X [n, {', '.join(map(str, PIXELS))}] and y [n]: "
             "energy / 50 GeV and time / 50 ns of each crystal, and the label of each event.",
         )
-    for name in ("X", "y"):
-        _check_storage(path, file, name)
+    _check_storage(path, file)
     return images, labels
 
 
-def _check_storage(path, file, name: str) -> None:
-    """Refuses numbers of other files, and numbers that the file does not store."""
-    dataset = file[name]
-    elsewhere = isinstance(file.get(name, getlink=True), h5py.ExternalLink)
-    if elsewhere or dataset.external or dataset.is_virtual:
+def _check_storage(path, file) -> None:
+    """Refuses numbers of other files, numbers that the file does not store, and numbers that it has twice."""
+    ranges = []
+    for name in ("X", "y"):
+        dataset = file[name]
+        elsewhere = isinstance(file.get(name, getlink=True), h5py.ExternalLink)
+        if elsewhere or dataset.external or dataset.is_virtual:
+            raise SourceError(
+                str(path),
+                "external_storage",
+                f"The dataset {name} of {path} keeps its numbers in another file, which is not read. Copy "
+                "them into one file, such as with h5repack.",
+            )
+        ranges += _stored(path, dataset)
+    ranges.sort()
+    if any(stop > start for (_, stop), (start, _) in itertools.pairwise(ranges)):
         raise SourceError(
-            str(path),
-            "external_storage",
-            f"The dataset {name} of {path} keeps its numbers in another file, which is not read. Copy "
-            "them into one file, such as with h5repack.",
+            str(path), "damaged", f"The file {path} is damaged: two of its chunks overlap. Fetch it again."
         )
-    if dataset.chunks:
-        expected = math.prod(-(-size // of) for size, of in zip(dataset.shape, dataset.chunks))
-        stored = dataset.id.get_num_chunks()
+
+
+def _stored(path, dataset) -> list[tuple[int, int]]:
+    """First byte of each stored part of a dataset, and the one behind it."""
+    if not dataset.chunks:
+        complete = dataset.id.get_storage_size() == dataset.nbytes
+        start = dataset.id.get_offset()  # None where the numbers lie in the header
+        ranges = [] if start is None else [(start, start + dataset.nbytes)]
     else:
-        expected, stored = dataset.nbytes, dataset.id.get_storage_size()
-    if stored != expected:
-        parts = "chunks" if dataset.chunks else "bytes"
+        chunks = []
+        dataset.id.chunk_iter(chunks.append)
+        grid = itertools.product(*(range(0, size, step) for size, step in zip(dataset.shape, dataset.chunks)))
+        complete = sorted(chunk.chunk_offset for chunk in chunks) == list(grid)
+        # A chunk that skipped a filter, as compression would gain nothing, has its full size.
+        size = math.prod(dataset.chunks) * dataset.dtype.itemsize
+        complete &= all(chunk.size >= size for chunk in chunks if chunk.filter_mask)
+        ranges = [(chunk.byte_offset, chunk.byte_offset + chunk.size) for chunk in chunks]
+    if not complete:
         raise SourceError(
             str(path),
             "truncated",
-            f"The dataset {name} of {path} stores {stored:,} of its {expected:,} {parts}, as a file does "
-            "whose writing was interrupted. Fetch it again.",
+            f"The dataset {dataset.name} of {path} is not stored completely, as in a file that is damaged "
+            "or whose writing was interrupted. Fetch it again.",
         )
+    return ranges
