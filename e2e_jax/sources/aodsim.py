@@ -127,7 +127,8 @@ def read_entries(
       on_error, skipped, timeout, retries: as in `read_candidates`.
 
     Raises:
-      SourceError: as `read_candidates`; of hits, also "bad_id" and "count_mismatch".
+      SourceError: as `read_candidates`; of hits, also "bad_id", "duplicate_hit", "unsorted" and
+        "count_mismatch".
       ValueError: there is no such entry, or one is asked for twice.
     """
     check_on_error(on_error)
