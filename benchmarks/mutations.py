@@ -137,9 +137,10 @@ def make_kept(folder: pathlib.Path) -> pathlib.Path:
 
 
 def read_kept(path: pathlib.Path) -> dict[str, np.ndarray]:
-    arrays = npz.read(path)
-    keeping.read_events(path)
-    return arrays
+    events = keeping.read_events(path)
+    if events is None:
+        raise npz.NpzError(f"{path} is made again.")
+    return keeping.to_arrays(events)
 
 
 def make_pool(folder: pathlib.Path) -> pathlib.Path:

@@ -37,6 +37,9 @@ SCALE = 50.0
 MAX_TIME = 1000.0
 """ns; the ten samples of a crystal's pulse span 250."""
 
+SMALLEST = 1e-20
+"""Of a pixel that is not 0: a damaged byte of a 0 makes smaller ones."""
+
 PIECE = 1000
 """Most events read together: 8 MB of images."""
 
@@ -122,10 +125,11 @@ def read(task: CropsTask) -> Showers:
     rows = slice(task.first, task.first + task.events)
     with _opened(task.path) as (images, labels):
         pixels, label = images[rows], labels[rows].reshape(-1)
+    beyond = abs(pixels) > (MAX_ENERGY / SCALE, MAX_TIME / SCALE)
     faults = {
         "bad_label": ~np.isin(label, range(len(CLASSES))),
         "not_finite": ~np.isfinite(pixels).all(axis=(1, 2, 3)),
-        "out_of_range": (abs(pixels) > (MAX_ENERGY / SCALE, MAX_TIME / SCALE)).any(axis=(1, 2, 3)),
+        "out_of_range": (beyond | (pixels != 0) & (abs(pixels) < SMALLEST)).any(axis=(1, 2, 3)),
         "empty": ~pixels[..., 0].any(axis=(1, 2)),
     }
     bad = np.logical_or.reduce(list(faults.values()))
@@ -162,7 +166,8 @@ def _refuse(task: CropsTask, label: np.ndarray, faults: dict[str, np.ndarray]) -
     what = {
         "bad_label": f"has the label y = {label[row]}, but 0 (photon) and 1 (electron) are all there are",
         "not_finite": "has a pixel of X that is not finite",
-        "out_of_range": f"has a pixel of X beyond {MAX_ENERGY:g} GeV or {MAX_TIME:g} ns",
+        "out_of_range": "has a pixel of X that no crystal measures: beyond "
+        f"{MAX_ENERGY:g} GeV or {MAX_TIME:g} ns, or smaller than {SMALLEST:g} and not 0",
         "empty": "has no hit: all its energies are 0",
     }[reason]
     raise SourceError(

@@ -133,7 +133,8 @@ def test_damage_within_a_file_is_named(tmp_path):
     [
         ("bad_label", "has the label y = 2"),
         ("not_finite", "has a pixel of X that is not finite"),
-        ("out_of_range", "has a pixel of X beyond"),
+        ("out_of_range", "has a pixel of X that no crystal measures"),
+        ("tiny", "has a pixel of X that no crystal measures"),
         ("empty", "has no hit"),
     ],
 )
@@ -145,6 +146,8 @@ def test_an_event_at_fault_is_named_or_left_out(tmp_path, reason, said):
         images[7, 3, 3, 1] = np.nan
     elif reason == "out_of_range":
         images[7, 3, 3, 0] = 1e30
+    elif reason == "tiny":
+        images[7, 3, 3, 0], reason = 1e-40, "out_of_range"
     else:
         images[7] = 0
     path = write(tmp_path / "one.hdf5", images, labels)
