@@ -12,7 +12,25 @@ Each read runs in a process of its own, so that a crash is an outcome. Another f
 checkpoint or of a dataset, is one more entry of `TARGETS`: a function that writes a sound one, and a function
 that reads it into arrays. Of a folder, each time one of its files is damaged.
 
-MEASURED
+Measured with `--seed=0`, 2,000 mutations each (uproot 5, h5py 3.14 with HDF5 1.14.6; about 40 reads a second
+of one shared core):
+
+| damaged | correct | told | silent | crashed |
+|---|---|---|---|---|
+| root (every basket compressed) | 778 | 1222 | 0 | 0 |
+| root-some-uncompressed (the photons) | 751 | 1249 | 0 | 0 |
+| root-uncompressed | 800 | 941 | 259 | 0 |
+| root-uncompressed-checksum (stated by the list) | 73 | 1927 | 0 | 0 |
+| hdf5 (no checksum, as h5py writes by default) | 514 | 1263 | 223 | 0 |
+| hdf5-gzip | 481 | 1516 | 3 | 0 |
+| hdf5-fletcher32 | 433 | 1567 | 0 | 0 |
+| kept-npz | 111 | 1889 | 0 | 0 |
+| pileup-pool | 44 | 1956 | 0 | 0 |
+
+What remains silent: numbers without a checksum that stay in range (root-uncompressed, hdf5), and damage to the
+search tree of the chunks of an HDF5 file, which HDF5 of the default version does not protect (hdf5-gzip).
+Found by this script and mended: chunk tables that led to other chunks, or skipped the decompression; damaged
+zeros that became tiny energies (633 silent of hdf5 before).
 """
 
 from __future__ import annotations
@@ -216,14 +234,14 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def outcome(target: Target, path: pathlib.Path, expected: str) -> tuple[str, str]:
-    """Reads in a process of its own: an outcome and, of a crash, what it was."""
+    """`read_once` in a process of its own, whose death is a crash too."""
     readable, writable = os.pipe()
     child = os.fork()
     if not child:
         os.close(readable)
         signal.alarm(SECONDS)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        os.write(writable, " ".join(_read(target, path, expected)).encode()[:4000])
+        os.write(writable, " ".join(read_once(target, path, expected)).encode()[:4000])
         os._exit(0)
     os.close(writable)
     with os.fdopen(readable, "rb") as pipe:
@@ -232,7 +250,8 @@ def outcome(target: Target, path: pathlib.Path, expected: str) -> tuple[str, str
     return (name, detail) if name else ("crashed", f"wait status {status}")
 
 
-def _read(target: Target, path: pathlib.Path, expected: str) -> tuple[str, str]:
+def read_once(target: Target, path: pathlib.Path, expected: str) -> tuple[str, str]:
+    """Reads in this process: an outcome and, of a crash, what it was."""
     warnings.simplefilter("ignore")
     try:
         return "correct" if digest(target.read(path)) == expected else "silent", ""
