@@ -27,8 +27,8 @@ of one shared core):
 | kept-npz | 111 | 1889 | 0 | 0 |
 | pileup-pool | 44 | 1956 | 0 | 0 |
 
-What remains silent: numbers without a checksum that stay in range (root-uncompressed, hdf5), and damage to the
-search tree of the chunks of an HDF5 file, which HDF5 of the default version does not protect (hdf5-gzip).
+What remains silent: numbers without a checksum that stay in range (root-uncompressed, hdf5), and damage to
+the search tree of the chunks of an HDF5 file, which HDF5 does not protect by default (hdf5-gzip).
 Found by this script and mended: chunk tables that led to other chunks, or skipped the decompression; damaged
 zeros that became tiny energies (633 silent of hdf5 before).
 """
