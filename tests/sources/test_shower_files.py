@@ -1,5 +1,7 @@
 """Crops come out of HDF5 as they went in, piece by piece; what is wrong with a file is said with its name."""
 
+import zlib
+
 import h5py
 import numpy as np
 import pytest
@@ -188,6 +190,16 @@ def test_numbers_that_were_never_written_are_no_zeros(tmp_path, chunks):
         images = file.create_dataset("X", (6, 32, 32, 2), np.float32, chunks=chunks)
         if chunks:
             images[:4] = images_of(4)
+    assert fault(path).reason == "truncated"
+
+
+def test_a_chunk_that_claims_to_be_uncompressed_is_refused(tmp_path):
+    """HDF5 would read its compressed bytes as numbers."""
+    path, images = tmp_path / "x.hdf5", images_of(10)
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("X", images.shape, np.float32, chunks=images.shape, compression="gzip")
+        dataset.id.write_direct_chunk((0, 0, 0, 0), zlib.compress(images.tobytes()), filter_mask=1)
+        file["y"] = np.zeros(10)
     assert fault(path).reason == "truncated"
 
 
