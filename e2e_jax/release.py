@@ -48,6 +48,7 @@ def release(workdir, output, per_class: int = 80) -> Path:
     from e2e_jax.checkpoint import Checkpoints, load_classifier, read_progress
     from e2e_jax.classes import category_of
     from e2e_jax.history import best_epoch
+    from e2e_jax.sources.keeping import write_events
 
     workdir, output = Path(workdir).expanduser(), Path(output).expanduser()
     if output.exists() and (not output.is_dir() or {path.name for path in output.iterdir()} - CONTENT):
@@ -70,23 +71,14 @@ def release(workdir, output, per_class: int = 80) -> Path:
         for mark in part.rglob("commit_success.txt"):
             mark.unlink()
         if events is not None:
-            write_events(part / EVENTS, events, load_classifier(part).predict(events))
+            probabilities = load_classifier(part).predict(events)
+            write_events(part / EVENTS, events, **{PROBABILITIES: probabilities})
         _refuse_large(part)
         part.chmod(0o755)
         _put(part, output)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return output
-
-
-def write_events(path, events, probabilities) -> None:
-    """Writes events and their probabilities [n, classes] as a compressed file of numpy."""
-    arrays = {name: getattr(events, name) for name in (*events.SCALARS, *events.TENSORS)}
-    for name, columns in events.COLLECTIONS.items():
-        ragged = getattr(events, name)
-        arrays |= {f"{name}.counts": ragged.counts.astype(np.int32)}
-        arrays |= {f"{name}.{column}": ragged.columns[column] for column in columns}
-    np.savez_compressed(path, **arrays, **{PROBABILITIES: probabilities})
 
 
 def read_events(folder):
@@ -96,25 +88,19 @@ def read_events(folder):
       WorkdirError: the folder has no events, or they cannot be read.
     """
     from e2e_jax.classes import category_of
-    from e2e_jax.sources.record import Ragged
+    from e2e_jax.sources import npz
+    from e2e_jax.sources.keeping import from_arrays
     from e2e_jax.workdir import read_config
 
     path = Path(folder) / EVENTS
     try:
-        with path.open("rb") as file, np.load(file) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        record = category_of(read_config(folder)).record
-        fields = {name: arrays[name].astype(dtype) for name, dtype in record.SCALARS.items()}
-        fields |= {name: arrays[name] for name in record.TENSORS}
-        for name, columns in record.COLLECTIONS.items():
-            flat = {column: arrays[f"{name}.{column}"] for column in columns}
-            fields[name] = Ragged.from_counts(arrays[f"{name}.counts"], flat)
-        return record(**fields), arrays[PROBABILITIES]
+        arrays = npz.read(path)
+        return from_arrays(arrays, category_of(read_config(folder)).record), arrays[PROBABILITIES]
     except FileNotFoundError:
         raise WorkdirError(
             f"There are no events in {folder}: it has no {EVENTS}, which python -m e2e_jax.release writes."
         ) from None
-    except Exception as error:  # zip, zlib and numpy have their own, of many kinds
+    except (OSError, ValueError, KeyError) as error:
         raise WorkdirError(f"{path} cannot be read ({error}). Copy the release again.") from error
 
 

@@ -134,9 +134,12 @@ def _train(config, workdir, checkpoints):
         )
         _report(workdir, progress.history, [])
         return None
-    state, best = restored[:2] if restored else distributed.of_first(lambda: _fresh(config))
     if restored:
+        state, best = restored[:2]
         _say(f"Going on with the run in {workdir}: epoch {progress.epoch + 1}, step {int(state.step)}.")
+    else:
+        state = distributed.arrays_of_first(lambda: _fresh(config), like)
+        best = state.params
 
     training = input_pipeline.load_split(config, "train")
     validation = input_pipeline.load_split(config, "validation")
@@ -252,8 +255,7 @@ def _mass(events):
 
 
 def _fresh(config):
-    state = host_copy(jax.jit(lambda: create_state(config, jax.random.key(config.seed)))())
-    return state, state.params
+    return host_copy(jax.jit(lambda: create_state(config, jax.random.key(config.seed)))())
 
 
 def _summary(config, training, validation, devices, params):

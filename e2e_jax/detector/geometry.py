@@ -24,6 +24,11 @@ EE_SIDE = 100
 EE_CELLS = 2 * EE_SIDE * EE_SIDE
 """ECAL endcaps: cell = side * 10000 + (iy - 1) * 100 + (ix - 1), side 0 is EE-, 1 is EE+."""
 
+EB_CRYSTAL_SIZE, EE_CRYSTAL_SIZE = 0.01745, 0.0447
+"""Sizes of a crystal in which the widths of showers are given (CMSSW, `EcalClusterTools`)."""
+SHAPE_WEIGHT = 4.7
+"""Crystals below exp(-4.7) of the energy of 5x5 do not count in the widths of showers."""
+
 HCAL_ROWS, HCAL_COLUMNS = 58, 72
 """HCAL barrel and endcap: row = ieta + 29 for ieta < 0, ieta + 28 for ieta > 0; column = iphi - 1."""
 HCAL_TOWERS = HCAL_ROWS * HCAL_COLUMNS

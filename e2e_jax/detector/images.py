@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from e2e_jax.detector import geometry as cells
-from e2e_jax.detector import pixels, projections
+from e2e_jax.detector import pixels
 
 CHANNELS = ("tracks", "ecal", "hcal")
 """Channels in the papers' order."""
@@ -104,7 +104,7 @@ def endcap_images(
     tracks: pT in GeV at the crystal that the track's direction points to, 1.479 < |eta| <= 3.
     ecal: energy of the endcap hits in GeV.
     hcal: energy in GeV of the towers with |ieta| > 17, depths summed and 29 read as part of 28, shared evenly
-      over the crystals whose centres lie in the tower's box; `hcal_outside_crystals` is what finds none.
+      over the crystals whose centres lie in the tower's box. Every tower has some, 6 to 25.
 
     Args, errors: as for `make_images`.
 
@@ -133,27 +133,6 @@ def full_images(
       float32 `[n, 280, 360, len(channels)]`: rows 0-54 EE-, 55-224 the barrel, 225-279 EE+.
     """
     return _drawn(batch, pixels.FULL, channels, matches_authors)
-
-
-def hcal_outside_crystals(batch: Mapping, matches_authors: bool = False) -> jax.Array:
-    """The HCAL energy that no ECAL-centric image shows: float32 `[n]`, in GeV.
-
-    It is that of towers with |ieta| > 17 in whose box no crystal centre lies. With tower 29 read as part of
-    28 every tower has crystals, 6 to 25 of them, so it is 0 for all hits that the HCAL can have; the energy
-    of cells that are no tower (an even iphi above |ieta| 20) is here.
-
-    Args, errors: as for `make_images`.
-    """
-    return _outside(_columns(batch, "hcal"), bool(matches_authors))
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _outside(hits: Mapping, matches_authors: bool) -> jax.Array:
-    tower = hits["cell"].astype(jnp.int32) % cells.HCAL_TOWERS
-    row = tower // cells.HCAL_COLUMNS - (cells.HCAL_ROWS // 2 - projections.BARREL_RINGS)
-    over_barrel = (row >= 0) & (row < 2 * projections.BARREL_RINGS)
-    shown = over_barrel | (jnp.asarray(projections.tower_crystals(matches_authors).share)[tower] > 0)
-    return jnp.sum(jnp.where(shown, 0, jnp.maximum(hits["energy"], 0)), axis=1)
 
 
 def _drawn(batch, canvas: pixels.Canvas, channels, matches_authors: bool = False) -> jax.Array:

@@ -48,9 +48,6 @@ track_isolation: GeV, sum of pT of tracks in 0.04 < dR < 0.3 but for a strip of 
   photon's own direction. CMS takes tracks within 2 mm in z of the vertex; these are all, pile-up's too.
 """
 
-LOG_WEIGHT = 4.7
-BARREL_CRYSTAL, ENDCAP_CRYSTAL = 0.01745, 0.0447
-"""Sizes of a crystal that the widths are given in (`EcalClusterTools::localCovariances`)."""
 SEED_WINDOW = (0.15, 0.1)
 """(eta, phi) by which a seed may miss its photon, whose eta is seen from a vertex that may be 18 cm off."""
 BARREL_REACH = 17
@@ -216,9 +213,9 @@ def _crystal_shapes(hits: _Hits, seed: _Hits):
     around = jnp.where(barrel, dy - mean(dy, energy, positive), radius * jnp.arctan2(cross, dot))
 
     log = jnp.log(jnp.where(energy > 0, energy, 1)) - jnp.log(jnp.where(e5x5 > 0, e5x5, 1))
-    weight = jnp.where(energy > 0, jnp.maximum(0, LOG_WEIGHT + log), 0)
+    weight = jnp.where(energy > 0, jnp.maximum(0, geometry.SHAPE_WEIGHT + log), 0)
     total = _sum(weight)
-    size = jnp.where(barrel, BARREL_CRYSTAL, ENDCAP_CRYSTAL)
+    size = jnp.where(barrel, geometry.EB_CRYSTAL_SIZE, geometry.EE_CRYSTAL_SIZE)
     variances = [mean(a * b, weight, total) for a, b in ((along, along), (around, around), (along, around))]
     widths = size * jnp.sqrt(variances[0]), size * jnp.sqrt(variances[1]), size**2 * variances[2]
 
