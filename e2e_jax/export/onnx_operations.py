@@ -152,9 +152,18 @@ def max_pool(graph, equation, x):
 
 def _reduce(operation):
     def translate(graph, equation, x):
-        return graph.node(operation, x, np.array(equation.params["axes"], np.int64), keepdims=0)
+        return graph.node(operation, x, _axes(equation), keepdims=0)
 
     return translate
+
+
+def _any(graph, equation, x):
+    number = graph.node("ReduceMax", graph.node("Cast", x, to=TensorProto.FLOAT), _axes(equation), keepdims=0)
+    return graph.node("Cast", number, to=TensorProto.BOOL)
+
+
+def _axes(equation):
+    return np.array(equation.params["axes"], np.int64)
 
 
 def _scan(graph, equation, operands):
@@ -224,6 +233,7 @@ OPERATIONS = {name: _same(name.capitalize()) for name in _BY_THEMSELVES.split()}
     "not": _logical("Not"),
     "or": _logical("Or"),
     "reduce_max": _reduce("ReduceMax"),
+    "reduce_or": _any,
     "reduce_min": _reduce("ReduceMin"),
     "reduce_sum": _reduce("ReduceSum"),
     "reduce_window_max": max_pool,
