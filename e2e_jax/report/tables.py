@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jinja2
 
-from e2e_jax.paper import digits, paper_row, published, value_at
+from e2e_jax.paper import cvm_floor_text, digits, paper_row, published, value_at
 from e2e_jax.report.runs import Run
 
 NOT_THE_SAME = "Not the same validation events as {first}: part of the difference is that of the samples."
@@ -67,6 +67,9 @@ def _table(name: str, runs: list[Run], first: Run) -> Table:
         "Validation events": [f"{len(run.scored.labels):,}" for run in runs],
         "Epoch": [str(run.results["epoch"]) for run in runs],
     }
+    floors = [cvm_floor_text(run.results) for run in runs]
+    if any(floors):
+        facts["CVM of an independent score"] = [floor or "–" for floor in floors]
     rows = {metric: cells for metric, cells in rows.items() if any(cells)}
     notes = [theirs.note]
     if any(paper_row(run.config.get("name", ""), run.table) for run in runs):
