@@ -87,7 +87,7 @@ def evaluate(
         sample = _cvm_sample(probabilities, labels, mass, classes, config)
         cvm = {
             "value": cvm_metric(*sample),
-            "uncertainty": cvm_uncertainty(*sample),
+            "uncertainty": cvm_uncertainty(*sample, seed=config.seed),
             "floor": cvm_floor(*sample),
         }
     score = probabilities[:, classes.signal], targets == classes.signal
