@@ -15,6 +15,7 @@ import numpy as np
 from e2e_jax.cvm import checked_sample, cvm_metric, in_order_of_mass
 
 GROUPS = 50
+"""Of the jackknife."""
 
 
 def cvm_floor(scores: np.ndarray, mass: np.ndarray, neighbors: int = 200, step: int = 50) -> float:
@@ -47,7 +48,7 @@ def cvm_uncertainty(
     the linear part is large. Between the two it goes by z, the metric above its floor in standard deviations
     of the independent score: the jackknife has the weight max(z - 0.75, 0) / (z + 1).
 
-    The ratio to the spread of toys is between 0.86 and 1.14: tests/test_cvm_uncertainty.py.
+    Its mean over toys of 600 to 2,400 events was 0.86 to 1.14 of their spread, for windows of 200.
 
     Args:
       scores, mass, neighbors, step: as for `cvm_metric`, with its errors.
@@ -58,7 +59,7 @@ def cvm_uncertainty(
     # In one order, so that the same events are dealt alike.
     scores, mass = in_order_of_mass(scores, mass), np.sort(mass)
     independent = _independent_variance(scores, neighbors, step)
-    if independent == 0 or groups < 2:
+    if independent == 0:
         return float(np.sqrt(independent))
     above = cvm_metric(scores, mass, neighbors, step) - cvm_floor(scores, mass, neighbors, step)
     z = max(above, 0) / np.sqrt(independent)
@@ -71,6 +72,7 @@ def cvm_uncertainty(
 
 def _jackknife_variance(scores, mass, neighbors: int, step: int, groups: int, seed: int) -> float:
     """Variance of the metric; windows and steps shrink with the sample, so that they hold the same shares."""
+    groups = min(groups, len(scores))
     group = np.random.default_rng(seed).permutation(np.arange(len(scores)) % groups)
     kept = 1 - 1 / groups
     window, step = max(round(neighbors * kept), 1), max(round(step * kept), 1)

@@ -21,7 +21,8 @@ def toy(n, seed, dependence):
 def test_toys_confirm_the_uncertainty_within_15_percent(n, dependence):
     toys = [toy(n, seed, dependence) for seed in range(1000)]
     values = [cvm_metric(*sample) for sample in toys]
-    errors = [cvm_uncertainty(*sample) for sample in toys[: 72_000 // n]]
+    # An independent score needs no jackknife as a rule, and its uncertainties scatter most.
+    errors = [cvm_uncertainty(*sample) for sample in toys[: 300 if dependence == 0 else 72_000 // n]]
     assert np.mean(errors) / np.std(values) == pytest.approx(1, abs=0.15)
 
 
