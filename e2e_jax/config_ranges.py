@@ -11,7 +11,7 @@ class Range(NamedTuple):
     """What a field may hold.
 
     Attributes:
-      expected: in words, after "it must be".
+      expected: in words, after "it is".
       holds: whether a value is in the range.
     """
 
@@ -35,7 +35,7 @@ def _number(expected: str, holds: Callable[[float], bool]) -> Range:
 
 
 def _one_of(*choices: str) -> Range:
-    return Range(f"one of {', '.join(map(repr, choices))}", lambda v: isinstance(v, str) and v in choices)
+    return Range(f"one of {', '.join(choices)}", lambda v: isinstance(v, str) and v in choices)
 
 
 def _each(item: Range, least: int = 1) -> Range:
@@ -126,7 +126,7 @@ def check_fields(config) -> None:
         if allowed is None:
             raise ValueError(f"config.{field} is no field of a config. configs/default.py has all of them.")
         if not allowed.holds(value):
-            raise ValueError(f"config.{field} is {_shown(value)}; it must be {allowed.expected}.")
+            raise ValueError(f"config.{field} is {_shown(value)}; it is {allowed.expected}.")
     groups = {field.rpartition(".")[0] for field in RANGES if field.endswith(".*")}
     for field in RANGES:
         if field not in fields and field not in OPTIONAL and not field.endswith(".*") and field not in groups:

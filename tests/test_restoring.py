@@ -53,7 +53,7 @@ def test_the_parameters_of_another_model_are_told_apart(saved, tmp_path):
     ("change", "match"),
     [
         (lambda config: config["model"].update(name="transformer"), r"'transformer', but the networks are"),
-        (lambda config: config.pop("model"), r"config\.json describes no network .*model"),
+        (lambda config: config.pop("model"), r"config\.json: config\.model\.name is missing"),
         (lambda config: config["inputs"].update(kind="jets"), r"'jets'; it is one of images, kinematics"),
     ],
 )
