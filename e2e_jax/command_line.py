@@ -10,6 +10,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
+from e2e_jax import config_ranges
 from e2e_jax.history import TrainingError
 from e2e_jax.workdir import WorkdirError
 
@@ -40,7 +41,7 @@ def checked_config(flag):
     """The config that the flag holds.
 
     Raises:
-      ValueError: no config was given.
+      ValueError: no config was given, or a field is out of its range.
       FileNotFoundError: its file does not exist.
     """
     if flag.value is None:
@@ -52,6 +53,7 @@ def checked_config(flag):
         raise FileNotFoundError(
             f"The config file cannot be read ({error.__cause__}). {_CONFIG_HINT}"
         ) from None
+    config_ranges.check_fields(flag.value)
     return flag.value
 
 

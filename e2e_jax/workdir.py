@@ -6,6 +6,8 @@ from pathlib import Path
 
 from ml_collections import config_dict
 
+from e2e_jax import config_ranges
+
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
@@ -64,7 +66,9 @@ def claim(workdir, config):
 
     Raises:
       WorkdirError: the folder belongs to another config, or holds something else. Nothing in it was touched.
+      ValueError: a field of the config is out of its range.
     """
+    config_ranges.check_fields(config)
     workdir = Path(workdir)
     if (workdir / CONFIG).exists():
         if saved_steps(workdir):
@@ -104,6 +108,10 @@ def read_config(workdir):
         raise WorkdirError(f"{path} holds no config. Restore it, or train into a new folder.")
     config = config_dict.ConfigDict(_tuples(fields))
     config.lock()
+    try:
+        config_ranges.check_fields(config)
+    except ValueError as error:
+        raise WorkdirError(f"{path}: {error} Restore the file, or train into a new folder.") from None
     return config
 
 

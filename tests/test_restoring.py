@@ -53,7 +53,7 @@ def test_the_parameters_of_another_model_are_told_apart(saved, tmp_path):
     ("change", "match"),
     [
         (lambda config: config["model"].update(name="transformer"), r"'transformer', but the networks are"),
-        (lambda config: config.pop("model"), r"config\.json describes no network .*model"),
+        (lambda config: config.pop("model"), r"config\.json: config\.model\.name is missing"),
         (lambda config: config["inputs"].update(kind="jets"), r"'jets'; it is one of images, kinematics"),
     ],
 )
@@ -159,9 +159,9 @@ def _images(**changes):
         (_images(barrel=np.zeros((2, 170, 360, 3))), r"shape \(2, 170, 360, 3\)"),
         (_images(mass=np.full(3, 125.0)), r"are of different numbers of events: .*'mass': 3"),
         (_images(mass=125.0), r"'mass' is no array"),
-        (_images(mass=np.array([125.0, 0])), r"'mass' of event 1 is 0\.0"),
+        (_images(mass=np.array([125.0, 0])), r"Event 1: mass = 0\.0"),
         (_images(mass=None), r"no 'mass', which config.inputs.normalisation = 'mass' needs"),
-        (_images(barrel=np.full((2, 170, 360, 2), np.inf)), r"'barrel' of event 0 is not finite"),
+        (_images(barrel=np.full((2, 170, 360, 2), np.inf)), r"Event 0: barrel = inf is not finite"),
         ({}, r"are of different numbers of events: none"),
     ],
 )
@@ -173,14 +173,14 @@ def test_what_cannot_be_judged_is_named(classifier, batch, match):
 def test_events_that_are_not_finite_are_named(classifier):
     events = sample(1)
     events.tracks.columns["pt"][-1] = np.nan
-    with pytest.raises(ValueError, match=r"'tracks\.pt' of event 2 is not finite"):
+    with pytest.raises(ValueError, match=r"Event 2 .*tracks\.pt = nan is not finite"):
         classifier.predict(events)
 
 
 def test_hits_on_cells_that_do_not_exist_are_named(classifier):
     batch = sample(1).to_batch()
     batch["eb"] = {**batch["eb"], "cell": batch["eb"]["cell"].astype(np.int64) - 5000}
-    with pytest.raises(ValueError, match=r"'eb\.cell' holds -\d+ to .* 0 to 61199"):
+    with pytest.raises(ValueError, match=r"Event \d+: eb\.cell = -\d+ .* 0 to 61199"):
         classifier.predict(batch)
 
 

@@ -172,6 +172,11 @@ def barrel_cell(eta, phi, xp=np):
     return xp.where(known, row * EB_COLUMNS + column, np.int32(-1))
 
 
+def delta_phi(first, second):
+    """The angle from the second to the first phi, in [-pi, pi); arrays of numpy or of jax.numpy, in rad."""
+    return (first - second + np.pi) % (2 * np.pi) - np.pi
+
+
 def hcal_tower(eta, phi) -> tuple[np.ndarray, np.ndarray]:
     """The HCAL tower (ieta, iphi) that a direction points to; (0, 0) for |eta| >= 3.
 

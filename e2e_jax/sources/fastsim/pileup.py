@@ -135,7 +135,7 @@ def _turned_tracks(tracks: Ragged, turn: np.ndarray, mirror: np.ndarray) -> Ragg
     columns = {
         "pt": tracks.pt,
         "eta": np.where(mirror[owner], -tracks.eta, tracks.eta),
-        "phi": (np.mod(phi + np.pi, 2 * np.pi) - np.pi).astype(np.float32),
+        "phi": geometry.delta_phi(phi, 0).astype(np.float32),
     }
     return Ragged(tracks.offsets, columns)
 

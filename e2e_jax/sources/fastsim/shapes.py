@@ -105,8 +105,7 @@ def endcap_shapes(window: np.ndarray, seed_cell: np.ndarray) -> dict[str, np.nda
     positive = np.maximum(window, 0)
     share = positive / np.maximum(positive.sum(axis=(1, 2)), 1e-6)[:, None, None]
     mean_x, mean_y, mean_radius = ((share * place).sum(axis=(1, 2)) for place in (x, y, radius))
-    angle = np.arctan2(y, x) - np.arctan2(mean_y, mean_x)[:, None, None]
-    around = radius * ((angle + np.pi) % (2 * np.pi) - np.pi)
+    around = radius * geometry.delta_phi(np.arctan2(y, x), np.arctan2(mean_y, mean_x)[:, None, None])
     weight = log_weights(window, e5x5, geometry.SHAPE_WEIGHT)
     total = weight.sum(axis=(1, 2))
     shapes = {
