@@ -17,9 +17,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 AXIS = "batch"
 WAYS = ("jit", "pmap")
 
-LONGEST_LOOP = 256
-"""Most steps of one call of a loop: what it has room for in metrics."""
-
 
 class ParallelStep(NamedTuple):
     """A compiled training step.
@@ -30,8 +27,8 @@ class ParallelStep(NamedTuple):
       step: (state, host batch) -> (state, metrics). The state it was given is donated: do not use it again.
         Of several processes each gives its share of the batch, and so of the rows below.
       loop: pick -> loop, where pick(sample, rows [batch]) makes the batch of some events. The loop does many
-        steps in one call, (state, sample, rows int32 [steps, batch], first, count) -> (state, metrics
-        [LONGEST_LOOP]), of which the first `count` are filled; it donates its state, too.
+        steps in one call, (state, sample, rows int32 [steps, batch]) -> (state, metrics [steps]), and is
+        compiled for each number of steps; it donates its state, too.
       devices: the devices that work on it.
     """
 
@@ -140,13 +137,13 @@ def _by_jit(make_step, grid):
 
         compiled = jax.jit(
             _loop(make_step(None), pick_split),
-            in_shardings=(replicated, replicated, columns, None, None),
+            in_shardings=(replicated, replicated, columns),
             out_shardings=(replicated, replicated),
             donate_argnums=0,
         )
 
-        def run(state, sample, rows, first, count):
-            return compiled(state, sample, _global(rows, columns), first, count)
+        def run(state, sample, rows):
+            return compiled(state, sample, _global(rows, columns))
 
         return run
 
@@ -168,12 +165,12 @@ def _by_pmap(make_step, grid):
         return mapped(state, jax.tree.map(lambda x: x.reshape(len(own), -1, *x.shape[1:]), batch))
 
     def loop(pick):
-        mapped = pmap(_loop(make_step(AXIS), pick), in_axes=(None, None, 0, None, None))
+        mapped = pmap(_loop(make_step(AXIS), pick), in_axes=(None, None, 0))
 
-        def run(state, sample, rows, first, count):
+        def run(state, sample, rows):
             # [steps, events] -> [devices, steps, events of a device]
             of_device = np.swapaxes(rows.reshape(len(rows), len(own), -1), 0, 1)
-            return mapped(state, sample, of_device, first, count)
+            return mapped(state, sample, of_device)
 
         return run
 
@@ -200,16 +197,12 @@ def _copied(x, sharding):
 
 
 def _loop(step, pick):
-    """Steps `first` to `first + count` of an epoch, see `ParallelStep.loop`."""
+    """The steps of some rows, see `ParallelStep.loop`.
 
-    def run(state, sample, rows, first, count):
-        def body(i, carried):
-            state, kept = carried
-            state, metrics = step(state, pick(sample, rows[first + i]))
-            return state, jax.tree.map(lambda all_, one: all_.at[i].set(one), kept, metrics)
+    Their number is that of the rows, so known to the compiler: a GPU asks for no condition between them.
+    """
 
-        shapes = jax.eval_shape(step, state, jax.eval_shape(pick, sample, rows[0]))[1]
-        kept = jax.tree.map(lambda shape: jnp.zeros((LONGEST_LOOP, *shape.shape), shape.dtype), shapes)
-        return jax.lax.fori_loop(0, count, body, (state, kept))
+    def run(state, sample, rows):
+        return jax.lax.scan(lambda state, batch: step(state, pick(sample, batch)), state, rows)
 
     return run

@@ -9,7 +9,7 @@ The whole barrel goes to `resnet.ResNet15`.
 import flax.linen as nn
 import jax.numpy as jnp
 
-from e2e_jax.models.convolution import Convolution
+from e2e_jax.models.convolution import Convolution, max_pool
 from e2e_jax.models.fcn import Linear, hidden_layers
 
 SMALLEST = 8  # pixels a side that three poolings leave something of
@@ -52,7 +52,7 @@ class ShowerVGG(nn.Module):
         for number, width in enumerate(self.widths):
             for convolution in (1, 2):
                 x = nn.relu(Convolution(width, name=f"maps{number}_{convolution}")(x))
-            x = nn.max_pool(x, (2, 2), strides=(2, 2))
+            x = max_pool(x)
         return _head(x, self, keys)
 
 
@@ -92,7 +92,7 @@ class ShowerConvLSTM(nn.Module):
         # Unrolled: on a CPU XLA's convolutions are an order of magnitude slower inside a loop.
         scan = nn.RNN(cell, return_carry=True, unroll=samples)
         (_, x), _ = scan(x.reshape(n, samples, *x.shape[1:]))
-        return _head(nn.max_pool(x, (2, 2), strides=(2, 2)), self, keys)
+        return _head(max_pool(x), self, keys)
 
 
 class ShowerFCN(nn.Module):
