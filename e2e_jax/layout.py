@@ -2,13 +2,15 @@
 
 Padded: a row of hits for each event, as long as the longest event's. Flat: the hits of a group of events one
 after another, filled up at the end of the group; with as many groups as devices, each has the hits of its
-events. The longest event has three times as many hits as the mean one, the largest group hardly more than the
-mean one: a flat batch has a third of the hits to place. Images are drawn from both, all else from padded ones.
+events. The longest event has three times as many hits as the mean one, but the largest group has hardly more
+than the mean one, so a flat batch has a third of the places. Images are drawn from both layouts; all else
+takes padded batches.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping
 
 import jax
@@ -72,11 +74,7 @@ class Layout:
         for name in events.COLLECTIONS:
             ragged, length = getattr(events, name), self.lengths[name]
             totals = ragged.counts.reshape(-1, self.group).sum(axis=1)
-            if totals.max() > length:
-                raise ValueError(
-                    f"A group of {self.group} events has {totals.max()} entries in {name!r}, over the "
-                    f"{length} of the batch's layout: make the layout of the epochs that are trained."
-                )
+            self._check(name, int(totals.max()))
             filled = np.arange(length) < totals[:, None]
             batch[name] = {COUNT: ragged.counts.astype(np.int32)}
             for column, values in ragged.columns.items():
@@ -103,7 +101,8 @@ class Layout:
                 entry = first[:, None] + place[None, :]
                 batch[name] = {}
             else:
-                filled, entry = jax.vmap(lambda n, first: _flat_entries(n, first, place))(
+                entries_of_groups = jax.vmap(functools.partial(_flat_entries, place))
+                filled, entry = entries_of_groups(
                     count.reshape(-1, self.group), first.reshape(-1, self.group)
                 )
                 batch[name] = {COUNT: count}
@@ -116,14 +115,18 @@ class Layout:
         """Raises a ValueError where a batch of an epoch, [steps, batch], does not fit into a flat layout."""
         needed = Layout.flat(events, [rows], self.group).lengths if self.group else {}
         for name, length in needed.items():
-            if length > self.lengths[name]:
-                raise ValueError(
-                    f"A group of {self.group} events has up to {length} entries in {name!r}, over the "
-                    f"{self.lengths[name]} of the batch's layout: make the layout of the epochs that are trained."
-                )
+            self._check(name, length)
+
+    def _check(self, name, needed):
+        if needed > self.lengths[name]:
+            raise ValueError(
+                f"A group of {self.group} events has {needed} entries in {name!r}, over the "
+                f"{self.lengths[name]} of the batch's layout: make the layout of all epochs that are trained "
+                "(config.train.epochs)."
+            )
 
 
-def _flat_entries(count, first, place):
+def _flat_entries(place, count, first):
     """Of a group's places, whether each holds a hit and which entry of the sample that is."""
     ends = jnp.cumsum(count)
     event = events_of_hits(count, len(place))

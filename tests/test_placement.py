@@ -26,7 +26,7 @@ def run(config, feed_of, epochs=((0, 0), (1, 0)), devices=None):
     return losses, host_copy(state.params)
 
 
-LAYOUTS = {"padded": Layout.padded(sample(20)), "flat": Layout({name: 128 for name in COLLECTIONS}, group=2)}
+LAYOUTS = {"padded": Layout.padded(sample(20)), "flat": Layout(dict.fromkeys(COLLECTIONS, 128), group=2)}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)

@@ -1,8 +1,9 @@
 """Which pixels hits light, and with how much: the entries of each image and channel.
 
-The functions work hit by hit, on the hits of one event or of several in a row. They take `xp`, numpy or jax.numpy: the same recipe makes images on the device (`detector.images`)
-and where a dataset is decoded (`features`). Hits with energy <= 0 are skipped (zero suppression), and so are
-those whose place the image does not have, or that no cell has: their pixel is the image's number of pixels.
+The functions work hit by hit, on the hits of one event or of several in a row. They take `xp`, numpy or
+jax.numpy: the same recipe makes images on the device (`detector.images`) and where a dataset is decoded
+(`features`). Hits with energy <= 0 are skipped (zero suppression), and so are those whose place the image
+does not have, or that no cell has: their pixel is the image's number of pixels.
 """
 
 from __future__ import annotations

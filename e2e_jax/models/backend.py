@@ -9,6 +9,7 @@ its matrix units. Parameters are the same on every platform, and so are checkpoi
 import contextlib
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -61,6 +62,7 @@ class BlockedStem(Convolution):
     first. The kernel gets a row and a column of zeros there, and is put into blocks like the image.
     """
 
+    @nn.compact
     def __call__(self, x):
         channels = x.shape[-1] // 4
         kernel, bias = self.parameters(channels)

@@ -1,4 +1,4 @@
-"""The convolution and the pooling of the paper's networks: explicit padding, bias, PyTorch's initialisation."""
+"""The convolution and the pooling of the paper's networks: explicit padding, PyTorch's initialisation."""
 
 import functools
 import math
@@ -110,7 +110,7 @@ _rounded.defvjp(_rounded_forward, _rounded_backward)
 
 @jax.custom_vjp
 def max_pool(x):
-    """The maximum of each 2x2 block: [n, h, w, c] -> [n, h // 2, w // 2, c]; an odd last row or column is cut.
+    """The maximum of each 2x2 block: [n, h, w, c] -> [n, h // 2, w // 2, c]; drops an odd last row or column.
 
     The gradient goes to the block's first maximum in row-major order. It is computed pixel by pixel:
     the gradient of `reduce_window` is a scatter, with atomic additions on a GPU, and was 18 times
