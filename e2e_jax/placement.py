@@ -26,8 +26,8 @@ PIECE_SECONDS = 2.0
 """About how long the device works before it tells of its losses, so that a progress bar moves."""
 
 LOOP = 16
-"""Steps of a compiled loop, which spares a GPU the calls between them. A CPU does single steps: they take
-longer than a call, and XLA's convolutions 20 times as long in a loop."""
+"""Steps of a compiled loop, which spares the calls between them. A CPU takes single steps of networks with
+convolutions: each takes far longer than a call, and XLA's convolutions are 20 times slower in a loop there."""
 
 STREAMED_TOGETHER = 8
 """Most steps sent to the device before it tells: bounds the memory of the batches that wait there."""
@@ -133,7 +133,8 @@ def resident(step: parallel.ParallelStep, events: Record, config) -> Feed:
     targets = classes.of_labels(events.label)
     layout = input_pipeline.layout(events, config, len(step.devices))
     run = step.loop(layout.take)
-    loop = 1 if step.devices[0].platform == "cpu" else LOOP
+    convolves = config.inputs.kind in ("images", "showers")
+    loop = 1 if convolves and step.devices[0].platform == "cpu" else LOOP
     packed = step.spread(pack(events))
 
     def feed(state, epoch, first):
