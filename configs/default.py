@@ -63,8 +63,8 @@ def get_config(size="quick", category="central"):
     # bits. Parameters and their gradients, loss, penalty and everything after the last maps' maximum are
     # float32 in each case. On a CPU the first two are the same, and the third is slow.
     config.precision = "float32"
-    # Whether a GPU adds up the hits of a pixel in a fixed order, which costs a sort. With it, and without
-    # nondeterministic operations of XLA (see the README), a training repeats to the bit. A CPU's always does.
+    # Whether a training on a GPU repeats to the bit. The hits of a pixel are then added up in a fixed order,
+    # which costs a sort, and XLA excludes its nondeterministic operations. A CPU's training always repeats.
     config.deterministic = False
     # Whether to write a profile of a few steps to <workdir>/profile; the README says how to open it.
     config.profile = False

@@ -106,27 +106,38 @@ def parallelize(make_step, config, devices=None):
 
     Args:
       make_step: axis name -> step; with None the step sees the whole batch, with a name a device's part.
-      config: read are `parallel`, `train.batch_size` and `devices`.
+      config: read are `parallel`, `train.batch_size`, `devices` and `deterministic`.
       devices: the devices to use, as many as divide the batch evenly; those of `chosen` by default.
 
     Raises:
-      ValueError: `config.parallel` is neither "jit" nor "pmap", or there are fewer devices than asked for.
+      ValueError: `config.parallel` is neither "jit" nor "pmap", or "pmap" with `config.deterministic`; or
+        there are fewer devices than asked for.
     """
     grid = mesh(config.train.batch_size, chosen(config) if devices is None else devices)
     if config.parallel not in WAYS:
         raise ValueError(f"config.parallel is {config.parallel!r}; it is one of {', '.join(WAYS)}.")
-    return (_by_jit if config.parallel == "jit" else _by_pmap)(make_step, grid)
+    if config.parallel == "jit":
+        return _by_jit(make_step, grid, compiler_options(config))
+    if compiler_options(config):
+        raise ValueError(
+            "config.deterministic is True and config.parallel is 'pmap', which takes no compiler options: "
+            "set config.parallel to 'jit'."
+        )
+    return _by_pmap(make_step, grid)
 
 
-def _by_jit(make_step, grid):
+def compiler_options(config):
+    """Options of `jax.jit`: with `config.deterministic`, a GPU gives the same bits each time."""
+    return {"xla_gpu_exclude_nondeterministic_ops": True} if config.get("deterministic", False) else {}
+
+
+def _by_jit(make_step, grid, options):
     replicated, split = shardings(grid)
-    columns = NamedSharding(grid, PartitionSpec(None, AXIS))
-    compiled = jax.jit(
-        make_step(None),
-        in_shardings=(replicated, split),
-        out_shardings=(replicated, replicated),
-        donate_argnums=0,
+    jit = functools.partial(
+        jax.jit, out_shardings=(replicated, replicated), donate_argnums=0, compiler_options=options
     )
+    columns = NamedSharding(grid, PartitionSpec(None, AXIS))
+    compiled = jit(make_step(None), in_shardings=(replicated, split))
 
     def step(state, batch):
         return compiled(state, _global(batch, split))
@@ -135,12 +146,7 @@ def _by_jit(make_step, grid):
         def pick_split(sample, rows):
             return jax.lax.with_sharding_constraint(pick(sample, rows), split)
 
-        compiled = jax.jit(
-            _loop(make_step(None), pick_split),
-            in_shardings=(replicated, replicated, columns),
-            out_shardings=(replicated, replicated),
-            donate_argnums=0,
-        )
+        compiled = jit(_loop(make_step(None), pick_split), in_shardings=(replicated, replicated, columns))
 
         def run(state, sample, rows):
             return compiled(state, sample, _global(rows, columns))

@@ -27,7 +27,7 @@ PIECE_SECONDS = 2.0
 
 LOOP = 16
 """Steps of a compiled loop, which spares the calls between them. A CPU takes single steps of networks with
-convolutions: each takes far longer than a call, and XLA's convolutions are 20 times slower in a loop there."""
+convolutions: a step takes far longer than a call, and XLA's convolutions are 20 times slower in a loop."""
 
 STREAMED_TOGETHER = 8
 """Most steps sent to the device before it tells: bounds the memory of the batches that wait there."""

@@ -68,15 +68,21 @@ class Classifier:
         return probabilities
 
 
+def prediction_devices(config) -> list:
+    """The first `config.devices` of this process's devices, all where that is 0 or more than there are.
+
+    So a classifier that was trained on more devices than there are here is read all the same.
+    """
+    return jax.local_devices()[: config.get("devices", 0) or None]
+
+
 def predictor(config):
     """Compiles the forward pass: (params, events or images) -> probabilities f4 [n, classes], on the host.
 
     Batches of `config.evaluate.batch_size`, or of the power of two that fits fewer events, go over as many of
     this process's devices as divide them, at most `config.devices` (0: all).
     """
-    logits_of = logits_function(config)
-    # A classifier that was trained on more devices than there are here is read all the same.
-    devices = jax.local_devices()[: config.get("devices", 0) or None]
+    logits_of, devices = logits_function(config), prediction_devices(config)
 
     def forward(params, batch):
         return jax.nn.softmax(logits_of(params, batch), axis=-1)
@@ -88,7 +94,12 @@ def predictor(config):
         size = min(config.evaluate.batch_size, 1 << max(rows - 1, 0).bit_length())
         if size not in compiled:
             replicated, split = parallel.shardings(parallel.mesh(size, devices))
-            run = jax.jit(forward, in_shardings=(replicated, split), out_shardings=replicated)
+            run = jax.jit(
+                forward,
+                in_shardings=(replicated, split),
+                out_shardings=replicated,
+                compiler_options=parallel.compiler_options(config),
+            )
             compiled[size] = run, functools.partial(jax.device_put, device=split)
         run, send = compiled[size]
         params = jax.device_get(params)
