@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from e2e_jax import models, preprocessing
-from e2e_jax.detector.images import Drawing
+from e2e_jax.detector.drawing import Drawing
 from e2e_jax.models import backend
 
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from e2e_jax.detector.images import COUNT, events_of_hits
+from e2e_jax.detector.drawing import COUNT, events_of_hits
 from e2e_jax.sources.record import Record
 
 PADDING_STEP = 64

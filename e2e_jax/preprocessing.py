@@ -11,13 +11,14 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 
 from e2e_jax.detector import crops, images, shower_images, shower_shapes
+from e2e_jax.detector.drawing import PLAIN, in_blocks
 
 NORMALISATIONS = ("mass", "sum_pt", "none")
 DIGIS = "digis"
 """The channel of showers that is the ten samples of each crystal."""
 
 
-def model_inputs(batch, inputs, drawing=images.PLAIN):
+def model_inputs(batch, inputs, drawing=PLAIN):
     """Makes the network's inputs.
 
     Args:
@@ -26,7 +27,7 @@ def model_inputs(batch, inputs, drawing=images.PLAIN):
         as `detector.shower_shapes` makes them. Of the scalars, those that are used. Of showers the batch of
         `Showers.to_batch`, or the image of `dense_shapes` in GeV (and ns).
       inputs: `config.inputs`.
-      drawing: how images are drawn; with `drawing.blocks` those below are as `detector.images.in_blocks`
+      drawing: how images are drawn; with `drawing.blocks` those below are as `detector.drawing.in_blocks`
         makes them.
 
     Returns:
@@ -85,7 +86,7 @@ def _shower_inputs(batch, inputs, drawing):
     if name == DIGIS:
         return {name: given * scale[0]}
     scaled = given * scale[None, None, None, :]
-    return {name: images.in_blocks(scaled) if drawing.blocks else scaled}
+    return {name: in_blocks(scaled) if drawing.blocks else scaled}
 
 
 _INPUTS = {
@@ -207,7 +208,7 @@ def _pixels(batch, inputs, drawing):
                 f"The {name!r} image has {image.shape[-1]} channels, but this classifier sees "
                 f"{len(inputs.channels)}: {', '.join(inputs.channels)}. Pass those channels, in that order."
             )
-    return {name: images.in_blocks(image) for name, image in pixels.items()} if drawing.blocks else pixels
+    return {name: in_blocks(image) for name, image in pixels.items()} if drawing.blocks else pixels
 
 
 def _by_channel(inputs, field):

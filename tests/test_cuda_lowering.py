@@ -12,6 +12,7 @@ import pytest
 
 from e2e_jax import parallel, placement, train
 from e2e_jax.detector import images
+from e2e_jax.detector.drawing import Drawing
 from e2e_jax.forward import logits_function
 from e2e_jax.layout import Layout
 from tests.synthetic import image_config, kinematics_config, sample
@@ -102,7 +103,7 @@ def test_a_hit_is_scattered_once():
 @pytest.mark.parametrize("geometry", images.GEOMETRIES)
 def test_deterministic_images_are_written_to_places_of_their_own(geometry):
     for deterministic in (False, True):
-        drawing = images.Drawing(deterministic=deterministic)
+        drawing = Drawing(deterministic=deterministic)
         text = lowered(
             functools.partial(images.make_images, geometry=geometry, drawing=drawing), SMALL.batch(EVENTS)
         )

@@ -7,17 +7,15 @@ suppression). The tables are in `detector.projections`, the entries of each chan
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import operator
 from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from e2e_jax.detector import geometry as cells
 from e2e_jax.detector import pixels, projections
+from e2e_jax.detector.drawing import COUNT, PLAIN, Drawing, draw
 
 CHANNELS = ("tracks", "ecal", "hcal")
 """Channels in the papers' order."""
@@ -34,26 +32,6 @@ SHAPES = {
 """What `make_images` can build: geometry -> its images in the networks' order -> (rows, columns)."""
 
 GEOMETRIES = tuple(SHAPES)
-
-COUNT = "count"
-"""The column of a collection of flat hits that tells how many each event has."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Drawing:
-    """How images are drawn; what they show does not depend on it.
-
-    Attributes:
-      blocks: as blocks of 2 x 2 pixels, see `in_blocks`.
-      deterministic: whether to add up the hits of a pixel in an order that is always the same. A CPU does so
-        in any case.
-    """
-
-    blocks: bool = False
-    deterministic: bool = False
-
-
-PLAIN = Drawing()
 
 
 def make_images(
@@ -73,7 +51,7 @@ def make_images(
       channels: some of `CHANNELS`, in the order wanted.
       matches_authors: the arithmetic of the paper's authors where it differs, see `detector.projections`; it
         loses half of the energy of the stitched image's outermost ECAL rows.
-      drawing: how they are drawn; with `drawing.blocks` the shapes below are those of `in_blocks`.
+      drawing: how they are drawn; with `drawing.blocks` the shapes below are those of `drawing.in_blocks`.
 
     Returns:
       `{"barrel": float32 [n, 170, 360, channels]}`, see `barrel_images`; for "ecal_centric" with it
@@ -188,135 +166,12 @@ def _outside(hits: Mapping, matches_authors: bool) -> jax.Array:
     return jnp.sum(jnp.where(shown, 0, jnp.maximum(hits["energy"], 0)), axis=1)
 
 
-def in_blocks(images: jax.Array) -> jax.Array:
-    """Images [n, r, c, k] as blocks of 2 x 2 pixels, [n, r / 2, c / 2, 4 * k], row by row within a block."""
-    n, rows, columns, channels = images.shape
-    blocks = images.reshape(n, rows // 2, 2, columns // 2, 2, channels).transpose(0, 1, 3, 2, 4, 5)
-    return blocks.reshape(n, rows // 2, columns // 2, 4 * channels)
-
-
 def _drawn(batch, canvas: pixels.Canvas, channels, matches_authors: bool, drawing: Drawing) -> jax.Array:
     channels = checked_channels(channels)
     needed = sorted({name for channel in channels for name in canvas.collections[channel]})
     hits = {name: _columns(batch, name) for name in needed}
-    return _draw(hits, canvas, channels, bool(matches_authors), drawing)
+    return draw(hits, canvas, channels, bool(matches_authors), drawing)
 
-
-@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
-def _draw(hits: Mapping, canvas, channels: tuple[str, ...], matches_authors: bool, drawing: Drawing):
-    """The images `[n, rows, columns, channels]` of padded or flat hits, see `make_images`."""
-
-    def draw_group(hits, counts):
-        places = {
-            name: events_of_hits(counts[name], length) if name in counts else jnp.zeros(length, jnp.int32)
-            for name, length in lengths.items()
-        }
-        events = next((len(count) for count in counts.values()), 1)
-
-        def entries_of(names):
-            """(event, pixel, number of the channel) and value of all entries of some channels, each [m]."""
-            parts = [
-                (k, part)
-                for k, name in enumerate(channels)
-                if name in names
-                for part in canvas.entries[name](hits, jnp, matches_authors)
-            ]
-            spread = [
-                (
-                    _like(part.pixel, places[part.collection]),
-                    part.pixel.reshape(-1),
-                    jnp.full(part.pixel.size, k, jnp.int32),
-                    _like(part.pixel, part.value),
-                )
-                for k, part in parts
-            ]
-            *where, value = (jnp.concatenate(column) for column in zip(*spread))
-            return where, value
-
-        fine = tuple(name for name in channels if name not in canvas.side)
-        # Blocks of equal pixels are summed in an image of blocks, and repeated where the others start.
-        image = jnp.zeros((events, *canvas.shape, len(channels)), jnp.float32)
-        for k, name in enumerate(channels):
-            if name in canvas.side:
-                (event, pixel, _), value = entries_of((name,))
-                rows, columns = canvas.shape_of(name)
-                coarse = jnp.zeros((events, rows, columns), jnp.float32)
-                coarse = _add(coarse, (event, pixel // columns, pixel % columns), value, drawing)
-                image = _with_blocks(image, coarse, k)
-        if drawing.blocks:
-            image = in_blocks(image)
-        if fine:
-            (event, pixel, channel), value = entries_of(fine)
-            row, column = pixel // canvas.shape[1], pixel % canvas.shape[1]
-            if drawing.blocks:
-                channel = (row % 2 * 2 + column % 2) * len(channels) + channel
-                row, column = row // 2, column // 2
-            image = _add(image, (event, row, column, channel), value, drawing)
-        return image
-
-    columns = {name: {c: v for c, v in of.items() if c != COUNT} for name, of in hits.items()}
-    groups = len(jax.tree.leaves(columns)[0])
-    lengths = {name: jax.tree.leaves(of)[0].shape[1] for name, of in columns.items()}
-    counts = {name: of[COUNT].reshape(groups, -1) for name, of in hits.items() if COUNT in of}
-    images = jax.vmap(draw_group)(columns, counts)
-    return images.reshape(-1, *images.shape[2:])
-
-
-def events_of_hits(count: jax.Array, length: int) -> jax.Array:
-    """The event of each hit of a group, int32 `[length]`, by the hits of each event, int32 `[events]`.
-
-    It is `events` for places behind the last hit.
-    """
-    place = jnp.arange(length, dtype=jnp.int32)
-    # Unrolled: a loop of a few steps would cost a GPU more than they do.
-    return jnp.searchsorted(jnp.cumsum(count), place, side="right", method="scan_unrolled").astype(jnp.int32)
-
-
-def _like(pixel, values):
-    """A value of each hit for each of its pixels, `[m]`."""
-    values = values.reshape(*values.shape, *(1,) * (pixel.ndim - values.ndim))
-    return jnp.broadcast_to(values, pixel.shape).reshape(-1)
-
-
-def _with_blocks(image, coarse, channel: int):
-    """Images [n, r, c, channels] in which one channel is `coarse`, each pixel of it repeated in a block."""
-    n, rows, columns = coarse.shape
-    channels, side = image.shape[3], image.shape[1] // rows
-    image = image.reshape(n, rows, side, columns, side, channels)
-    image = jnp.where(jnp.arange(channels) == channel, coarse[:, :, None, :, None, None], image)
-    return image.reshape(n, rows * side, columns * side, channels)
-
-
-def _add(image, where: tuple, value, drawing: Drawing):
-    """Adds values [m] at places [m] of an image; those outside of it are dropped."""
-    if drawing.deterministic:
-        return _add_sorted(image, where, value)
-    return image.at[where].add(value, mode="drop")
-
-
-def _add_sorted(image, where: tuple, value):
-    """`_add` in an order of its own: a GPU adds colliding values in the order in which they happen to arrive.
-
-    Entries are sorted by pixel, those of a pixel are summed by a scan, and each sum is written once.
-    """
-    inside = functools.reduce(operator.and_, (w < size for w, size in zip(where, image.shape)))
-    flat = functools.reduce(lambda index, axis: index * axis[1] + axis[0], zip(where, image.shape), 0)
-    flat = jnp.where(inside, flat, image.size)
-    flat, value = jax.lax.sort((flat, value), num_keys=1, is_stable=True)
-    changes = flat[1:] != flat[:-1]
-    first, last = (jnp.concatenate(edge) for edge in ((_TRUE, changes), (changes, _TRUE)))
-
-    def add(left, right):
-        return jnp.where(right[1], right[0], left[0] + right[0]), left[1] | right[1]
-
-    total, _ = jax.lax.associative_scan(add, (value, first))
-    # Those that write nothing have places outside of the image, each its own.
-    own = jnp.where(last & (flat < image.size), flat, image.size + jnp.arange(len(flat), dtype=jnp.int32))
-    added = image.reshape(-1).at[own].add(total, mode="drop", unique_indices=True)
-    return added.reshape(image.shape)
-
-
-_TRUE = np.ones(1, bool)
 
 _COLUMNS = {
     "tracks": ("pt", "eta", "phi"),

@@ -35,7 +35,7 @@ def features(platform=None):
 
 
 def takes_blocks(network):
-    """Whether a network of `models.build` takes its images in blocks (`detector.images.in_blocks`)."""
+    """Whether a network of `models.build` takes its images in blocks (`detector.drawing.in_blocks`)."""
     return getattr(network, "features", None) is BlockedFeatures
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from e2e_jax.detector import geometry as g
 from e2e_jax.detector import images
+from e2e_jax.detector.drawing import Drawing, in_blocks
 from e2e_jax.layout import Layout
 from tests.synthetic import sample
 
@@ -215,15 +216,15 @@ def test_hits_in_a_row_make_the_same_images(crowded, geometry, group):
 @pytest.mark.parametrize("geometry", images.GEOMETRIES)
 def test_blocks_and_a_fixed_order_make_the_same_images(crowded, geometry):
     plain = images.make_images(crowded, geometry, matches_authors=True)
-    for drawing in (images.Drawing(True, False), images.Drawing(False, True), images.Drawing(True, True)):
+    for drawing in (Drawing(True, False), Drawing(False, True), Drawing(True, True)):
         made = images.make_images(crowded, geometry, matches_authors=True, drawing=drawing)
         for name, image in plain.items():
-            expected = images.in_blocks(image) if drawing.blocks else image
+            expected = in_blocks(image) if drawing.blocks else image
             np.testing.assert_allclose(made[name], expected, rtol=1e-5)
 
 
 def test_a_block_holds_its_four_pixels_row_by_row():
     image = np.arange(4 * 6 * 2).reshape(1, 4, 6, 2)
-    blocks = images.in_blocks(image)
+    blocks = in_blocks(image)
     assert blocks.shape == (1, 2, 3, 8)
     np.testing.assert_array_equal(blocks[0, 1, 2], image[0, 2:4, 4:6].reshape(-1))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from e2e_jax.detector.images import in_blocks
+from e2e_jax.detector.drawing import in_blocks
 from e2e_jax.models import backend
 from e2e_jax.models.convolution import Convolution, max_pool
 from e2e_jax.models.resnet import ResNetFeatures
