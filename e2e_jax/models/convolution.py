@@ -116,22 +116,18 @@ def max_pool(x):
     the gradient of `reduce_window` is a scatter, with atomic additions on a GPU, and was 18 times
     slower on a CPU.
     """
-    return _pooled(x)[0]
+    return nn.max_pool(x, (2, 2), strides=(2, 2))
 
 
-def _pooled(x):
-    """The maxima, and which of the four pixels of its block each of them is, int8."""
-    rows, columns = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
-    pixels = [x[:, i:rows:2, j:columns:2] for i in (0, 1) for j in (0, 1)]
+def _pool_forward(x):
+    """The maxima, and what their gradient needs: which pixel of its block each of them is, int8."""
+    n, rows, columns, channels = x.shape
+    ends = (n, rows // 2 * 2, columns // 2 * 2, channels)
+    pixels = [lax.slice(x, (0, i, j, 0), ends, (1, 2, 2, 1)) for i in (0, 1) for j in (0, 1)]
     largest = functools.reduce(jnp.maximum, pixels)
     winner = jnp.full(largest.shape, 3, jnp.int8)
     for place in (2, 1, 0):
         winner = jnp.where(pixels[place] == largest, jnp.int8(place), winner)
-    return largest, winner
-
-
-def _pool_forward(x):
-    largest, winner = _pooled(x)
     # An array without entries carries the shape of the image.
     return largest, (winner, jnp.zeros((0, *x.shape[1:3])))
 
