@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from e2e_jax import parallel, placement, train
+from configs import showers_conv_lstm, showers_vgg
+from e2e_jax import models, parallel, placement, train
 from e2e_jax.detector import images
 from e2e_jax.detector.drawing import Drawing
 from e2e_jax.forward import logits_function
@@ -48,8 +49,22 @@ def precisions(line):
     return set(re.findall(r"\b(HIGHEST|HIGH|DEFAULT)\b", line)) or {"DEFAULT"}
 
 
-def test_the_pooling_is_no_scatter():
+def test_the_pooling_of_a_resnet_is_no_scatter():
     assert "select_and_scatter" not in step_for_cuda()
+
+
+@pytest.mark.parametrize(
+    ("make_config", "name", "shape"),
+    [
+        (showers_vgg.get_config, "crop", (2, 32, 32, 1)),
+        (showers_conv_lstm.get_config, "digis", (2, 10, 32, 32)),
+    ],
+)
+def test_the_pooling_of_a_network_of_showers_is_no_scatter(make_config, name, shape):
+    network, inputs = models.build(make_config(), "gpu"), {name: np.zeros(shape, np.float32)}
+    params = jax.eval_shape(network.init, jax.random.key(0), inputs)
+    gradient = jax.grad(lambda params: network.apply(params, inputs).sum())
+    assert "select_and_scatter" not in lowered(gradient, params)
 
 
 def test_nothing_of_this_machines_processor_is_called_and_no_platform_is_asked_for():

@@ -50,7 +50,8 @@ def _of_showers(module, config, platform):
     sizes = {name: model[name] for name in ("classes", "widths", "head", "dropout") if name in model}
     sizes = {name: tuple(v) if isinstance(v, list | tuple) else v for name, v in sizes.items()}
     image = "digis" if "digis" in config.inputs.channels else config.inputs.geometry
-    return module(**{name: v for name, v in {**sizes, "image": image}.items() if name in fields})
+    fitting = {**sizes, "image": image, "pool": backend.pooling(platform)}
+    return module(**{name: v for name, v in fitting.items() if name in fields})
 
 
 _BUILDERS = {

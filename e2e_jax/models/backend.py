@@ -8,13 +8,14 @@ its matrix units. Parameters are the same on every platform, and so are checkpoi
 
 import contextlib
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from e2e_jax.models import resnet_cpu
-from e2e_jax.models.convolution import Convolution, add_bias, convolve
+from e2e_jax.models.convolution import Convolution, add_bias, convolve, max_pool, max_pool_elementwise
 from e2e_jax.models.resnet import ResNetFeatures
 
 ANY = "any"
@@ -32,6 +33,12 @@ def features(platform=None):
     """
     platform = jax.default_backend() if platform is None else platform
     return {"cpu": CpuFeatures, "gpu": BlockedFeatures}.get(platform, ResNetFeatures)
+
+
+def pooling(platform=None):
+    """The 2x2 pooling that is fast on a platform, as for `features`."""
+    platform = jax.default_backend() if platform is None else platform
+    return max_pool_elementwise if platform == "gpu" else max_pool
 
 
 def takes_blocks(network):
@@ -75,6 +82,7 @@ class BlockedFeatures(ResNetFeatures):
     """The features of images in blocks of 2 x 2 pixels."""
 
     stem: type[Convolution] = BlockedStem
+    pool: Callable = max_pool_elementwise
     block: int = 2
 
 

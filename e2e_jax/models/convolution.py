@@ -108,15 +108,21 @@ def _rounded_backward(stride, padding, kept, gradient):
 _rounded.defvjp(_rounded_forward, _rounded_backward)
 
 
-@jax.custom_vjp
 def max_pool(x):
     """The maximum of each 2x2 block: [n, h, w, c] -> [n, h // 2, w // 2, c]; drops an odd last row or column.
 
-    The gradient goes to the block's first maximum in row-major order. It is computed pixel by pixel:
-    the gradient of `reduce_window` is a scatter, with atomic additions on a GPU, and was 18 times
-    slower on a CPU.
+    The gradient goes to the block's first maximum in row-major order.
     """
     return nn.max_pool(x, (2, 2), strides=(2, 2))
+
+
+@jax.custom_vjp
+def max_pool_elementwise(x):
+    """`max_pool` with a gradient that is computed pixel by pixel.
+
+    The library's is a `select_and_scatter`: atomic additions on a GPU, but the faster one on a CPU.
+    """
+    return max_pool(x)
 
 
 def _pool_forward(x):
@@ -142,4 +148,4 @@ def _pool_backward(kept, gradient):
     return (jnp.pad(of_x, ((0, 0), *cut, (0, 0))),)
 
 
-max_pool.defvjp(_pool_forward, _pool_backward)
+max_pool_elementwise.defvjp(_pool_forward, _pool_backward)

@@ -10,6 +10,8 @@
 energy scale.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -47,6 +49,7 @@ class ResNetFeatures(nn.Module):
       channels: input channels to insist on; None takes those of the first image.
       precision: of activations and convolutions, one of `PRECISIONS`; parameters and result are float32.
       stem: the module of the first convolution.
+      pool: the 2x2 pooling.
       block: side of the blocks of pixels that an image's last axis holds; 1 is an ordinary image.
     """
 
@@ -54,6 +57,7 @@ class ResNetFeatures(nn.Module):
     channels: int | None = None
     precision: str = "float32"
     stem: type[Convolution] = Convolution
+    pool: Callable = max_pool
     block: int = 1
 
     @nn.compact
@@ -64,7 +68,7 @@ class ResNetFeatures(nn.Module):
         narrow, wide = self.widths
         x = self.stem(narrow, kernel_size=7, stride=2, name="stem")(x)
         # In this order there are fewer pixels to compare with zero.
-        x = nn.relu(max_pool(x))
+        x = nn.relu(self.pool(x))
         for block in range(BLOCKS):
             x = ResidualBlock(narrow, name=f"narrow{block}")(x)
         x = ResidualBlock(wide, stride=2, name="downsample")(x)
