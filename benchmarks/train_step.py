@@ -28,6 +28,7 @@ import numpy as np
 import optax
 
 from e2e_jax import parallel
+from e2e_jax.models import backend
 from e2e_jax.models.resnet import ResNet15
 
 LEARNING_RATE = 5e-4
@@ -44,7 +45,7 @@ def make_batch(batch, channels):
 
 def jax_step(x, labels):
     """A function that takes one step and returns when it is done."""
-    model, optimizer = ResNet15(), optax.adam(LEARNING_RATE)
+    model, optimizer = ResNet15(features=backend.features()), optax.adam(LEARNING_RATE)
     params = model.init(jax.random.key(0), {"barrel": x[:1]})
     replicated, split = parallel.shardings(parallel.mesh(len(x)))
     state = list(jax.device_put((params, optimizer.init(params)), replicated))

@@ -18,6 +18,7 @@ from orbax.checkpoint import v1 as ocp
 
 from e2e_jax import __version__, models, preprocessing
 from e2e_jax.classes import category_of
+from e2e_jax.models import backend
 from e2e_jax.prediction import Classifier, predictor
 from e2e_jax.sources.record import column_type
 from e2e_jax.workdir import CHECKPOINTS, CONFIG, WorkdirError, read_config, saved_steps
@@ -140,7 +141,8 @@ def initial_params(config, key):
     for name, columns in record.COLLECTIONS.items():
         types = {column: column_type(declared) for column, declared in columns.items()}
         probe[name] = {c: np.zeros((1, 1, *shape), dtype) for c, (dtype, shape) in types.items()}
-    return models.build(config).init(key, preprocessing.model_inputs(probe, config.inputs))["params"]
+    network = models.build(config, backend.ANY)
+    return network.init(key, preprocessing.model_inputs(probe, config.inputs))["params"]
 
 
 def host_copy(tree):

@@ -149,10 +149,13 @@ def _draw(hits: Mapping, canvas: pixels.Canvas, channels: Sequence[str]) -> np.n
     """What `detector.images` scatters, with numpy, for one event: float32 `[rows, columns, channels]`."""
     drawn = []
     for channel in channels:
-        pixel, value = canvas.entries[channel](hits, np, False)
-        kept = pixel < math.prod(canvas.shape)
-        sums = np.bincount(pixel[kept], value[kept], minlength=math.prod(canvas.shape))
-        drawn.append(sums.astype(np.float32).reshape(canvas.shape))
+        shape, side = canvas.shape_of(channel), canvas.side.get(channel, 1)
+        sums = np.zeros(math.prod(shape))
+        for part in canvas.entries[channel](hits, np, False):
+            value, kept = np.broadcast_to(part.value, part.pixel.shape), part.pixel < len(sums)
+            sums += np.bincount(part.pixel[kept], value[kept], minlength=len(sums))
+        image = sums.astype(np.float32).reshape(shape)
+        drawn.append(image.repeat(side, axis=0).repeat(side, axis=1))
     return np.stack(drawn, axis=-1)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from e2e_jax.classes import ALL, Category, Classes, category_of
 from e2e_jax.dataset import DatasetError, describe, prepare_dataset, read_split
+from e2e_jax.layout import Layout
 from e2e_jax.sources.events import CLASSES
 from e2e_jax.sources.record import Record
 
@@ -25,14 +26,11 @@ __all__ = [
     "epoch_batches",
     "epoch_rows",
     "evaluation_batches",
+    "layout",
     "load_split",
-    "padded_lengths",
     "prefetch",
     "steps_per_epoch",
 ]
-
-PADDING_STEP = 64
-"""Padded lengths are multiples of this, so that similar datasets share a compiled program."""
 
 PREFETCHED_BATCHES = 4
 
@@ -101,10 +99,23 @@ def _check_classes(events: Record, what: str, classes: Classes) -> None:
         )
 
 
-def padded_lengths(events: Record) -> dict[str, int]:
-    """Length that each collection is padded to: its longest event's, rounded up to `PADDING_STEP`."""
-    longest = {name: int(getattr(events, name).counts.max(initial=1)) for name in events.COLLECTIONS}
-    return {name: -(-max(length, 1) // PADDING_STEP) * PADDING_STEP for name, length in longest.items()}
+def layout(events: Record, config, devices: int) -> Layout:
+    """The layout of a training's batches: flat for images, else padded.
+
+    Args:
+      events: the training sample.
+      config: read are `inputs.kind`, `dataset.classes`, `seed`, `train.batch_size` and `train.epochs`.
+      devices: over how many the batches are spread.
+    """
+    if config.inputs.kind != "images":
+        return Layout.padded(events)
+    classes, size = Classes.of(config), config.train.batch_size
+    targets, steps = classes.of_labels(events.label), steps_per_epoch(events, size, classes)
+    orders = (
+        epoch_rows(targets, size, steps, config.seed, epoch, len(classes.names))
+        for epoch in range(config.train.epochs)
+    )
+    return Layout.flat(events, orders, size // devices)
 
 
 def steps_per_epoch(events: Record, batch_size: int, classes: Classes = ALL) -> int:
@@ -161,6 +172,7 @@ def epoch_batches(
     start: int = 0,
     classes: Classes = ALL,
     share: slice = slice(None),
+    layout: Layout | None = None,
 ) -> Iterator[dict]:
     """The training batches of an epoch, from step `start` on, prepared ahead by a thread.
 
@@ -171,9 +183,10 @@ def epoch_batches(
       start: first step, for a training that goes on in mid-epoch.
       classes: the config's classes; every label by default.
       share: which events of each batch; all by default.
+      layout: of the batches; padded to the longest event by default.
 
     Returns:
-      An iterator of padded batches (`Events.to_batch`), all of the same shapes.
+      An iterator of batches (`Layout.batch`), all of the same shapes.
 
     Raises:
       DatasetError: see `steps_per_epoch`; raised at once, not at the first batch.
@@ -181,8 +194,8 @@ def epoch_batches(
     steps = steps_per_epoch(events, batch_size, classes)
     targets = classes.of_labels(events.label)
     rows = epoch_rows(targets, batch_size, steps, seed, epoch, len(classes.names))
-    lengths = padded_lengths(events)
-    return prefetch(lambda: (events[row].to_batch(lengths) for row in rows[start:, share]))
+    layout = layout or Layout.padded(events)
+    return prefetch(lambda: (layout.batch(events[row]) for row in rows[start:, share]))
 
 
 def evaluation_batches(events: Record, batch_size: int) -> Iterator[dict]:
@@ -192,12 +205,12 @@ def evaluation_batches(events: Record, batch_size: int) -> Iterator[dict]:
       An iterator of padded batches with one more entry, "valid": bool `[batch_size]`. The last batch
       is filled up with repetitions of the last event, where it is false.
     """
-    lengths = padded_lengths(events)
+    layout = Layout.padded(events)
 
     def batches():
         for first in range(0, len(events), batch_size):
             rows = np.arange(first, first + batch_size)
-            batch = events[np.minimum(rows, len(events) - 1)].to_batch(lengths)
+            batch = layout.batch(events[np.minimum(rows, len(events) - 1)])
             yield batch | {"valid": rows < len(events)}
 
     return prefetch(batches)

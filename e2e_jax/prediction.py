@@ -10,8 +10,9 @@ import jax
 import ml_collections
 import numpy as np
 
-from e2e_jax import models, parallel, preprocessing, validity
+from e2e_jax import parallel, validity
 from e2e_jax.classes import Classes, category_of
+from e2e_jax.forward import logits_function
 from e2e_jax.sources.record import Record
 
 LENGTH_STEP = 128
@@ -87,25 +88,38 @@ class Classifier:
         return probabilities
 
 
+def prediction_devices(config) -> list:
+    """The first `config.devices` of this process's devices, all where that is 0 or more than there are.
+
+    So a classifier that was trained on more devices than there are here is read all the same.
+    """
+    return jax.local_devices()[: config.get("devices", 0) or None]
+
+
 def predictor(config):
     """Compiles the forward pass: (params, events or images) -> probabilities f4 [n, classes], on the host.
 
-    Batches of `config.evaluate.batch_size` go over all of this process's devices that divide it.
+    Batches of `config.evaluate.batch_size`, or of the power of two that fits fewer events, go over as many of
+    this process's devices as divide them, at most `config.devices` (0: all).
     """
-    network = models.build(config)
+    logits_of, devices = logits_function(config), prediction_devices(config)
 
     def forward(params, batch):
-        logits = network.apply({"params": params}, preprocessing.model_inputs(batch, config.inputs))
-        return jax.nn.softmax(logits, axis=-1)
+        return jax.nn.softmax(logits_of(params, batch), axis=-1)
 
     compiled = {}
 
     def predict(params, events_or_images):
         rows = _rows(events_or_images)
-        size = min(config.evaluate.batch_size, max(rows, 1))
+        size = min(config.evaluate.batch_size, 1 << max(rows - 1, 0).bit_length())
         if size not in compiled:
-            replicated, split = parallel.shardings(parallel.mesh(size, jax.local_devices()))
-            run = jax.jit(forward, in_shardings=(replicated, split), out_shardings=replicated)
+            replicated, split = parallel.shardings(parallel.mesh(size, devices))
+            run = jax.jit(
+                forward,
+                in_shardings=(replicated, split),
+                out_shardings=replicated,
+                compiler_options=parallel.compiler_options(config),
+            )
             compiled[size] = run, functools.partial(jax.device_put, device=split)
         run, send = compiled[size]
         params = jax.device_get(params)

@@ -19,7 +19,6 @@ from e2e_jax import (
     host,
     input_pipeline,
     losses,
-    models,
     parallel,
     placement,
     profile,
@@ -150,9 +149,7 @@ def _train(config, workdir, checkpoints):
     distributed.connect(parallel_step.devices)
     # The free memory differs between processes.
     placed, why = distributed.of_first(
-        lambda: placement.choose(
-            config.data.placement, training, parallel_step.devices, models.slow_in_loops(config)
-        )
+        lambda: placement.choose(config.data.placement, training, parallel_step.devices)
     )
     make_feed = {"device": placement.resident, "stream": placement.streamed}[placed]
     feed = make_feed(parallel_step, training, config)

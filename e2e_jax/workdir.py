@@ -34,6 +34,7 @@ LATER = {
     "dataset.classes": ("gamma_gamma", "h", "gamma_jet"),
     "devices": 0,
     "inputs.matches_authors": False,
+    "deterministic": False,
     # Images and kinematics, all that there was, have no shapes.
     "inputs.shapes": (
         *("sigma_ieta_ieta", "sigma_iphi_iphi", "cov_ieta_iphi", "r9", "e1_over_e25", "h_over_e"),

@@ -14,6 +14,7 @@ from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder, HggConfig
 from e2e_jax import dataset as dataset_module
 from e2e_jax import input_pipeline
 from e2e_jax.input_pipeline import DatasetError, epoch_batches, evaluation_batches, load_split, prefetch
+from e2e_jax.layout import Layout
 from e2e_jax.sources.events import CLASSES, COLLECTIONS, Events
 from e2e_jax.sources.tasks import simulation_tasks
 from tests.synthetic_tasks import produce
@@ -58,7 +59,7 @@ def test_rows_of_a_batch_belong_together(events):
 
 
 def test_shapes_are_those_of_the_dataset(events):
-    lengths = input_pipeline.padded_lengths(events)
+    lengths = Layout.padded(events).lengths
     assert all(
         length % 64 == 0 and length >= getattr(events, n).counts.max() for n, length in lengths.items()
     )

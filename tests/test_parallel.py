@@ -6,7 +6,7 @@ import pytest
 
 from e2e_jax import input_pipeline, parallel, train
 from e2e_jax.checkpoint import Checkpoints, host_copy
-from tests.synthetic import kinematics_config, sample
+from tests.synthetic import image_config, kinematics_config, sample
 
 LAYOUTS = {"four by jit": ("jit", 4), "four by pmap": ("pmap", 4), "one": ("jit", 1)}
 
@@ -66,3 +66,17 @@ def test_the_summary_says_when_devices_stay_idle(asked, used, words):
     config = kinematics_config()
     config.devices = asked
     assert words in train._summary(config, range(60), range(30), used, {"kernel": np.zeros(3)})
+
+
+def test_a_deterministic_training_learns_the_same():
+    config = image_config()
+    state = host_copy(train.create_state(config, jax.random.key(0)))
+    batch = input_pipeline.layout(sample(20), config, 4).batch(sample(20)[np.arange(12)])
+    losses = []
+    for config.deterministic in (False, True):
+        made = parallel.parallelize(lambda axis: train.make_train_step(config, axis), config)
+        losses.append(made.step(made.place(state), batch)[1]["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    config.parallel = "pmap"
+    with pytest.raises(ValueError, match=r"config\.parallel"):
+        parallel.parallelize(lambda axis: None, config)

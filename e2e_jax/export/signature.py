@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from e2e_jax import models, preprocessing, validity
+from e2e_jax import validity
 from e2e_jax.classes import category_of
 from e2e_jax.detector import images
-from e2e_jax.models import resnet_cpu
+from e2e_jax.forward import logits_function
+from e2e_jax.models import backend
 from e2e_jax.prediction import Classifier, predictor
 from e2e_jax.sources.events import CELLS, COLLECTIONS, cell_exists
 
@@ -29,7 +30,7 @@ def in_float32(classifier):
     """The classifier computing in float32, which every runtime knows; its parameters always are."""
     config = copy.deepcopy(classifier.config)
     with config.unlocked():
-        config.precision = "float32"
+        config.precision, config.deterministic = "float32", False
     return Classifier(config, classifier.params, predictor(config))
 
 
@@ -51,12 +52,10 @@ def scoring_function(classifier):
 def _probabilities(classifier):
     """The scoring function without the check of its inputs."""
     config, params = in_float32(classifier).config, jax.tree.map(np.asarray, classifier.params)
-    network = models.build(config)
+    logits_of = logits_function(config, backend.ANY)
 
     def score(batch):
-        with resnet_cpu.switched_off():
-            logits = network.apply({"params": params}, preprocessing.model_inputs(batch, config.inputs))
-        return jax.nn.softmax(logits, axis=-1)
+        return jax.nn.softmax(logits_of(params, batch), axis=-1)
 
     return score
 

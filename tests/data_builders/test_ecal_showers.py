@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 from data_builders.ecal_showers.ecal_showers_dataset_builder import CONFIGS, Builder, FilesConfig, GunConfig
 from e2e_jax import dataset, input_pipeline, placement
 from e2e_jax.dataset import DatasetError
+from e2e_jax.layout import Layout
 from e2e_jax.sources import tasks
 from e2e_jax.sources.errors import SourceError
 from e2e_jax.sources.showers import CLASSES, Showers
@@ -122,9 +123,9 @@ def test_training_gets_batches_of_showers(folder):
     config = configured(folder)
     showers = input_pipeline.load_split(config, "train", progress=False)
     assert not showers.digis.counts.any()  # no network reads them
-    lengths = input_pipeline.padded_lengths(showers)
-    batch = showers[[3, 1]].to_batch(lengths)
-    taken = placement.take(placement.pack(showers), np.array([3, 1]), lengths)
+    layout = Layout.padded(showers)
+    batch = showers[[3, 1]].to_batch(layout.lengths)
+    taken = layout.take(placement.pack(showers), np.array([3, 1]))
     for name, values in batch["crystals"].items():
         np.testing.assert_array_equal(taken["crystals"][name], values)
         assert taken["crystals"][name].dtype == values.dtype
@@ -133,9 +134,9 @@ def test_training_gets_batches_of_showers(folder):
 
 def test_digis_reach_the_device(folder):
     showers = input_pipeline.load_split(configured(folder, channels=("digis",)), "train", progress=False)
-    lengths = input_pipeline.padded_lengths(showers)
-    taken = placement.take(placement.pack(showers), np.arange(4), lengths)["digis"]
-    np.testing.assert_array_equal(taken["samples"], showers[:4].to_batch(lengths)["digis"]["samples"])
+    layout = Layout.padded(showers)
+    taken = layout.take(placement.pack(showers), np.arange(4))["digis"]
+    np.testing.assert_array_equal(taken["samples"], showers[:4].to_batch(layout.lengths)["digis"]["samples"])
 
 
 def test_a_dataset_that_does_not_fit_the_inputs_is_refused(folder, tmp_path):
