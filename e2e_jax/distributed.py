@@ -151,13 +151,24 @@ def of_first(make: Callable):
 
 def divided(compute: Callable, events) -> np.ndarray:
     """`compute(events)`, an array with an entry an event; each process computes a part, all get the whole."""
+    return gathered(compute(part(events)), len(events))
+
+
+def part(events):
+    """The events of which this process computes something; as many in each, the last may come again."""
     if not several() or not len(events):
-        return compute(events)
+        return events
     size = math.ceil(len(events) / jax.process_count())
     rows = np.arange(size) + size * jax.process_index()
-    own = compute(events[np.minimum(rows, len(events) - 1)])
+    return events[np.minimum(rows, len(events) - 1)]
+
+
+def gathered(own, count: int) -> np.ndarray:
+    """What the processes computed for their parts, of `count` events together."""
+    if not several() or not count:
+        return own
     _meet()
-    return np.asarray(multihost_utils.process_allgather(own, tiled=True))[: len(events)]
+    return np.asarray(multihost_utils.process_allgather(own, tiled=True))[:count]
 
 
 @contextlib.contextmanager
@@ -184,7 +195,7 @@ def dying_together():
             raise
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(1)
+        os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
 
 
 def _concerns_another(error):

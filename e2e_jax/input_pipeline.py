@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from e2e_jax.classes import ALL, Category, Classes, category_of
-from e2e_jax.dataset import DatasetError, describe, prepare_dataset, read_split
+from e2e_jax.dataset import DatasetError, describe, fingerprint, prepare_dataset, read_split
 from e2e_jax.sources.events import CLASSES
 from e2e_jax.sources.record import Record
 
@@ -25,6 +25,7 @@ __all__ = [
     "epoch_batches",
     "epoch_rows",
     "evaluation_batches",
+    "fingerprints",
     "load_split",
     "padded_lengths",
     "prefetch",
@@ -35,6 +36,15 @@ PADDING_STEP = 64
 """Padded lengths are multiples of this, so that similar datasets share a compiled program."""
 
 PREFETCHED_BATCHES = 4
+
+
+def fingerprints(config) -> dict[str, str]:
+    """The fingerprint of each split of the configured dataset; it must exist.
+
+    Raises:
+      DatasetError: there is no such dataset.
+    """
+    return fingerprint(prepare_dataset(config.dataset.name, config.dataset.data_dir))
 
 
 def load_split(config, split: str, progress: bool = True) -> Record:

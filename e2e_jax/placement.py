@@ -117,6 +117,11 @@ def choose(place: str, events: Record, devices: list, slow_in_loops: bool = Fals
     return "stream", reason
 
 
+def fits(size: float, devices: list) -> bool:
+    """Whether so many bytes, split among the devices of this process, leave enough memory free."""
+    return size / len(devices) <= SHARE * _free_memory(devices)[0]
+
+
 def _free_memory(devices: list) -> tuple[float, str]:
     """Bytes for the sample on each device, and what they are called."""
     own = [device for device in devices if device.process_index == jax.process_index()]
@@ -139,7 +144,7 @@ def streamed(step: parallel.ParallelStep, events: Record, config) -> Feed:
         )
         piece = 1
         while first < steps:
-            count = min(piece, _until_saved(config, first), steps - first, STREAMED_TOGETHER)
+            count = min(piece, steps - first, _longest(config, STREAMED_TOGETHER))
             start, metrics = time.perf_counter(), []
             for batch in itertools.islice(batches, count):
                 # Does not wait for the device.
@@ -166,7 +171,7 @@ def resident(step: parallel.ParallelStep, events: Record, config) -> Feed:
         rows = input_pipeline.epoch_rows(targets, size, steps, config.seed, epoch, len(classes.names))
         rows, piece = rows[:, distributed.share(size)].astype(np.int32), 1
         while first < steps:
-            count = min(piece, _until_saved(config, first), steps - first, parallel.LONGEST_LOOP)
+            count = min(piece, steps - first, _longest(config, parallel.LONGEST_LOOP))
             start = time.perf_counter()
             state, metrics = run(state, packed, rows, first, count)
             metrics = jax.device_get(metrics)
@@ -179,9 +184,9 @@ def resident(step: parallel.ParallelStep, events: Record, config) -> Feed:
     return feed
 
 
-def _until_saved(config, first):
-    """Steps from step `first` of an epoch to where a checkpoint is due."""
-    return config.train.checkpoint_every - first % config.train.checkpoint_every
+def _longest(config, most):
+    """Most steps of a piece: one where a checkpoint is due after every step."""
+    return most if config.train.checkpoint_seconds else 1
 
 
 def _next_piece(piece, count, seconds):

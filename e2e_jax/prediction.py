@@ -1,7 +1,6 @@
 """Events, hits or images in, probabilities out: the forward pass of a classifier on all devices."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -67,34 +66,49 @@ class Classifier:
         return probabilities
 
 
-def predictor(config):
-    """Compiles the forward pass: (params, events or images) -> probabilities f4 [n, classes], on the host.
+class Predictor:
+    """The compiled forward pass: (params, events or images) -> probabilities f4 [n, classes], on the host.
 
     Batches of `config.evaluate.batch_size` go over all of this process's devices that divide it.
     """
-    network = models.build(config)
 
-    def forward(params, batch):
-        logits = network.apply({"params": params}, preprocessing.model_inputs(batch, config.inputs))
-        return jax.nn.softmax(logits, axis=-1)
+    def __init__(self, config):
+        self._config, self._network = config, models.build(config)
+        self._compiled = {}
 
-    compiled = {}
+    def __call__(self, params, events_or_images):
+        return self.of_batches(params, self.batches(events_or_images))
 
-    def predict(params, events_or_images):
+    def batches(self, events_or_images):
+        """Yields (a padded batch on the devices, how many of its rows are events)."""
         rows = _rows(events_or_images)
-        size = min(config.evaluate.batch_size, max(rows, 1))
-        if size not in compiled:
-            replicated, split = parallel.shardings(parallel.mesh(size, jax.local_devices()))
-            run = jax.jit(forward, in_shardings=(replicated, split), out_shardings=replicated)
-            compiled[size] = run, functools.partial(jax.device_put, device=split)
-        run, send = compiled[size]
-        params = jax.device_get(params)
-        parts = [np.zeros((0, config.model.classes), np.float32)]
+        size = min(self._config.evaluate.batch_size, max(rows, 1))
+        _, split = self._for_size(size)
         for batch, filled in _one_ahead(_batches(events_or_images, rows, size)):
-            parts.append(np.asarray(run(params, send(batch)))[:filled])
+            yield jax.device_put(batch, split), filled
+
+    def of_batches(self, params, batches):
+        """The probabilities of what `batches` yields; a list of it can be used again and again."""
+        params = jax.device_get(params)
+        parts = [np.zeros((0, self._config.model.classes), np.float32)]
+        for batch, filled in batches:
+            run, _ = self._for_size(_rows(batch))
+            parts.append(np.asarray(run(params, batch))[:filled])
         return np.concatenate(parts)
 
-    return predict
+    def _for_size(self, size):
+        """(the compiled function, the layout of its batches) for batches of a size."""
+        if size not in self._compiled:
+            replicated, split = parallel.shardings(parallel.mesh(size, jax.local_devices()))
+            run = jax.jit(self._forward, in_shardings=(replicated, split), out_shardings=replicated)
+            self._compiled[size] = run, split
+        return self._compiled[size]
+
+    def _forward(self, params, batch):
+        logits = self._network.apply(
+            {"params": params}, preprocessing.model_inputs(batch, self._config.inputs)
+        )
+        return jax.nn.softmax(logits, axis=-1)
 
 
 def check_batch(batch, inputs, record=Events):

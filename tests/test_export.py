@@ -8,9 +8,10 @@ import ml_collections
 import numpy as np
 import pytest
 
-from e2e_jax.checkpoint import Classifier, initial_params, load_classifier, predictor
+from e2e_jax.checkpoint import initial_params, load_classifier
 from e2e_jax.export import files, signature, stablehlo
 from e2e_jax.export.signature import ExportError
+from e2e_jax.prediction import Classifier, Predictor
 from tests.synthetic import (
     binary_config,
     dropout_config,
@@ -48,7 +49,7 @@ MODELS = {
 
 def classifier_of(config):
     params = initial_params(config, jax.random.key(1))
-    return Classifier(config, jax.device_get(params), predictor(config))
+    return Classifier(config, jax.device_get(params), Predictor(config))
 
 
 def events_batch(n=3):

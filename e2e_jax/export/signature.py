@@ -11,7 +11,7 @@ from jax import export
 from e2e_jax import models, preprocessing
 from e2e_jax.detector import images
 from e2e_jax.models import resnet_cpu
-from e2e_jax.prediction import Classifier, predictor
+from e2e_jax.prediction import Classifier, Predictor
 from e2e_jax.sources.events import COLLECTIONS
 
 GIVEN = ("hits", "images")
@@ -28,7 +28,7 @@ def in_float32(classifier):
     config = copy.deepcopy(classifier.config)
     with config.unlocked():
         config.precision = "float32"
-    return Classifier(config, classifier.params, predictor(config))
+    return Classifier(config, classifier.params, Predictor(config))
 
 
 def scoring_function(classifier):
