@@ -66,8 +66,8 @@ def owned(workdir):
             lock.acquire(blocking=False)
         except filelock.Timeout:
             raise WorkdirError(
-                f"{_owner(workdir)} is training or evaluating in the folder {workdir}. Wait until it ends, "
-                "or choose another folder with --workdir=DIR."
+                f"{_owner(workdir)} is training, evaluating or writing a report in the folder {workdir}. "
+                "Wait until it ends, or choose another folder with --workdir=DIR."
             ) from None
         try:
             write_whole(workdir / OWNER, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))

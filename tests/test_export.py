@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import ml_collections
@@ -186,4 +187,7 @@ def test_what_cannot_be_exported_is_named(tmp_path):
         files.export(tmp_path, output, "torch")
     with pytest.raises(ExportError, match=r"folder that exists"):
         files.export(tmp_path, tmp_path / "nowhere" / "file", "onnx")
+    with pytest.raises(ExportError, match=r"/dev/full cannot be written"):
+        files.export(tmp_path, "/dev/full", "stablehlo")
+    assert Path("/dev/full").is_char_device()
     assert not output.exists()
