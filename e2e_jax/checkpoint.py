@@ -7,7 +7,8 @@ checkpoint (`e2e_jax.release`) lacks the training state.
 """
 
 import functools
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -49,10 +50,16 @@ class Checkpoints:
         self._folder = Path(workdir).absolute() / CHECKPOINTS
         self._config, self._dataset = config, dict(dataset)
         self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._alone = None
         self._saving = None
         self._read_back = False
         if distributed.first():
             checkpoint_files.remove_leftovers(self._folder)
+        if distributed.first() and distributed.several():
+            # Orbax has all processes save together, at the same step; this one is alone.
+            self._alone = ProcessPoolExecutor(
+                1, mp_context=multiprocessing.get_context("spawn"), initializer=distributed.stand_alone
+            )
 
     def __enter__(self):
         return self
@@ -66,6 +73,8 @@ class Checkpoints:
                 raise
         finally:
             self._thread.shutdown()
+            if self._alone is not None:
+                self._alone.shutdown()
 
     def save(self, step, state, best, progress, after=None):
         """Saves at a step, whole or not at all, while the training goes on; see `wait`.
@@ -107,15 +116,13 @@ class Checkpoints:
     def _write(self, step, parts, about, after):
         if after is not None:
             after.result()
-        checkpoint_files.write(self._folder, step, parts, about)
-        if not self._read_back:
-            path = self._folder / str(step)
-            written = checkpoint_files.read_about(path)
-            for name, part in parts.items():
-                read = checkpoint_files.load(path, written, name, part)
-                if not all(map(np.array_equal, jax.tree.leaves(read), jax.tree.leaves(part))):
-                    raise checkpoint_files.unreadable(path, f"{name!r} is not what was written")
-            self._read_back = True
+        steps = [checkpoint_files.write] + [checkpoint_files.check_written] * (not self._read_back)
+        for work in steps:
+            if self._alone is None:
+                work(self._folder, step, parts, about)
+            else:
+                self._alone.submit(work, self._folder, step, parts, about).result()
+        self._read_back = True
 
     def restore(self, like):
         """The latest checkpoint as (state, best, progress) on the host, or None where there is none yet.

@@ -46,8 +46,7 @@ def write(folder, step, parts, about):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(part, ignore_errors=True)
-        with _alone():
-            ocp.save_checkpointables(part, parts)
+        ocp.save_checkpointables(part, parts)
         for mark in part.rglob(MARK):
             mark.unlink()
         about = {"format": FORMAT, "e2e_jax": __version__, **about, "files": _digests(part)}
@@ -66,6 +65,20 @@ def write(folder, step, parts, about):
         ) from error
     for older in saved_steps(folder.parent)[:-KEPT]:
         _remove(folder / str(older))
+
+
+def check_written(folder, step, parts, about):
+    """Reads back what `write` was given.
+
+    Raises:
+      WorkdirError: it cannot be read, or is not what was given.
+    """
+    path = folder / str(step)
+    written = read_about(path)
+    for name, part in parts.items():
+        read = load(path, written, name, part)
+        if not all(map(np.array_equal, jax.tree.leaves(read), jax.tree.leaves(part))):
+            raise unreadable(path, f"{name!r} is not what was written")
 
 
 def remove_leftovers(folder):
@@ -131,14 +144,6 @@ def unreadable(path, why):
         f"folder again{other}; a training goes on from there when the folder {path.name} is deleted. "
         f"({_first_line(why)})"
     )
-
-
-def _alone():
-    """A context of Orbax in which this process saves without the others."""
-    context = ocp.Context()
-    context.multiprocessing.primary_host = jax.process_index()
-    context.multiprocessing.active_processes = {jax.process_index()}
-    return context
 
 
 def _remove(path):

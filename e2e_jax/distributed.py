@@ -9,9 +9,11 @@ checkpoint stays whole.
 import contextlib
 import itertools
 import math
+import multiprocessing
 import os
 import pickle
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 
@@ -89,6 +91,17 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
             f"The processes have {', '.join(map(str, counts))} devices; they need as many each. "
             "CUDA_VISIBLE_DEVICES chooses GPUs, JAX_NUM_CPU_DEVICES the devices of a CPU."
         )
+
+
+def stand_alone() -> None:
+    """Makes a child process one that computes on its own CPU, and ends when its parent does."""
+    jax.config.update("jax_platforms", "cpu")
+
+    def follow():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def several() -> bool:
