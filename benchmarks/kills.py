@@ -3,9 +3,12 @@
     python benchmarks/kills.py --kills=50
 
 The network has the widths that the C++ kernels compute, and a checkpoint is due after every step, so that
-many kills fall into a save. Each start is killed by SIGKILL after a random time since its first step; the last one
-ends by itself. Equal are the parameters of the best and of the latest checkpoint, all rows of metrics.jsonl
-without times, and nothing may be left beside the checkpoints.
+many kills fall into a save. Each start is killed by SIGKILL after a random time since its first step; the
+last one ends by itself. The parameters of the best and of the latest checkpoint and all rows of metrics.jsonl
+without times must be equal, and nothing may be left beside the checkpoints.
+
+Measured with --kills=10 on one core of a shared machine: 10 kills of one run, which then ended equal to the
+undisturbed one in every bit.
 """
 
 import argparse

@@ -68,7 +68,7 @@ class Checkpoints:
         # An error of the training comes before one of the last checkpoint.
         try:
             self.wait()
-        except WorkdirError:
+        except Exception:
             if error[0] is None:
                 raise
         finally:
@@ -116,13 +116,16 @@ class Checkpoints:
     def _write(self, step, parts, about, after):
         if after is not None:
             after.result()
-        steps = [checkpoint_files.write] + [checkpoint_files.check_written] * (not self._read_back)
-        for work in steps:
-            if self._alone is None:
-                work(self._folder, step, parts, about)
-            else:
-                self._alone.submit(work, self._folder, step, parts, about).result()
-        self._read_back = True
+        self._do(checkpoint_files.write, step, parts, about)
+        if not self._read_back:
+            self._do(checkpoint_files.check_written, step, parts, about)
+            self._read_back = True
+
+    def _do(self, work, *arguments):
+        if self._alone is None:
+            work(self._folder, *arguments)
+        else:
+            self._alone.submit(work, self._folder, *arguments).result()
 
     def restore(self, like):
         """The latest checkpoint as (state, best, progress) on the host, or None where there is none yet.

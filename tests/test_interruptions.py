@@ -108,7 +108,7 @@ def test_what_cannot_be_written_is_told_at_the_next_save(tmp_path):
     checkpoints.save(1, state, state.params, {"history": []})
     with pytest.raises(WorkdirError, match=r"cannot be written .* start the same command again"):
         checkpoints.save(2, state, state.params, {"history": []})
-    checkpoints.__exit__(None)
+    checkpoints.__exit__(WorkdirError)
 
 
 def test_the_first_checkpoint_is_read_back(tmp_path, monkeypatch):
