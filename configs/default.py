@@ -159,8 +159,9 @@ def get_config(size="quick", category="central"):
     train.schedule = SIZES[size]["schedule"]
     # Epochs without progress after which training stops.
     train.patience = 5
-    # Steps between checkpoints within an epoch (one is written after every epoch in any case).
-    train.checkpoint_every = 200
+    # Seconds between checkpoints within an epoch, which are written while the training goes on; 0: one after
+    # every step. One is written after every epoch in any case.
+    train.checkpoint_seconds = 60.0
 
     config.cvm = cvm = config_dict.ConfigDict()
     # Weight of the penalty on the H score's dependence on mass; 0 switches it off.

@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
-from e2e_jax import config_ranges
+from e2e_jax import config_ranges, stopping
 from e2e_jax.history import TrainingError
 from e2e_jax.workdir import WorkdirError
 
@@ -68,6 +68,9 @@ def reporting(main):
             if type(error) is ValueError and not _raised_here(error):
                 raise
             stop(str(error))
+        except stopping.Stopped as stopped:
+            _paragraph(str(stopped))
+            sys.exit(stopping.EXIT_CODE)
         except KeyboardInterrupt:
             stop("Interrupted. The same command goes on from the last checkpoint.")
 
@@ -76,11 +79,12 @@ def reporting(main):
 
 def stop(message):
     """Prints a paragraph and ends the program with exit code 1."""
-    print(
-        textwrap.fill(f"Error: {message}", 110, break_long_words=False, break_on_hyphens=False),
-        file=sys.stderr,
-    )
+    _paragraph(f"Error: {message}")
     sys.exit(1)
+
+
+def _paragraph(text):
+    print(textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False), file=sys.stderr)
 
 
 def _raised_here(error):

@@ -94,7 +94,6 @@ RANGES = {
     "train.learning_rate": POSITIVE,
     "train.schedule": _one_of("constant", "cosine"),
     "train.patience": _whole(1),
-    "train.checkpoint_every": _whole(1),
     "train.checkpoint_seconds": NOT_NEGATIVE,
     "cvm.strength": NOT_NEGATIVE,
     "cvm.neighbors": _whole(2),
@@ -106,9 +105,6 @@ RANGES = {
     "evaluate.bootstrap": _whole(2),
 }
 """By field. A star stands for any name: a channel or a shower shape."""
-
-OPTIONAL = {"deterministic", "train.checkpoint_every", "train.checkpoint_seconds"}
-"""Fields that a config may lack, beside the groups by channel, which may hold one number for all."""
 
 
 def check_fields(config) -> None:
@@ -129,7 +125,7 @@ def check_fields(config) -> None:
             raise ValueError(f"config.{field} is {_shown(value)}; it is {allowed.expected}.")
     groups = {field.rpartition(".")[0] for field in RANGES if field.endswith(".*")}
     for field in RANGES:
-        if field not in fields and field not in OPTIONAL and not field.endswith(".*") and field not in groups:
+        if field not in fields and not field.endswith(".*") and field not in groups:
             raise ValueError(f"config.{field} is missing. configs/default.py documents it.")
 
 

@@ -82,9 +82,26 @@ def describe(config) -> dict:
     for path in sorted(folder.glob("*.array_record*")):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
-    metadata = json.loads((folder / "metadata.json").read_text())
+    try:
+        metadata = json.loads((folder / "metadata.json").read_text())
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"The dataset in {folder} is damaged: metadata.json cannot be read ({error}). {_again(folder)}"
+        ) from error
     identity = {"name": config.dataset.name, "version": folder.name, "fingerprint": digest.hexdigest()[:16]}
     return identity | metadata
+
+
+def fingerprint(folder: pathlib.Path) -> dict[str, str]:
+    """The SHA-256 of the events of each split: {"train": hex, "validation": hex}."""
+    digests = {}
+    for split in ("train", "validation"):
+        digest = hashlib.sha256()
+        for path in sorted(folder.glob(f"*-{split}.array_record*")):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        digests[split] = digest.hexdigest()
+    return digests
 
 
 def _known_names() -> list[str]:

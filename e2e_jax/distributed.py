@@ -10,8 +10,10 @@ import contextlib
 import itertools
 import json
 import math
+import multiprocessing
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 
@@ -92,6 +94,17 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
             f"The processes have {', '.join(map(str, counts))} devices; they need as many each. "
             "CUDA_VISIBLE_DEVICES chooses GPUs, JAX_NUM_CPU_DEVICES the devices of a CPU."
         )
+
+
+def stand_alone() -> None:
+    """Makes a child process one that computes on its own CPU, and ends when its parent does."""
+    jax.config.update("jax_platforms", "cpu")
+
+    def follow():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def several() -> bool:
@@ -209,13 +222,24 @@ def _broadcast(content: bytes) -> bytes:
 
 def divided(compute: Callable, events) -> np.ndarray:
     """`compute(events)`, an array with an entry an event; each process computes a part, all get the whole."""
+    return gathered(compute(part(events)), len(events))
+
+
+def part(events):
+    """The events of which this process computes something; as many in each, the last may come again."""
     if not several() or not len(events):
-        return compute(events)
+        return events
     size = math.ceil(len(events) / jax.process_count())
     rows = np.arange(size) + size * jax.process_index()
-    own = compute(events[np.minimum(rows, len(events) - 1)])
+    return events[np.minimum(rows, len(events) - 1)]
+
+
+def gathered(own, count: int) -> np.ndarray:
+    """What the processes computed for their parts, of `count` events together."""
+    if not several() or not count:
+        return own
     _meet()
-    return np.asarray(multihost_utils.process_allgather(own, tiled=True))[: len(events)]
+    return np.asarray(multihost_utils.process_allgather(own, tiled=True))[:count]
 
 
 @contextlib.contextmanager
@@ -242,7 +266,7 @@ def dying_together():
             raise
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(1)
+        os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
 
 
 def _concerns_another(error):

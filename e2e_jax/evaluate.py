@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from e2e_jax import metrics
+from e2e_jax.atomic import replacing, write_whole
 from e2e_jax.classes import ALL, Classes
 from e2e_jax.cvm import cvm_metric
 from e2e_jax.cvm_uncertainty import cvm_floor, cvm_uncertainty
 from e2e_jax.paper import METRICS, PAPER_RESULTS, paper_row, results_table
 from e2e_jax.provenance import provenance
-from e2e_jax.workdir import write_whole
 
 __all__ = [
     "METRICS",
@@ -189,9 +189,8 @@ def write_scores(
     table["split"] = pyarrow.array([split] * len(probabilities), pyarrow.string()).dictionary_encode()
     path = Path(workdir) / SCORES
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    pyarrow.parquet.write_table(pyarrow.table(table), part)
-    os.replace(part, path)
+    with replacing(path) as part:
+        pyarrow.parquet.write_table(pyarrow.table(table), part)
     return path
 
 

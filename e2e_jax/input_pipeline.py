@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from e2e_jax.classes import ALL, Category, Classes, category_of
-from e2e_jax.dataset import DatasetError, describe, prepare_dataset, read_split
+from e2e_jax.dataset import DatasetError, describe, fingerprint, prepare_dataset, read_split
 from e2e_jax.layout import Layout
 from e2e_jax.sources.events import CLASSES
 from e2e_jax.sources.record import Record
@@ -26,6 +26,7 @@ __all__ = [
     "epoch_batches",
     "epoch_rows",
     "evaluation_batches",
+    "fingerprints",
     "layout",
     "load_split",
     "prefetch",
@@ -33,6 +34,15 @@ __all__ = [
 ]
 
 PREFETCHED_BATCHES = 4
+
+
+def fingerprints(config) -> dict[str, str]:
+    """The fingerprint of each split of the configured dataset; it must exist.
+
+    Raises:
+      DatasetError: there is no such dataset.
+    """
+    return fingerprint(prepare_dataset(config.dataset.name, config.dataset.data_dir))
 
 
 def load_split(config, split: str, progress: bool = True) -> Record:

@@ -41,7 +41,7 @@ def main(_):
         logging.set_verbosity(logging.WARNING)
     only_folder = MODE.value != "train" and WORKDIR.value and CONFIG.value is None
     config = None if only_folder else command_line.checked_config(CONFIG)
-    workdir = WORKDIR.value or os.path.join("runs", f"{config.name}-{config.size}")
+    workdir = os.path.expanduser(WORKDIR.value or os.path.join("runs", f"{config.name}-{config.size}"))
     given = (COORDINATOR.value, PROCESSES.value, PROCESS.value)
     if not DISTRIBUTED.value and all(value is None for value in given):
         return work(config, workdir)
@@ -62,7 +62,8 @@ def work(config, workdir):
     from e2e_jax import report
 
     # A run that cannot be shown beside this one is told before the training, too.
-    report.read_runs(COMPARE.value)
+    compare = [os.path.expanduser(folder) for folder in COMPARE.value]
+    report.read_runs(compare)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # A second run, or a resumption, starts without the minute of compiling.
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
@@ -75,7 +76,7 @@ def work(config, workdir):
         else:
             train.evaluate_run(workdir, config)
     if jax.process_index() == 0:
-        print(f"Report: {report.write_report(workdir, COMPARE.value)}")
+        print(f"Report: {report.write_report(workdir, compare)}")
 
 
 def run():

@@ -89,6 +89,11 @@ def choose(place: str, events: Record, devices: list) -> tuple[str, str]:
     return "stream", reason
 
 
+def fits(size: float, devices: list) -> bool:
+    """Whether so many bytes, split among the devices of this process, leave enough memory free."""
+    return size / len(devices) <= SHARE * _free_memory(devices)[0]
+
+
 def _free_memory(devices: list) -> tuple[float, str]:
     """Bytes for the sample on each device, and what they are called."""
     own = [device for device in devices if device.process_index == jax.process_index()]
@@ -112,7 +117,7 @@ def streamed(step: parallel.ParallelStep, events: Record, config) -> Feed:
         )
         piece = 1
         while first < steps:
-            count = min(piece, _until_saved(config, first), steps - first, STREAMED_TOGETHER)
+            count = min(piece, steps - first, _longest(config, STREAMED_TOGETHER))
             start, metrics = time.perf_counter(), []
             for batch in itertools.islice(batches, count):
                 # Does not wait for the device.
@@ -134,7 +139,8 @@ def resident(step: parallel.ParallelStep, events: Record, config) -> Feed:
     layout = input_pipeline.layout(events, config, len(step.devices))
     run = step.loop(layout.take)
     convolves = config.inputs.kind in ("images", "showers")
-    loop = 1 if convolves and step.devices[0].platform == "cpu" else LOOP
+    on_cpu = convolves and step.devices[0].platform == "cpu"
+    loop = _longest(config, 1 if on_cpu else LOOP)
     packed = step.spread(pack(events))
 
     def feed(state, epoch, first):
@@ -142,11 +148,10 @@ def resident(step: parallel.ParallelStep, events: Record, config) -> Feed:
         layout.check(events, rows)
         rows, piece = rows[:, distributed.share(size)].astype(np.int32), 1
         while first < steps:
-            # From one checkpoint to the next the calls are the same, whatever the clock and where it resumed.
-            saved = min(first + _until_saved(config, first), steps)
+            # The same calls whatever the clock, and wherever a run resumed: whole loops, then single steps.
             begin, start, metrics = first, time.perf_counter(), []
-            while first < min(begin + piece, saved):
-                end = first + loop if first + loop <= saved else first + 1
+            while first < min(begin + min(piece, _longest(config, steps)), steps):
+                end = first + loop if first % loop == 0 and first + loop <= steps else first + 1
                 # Does not wait for the device.
                 state, of_steps = run(state, packed, rows[first:end])
                 metrics.append(of_steps)
@@ -165,9 +170,9 @@ def _by_step(metrics):
     return [dict(zip(of, values)) for of in metrics for values in zip(*of.values())]
 
 
-def _until_saved(config, first):
-    """Steps from step `first` of an epoch to where a checkpoint is due."""
-    return config.train.checkpoint_every - first % config.train.checkpoint_every
+def _longest(config, most):
+    """Most steps of a piece: one where a checkpoint is due after every step."""
+    return most if config.train.checkpoint_seconds else 1
 
 
 def _next_piece(piece, count, seconds):

@@ -1,7 +1,6 @@
 """Events, hits or images in, probabilities out: the forward pass of a classifier on all devices."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -93,65 +92,87 @@ def prediction_devices(config) -> list:
 
     So a classifier that was trained on more devices than there are here is read all the same.
     """
-    return jax.local_devices()[: config.get("devices", 0) or None]
+    return jax.local_devices()[: config.devices or None]
 
 
-def predictor(config):
-    """Compiles the forward pass: (params, events or images) -> probabilities f4 [n, classes], on the host.
+class Predictor:
+    """The compiled forward pass: (params, events or images) -> probabilities f4 [n, classes], on the host.
 
     Batches of `config.evaluate.batch_size`, or of the power of two that fits fewer events, go over as many of
     this process's devices as divide them, at most `config.devices` (0: all).
     """
-    logits_of, devices = logits_function(config), prediction_devices(config)
 
-    def forward(params, batch):
-        return jax.nn.softmax(logits_of(params, batch), axis=-1)
+    def __init__(self, config):
+        self._config, self._logits = config, logits_function(config)
+        self._compiled = {}
 
-    compiled = {}
+    def __call__(self, params, events_or_images):
+        return self.of_batches(params, self.batches(events_or_images))
 
-    def predict(params, events_or_images):
-        rows = _rows(events_or_images)
-        size = min(config.evaluate.batch_size, 1 << max(rows - 1, 0).bit_length())
-        if size not in compiled:
-            replicated, split = parallel.shardings(parallel.mesh(size, devices))
-            run = jax.jit(
-                forward,
-                in_shardings=(replicated, split),
-                out_shardings=replicated,
-                compiler_options=parallel.compiler_options(config),
-            )
-            compiled[size] = run, functools.partial(jax.device_put, device=split)
-        run, send = compiled[size]
+    def batches(self, events_or_images):
+        """Yields what `padded_batches` does, the batches on the devices."""
+        for batch, rows in _one_ahead(padded_batches(events_or_images, self._config.evaluate.batch_size)):
+            _, split = self._for_size(_rows(batch))
+            yield jax.device_put(batch, split), rows
+
+    def of_batches(self, params, batches):
+        """The probabilities of what `batches` yields; a list of it can be used again and again."""
         params = jax.device_get(params)
-        parts = [np.zeros((0, config.model.classes), np.float32)]
-        for batch, filled in _one_ahead(_batches(events_or_images, rows, size)):
-            parts.append(np.asarray(run(params, send(batch)))[:filled])
-        return np.concatenate(parts)
-
-    return by_length(predict)
-
-
-def by_length(predict):
-    """`predict`, called once for each group of events of similar length, so that padding stays bounded."""
-
-    def grouped(params, events_or_images):
-        if not isinstance(events_or_images, Record) or len(groups := _groups(events_or_images)) <= 1:
-            return predict(params, events_or_images)
-        parts = [predict(params, events_or_images[rows]) for rows in groups]
-        probabilities = np.empty((len(events_or_images), parts[0].shape[1]), parts[0].dtype)
-        probabilities[np.concatenate(groups)] = np.concatenate(parts)
+        parts, places = [np.zeros((0, self._config.model.classes), np.float32)], [np.zeros(0, int)]
+        for batch, rows in batches:
+            run, _ = self._for_size(_rows(batch))
+            parts.append(np.asarray(run(params, batch))[: len(rows)])
+            places.append(rows)
+        probabilities = np.concatenate(parts)
+        probabilities[np.concatenate(places)] = probabilities.copy()
         return probabilities
 
-    return grouped
+    def _for_size(self, size):
+        """(the compiled function, the layout of its batches) for batches of a size."""
+        if size not in self._compiled:
+            replicated, split = parallel.shardings(parallel.mesh(size, prediction_devices(self._config)))
+            run = jax.jit(
+                self._forward,
+                in_shardings=(replicated, split),
+                out_shardings=replicated,
+                compiler_options=parallel.compiler_options(self._config),
+            )
+            self._compiled[size] = run, split
+        return self._compiled[size]
+
+    def _forward(self, params, batch):
+        return jax.nn.softmax(self._logits(params, batch), axis=-1)
 
 
-def _groups(events):
+def padded_batches(events_or_images, most):
+    """Yields (a padded batch of at most `most` rows, the rows of the events that it begins with).
+
+    Events of similar length are together, so that padding stays bounded. The last event fills a batch up.
+    """
+    for group in _groups(events_or_images):
+        size = min(most, 1 << (len(group) - 1).bit_length())
+        lengths = {}
+        if isinstance(events_or_images, Record):
+            collections = {name: getattr(events_or_images, name) for name in events_or_images.COLLECTIONS}
+            longest = {name: int(ragged.counts[group].max(initial=1)) for name, ragged in collections.items()}
+            lengths = {name: -(-count // LENGTH_STEP) * LENGTH_STEP for name, count in longest.items()}
+        for start in range(0, len(group), size):
+            rows = group[start : start + size]
+            batch = _select(events_or_images, np.pad(rows, (0, size - len(rows)), mode="edge"))
+            yield batch.to_batch(lengths) if isinstance(batch, Record) else batch, rows
+
+
+def _groups(events_or_images):
     """The rows of each group: events whose longest lists have the same length but for a factor of 4.
 
     All events up to `LONGEST_USUAL` are one group. The groups of longer ones hold at most `GROUP_ENTRIES`
-    padded entries of a collection, or one event.
+    padded entries of a collection, or one event. Batches and images are one group, as they are padded.
     """
-    longest = np.max([getattr(events, name).counts for name in events.COLLECTIONS], axis=0)
+    if not isinstance(events_or_images, Record):
+        rows = np.arange(_rows(events_or_images))
+        return [rows] if len(rows) else []
+    collections = (getattr(events_or_images, name) for name in events_or_images.COLLECTIONS)
+    longest = np.max([ragged.counts for ragged in collections], axis=0)
     level = np.ceil(np.log2(np.maximum(longest / LONGEST_USUAL, 1)) / 2).astype(int)
     groups = []
     for found in np.unique(level):
@@ -172,20 +193,6 @@ def _select(events_or_images, rows):
     if isinstance(events_or_images, Record):
         return events_or_images[rows]
     return jax.tree.map(lambda leaf: np.asarray(leaf)[rows], dict(events_or_images))
-
-
-def _batches(events_or_images, rows, size):
-    """Yields (batch of `size` rows, how many of them are real); the last row fills the last batch up."""
-    lengths = {}
-    if isinstance(events_or_images, Record):
-        collections = {name: getattr(events_or_images, name) for name in events_or_images.COLLECTIONS}
-        longest = {name: int(ragged.counts.max(initial=1)) for name, ragged in collections.items()}
-        lengths = {name: -(-count // LENGTH_STEP) * LENGTH_STEP for name, count in longest.items()}
-    for start in range(0, rows, size):
-        batch = _select(events_or_images, np.minimum(np.arange(start, start + size), rows - 1))
-        if isinstance(batch, Record):
-            batch = batch.to_batch(lengths)
-        yield batch, min(size, rows - start)
 
 
 def _one_ahead(items):

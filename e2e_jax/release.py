@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from e2e_jax import command_line
-from e2e_jax.workdir import CHECKPOINTS, CONFIG, WorkdirError, write_whole
+from e2e_jax.atomic import write_whole
+from e2e_jax.workdir import CHECKPOINTS, CONFIG, WorkdirError, check_path
 
 RESULTS, EVENTS = "results.json", "events.npz"
 CONTENT = {CONFIG, RESULTS, CHECKPOINTS, EVENTS}
@@ -45,17 +46,18 @@ def release(workdir, output, per_class: int = 80) -> Path:
       WorkdirError: the run is not finished or evaluated, `output` holds something else, or the release is
         larger than `LARGEST`.
     """
-    from e2e_jax.checkpoint import Checkpoints, load_classifier, read_progress
+    from e2e_jax.checkpoint import Checkpoints, load_classifier, read_about
     from e2e_jax.classes import category_of
     from e2e_jax.history import best_epoch
     from e2e_jax.sources.keeping import write_events
 
     workdir, output = Path(workdir).expanduser(), Path(output).expanduser()
+    check_path(output)
     if output.exists() and (not output.is_dir() or {path.name for path in output.iterdir()} - CONTENT):
         raise WorkdirError(f"{output} is no release, so nothing in it was touched. Name another --output.")
-    classifier, progress = load_classifier(workdir), read_progress(workdir)
+    classifier, about = load_classifier(workdir), read_about(workdir)
     results = _results(workdir)
-    rows, config = progress["history"], classifier.config
+    rows, config = about["progress"]["history"], classifier.config
     best = rows[best_epoch(rows, config.cvm.limit, category_of(config).signal).index]
     events = _validation_events(config, per_class) if per_class else None
 
@@ -65,11 +67,8 @@ def release(workdir, output, per_class: int = 80) -> Path:
         fields = _without_folders(config.to_dict())
         write_whole(part / CONFIG, json.dumps(fields, indent=2) + "\n")
         write_whole(part / RESULTS, json.dumps(results, indent=2) + "\n")
-        with Checkpoints(part) as checkpoints:
-            checkpoints.save(best["step"], None, classifier.params, progress)
-        # Orbax's mark for object stores; it names the folder where the release was made.
-        for mark in part.rglob("commit_success.txt"):
-            mark.unlink()
+        with Checkpoints(part, config, about["dataset"]) as checkpoints:
+            checkpoints.save(best["step"], None, classifier.params, about["progress"])
         if events is not None:
             probabilities = load_classifier(part).predict(events)
             write_events(part / EVENTS, events, **{PROBABILITIES: probabilities})

@@ -65,6 +65,7 @@ def make_train_step(config, axis_name=None, steps_per_epoch=1, platform=None):
             gradients = jax.lax.pmean(gradients, axis_name)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        metrics = {**metrics, "parameter_norm": optax.tree.norm(params)}
         return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
 
     return train_step

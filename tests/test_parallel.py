@@ -34,10 +34,10 @@ def trained(layout, state, steps):
 def test_a_checkpoint_goes_on_in_another_layout(tmp_path, before, after):
     start = host_copy(train.create_state(kinematics_config(), jax.random.key(0)))
     whole = host_copy(trained("one", start, slice(0, 4)))
-    with Checkpoints(tmp_path) as checkpoints:
+    with Checkpoints(tmp_path, kinematics_config(), {}) as checkpoints:
         saved = trained(before, start, slice(0, 2))
         checkpoints.save(2, saved, saved.params, {"history": []})
-    with Checkpoints(tmp_path) as checkpoints:
+    with Checkpoints(tmp_path, kinematics_config(), {}) as checkpoints:
         restored, _, _ = checkpoints.restore(start)
     resumed = host_copy(trained(after, restored, slice(2, 4)))
     assert resumed.step == 4

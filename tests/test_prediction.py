@@ -6,7 +6,7 @@ import pytest
 
 from configs import showers_vgg
 from e2e_jax.checkpoint import initial_params
-from e2e_jax.prediction import Classifier, prediction_devices, predictor
+from e2e_jax.prediction import Classifier, Predictor, prediction_devices
 from e2e_jax.sources.showers import Showers
 from tests.showers_of_cells import showers_of
 from tests.synthetic import kinematics_config, sample
@@ -47,12 +47,12 @@ def test_an_energy_that_is_no_number_is_refused(classifier):
 
 def test_small_numbers_of_events_share_few_programs(caplog):
     config, events = kinematics_config(), sample(20)
-    predict, params = predictor(config), initial_params(config, jax.random.key(0))
+    predict, params = Predictor(config), initial_params(config, jax.random.key(0))
     whole = predict(params, events)
     with jax.log_compiles():
         for count in range(1, 24):
             np.testing.assert_allclose(predict(params, events[:count]), whole[:count], rtol=1e-6)
-    programs = [record for record in caplog.records if "Compiling jit(forward)" in record.getMessage()]
+    programs = [record for record in caplog.records if "Compiling jit(_forward)" in record.getMessage()]
     # 1, 2, 4, 8 and 16 events, and config.evaluate.batch_size, which is there already.
     assert 1 <= len(programs) <= 5
 
@@ -61,9 +61,9 @@ def test_small_numbers_of_events_share_few_programs(caplog):
 def test_prediction_takes_the_devices_that_the_config_names_if_they_are_there(devices):
     config, events = kinematics_config(), sample(20)
     params = initial_params(config, jax.random.key(0))
-    expected = predictor(config)(params, events)
+    expected = Predictor(config)(params, events)
     config.devices = devices
-    np.testing.assert_allclose(predictor(config)(params, events), expected, rtol=1e-6)
+    np.testing.assert_allclose(Predictor(config)(params, events), expected, rtol=1e-6)
     assert len(prediction_devices(config)) == min(
         devices or jax.local_device_count(), jax.local_device_count()
     )

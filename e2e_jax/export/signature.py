@@ -14,7 +14,7 @@ from e2e_jax.classes import category_of
 from e2e_jax.detector import images
 from e2e_jax.forward import logits_function
 from e2e_jax.models import backend
-from e2e_jax.prediction import Classifier, predictor
+from e2e_jax.prediction import Classifier, Predictor
 from e2e_jax.sources.events import CELLS, COLLECTIONS, cell_exists
 
 GIVEN = ("hits", "images")
@@ -31,7 +31,7 @@ def in_float32(classifier):
     config = copy.deepcopy(classifier.config)
     with config.unlocked():
         config.precision, config.deterministic = "float32", False
-    return Classifier(config, classifier.params, predictor(config))
+    return Classifier(config, classifier.params, Predictor(config))
 
 
 def scoring_function(classifier):
