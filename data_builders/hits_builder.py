@@ -14,6 +14,7 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders.production import Place
+from e2e_jax import dataset
 from e2e_jax.sources import cluster
 from e2e_jax.sources.tasks import SPLITS, event_keys, run_tasks
 from e2e_jax.sources.workers import WorkerPool, available_cores
@@ -43,7 +44,8 @@ class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     ):
         super().__init__(file_format=file_format, **kwargs)
         self._executor = executor
-        if file_format is None and not self.is_prepared():
+        # `is_prepared` would log a warning about a dataset that is not there yet.
+        if file_format is None and not self.data_path.exists():
             self.info.set_file_format("array_record", override=True)
 
     @tfds.core.utils.classproperty
@@ -95,6 +97,12 @@ class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         # What builds that were killed could not tidy up themselves.
         for leftover in pathlib.Path(self.data_dir).parent.glob(f"incomplete.*_{self.version}"):
             shutil.rmtree(leftover, ignore_errors=True)
+
+    def _download_and_prepare(self, dl_manager, download_config, **kwargs) -> None:
+        """Writes the data files, then adds their digests to the metadata, which TFDS writes after this."""
+        super()._download_and_prepare(dl_manager, download_config, **kwargs)
+        folder = pathlib.Path(self.data_dir)
+        self.info.metadata.update(dataset.sealed_metadata(self.info.metadata, folder, self.name))
 
     def _log_download_bytes(self) -> None:
         """Says what is about to happen, where TFDS would announce a download of unknown size."""

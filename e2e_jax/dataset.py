@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
+import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tqdm
 
+from e2e_jax import digests
 from e2e_jax.sources.events import Events
 from e2e_jax.sources.record import Record
 from e2e_jax.sources.showers import Showers
+from e2e_jax.sources.tasks import SPLITS
 
 BUILDERS = {
     "cms_hgg": "data_builders.cms_hgg.cms_hgg_dataset_builder",
@@ -22,6 +24,12 @@ BUILDERS = {
 
 RECORDS: dict[str, type[Record]] = {"cms_hgg": Events, "ecal_showers": Showers}
 """What a dataset holds, by the name of its builder."""
+
+METADATA, DIGESTS = "metadata.json", "digests"
+"""The file with the metadata of a dataset, and the key of its digests there."""
+
+DERIVED = ".e2e_jax"
+"""Folder within a dataset's for what can be made again from the dataset at any time."""
 
 READ_TOGETHER = 1000
 """Events read before they become flat arrays: bounds the memory of the small ones."""
@@ -76,15 +84,80 @@ def describe(config) -> dict:
     Returns:
       Its "name", "version", a "fingerprint" of its files' content, and its metadata: origin, seed,
       versions of what made it, and events by split, class and run.
+
+    Raises:
+      DatasetError: the dataset is damaged or was not written by this package.
     """
     folder = prepare_dataset(config.dataset.name, config.dataset.data_dir)
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.array_record*")):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    metadata = json.loads((folder / "metadata.json").read_text())
-    identity = {"name": config.dataset.name, "version": folder.name, "fingerprint": digest.hexdigest()[:16]}
-    return identity | metadata
+    content = digests.of_json(fingerprint(folder))[:16]
+    identity = {"name": config.dataset.name, "version": folder.name, "fingerprint": content}
+    metadata = read_metadata(folder)
+    return identity | {name: value for name, value in metadata.items() if name != DIGESTS}
+
+
+def fingerprint(folder: pathlib.Path) -> dict[str, str]:
+    """The SHA-256 of the events of each split, {"train": hex, "validation": hex}.
+
+    Every data file is compared with the digest that was written with the dataset; one that has not changed
+    since it was last compared is not read again.
+
+    Raises:
+      DatasetError: the dataset is damaged or was not written by this package.
+    """
+    return {split: digests.of_json(list(files.values())) for split, files in check_files(folder).items()}
+
+
+def check_files(folder: pathlib.Path) -> dict[str, dict[str, str]]:
+    """Verifies the content of all data files; gives split -> name -> SHA-256, in the order of the events.
+
+    Raises:
+      DatasetError: a file is missing, or its content changed since the dataset was written.
+    """
+    files = read_metadata(folder)[DIGESTS]
+    expected = {name: digest for split in files.values() for name, digest in split.items()}
+    if not (wrong := digests.changed(folder, expected, derived_folders(folder))):
+        return files
+    if missing := [name for name in wrong if not (folder / name).exists()]:
+        raise DatasetError(
+            f"The dataset in {folder} is half-written: {', '.join(missing)} is missing. {_again(folder)}"
+        )
+    raise DatasetError(
+        f"The dataset in {folder} is damaged: the content of {', '.join(wrong)} is not what was written. "
+        f"{_again(folder)}"
+    )
+
+
+def read_metadata(folder: pathlib.Path) -> dict:
+    """The metadata of the dataset in the folder; under `DIGESTS` the SHA-256 of each data file, by split.
+
+    Raises:
+      DatasetError: the dataset has no metadata, they are damaged, or another program wrote them.
+    """
+    path = folder / METADATA
+    if not path.exists():
+        raise DatasetError(f"The dataset in {folder} is half-written: it has no {METADATA}. {_again(folder)}")
+    metadata = digests.read_sealed(path)
+    if metadata is None or DIGESTS not in metadata:
+        raise DatasetError(
+            f"The file {path} is damaged, or was not written by this version of e2e_jax. {_again(folder)}"
+        )
+    return metadata
+
+
+def sealed_metadata(metadata: Mapping, folder: pathlib.Path, builder: str) -> dict:
+    """The metadata of a dataset whose data files were just written, with the digests of those."""
+    files = {
+        split: {path.name: digests.of_file(path) for path in sorted(folder.glob(f"{builder}-{split}.*"))}
+        for split in SPLITS
+    }
+    return digests.sealed({**metadata, DIGESTS: files})
+
+
+def derived_folders(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Where data derived from a dataset may lie: its own folder, or the user's cache if that is read-only."""
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    name = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
+    return [folder / DERIVED, cache / "e2e_jax" / "datasets" / name]
 
 
 def _known_names() -> list[str]:

@@ -6,7 +6,6 @@ anywhere goes on with the batches it would have seen. Nothing here needs TensorF
 
 from __future__ import annotations
 
-import json
 import pathlib
 import queue
 import threading
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from e2e_jax.classes import ALL, Category, Classes, category_of
-from e2e_jax.dataset import DatasetError, describe, prepare_dataset, read_split
+from e2e_jax.dataset import DatasetError, describe, prepare_dataset, read_metadata, read_split
 from e2e_jax.sources.events import CLASSES
 from e2e_jax.sources.record import Record
 
@@ -68,8 +67,7 @@ def _labels(category: Category) -> Classes:
 
 def _check_sample(config, folder: pathlib.Path) -> None:
     """Refuses a dataset of another selection than the config's, or in another view than its images."""
-    path = folder / "metadata.json"
-    metadata = json.loads(path.read_text()) if path.exists() else {}
+    metadata = read_metadata(folder)
     wanted = config.dataset.get("category")
     found = metadata.get("category", wanted)
     if wanted and found != wanted:
