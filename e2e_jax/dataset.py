@@ -1,4 +1,4 @@
-"""Where a TFDS dataset lies, whether it is whole, and what it is; built first where it is missing."""
+"""Where a TFDS dataset lies, whether its files are those that were written; builds it where it is missing."""
 
 from __future__ import annotations
 
@@ -6,14 +6,9 @@ import hashlib
 import importlib
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-
-import tqdm
+from collections.abc import Mapping
 
 from e2e_jax import digests
-from e2e_jax.sources.events import Events
-from e2e_jax.sources.record import Record
-from e2e_jax.sources.showers import Showers
 from e2e_jax.sources.tasks import SPLITS
 
 BUILDERS = {
@@ -22,17 +17,11 @@ BUILDERS = {
 }
 """Datasets that are built when they are missing: name -> module with its `Builder`."""
 
-RECORDS: dict[str, type[Record]] = {"cms_hgg": Events, "ecal_showers": Showers}
-"""What a dataset holds, by the name of its builder."""
-
 METADATA, DIGESTS = "metadata.json", "digests"
 """The file with the metadata of a dataset, and the key of its digests there."""
 
 DERIVED = ".e2e_jax"
 """Folder within a dataset's for what can be made again from the dataset at any time."""
-
-READ_TOGETHER = 1000
-"""Events read before they become flat arrays: bounds the memory of the small ones."""
 
 
 class DatasetError(ValueError):
@@ -114,16 +103,20 @@ def check_files(folder: pathlib.Path) -> dict[str, dict[str, str]]:
       DatasetError: a file is missing, or its content changed since the dataset was written.
     """
     files = read_metadata(folder)[DIGESTS]
+    if not (folder / "dataset_info.json").exists():
+        raise DatasetError(
+            f"The dataset in {folder} is half-written: it has no dataset_info.json. {again(folder)}"
+        )
     expected = {name: digest for split in files.values() for name, digest in split.items()}
     if not (wrong := digests.changed(folder, expected, derived_folders(folder))):
         return files
     if missing := [name for name in wrong if not (folder / name).exists()]:
         raise DatasetError(
-            f"The dataset in {folder} is half-written: {', '.join(missing)} is missing. {_again(folder)}"
+            f"The dataset in {folder} is half-written: {', '.join(missing)} is missing. {again(folder)}"
         )
     raise DatasetError(
         f"The dataset in {folder} is damaged: the content of {', '.join(wrong)} is not what was written. "
-        f"{_again(folder)}"
+        f"{again(folder)}"
     )
 
 
@@ -135,11 +128,11 @@ def read_metadata(folder: pathlib.Path) -> dict:
     """
     path = folder / METADATA
     if not path.exists():
-        raise DatasetError(f"The dataset in {folder} is half-written: it has no {METADATA}. {_again(folder)}")
+        raise DatasetError(f"The dataset in {folder} is half-written: it has no {METADATA}. {again(folder)}")
     metadata = digests.read_sealed(path)
     if metadata is None or DIGESTS not in metadata:
         raise DatasetError(
-            f"The file {path} is damaged, or was not written by this version of e2e_jax. {_again(folder)}"
+            f"The file {path} is damaged, or was not written by this version of e2e_jax. {again(folder)}"
         )
     return metadata
 
@@ -165,73 +158,6 @@ def _known_names() -> list[str]:
     return [f"{name}/{config}" for name, builder in builders.items() for config in builder.builder_configs]
 
 
-def read_split(
-    folder: pathlib.Path,
-    split: str,
-    progress: bool = True,
-    rows: Sequence[int] | None = None,
-    unread: Sequence[str] = (),
-) -> Record:
-    """Reads a split of the dataset in the folder into memory, as the record that its builder writes.
-
-    Args:
-      folder: as `prepare_dataset` gives it.
-      split: "train" or "validation".
-      progress: whether to show a progress bar.
-      rows: which events to read, counted from 0; all of them by default.
-      unread: collections to leave empty.
-
-    Raises:
-      DatasetError: the dataset is half-written, damaged, or not in ArrayRecord format, or has no such split
-        or event.
-    """
-    source, record = _open(folder, split), RECORDS.get(folder.parts[-3], Events)
-    rows = range(len(source)) if rows is None else rows
-    if outside := [row for row in rows if not 0 <= row < len(source)]:
-        raise DatasetError(
-            f"The split {split!r} of the dataset in {folder} has no event {outside[0]}: "
-            f"its {len(source)} events count from 0 to {len(source) - 1}."
-        )
-    title = f"reading {'/'.join(folder.parts[-3:-1])} {split}"
-    bar = tqdm.tqdm(rows, desc=title, unit="event", disable=not progress, mininterval=0.5)
-
-    def parts():
-        examples = []
-        for row in bar:
-            try:
-                examples.append(source[row])
-            except Exception as error:
-                damaged = f"The dataset in {folder} is damaged ({error}). {_again(folder)}"
-                raise DatasetError(damaged) from error
-            if len(examples) == READ_TOGETHER:
-                yield record.from_examples(examples).without(unread)
-                examples = []
-        yield record.from_examples(examples).without(unread)
-
-    return record.concatenate(parts())
-
-
-def _open(folder: pathlib.Path, split: str):
-    """The TFDS data source of a split's hits, after checking that the dataset is whole."""
-    import tensorflow_datasets as tfds
-
-    half_written = f"The dataset in {folder} is half-written:"
-    if not (folder / "dataset_info.json").exists():
-        raise DatasetError(f"{half_written} it has no dataset_info.json. {_again(folder)}")
-    builder = tfds.builder_from_directory(folder)
-    if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
-        raise DatasetError(
-            f"The dataset in {folder} is stored as {builder.info.file_format.value}, which only TensorFlow "
-            f"reads; training reads array_record. {_again(folder)}"
-        )
-    info = builder.info.splits.get(split)
-    if info is None or not info.num_examples:
-        have = {name: some.num_examples for name, some in builder.info.splits.items()}
-        raise DatasetError(f"The dataset in {folder} has no split {split!r} with events; it has {have}.")
-    if missing := [path.name for path in info.filepaths if not path.exists()]:
-        raise DatasetError(f"{half_written} {', '.join(missing)} is missing. {_again(folder)}")
-    return builder.as_data_source(split, decoders={"detector": tfds.decode.SkipDecoding()})
-
-
-def _again(folder: pathlib.Path) -> str:
+def again(folder: pathlib.Path) -> str:
+    """The way out where a dataset cannot be used."""
     return f"Remove the folder {folder} and start again: the dataset is then built anew."

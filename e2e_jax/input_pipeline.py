@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from e2e_jax.classes import ALL, Category, Classes, category_of
-from e2e_jax.dataset import DatasetError, describe, prepare_dataset, read_metadata, read_split
+from e2e_jax.dataset import DatasetError, describe, prepare_dataset, read_metadata
+from e2e_jax.dataset_reading import open_split
 from e2e_jax.sources.events import CLASSES
 from e2e_jax.sources.record import Record
 
@@ -37,7 +38,7 @@ PREFETCHED_BATCHES = 4
 
 
 def load_split(config, split: str, progress: bool = True) -> Record:
-    """Reads a split of the configured dataset into memory, building the dataset first if it is missing.
+    """Opens a split of the configured dataset, building the dataset first if it is missing.
 
     Args:
       config: the run's configuration; reads `config.dataset.name`, such as "cms_hgg/quick",
@@ -54,7 +55,7 @@ def load_split(config, split: str, progress: bool = True) -> Record:
     folder = prepare_dataset(config.dataset.name, config.dataset.data_dir)
     _check_sample(config, folder)
     category, inputs = category_of(config), config.get("inputs", {})
-    events = read_split(folder, split, progress, unread=category.record.unread(inputs)).validate()
+    events = open_split(folder, split, progress, unread=category.record.unread(inputs))
     classes = Classes.of(config) if "classes" in config.dataset else _labels(category)
     _check_classes(events, f"Split {split!r} of the dataset in {folder}", classes)
     return events if min(classes.targets) >= 0 else events[classes.of_labels(events.label) >= 0]

@@ -1,6 +1,7 @@
 """Batches: every event in its turn, the classes in equal parts, the same ones wherever a training starts."""
 
 import concurrent.futures
+import json
 import os
 import shutil
 import threading
@@ -13,7 +14,7 @@ from ml_collections import config_dict
 from data_builders.cms_hgg import cms_hgg_dataset_builder
 from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder, HggConfig
 from e2e_jax import dataset as dataset_module
-from e2e_jax import digests, input_pipeline
+from e2e_jax import dataset_reading, digests, input_pipeline
 from e2e_jax.input_pipeline import DatasetError, epoch_batches, evaluation_batches, load_split, prefetch
 from e2e_jax.sources.events import CLASSES, COLLECTIONS, Events
 from e2e_jax.sources.tasks import simulation_tasks
@@ -135,7 +136,7 @@ def dataset(built, tmp_path):
 
 
 def test_a_split_is_read_whole(built, monkeypatch):
-    monkeypatch.setattr(dataset_module, "READ_TOGETHER", 5)
+    monkeypatch.setattr(dataset_reading, "READ_TOGETHER", 5)
     events = load_split(configured(built), "train", progress=False)
     assert np.bincount(events.label).tolist() == [6] * len(CLASSES)
     assert events.photons.shape == (18, 2, 3)
@@ -255,7 +256,9 @@ def test_a_half_written_dataset_is_named(dataset):
 
 def test_a_dataset_for_tensorflow_alone_is_named(dataset):
     folder, own = dataset
-    info = (own / "dataset_info.json").read_text()
-    (own / "dataset_info.json").write_text(info.replace("array_record", "tfrecord"))
+    for shard in own.glob("*.array_record*"):
+        shard.rename(own / shard.name.replace("array_record", "tfrecord"))
+    metadata = dataset_module.sealed_metadata(dataset_module.read_metadata(own), own, "cms_hgg")
+    (own / "metadata.json").write_text(json.dumps(metadata))
     with pytest.raises(DatasetError, match="stored as tfrecord"):
         load_split(configured(folder), "train")

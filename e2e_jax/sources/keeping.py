@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from e2e_jax.sources.events import Events
-from e2e_jax.sources.record import Ragged, Record
+from e2e_jax.sources.record import Record
 
 
 class Format(NamedTuple):
@@ -41,15 +41,9 @@ def write_events(path: str | os.PathLike, events: Record, **notes: np.ndarray) -
     """Writes a record, and arrays noted beside it, to an .npz file, whole or not at all."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {name: getattr(events, name) for name in (*events.SCALARS, *events.TENSORS)}
-    for name in events.COLLECTIONS:
-        ragged = getattr(events, name)
-        arrays |= {f"{name}.offsets": ragged.offsets}
-        arrays |= {f"{name}.{column}": values for column, values in ragged.columns.items()}
-    arrays |= notes
     partial = _partial(path)
     with partial.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **events.arrays(), **notes)
     partial.replace(path)
 
 
@@ -57,13 +51,9 @@ def read_events(path: str | os.PathLike, record: type[Record] = Events) -> Recor
     """A record as `write_events` wrote it, or None where there is no file or it cannot be read."""
     try:
         with pathlib.Path(path).open("rb") as file, np.load(file) as arrays:
-            fields = {name: arrays[name] for name in (*record.SCALARS, *record.TENSORS)}
-            for name, columns in record.COLLECTIONS.items():
-                flat = {column: arrays[f"{name}.{column}"] for column in columns}
-                fields[name] = Ragged(arrays[f"{name}.offsets"], flat)
+            return record.from_arrays(arrays)
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
-    return record(**fields)
 
 
 def kept_as(record: type[Record]) -> Format:
