@@ -22,6 +22,9 @@ RECORDS: dict[str, type[Record]] = {"cms_hgg": Events, "ecal_showers": Showers}
 READ_TOGETHER = 1000
 """Events read before they become flat arrays: bounds the memory of the small ones."""
 
+KEY_LENGTH = 16
+"""Digits of a key in the name of a folder of flat arrays."""
+
 LAYOUT = 1
 """Version of how flat arrays are made of a dataset. Increase it when reading or validation changes."""
 
@@ -45,7 +48,7 @@ def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: 
     files = check_files(folder).get(split)
     key = digests.of_json([LAYOUT, flat_arrays.layout(record), files, sorted(unread), view])
     variant = "-".join((split, *(f"without_{name}" for name in sorted(unread))))
-    name = f"{variant}-{key[:16]}"
+    name = f"{variant}-{key[:KEY_LENGTH]}"
 
     def mapped():
         found = (flat_arrays.open_mapped(place / name, record, key, places) for place in places)
@@ -64,7 +67,7 @@ def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: 
         if (events := mapped()) is not None:
             return events
         events = read()
-        for stale in place.glob(f"{variant}-*"):
+        for stale in place.glob(f"{variant}-{'?' * KEY_LENGTH}"):
             shutil.rmtree(stale, ignore_errors=True)
         try:
             flat_arrays.write(place / name, events, key)

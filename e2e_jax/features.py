@@ -153,12 +153,13 @@ class DetectorImages(Hits):
 
 
 def round_mantissa(values: np.ndarray, bits: int = MANTISSA_BITS) -> np.ndarray:
-    """Rounds float32 values to the nearest with that many mantissa bits; infinities and NaN stay."""
+    """Rounds float32 values to the nearest finite ones with that many mantissa bits; the others stay."""
     values = np.asarray(values, np.float32)
     dropped = np.uint32(np.finfo(np.float32).nmant - bits)
     pattern = values.view(np.uint32) + (np.uint32(1) << dropped >> np.uint32(1))
     rounded = (pattern >> dropped << dropped).view(np.float32)
-    return np.where(np.isfinite(values), rounded, values)
+    # The largest finite numbers would round up to infinity.
+    return np.where(np.isfinite(values) & np.isfinite(rounded), rounded, values)
 
 
 def _draw(hits: Mapping, canvas: pixels.Canvas, channels: Sequence[str]) -> np.ndarray:

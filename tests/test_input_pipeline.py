@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import os
 import shutil
+import sys
 import threading
 import time
 
@@ -221,6 +222,16 @@ def test_a_dataset_without_sound_metadata_is_refused(dataset, damage):
     for use in (load_split, input_pipeline.describe):
         with pytest.raises(DatasetError, match=r"metadata\.json"):
             use(configured(folder), *["train"] * (use is load_split))
+
+
+def test_features_that_a_dataset_names_are_not_imported(dataset, tmp_path, monkeypatch):
+    folder, own = dataset
+    (tmp_path / "planted.py").write_text("raise SystemExit('code of the dataset was run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = own / "features.json"
+    path.write_text(path.read_text().replace("e2e_jax.features.DetectorImages", "planted.Feature"))
+    assert len(load_split(configured(folder), "train", progress=False)) == 18
+    assert "planted" not in sys.modules
 
 
 @pytest.mark.parametrize("name", ["cms_hgg/huge", "cms_hgg", "ttbar/quick", ""])

@@ -2,10 +2,14 @@
 
 import concurrent.futures
 import json
+import logging
 import os
 import pathlib
+import socket
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -129,6 +133,35 @@ def test_leftovers_of_a_killed_build_go(tmp_path):
     leftover.mkdir(parents=True)
     build(tmp_path)
     assert not leftover.exists()
+
+
+def test_a_first_build_logs_no_warning(tmp_path, caplog):
+    build(tmp_path)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_second_build_waits_for_the_first_and_uses_its_dataset(tmp_path, capfd):
+    made, started, goes_on = [], threading.Event(), threading.Event()
+
+    def slow(task):
+        made.append(task)
+        started.set()
+        assert goes_on.wait(60)
+        return synthetic_tasks.produce(task)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        builds = [executor.submit(build, tmp_path, slow)]
+        assert started.wait(60)
+        builds.append(executor.submit(build, tmp_path, slow))
+        said, until = "", time.monotonic() + 60
+        while "Waiting for" not in said and time.monotonic() < until:
+            said += capfd.readouterr().out
+        goes_on.set()
+        for done in concurrent.futures.as_completed(builds):
+            assert done.result().info.splits["train"].num_examples == 24
+    assert f"Waiting for process {os.getpid()} on {socket.gethostname()}" in said
+    assert len(made) == len({task.fingerprint() for task in made})
+    assert len(read(tmp_path)) == 24
 
 
 def test_impossible_values_stop_the_build(tmp_path):
