@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import pathlib
 import shutil
 from collections.abc import Sequence
@@ -59,10 +59,10 @@ def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: 
 
     if (events := mapped()) is not None:
         return events
-    place = next(filter(_writable, places), None)
-    if place is None:
-        return read()
-    with locks.locked(place / f"{variant}.lock", wait=True):
+    with contextlib.ExitStack() as stack:
+        place = next((place for place in places if _entered(stack, place / f"{variant}.lock")), None)
+        if place is None:
+            return read()
         # Another process may have made them in the meantime.
         if (events := mapped()) is not None:
             return events
@@ -73,16 +73,16 @@ def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: 
             flat_arrays.write(place / name, events, key)
         except OSError as error:
             logging.warning("The flat arrays of %s are not kept in %s: %s.", folder, place, error)
-            return events
-        return mapped()
+        return mapped() or events
 
 
-def _writable(folder: pathlib.Path) -> bool:
+def _entered(stack: contextlib.ExitStack, lock: pathlib.Path) -> bool:
+    """Takes a lock for the length of the stack; False where its folder cannot be written."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locks.locked(lock, wait=True))
     except OSError:
         return False
-    return os.access(folder, os.W_OK)
+    return True
 
 
 def read_split(

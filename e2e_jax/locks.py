@@ -38,8 +38,10 @@ def locked(path: pathlib.Path, wait: bool = False) -> Iterator[None]:
     except filelock.Timeout:
         raise LockedError(path, _owner(path)) from None
     try:
-        owner = path.with_name(f"{path.name}.owner")
-        owner.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+        owner = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
+        # The lock holds without the name of its owner.
+        with contextlib.suppress(OSError):
+            path.with_name(f"{path.name}.owner").write_text(owner)
         yield
     finally:
         lock.release()

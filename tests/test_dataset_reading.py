@@ -143,6 +143,15 @@ def test_a_read_only_dataset_has_its_flat_arrays_in_the_users_cache(folder, read
     assert derived_folders(folder)[1].is_relative_to(tmp_path / "cache")
 
 
+def test_without_a_place_for_flat_arrays_a_split_is_read_into_memory(folder, reads, tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (folder / ".e2e_jax").write_text("no folder")
+    for _ in range(2):
+        assert len(open_split(folder, "train", progress=False)) == 18
+    assert reads == ["train"] * 2
+
+
 def test_events_are_validated_before_they_are_kept(tmp_path):
     def stop(events):
         raise ValueError("not valid")
