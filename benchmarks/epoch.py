@@ -29,7 +29,7 @@ if __name__ == "__main__":
 import jax
 
 from configs import cms_b
-from e2e_jax import dataset, input_pipeline, parallel, placement, train
+from e2e_jax import dataset, dataset_reading, input_pipeline, parallel, placement, train
 from e2e_jax.checkpoint import host_copy
 
 FEEDS = {"device": placement.resident, "stream": placement.streamed}
@@ -37,7 +37,9 @@ FEEDS = {"device": placement.resident, "stream": placement.streamed}
 
 def read(name, count):
     """The first events of the training sample; with fewer than all, as many of each class as there are."""
-    return dataset.read_split(dataset.prepare_dataset(name), "train", rows=range(count) if count else None)
+    return dataset_reading.read_split(
+        dataset.prepare_dataset(name), "train", rows=range(count) if count else None
+    )
 
 
 def our_epoch(place, events, config):

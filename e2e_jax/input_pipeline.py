@@ -6,7 +6,6 @@ anywhere goes on with the batches it would have seen. Nothing here needs TensorF
 
 from __future__ import annotations
 
-import json
 import pathlib
 import queue
 import threading
@@ -15,7 +14,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from e2e_jax.classes import ALL, Category, Classes, category_of
-from e2e_jax.dataset import DatasetError, describe, fingerprint, prepare_dataset, read_split
+from e2e_jax.dataset import DatasetError, describe, fingerprint, prepare_dataset, read_metadata
+from e2e_jax.dataset_reading import open_split
 from e2e_jax.layout import Layout
 from e2e_jax.sources.events import CLASSES
 from e2e_jax.sources.record import Record
@@ -46,7 +46,7 @@ def fingerprints(config) -> dict[str, str]:
 
 
 def load_split(config, split: str, progress: bool = True) -> Record:
-    """Reads a split of the configured dataset into memory, building the dataset first if it is missing.
+    """Opens a split of the configured dataset, building the dataset first if it is missing.
 
     Args:
       config: the run's configuration; reads `config.dataset.name`, such as "cms_hgg/quick",
@@ -63,7 +63,7 @@ def load_split(config, split: str, progress: bool = True) -> Record:
     folder = prepare_dataset(config.dataset.name, config.dataset.data_dir)
     _check_sample(config, folder)
     category, inputs = category_of(config), config.get("inputs", {})
-    events = read_split(folder, split, progress, unread=category.record.unread(inputs)).validate()
+    events = open_split(folder, split, progress, unread=category.record.unread(inputs))
     classes = Classes.of(config) if "classes" in config.dataset else _labels(category)
     _check_classes(events, f"Split {split!r} of the dataset in {folder}", classes)
     return events if min(classes.targets) >= 0 else events[classes.of_labels(events.label) >= 0]
@@ -76,8 +76,7 @@ def _labels(category: Category) -> Classes:
 
 def _check_sample(config, folder: pathlib.Path) -> None:
     """Refuses a dataset of another selection than the config's, or in another view than its images."""
-    path = folder / "metadata.json"
-    metadata = json.loads(path.read_text()) if path.exists() else {}
+    metadata = read_metadata(folder)
     wanted = config.dataset.get("category")
     found = metadata.get("category", wanted)
     if wanted and found != wanted:

@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 
 from data_builders import code_version
 from data_builders.cms_hgg.cms_hgg_dataset_builder import CONFIGS, Builder, HggConfig, OpenDataConfig
-from e2e_jax.dataset import read_split
+from e2e_jax.dataset_reading import read_split
 from e2e_jax.sources import aodsim
 from e2e_jax.sources.errors import SourceError
 from e2e_jax.sources.events import CLASSES
