@@ -2,6 +2,8 @@
 
 import difflib
 import functools
+import importlib.util
+import re
 import sys
 import textwrap
 import traceback
@@ -18,11 +20,15 @@ KNOWN = (WorkdirError, TrainingError, ValueError, FileNotFoundError, NotADirecto
 """Errors whose message says what to mend. Others are ours to mend, and keep their traceback; so does a plain
 ValueError from outside this package."""
 
-_CONFIG_HINT = "Give one as --config=configs/cms_b.py:quick (file, colon, size)."
+_CONFIG_HINT = (
+    "Give one as --config=configs/cms_b.py:quick (file, colon, size) or, from any folder, as "
+    "--config=e2e_jax.configs.cms_b:quick."
+)
 
 
 def parse(argv):
     """Parses the flags; on a bad one prints a paragraph and exits with code 1."""
+    argv = [_with_config_file(argument) for argument in argv]
     try:
         rest = flags.FLAGS(argv)
     except flags.Error as error:
@@ -90,6 +96,20 @@ def _paragraph(text):
 def _raised_here(error):
     frame = list(traceback.walk_tb(error.__traceback__))[-1][0]
     return Path(frame.f_code.co_filename).is_relative_to(Path(__file__).parent)
+
+
+def _with_config_file(argument):
+    """The argument `--config=MODULE:SIZE` with the file of the module; any other argument as it is."""
+    given = re.fullmatch(r"(--?config=)([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)(:.*)?", argument)
+    if not given or given[2].endswith(".py"):
+        return argument
+    try:
+        found = importlib.util.find_spec(given[2])
+    except ModuleNotFoundError:
+        found = None
+    if found is None or not found.has_location:
+        stop(f"There is no config {given[2]!r} to import. {_CONFIG_HINT}")
+    return f"{given[1]}{found.origin}{given[3] or ''}"
 
 
 def _flag_message(error):

@@ -9,18 +9,15 @@ Several processes that train together: the same line in each, with --coordinator
 """
 
 import os
-import sys
-from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from e2e_jax import command_line, host
 
-# Configs derive from each other as `configs.<name>`, wherever the program is started from.
-sys.path.append(str(Path(__file__).parents[1]))
-
-CONFIG = config_flags.DEFINE_config_file("config", None, "Config file and size: configs/cms_b.py:quick.")
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Config and size: configs/cms_b.py:quick, or e2e_jax.configs.cms_b:quick."
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; runs/<name>-<size> by default.")
 MODE = flags.DEFINE_enum(
     "mode",

@@ -25,6 +25,10 @@ EB = "--config=configs/eb.py"
     [
         ([], ["No config was given", "--config=configs/cms_b.py:quick"]),
         (["--config=configs/none.py"], ["cannot be read", "configs/none.py"]),
+        (["--config=e2e_jax.configs.none"], ["no config 'e2e_jax.configs.none'"]),
+        (["--config=none.at.all"], ["no config 'none.at.all'"]),
+        (["--config=e2e_jax.configs.eb:huge"], ["no size 'huge'", "quick, medium, paper"]),
+        (["--config=e2e_jax.configs.eb", "--config.seed=1.5"], ["--config.seed=1.5", "int"]),
         (["--config=configs/eb.py:huge"], ["no size 'huge'", "quick, medium, paper"]),
         ([EB, "--config.train.bach_size=4"], ["no field config.train.bach_size", "config.train.batch_size"]),
         (
