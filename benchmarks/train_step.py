@@ -228,7 +228,7 @@ def main():
     args = parser.parse_args()
     for arch in args.arch:
         if missing(arch):
-            raise SystemExit(f"--arch {arch} needs {missing(arch)}, which this processor lacks: leave it out.")
+            raise SystemExit(f"This processor lacks {missing(arch)}: leave out --arch {arch}.")
 
     rows = []
     print("arch      channels batch library  wall ms  events/s  processor ms  instructions")
