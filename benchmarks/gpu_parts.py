@@ -1,13 +1,12 @@
-"""What `gpu.py` measures: each part is a generator of rows, so that one that is cut off leaves its first ones.
+"""What `gpu.py` measures of single steps, and the machine's limits.
 
-A row is {"what": text, "value": number, "unit": text} and whatever else belongs to it, or {"what": text,
-"error": text}.
+Each part is a generator of rows, so that a part that is cut off leaves its first rows. A row is
+{"what": text, "value": number, "unit": text} and whatever else belongs to it, or {"what": text, "error": text}.
 """
 
 import dataclasses
 import functools
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 
@@ -15,10 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import epoch, synthetic_events
+from benchmarks import synthetic_events
 from configs import cms_b
-from e2e_jax import evaluate, history, input_pipeline, models, parallel, placement, preprocessing
-from e2e_jax.checkpoint import host_copy
+from e2e_jax import models, preprocessing
 from e2e_jax.detector import images
 from e2e_jax.models.resnet import PRECISIONS
 from e2e_jax.step import create_state, make_train_step
@@ -157,10 +155,6 @@ def new_state(config, seed=0):
     return jax.jit(lambda: create_state(config, jax.random.key(seed)))()
 
 
-def states_of_seeds(config, seeds):
-    return jax.jit(jax.vmap(lambda seed: create_state(config, jax.random.key(seed))))(jnp.arange(seeds))
-
-
 def updating(function, state, batch):
     """A program that calls (state, batch) -> (state, metrics) on and on."""
     compiled, kept = function.lower(state, batch).compile(), [state]
@@ -230,71 +224,62 @@ def _one_compared(bench, kind, precision, size, what):
     programs = {}
     for source, batch in (("images", dense), ("hits", hits)):
         state = new_state(config)
-        programs[f"from {source}"] = (
+        programs[source] = (
             updating(functions["step"], state, batch)
             if kind == "step"
             else repeating(functions["forward"], state.params, batch)
         )
-    inputs = jax.jit(lambda batch: preprocessing.model_inputs(batch, config.inputs)["barrel"])(dense)
-    try:
-        programs |= _peers(kind, np.asarray(inputs), np.asarray(hits["label"]), precision)
-        del inputs
-    except ModuleNotFoundError as error:
-        yield {"what": f"{what}, PyTorch", "error": str(error)}
     times = in_turns(programs, bench.sizes.seconds)
-    best_peer = min((spent for name, spent in times.items() if "PyTorch" in name), default=None)
-    for name, spent in times.items():
-        more = {"milliseconds": spent * 1e3}
-        if best_peer and "PyTorch" not in name:
-            more["times PyTorch"] = best_peer / spent
-        yield row(f"{what}, {name}", size / spent, "events/s", **more)
-    ours = programs["from images"]
-    used = ours.compiled.memory_analysis()
+    for source, spent in times.items():
+        yield row(f"{what}, from {source}", size / spent, "events/s", milliseconds=spent * 1e3)
+    yield from _used(bench, kind, precision, size, what, programs["images"].compiled, times["images"])
+    inputs = np.asarray(preprocessing.model_inputs(dense, config.inputs)["barrel"])
+    labels = np.asarray(hits["label"])
+    del programs, dense, hits, batch, state  # PyTorch needs the memory
+    for compiled in (False, True) if jax.default_backend() == "gpu" else (False,):
+        name = f"{what}, {'compiled ' if compiled else ''}PyTorch"
+        peers = _peer(bench, kind, precision, inputs, labels, compiled, name, times)
+        yield from guarded(name, peers)
+
+
+def _used(bench, kind, precision, size, what, compiled, seconds):
+    """How much of the machine a compiled program uses that takes so many seconds."""
+    used = compiled.memory_analysis()
     total = used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes
-    total -= used.alias_size_in_bytes
-    yield row(f"{what}, device memory of the program", total / 1e9, "GB")
-    yield from _peers_memory(what, programs)
-    done = size * flops(len(config.inputs.channels), kind) / times["from images"]
+    yield row(f"{what}, device memory", (total - used.alias_size_in_bytes) / 1e9, "GB")
+    done = size * flops(len(bench.config(precision).inputs.channels), kind) / seconds
     share = {"share": done / bench.products[precision]} if bench.products else {}
     yield row(f"{what}, products", done / 1e12, "TFLOP/s", **share)
-    moved = (ours.compiled.cost_analysis() or {}).get("bytes accessed")
+    moved = (compiled.cost_analysis() or {}).get("bytes accessed", 0) / seconds
     if moved:
-        moved /= times["from images"]
         share = {"share": moved / bench.bandwidth} if bench.bandwidth else {}
         yield row(f"{what}, bytes of XLA's operations", moved / 1e9, "GB/s", **share)
 
 
-def _peers(kind, inputs, labels, precision):
-    """PyTorch's programs, plain and compiled, on images [n, rows, columns, channels] that lie on the device."""
+def _peer(bench, kind, precision, inputs, labels, compiled, name, ours):
+    """PyTorch on the same images [n, rows, columns, channels], which lie on the device."""
     import torch
 
     from benchmarks import peer
 
+    torch.compiler.reset()  # else the eighth network is not compiled any more
     x = torch.tensor(inputs).permute(0, 3, 1, 2).to(peer.device(), memory_format=torch.channels_last)
-    labels, programs = torch.tensor(labels).long().to(peer.device()), {}
-    for compiled in (False, True) if peer.device().type == "cuda" else (False,):
-        if kind == "step":
-            call = functools.partial(peer.training(x.shape[1], 5e-4, precision, compiled), x, labels)
-        else:
-            logits = peer.classifier(x.shape[1], precision, compiled)[1]
-            call = functools.partial(torch.inference_mode()(logits), x)
-        programs["compiled PyTorch" if compiled else "PyTorch"] = Program(call, peer.wait)
-    return programs
-
-
-def _peers_memory(what, programs):
-    """The most memory of PyTorch's tensors in one more call."""
-    import torch
-
-    for name, program in programs.items():
-        if "PyTorch" in name and torch.cuda.is_available():
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-            program.call()
-            program.wait()
-            most = torch.cuda.max_memory_allocated()
-            torch.cuda.empty_cache()
-            yield row(f"{what}, device memory of {name}", most / 1e9, "GB")
+    y = torch.tensor(labels).long().to(peer.device())
+    if kind == "step":
+        call = functools.partial(peer.training(x.shape[1], 5e-4, precision, compiled), x, y)
+    else:
+        logits = peer.classifier(x.shape[1], precision, compiled)[1]
+        call = functools.partial(torch.inference_mode()(logits), x)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    spent = in_turns({name: Program(call, peer.wait)}, bench.sizes.seconds)[name]
+    yield row(name, len(x) / spent, "events/s", milliseconds=spent * 1e3)
+    for source, seconds in ours.items():
+        yield row(f"from {source} over {name}", spent / seconds, "times")
+    if torch.cuda.is_available():
+        yield row(f"{name}, device memory", torch.cuda.max_memory_allocated() / 1e9, "GB")
+        torch.cuda.empty_cache()
 
 
 def flops(channels, kind):
@@ -305,115 +290,3 @@ def flops(channels, kind):
     all_forward = of_stem + of_narrow + of_wide
     # Backward: the gradients of the kernels and of the inputs, but none of the images.
     return 3 * all_forward - of_stem if kind == "step" else all_forward
-
-
-def seeds(bench):
-    """The step of several seeds at once, each with its own batch, and of one seed."""
-    count, size, config = bench.sizes.seeds, bench.sizes.batches[0], bench.config(bench.sizes.precisions[0])
-    functions, batch = jitted(config), bench.hits(count * size)
-    split = jax.tree.map(lambda x: x.reshape(count, size, *x.shape[1:]), batch)
-    programs = {
-        f"{count} seeds at once": updating(functions["seeds"], states_of_seeds(config, count), split),
-        "one seed": updating(functions["step"], new_state(config), jax.tree.map(lambda x: x[0], split)),
-    }
-    times = in_turns(programs, bench.sizes.seconds)
-    at_once, one = times.values()
-    yield row(f"{count} seeds at once, batch {size} each", count * size / at_once, "events/s")
-    yield row("one seed", size / one, "events/s")
-    yield row(f"{count} seeds at once over one after another", count * one / at_once, "times")
-
-
-def epochs(bench):
-    """An epoch with the hits on the device, streamed, and PyTorch's from HDF5."""
-    config = bench.config(bench.sizes.precisions[0])
-    size, events = config.train.batch_size, bench.events
-    done = input_pipeline.steps_per_epoch(events, size) * size
-    rates = {}
-    for place in epoch.FEEDS:
-        run = epoch.our_epoch(place, events, config)
-        run()  # the first epoch compiles what its first steps did not need
-        rates[place] = done / _seconds(run)
-        yield row(f"epoch of {done} events, {place}", rates[place], "events/s", seconds=done / rates[place])
-    yield from guarded("epoch, PyTorch from HDF5", _peers_epoch(bench, config, rates))
-
-
-def _peers_epoch(bench, config, rates):
-    from benchmarks import peer
-
-    events, workers = bench.events[: bench.sizes.peer], epoch.WORKERS if bench.sizes.seconds else 0
-    with tempfile.TemporaryDirectory() as folder:
-        peer.write_images(f"{folder}/images.h5", events, config)
-        run = epoch.peers_epoch(f"{folder}/images.h5", config, workers)
-        done = len(events) // config.train.batch_size * config.train.batch_size
-        rate = done / _seconds(run)
-    yield row(f"epoch of {done} events, PyTorch from HDF5, {workers} workers", rate, "events/s")
-    for place, ours in rates.items():
-        yield row(f"epoch, {place} over PyTorch from HDF5", ours / rate, "times")
-
-
-def _seconds(run):
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def training(bench):
-    """A training to its early stop, without checkpoints and pictures; a row for each epoch."""
-    config = bench.config(bench.sizes.precisions[0])
-    size, events = config.train.batch_size, bench.events
-    validation = synthetic_events.make_events(bench.sizes.validation, seed=2)
-    steps = input_pipeline.steps_per_epoch(events, size)
-    began = time.perf_counter()
-    train_step = parallel.parallelize(lambda axis: make_train_step(config, axis, steps), config)
-    feed = placement.resident(train_step, events, config)
-    state, rows = train_step.place(host_copy(new_state(config))), []
-    predict = _predictor(config, validation)
-    while not history.finished(rows, config):
-        start = time.perf_counter()
-        for new, _ in feed(state, len(rows), 0):
-            state = new
-        jax.block_until_ready(state)
-        trained = time.perf_counter() - start
-        metrics = evaluate.validation_metrics(
-            predict(state.params), validation.label, validation.mass, config
-        )
-        rows.append({"epoch": len(rows) + 1, **metrics})
-        yield row(
-            f"training, epoch {len(rows)}",
-            time.perf_counter() - start,
-            "s",
-            steps=trained,
-            auc_h=metrics["auc_h"],
-            cvm=metrics["cvm"],
-        )
-    best = history.best_epoch(rows, config.cvm.limit).index
-    yield row(
-        f"training to its end, {len(rows)} epochs of {steps * size} events",
-        time.perf_counter() - began,
-        "s",
-        auc_h=rows[best]["auc_h"],
-        cvm=rows[best]["cvm"],
-    )
-    statistics_ = jax.local_devices()[0].memory_stats() or {}
-    if "peak_bytes_in_use" in statistics_:
-        yield row("device memory of all parts, JAX", statistics_["peak_bytes_in_use"] / 1e9, "GB")
-
-
-def _predictor(config, events):
-    """params -> probabilities of the events, which lie on the device."""
-    run, size = jitted(config)["forward"], min(len(events), 10 * config.evaluate.batch_size)
-    batches = [jax.device_put(batch) for batch in input_pipeline.evaluation_batches(events, size)]
-    valid = np.concatenate([batch.pop("valid") for batch in batches])
-    return lambda params: np.concatenate([run(params, batch) for batch in batches])[valid]
-
-
-PARTS = {
-    "machine": (machine, 25),
-    "images": (make_images, 35),
-    "step": (step, 150),
-    "forward": (forward, 60),
-    "seeds": (seeds, 35),
-    "epoch": (epochs, 90),
-    "training": (training, 400),
-}
-"""{name: (generator of rows, the most seconds)}; the last takes what is left of the whole time."""
