@@ -5,7 +5,6 @@ import time
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from benchmarks import epoch, gpu_parts, synthetic_events
 from e2e_jax import history, input_pipeline, parallel, placement

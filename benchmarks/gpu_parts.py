@@ -137,7 +137,7 @@ def in_turns(programs, seconds, rounds=3):
 
 
 def jitted(config, platform=None):
-    """The programs that are timed, not yet compiled: {name: jitted function}; see `forward.logits_function`."""
+    """The programs that are timed, not yet compiled: {name: jitted function} for a platform of JAX."""
     logits, step = logits_function(config, platform), make_train_step(config, platform=platform)
 
     def forward(params, batch):
