@@ -29,23 +29,28 @@ if __name__ == "__main__":
 import jax
 
 from configs import cms_b
-from e2e_jax import dataset, input_pipeline, parallel, placement, train
+from e2e_jax import dataset, dataset_reading, input_pipeline, parallel, placement
 from e2e_jax.checkpoint import host_copy
+from e2e_jax.step import create_state, make_train_step
 
 FEEDS = {"device": placement.resident, "stream": placement.streamed}
+WORKERS = len(os.sched_getaffinity(0))
+"""Processes of the peer's loader."""
 
 
 def read(name, count):
     """The first events of the training sample; with fewer than all, as many of each class as there are."""
-    return dataset.read_split(dataset.prepare_dataset(name), "train", rows=range(count) if count else None)
+    return dataset_reading.read_split(
+        dataset.prepare_dataset(name), "train", rows=range(count) if count else None
+    )
 
 
 def our_epoch(place, events, config):
     """A function that trains for an epoch; it has compiled already."""
     steps = input_pipeline.steps_per_epoch(events, config.train.batch_size)
-    step = parallel.parallelize(lambda axis: train.make_train_step(config, axis, steps), config)
+    step = parallel.parallelize(lambda axis: make_train_step(config, axis, steps), config)
     feed = FEEDS[place](step, events, config)
-    state = [step.place(host_copy(train.create_state(config, jax.random.key(0)))), 0]
+    state = [step.place(host_copy(create_state(config, jax.random.key(0)))), 0]
 
     def run(pieces=None):
         for done, (new, _) in enumerate(feed(*state, 0), 1):
@@ -86,7 +91,7 @@ def main():
     parser.add_argument("--batch", type=int, default=36)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="the peer's")
+    parser.add_argument("--workers", type=int, default=WORKERS, help="the peer's")
     parser.add_argument("--peer", action="store_true", help="also measure PyTorch")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
     args = parser.parse_args()

@@ -29,6 +29,7 @@ import numpy as np
 from e2e_jax import input_pipeline, parallel, train
 from e2e_jax.checkpoint import host_copy
 from e2e_jax.detector import geometry, images
+from e2e_jax.layout import Layout
 from e2e_jax.sources.events import CLASSES
 
 CLASSIFIERS = {"barrel": "cms_b", "ecal_centric": "cms_i", "hcal_centric": "cms_ii"}
@@ -67,7 +68,7 @@ def dataset_batch(config, name, events):
     """The first batch of a dataset's validation split."""
     config.dataset.name, config.dataset.category = name, ""
     sample = input_pipeline.load_split(config, "validation")
-    return sample[np.arange(events)].to_batch(input_pipeline.padded_lengths(sample))
+    return Layout.padded(sample).batch(sample[np.arange(events)])
 
 
 def compiled(config, batch):

@@ -28,7 +28,7 @@ if __name__ == "__main__":
 import jax
 
 from configs import cms_b
-from e2e_jax import dataset, input_pipeline, parallel, preprocessing
+from e2e_jax import dataset, dataset_reading, input_pipeline, parallel, preprocessing
 
 
 def our_passes(folder, args, config):
@@ -37,7 +37,7 @@ def our_passes(folder, args, config):
     make = jax.jit(lambda batch: preprocessing.model_inputs(batch, config.inputs), in_shardings=split)
 
     def read():
-        return dataset.read_split(folder, "train", False, range(args.events) if args.events else None)
+        return dataset_reading.read_split(folder, "train", False, range(args.events) if args.events else None)
 
     def batches(events, use):
         done = 0

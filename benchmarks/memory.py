@@ -27,7 +27,7 @@ import importlib
 
 import jax
 
-from e2e_jax import dataset, input_pipeline, placement, train
+from e2e_jax import dataset, dataset_reading, input_pipeline, placement, train
 
 
 def peak():
@@ -44,7 +44,7 @@ def repeated(counts, peaks, sizes):
         there = sum(sum(runs.values()) for runs in described.values())
         folder = dataset.prepare_dataset(config.dataset.name, config.dataset.data_dir)
         rows = [row % there for row in range(counts[split])]
-        events = dataset.read_split(folder, split, rows=rows).validate()
+        events = dataset_reading.read_split(folder, split, rows=rows).validate()
         peaks[f"{split} sample read"] = peak()
         packed = placement.pack(events)
         sizes[split] = sum(array.nbytes for array in jax.tree.leaves(packed)) / 1e9

@@ -1,6 +1,6 @@
 """The usual way, to compare with: dense images in lzf-compressed HDF5, a DataLoader, ResNet-15 in PyTorch.
 
-The file holds the images as the network sees them, normalised already, a chunk an event; the classes are
+The file holds the images as the network sees them, normalised already, one chunk per event; the classes are
 shuffled together, as a DataLoader does it. On a GPU the network is compiled and its batches are pinned.
 """
 
@@ -79,26 +79,35 @@ def wait():
         torch.cuda.synchronize()
 
 
-def training(channels, learning_rate, precision="float32", compiled=None):
-    """A function that takes a training step on a batch.
+def classifier(channels, precision="float32", compiled=None):
+    """ResNet-15 on the device, and the function images -> logits that computes with it.
 
     Args:
       channels: of the images.
-      learning_rate: of Adam.
-      precision: "float32" or "bfloat16", by automatic mixed precision.
-      compiled: whether `torch.compile` makes the network; by default on a GPU.
+      precision: "float32"; "tf32", which counts on a GPU; or "bfloat16", by automatic mixed precision.
+      compiled: whether `torch.compile` makes the function; by default on a GPU.
     """
     model = TorchResNet15(channels).to(device(), memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.parameters(), learning_rate)
     compiled = device().type == "cuda" if compiled is None else compiled
     network = torch.compile(model) if compiled else model
 
-    def step(images, labels):
+    def logits(images):
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "float32"
         mixed = torch.autocast(device().type, torch.bfloat16) if precision == "bfloat16" else None
-        optimizer.zero_grad()
         with mixed or contextlib.nullcontext():
-            logits = network(images)
-        torch.nn.functional.cross_entropy(logits.float(), labels).backward()
+            return network(images).float()
+
+    return model, logits
+
+
+def training(channels, learning_rate, precision="float32", compiled=None):
+    """A function that takes a training step on a batch; its arguments are those of `classifier` and Adam."""
+    model, logits = classifier(channels, precision, compiled)
+    optimizer = torch.optim.Adam(model.parameters(), learning_rate, fused=device().type == "cuda")
+
+    def step(images, labels):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(logits(images), labels).backward()
         optimizer.step()
 
     return step

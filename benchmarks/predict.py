@@ -30,7 +30,7 @@ import numpy as np
 from configs.default import SIZES
 from e2e_jax import parallel, train
 from e2e_jax.checkpoint import load_classifier
-from e2e_jax.input_pipeline import padded_lengths
+from e2e_jax.layout import Layout
 from e2e_jax.release import read_events
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,8 +73,8 @@ def throughput(classifier, events, rounds):
     host.keep_memory(BATCH)  # as a training does
     step = parallel.parallelize(lambda axis: train.make_train_step(config, axis), config)
     state = step.place(train.create_state(config, jax.random.key(0)))
-    lengths, turns = padded_lengths(events), max(1, len(events) // BATCH)
-    batches = [events[i * BATCH : (i + 1) * BATCH].to_batch(lengths) for i in range(turns)]
+    layout, turns = Layout.padded(events), max(1, len(events) // BATCH)
+    batches = [layout.batch(events[i * BATCH : (i + 1) * BATCH]) for i in range(turns)]
     rates = {"predict": [], "train": []}
     for turn in range(rounds + 1):
         start = time.perf_counter()

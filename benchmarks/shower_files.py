@@ -3,7 +3,7 @@
     python benchmarks/shower_files.py [--events 249000] [--folder DIR] [--chunked] [--json FILE]
 
 Makes a file of the public ones' shape in a temporary folder, reads it from the first event to the last as
-`tfds build ecal_showers/crops_hdf5` does, a piece after the other in one process, and prints events a second
+a build of `ecal_showers/crops_hdf5` does, a piece after the other in one process, and prints events a second
 and the most memory that the process had (resident set). The file is 8 kB an event and is read once before, so
 that the disk's speed does not count.
 """

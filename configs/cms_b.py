@@ -18,7 +18,7 @@ epochs in 15 minutes (217 to 267 events/s), the run of release/cms_b.
 With Pythia's Monash tune (dataset 1.0.0) medium gave 0.834, 0.853, 0.959, 0.755, 0.957, CVM 0.0007.
 """
 
-from configs import default
+from e2e_jax.configs import default
 
 
 def get_config(size="quick"):

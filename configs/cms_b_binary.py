@@ -7,7 +7,7 @@ is decorrelated from the mass on the gamma gamma events, and the results tell H 
 The paper has no such classifier.
 """
 
-from configs import cms_b
+from e2e_jax.configs import cms_b
 
 
 def get_config(size="quick"):

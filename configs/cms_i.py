@@ -18,7 +18,7 @@ is pair-normalised:
     CVM                   0.0014 +- 0.0007  0.004
 """
 
-from configs import default
+from e2e_jax.configs import default
 
 
 def get_config(size="quick"):

@@ -16,7 +16,7 @@ Beside it the paper's Table 7 (120,000 events per class); H against one class is
     CVM                   0.0013 +- 0.0008  0.003
 """
 
-from configs import default
+from e2e_jax.configs import default
 
 
 def get_config(size="quick"):

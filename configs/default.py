@@ -58,9 +58,14 @@ def get_config(size="quick", category="central"):
     config.parallel = "jit"
     # How many devices the training takes, of each process where there are several; 0 is all there are.
     config.devices = 0
-    # What the ResNets compute in: "float32", or "bfloat16", for which newer GPUs and TPUs are made (a CPU is
-    # not). Parameters, loss, penalty and everything after the last maps' maximum are float32 either way.
+    # What the networks compute in on a GPU: "float32"; "tf32", float32 numbers multiplied with 10 bits of
+    # mantissa, several times faster on newer GPUs; or "bfloat16", the ResNets' convolutions and maps in 16
+    # bits. Parameters and their gradients, loss, penalty and everything after the last maps' maximum are
+    # float32 in each case. On a CPU the first two are the same, and the third is slow.
     config.precision = "float32"
+    # Whether a training on a GPU repeats to the bit. The hits of a pixel are then added up in a fixed order,
+    # which costs a sort, and XLA excludes its nondeterministic operations. A CPU's training always repeats.
+    config.deterministic = False
     # Whether to write a profile of a few steps to <workdir>/profile; the README says how to open it.
     config.profile = False
 
@@ -154,8 +159,9 @@ def get_config(size="quick", category="central"):
     train.schedule = SIZES[size]["schedule"]
     # Epochs without progress after which training stops.
     train.patience = 5
-    # Steps between checkpoints within an epoch (one is written after every epoch in any case).
-    train.checkpoint_every = 200
+    # Seconds between checkpoints within an epoch, which are written while the training goes on; 0: one after
+    # every step. One is written after every epoch in any case.
+    train.checkpoint_seconds = 60.0
 
     config.cvm = cvm = config_dict.ConfigDict()
     # Weight of the penalty on the H score's dependence on mass; 0 switches it off.

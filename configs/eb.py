@@ -18,7 +18,7 @@ Monash tune (dataset 1.0.0) it was 0.940 after these 5 epochs, 0.930 after a tra
 with a batch of 96 in place of 36.
 """
 
-from configs import default
+from e2e_jax.configs import default
 
 
 def get_config(size="quick"):

@@ -18,7 +18,7 @@ In so few steps the network has learned little beyond the mass. 1.5 at batch 36 
 cross-entropy that 0.15 has at the paper's batch of 360 (see `cvm.reduction` in default.py).
 """
 
-from configs import eb
+from e2e_jax.configs import eb
 
 
 def get_config(size="quick"):

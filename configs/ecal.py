@@ -15,7 +15,7 @@ against one class is pair-normalised:
     CVM                   0.0007 +- 0.0005  0.004
 """
 
-from configs import cms_i
+from e2e_jax.configs import cms_i
 
 
 def get_config(size="quick"):

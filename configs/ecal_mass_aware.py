@@ -10,7 +10,7 @@ other work: from 6,000 events it has, like ECAL, only begun to learn: H, gamma g
 0.662, 0.658, 0.693 (+- 0.014), CVM 0.0051 +- 0.0018.
 """
 
-from configs import ecal
+from e2e_jax.configs import ecal
 
 
 def get_config(size="quick"):

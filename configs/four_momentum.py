@@ -18,7 +18,7 @@ With Pythia's Monash tune (dataset 1.0.0) H vs gamma gamma was 0.794 and 0.811; 
 events of each, 0.809 +- 0.002.
 """
 
-from configs import default
+from e2e_jax.configs import default
 
 FORWARD = "forward_"
 

@@ -19,7 +19,7 @@ and eb.py). H against one class is pair-normalised. The paper has no such classi
 Unlike EB it sees the HCAL and tracks around the photons, and it is told what to look for.
 """
 
-from configs import four_momentum
+from e2e_jax.configs import four_momentum
 
 
 def get_config(size="quick"):

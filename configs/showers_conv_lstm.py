@@ -9,7 +9,7 @@ the same digis and the VGG's 0.808 on energies.
 Paper (Table 4, 249,000 showers per class of full simulation): 0.799.
 """
 
-from configs import showers_vgg
+from e2e_jax.configs import showers_vgg
 
 
 def get_config(size="quick"):

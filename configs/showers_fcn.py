@@ -10,7 +10,7 @@ Medium (20,000 showers per class, fast simulation): AUC 0.754 +- 0.005, the four
 Paper (Table 4, 249,000 showers per class of full simulation): 0.770 on digis.
 """
 
-from configs import showers_vgg
+from e2e_jax.configs import showers_vgg
 
 
 def get_config(size="quick"):

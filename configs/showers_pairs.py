@@ -13,7 +13,7 @@ Phi(sqrt(2) Phi^-1(A)): 0.891 of 0.808, 0.871 of the paper's 0.788; 0.95 needs s
 network cannot compare the two showers either: one of its last pixels sees 177 crystals, half of the barrel.
 """
 
-from configs import showers_resnet
+from e2e_jax.configs import showers_resnet
 
 
 def get_config(size="quick"):

@@ -7,7 +7,7 @@ minutes on two AMD Zen 4 cores shared with other work (162 to 240 events/s), and
 full simulation): 0.788.
 """
 
-from configs import default
+from e2e_jax.configs import default
 
 
 def get_config(size="quick"):

@@ -10,7 +10,7 @@ Zen 4 cores shared with other work (620 to 1,120 events/s); it rejects 0.898, 0.
 Paper (Table 4, 249,000 showers per class of full simulation): 0.807.
 """
 
-from configs import default
+from e2e_jax.configs import default
 
 
 def get_config(size="quick"):

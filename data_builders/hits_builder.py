@@ -14,6 +14,7 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders.production import Place
+from e2e_jax import dataset, locks
 from e2e_jax.sources import cluster
 from e2e_jax.sources.tasks import SPLITS, event_keys, run_tasks
 from e2e_jax.sources.workers import WorkerPool, available_cores
@@ -43,7 +44,8 @@ class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     ):
         super().__init__(file_format=file_format, **kwargs)
         self._executor = executor
-        if file_format is None and not self.is_prepared():
+        # `is_prepared` would log a warning about a dataset that is not there yet.
+        if file_format is None and not self.data_path.exists():
             self.info.set_file_format("array_record", override=True)
 
     @tfds.core.utils.classproperty
@@ -79,7 +81,7 @@ class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         root = pathlib.Path(download_dir or pathlib.Path(self.data_dir).parents[2] / "downloads")
         scratch = root / self.name / self.builder_config.name
         lists = download_config and download_config.manual_dir
-        with _own_progress_bar(), contextlib.ExitStack() as stack:
+        with self._alone(), _own_progress_bar(), contextlib.ExitStack() as stack:
             executor = self._executor or stack.enter_context(
                 cluster.executor() or WorkerPool(available_cores())
             )
@@ -91,10 +93,31 @@ class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 title=f"{self.name}/{self.builder_config.name}",
             )
             super().download_and_prepare(download_dir=download_dir, download_config=download_config, **kwargs)
-        shutil.rmtree(scratch, ignore_errors=True)
-        # What builds that were killed could not tidy up themselves.
-        for leftover in pathlib.Path(self.data_dir).parent.glob(f"incomplete.*_{self.version}"):
-            shutil.rmtree(leftover, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
+            # What builds that were killed could not tidy up themselves.
+            for leftover in pathlib.Path(self.data_dir).parent.glob(f"incomplete.*_{self.version}"):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Waits until no other process builds this dataset; TFDS then uses what the other has built."""
+        folder = pathlib.Path(self.data_dir)
+        lock = folder.parents[2] / "downloads" / self.name / f"{self.builder_config.name}.lock"
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locks.locked(lock))
+            except locks.LockedError as error:
+                print(f"Waiting for {error.owner}, which builds this dataset: {folder}.", flush=True)
+                stack.enter_context(locks.locked(lock, wait=True))
+            if (folder / "dataset_info.json").exists():
+                self.info.read_from_directory(folder)
+            yield
+
+    def _download_and_prepare(self, dl_manager, download_config, **kwargs) -> None:
+        """Writes the data files, then adds their digests to the metadata, which TFDS writes after this."""
+        super()._download_and_prepare(dl_manager, download_config, **kwargs)
+        folder = pathlib.Path(self.data_dir)
+        self.info.metadata.update(dataset.sealed_metadata(self.info.metadata, folder, self.name))
 
     def _log_download_bytes(self) -> None:
         """Says what is about to happen, where TFDS would announce a download of unknown size."""

@@ -1,7 +1,7 @@
 """Builds a dataset, without TensorFlow.
 
 python -m e2e_jax.build cms_hgg/opendata_files --lists=DIR [--on_error=skip] [--train=N --validation=N]
-                        [--data_dir=DIR] [--name=NAME] [--scheduler=tcp://host:8786 | --workers=N]
+                        [--data_dir=DIR] [--name=NAME] [--scheduler=tls://host:8786 | --workers=N]
 """
 
 import argparse
@@ -42,7 +42,7 @@ def parse(argv):
     parser = _Parser(prog="python -m e2e_jax.build", description="Builds a dataset.", allow_abbrev=False)
     parser.add_argument("dataset", help="builder and config, such as cms_hgg/opendata_central")
     parser.add_argument("--data_dir", default="", help="folder of the datasets; TFDS's own by default")
-    parser.add_argument("--scheduler", help="Dask scheduler to run on: tcp://host:8786, or its file")
+    parser.add_argument("--scheduler", help="Dask scheduler to run on: tls://host:8786, or its file")
     parser.add_argument("--workers", type=int, help="processes on this machine; one a core by default")
     for name, (kind, text) in CONFIG_OPTIONS.items():
         parser.add_argument(f"--{name}", type=kind, help=text)

@@ -1,70 +1,132 @@
 """Checkpoints of a training, and the classifier that a finished (or running) one holds.
 
-`checkpoints/<step>/` has three parts, written together or not at all: the whole training state, the
-parameters of the best epoch so far, and, as metadata, where the epochs stand. Everything is stored as
-host arrays, so that any number of devices, of any kind, can read it, with digests, so that a damaged
-file is noticed. A released checkpoint (`e2e_jax.release`) lacks the first part.
+A checkpoint has two parts: the whole training state, and the parameters of the best epoch so far. Beside
+them are the config, the fingerprints of the dataset, and where the epochs stand (`checkpoint_files`).
+Everything is stored as host arrays, so that any number of devices, of any kind, can read it. A released
+checkpoint (`e2e_jax.release`) lacks the training state.
 """
 
 import functools
-import hashlib
-import importlib.metadata
-import math
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import jax
 import numpy as np
-from orbax.checkpoint import v1 as ocp
 
-from e2e_jax import __version__, models, preprocessing
+from e2e_jax import __version__, checkpoint_files, distributed, models, preprocessing
 from e2e_jax.classes import category_of
-from e2e_jax.prediction import Classifier, predictor
+from e2e_jax.history import TrainingError
+from e2e_jax.models import backend
+from e2e_jax.prediction import Classifier, Predictor
 from e2e_jax.sources.record import column_type
-from e2e_jax.workdir import CHECKPOINTS, CONFIG, WorkdirError, read_config, saved_steps
+from e2e_jax.workdir import (
+    CHECKPOINTS,
+    CONFIG,
+    WorkdirError,
+    as_config,
+    check_path,
+    deciding_differences,
+    in_words,
+    read_config,
+    saved_steps,
+)
 
-__all__ = ["Checkpoints", "Classifier", "load_classifier", "predictor", "read_progress"]
-
-KEPT = 2
-"""Checkpoints kept: the latest, and the one before in case a crash or a full disk spoils it."""
-
-FORMAT = 1
-"""What the parts of a checkpoint mean; one more when an older version would misread them. 0: no digests."""
+__all__ = ["Checkpoints", "Classifier", "load_classifier", "read_about"]
 
 
 class Checkpoints:
-    """The checkpoints of one workdir, for the training that writes them. A context manager."""
+    """The checkpoints of one workdir, for the training that writes them. A context manager.
 
-    def __init__(self, workdir):
-        policies = ocp.training.preservation_policies
+    Of several processes the first alone writes.
+    """
+
+    def __init__(self, workdir, config, dataset):
+        """
+        Args:
+          workdir: the run's folder.
+          config: of the training.
+          dataset: the fingerprint of each split, {"train": ..., "validation": ...}.
+        """
         self._folder = Path(workdir).absolute() / CHECKPOINTS
-        self._orbax = ocp.training.Checkpointer(
-            self._folder,
-            preservation_policy=policies.LatestN(KEPT),
-            cleanup_tmp_directories=True,
-        )
+        self._config, self._dataset = config, dict(dataset)
+        self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._alone = None
+        self._saving = None
+        self._read_back = False
+        if distributed.first():
+            checkpoint_files.remove_leftovers(self._folder)
+        if distributed.first() and distributed.several():
+            # Orbax has all processes save together, at the same step; this one is alone.
+            self._alone = ProcessPoolExecutor(
+                1, mp_context=multiprocessing.get_context("spawn"), initializer=distributed.stand_alone
+            )
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self._orbax.close()
+    def __exit__(self, *error):
+        # An error of the training comes before one of the last checkpoint.
+        try:
+            self.wait()
+        except Exception:
+            if error[0] is None:
+                raise
+        finally:
+            self._thread.shutdown()
+            if self._alone is not None:
+                self._alone.shutdown()
 
-    def save(self, step, state, best, progress):
-        """Saves at a step, whole or not at all; on return it is on disk.
+    def save(self, step, state, best, progress, after=None):
+        """Saves at a step, whole or not at all, while the training goes on; see `wait`.
+
+        The first checkpoint is read back after it is written.
 
         Args:
           step: the training step, the name of the checkpoint.
           state: pytree, the training state; None where there is none to resume from.
           best: pytree, the parameters of the best epoch so far.
           progress: what JSON can hold: the epoch, its running sums, the history.
+          after: a future; nothing is written before it is done.
+
+        Raises:
+          TrainingError: a number is not finite; nothing is written.
+          WorkdirError: the checkpoint before this one could not be written.
         """
-        parts, digests = {"best": host_copy(best)}, {}
-        if state is not None:
-            parts["state"] = host_copy(state)
-            digests["params"] = _digest(parts["state"].params)
-        digests |= {name: _digest(part) for name, part in parts.items()}
-        about = {"format": FORMAT, "e2e_jax": __version__, "digests": digests, "progress": progress}
-        self._orbax.save_checkpointables(step, parts, custom_metadata=about, force=True, overwrite=True)
+        if not distributed.first():
+            return
+        parts = {"best": host_copy(best)} | ({} if state is None else {"state": host_copy(state)})
+        _require_finite(step, parts)
+        # The folder of the datasets is one of this machine.
+        fields = self._config.to_dict()
+        fields["dataset"] = {**fields["dataset"], "data_dir": ""}
+        about = {"config": fields, "dataset": self._dataset, "progress": progress}
+        self.wait()
+        self._saving = self._thread.submit(self._write, step, parts, about, after)
+
+    def wait(self):
+        """Waits until what was saved is on the disk.
+
+        Raises:
+          WorkdirError: it could not be written, or cannot be read.
+        """
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
+
+    def _write(self, step, parts, about, after):
+        if after is not None:
+            after.result()
+        self._do(checkpoint_files.write, step, parts, about)
+        if not self._read_back:
+            self._do(checkpoint_files.check_written, step, parts, about)
+            self._read_back = True
+
+    def _do(self, work, *arguments):
+        if self._alone is None:
+            work(self._folder, *arguments)
+        else:
+            self._alone.submit(work, self._folder, *arguments).result()
 
     def restore(self, like):
         """The latest checkpoint as (state, best, progress) on the host, or None where there is none yet.
@@ -73,17 +135,18 @@ class Checkpoints:
           like: a state of the same structure, or its shapes (`jax.eval_shape`).
 
         Raises:
-          WorkdirError: the checkpoint is damaged, or from a newer version.
+          WorkdirError: the checkpoint is damaged, from another version, or of another config or dataset.
         """
-        latest = self._orbax.latest
-        if latest is None:
+        self.wait()
+        steps = saved_steps(self._folder.parent)
+        if not steps:
             return None
-        path = self._folder / str(latest.step)
-        about, _ = _read_about(path)
-        parts = _load(path, {"state": _host_shapes(like), "best": _host_shapes(like.params)})
-        for name, part in parts.items():
-            _check_digest(path, about, name, part)
-        return parts["state"], parts["best"], about["progress"]
+        path = self._folder / str(steps[-1])
+        about = checkpoint_files.read_about(path)
+        _check_config(path, about, self._config)
+        check_dataset(path, about, self._dataset)
+        load = functools.partial(checkpoint_files.load, path, about)
+        return load("state", like), load("best", like.params), about["progress"]
 
 
 def load_classifier(workdir, which="best"):
@@ -95,40 +158,54 @@ def load_classifier(workdir, which="best"):
 
     Raises:
       WorkdirError: there is no run, no such checkpoint, or no epoch is finished yet; the checkpoint is
-        damaged, from a newer version, or of another network than the config describes.
+        damaged, from another version, or of another config or network than the config describes.
     """
     config = read_config(workdir)
     path = _step_path(workdir, "latest" if which == "best" else which)
+    about = checkpoint_files.read_about(path)
+    _check_config(path, about, config)
     expected = _parameter_shapes(config, Path(workdir) / CONFIG)
-    about, saved = _read_about(path)
     if which == "best":
         if not about["progress"]["history"]:
             raise WorkdirError(
                 f"No epoch of the run in {workdir} is finished, so none is the best. Let it train on, or "
                 "load 'latest'."
             )
-        if not saved.get("best"):
-            raise _unreadable(path, "its part 'best' is not there")
-        _check_shapes(path, saved["best"], expected)
-        params = _load(path, {"best": _host_shapes(expected)})["best"]
-        _check_digest(path, about, "best", params)
+        params = checkpoint_files.load(path, about, "best")
     else:
-        if "state" not in saved:
+        if not any(Path(file).parts[0] == "state" for file in about["files"]):
             raise WorkdirError(
                 f"{path} is a released checkpoint: it has the best epoch's parameters alone. Load 'best'."
             )
-        if not saved["state"]:
-            raise _unreadable(path, "its part 'state' is not there")
-        _check_shapes(path, saved["state"].get("params"), expected)
         # The whole state as it was saved: the structure of Adam's part is optax's, no part of the light core.
-        params = _load(path, {"state": None})["state"]["params"]
-        _check_digest(path, about, "params", params)
-    return Classifier(config, params, predictor(config))
+        params = checkpoint_files.load(path, about, "state")["params"]
+    _check_shapes(path, params, expected)
+    return Classifier(config, params, Predictor(config))
 
 
-def read_progress(workdir):
-    """Where the epochs of a run stand, as `Checkpoints.save` was given it with the latest checkpoint."""
-    return _read_about(_step_path(workdir, "latest"))[0]["progress"]
+def read_about(workdir):
+    """What was saved beside the arrays of a run's latest checkpoint: {"progress", "config", ...}."""
+    return checkpoint_files.read_about(_step_path(workdir, "latest"))
+
+
+def check_dataset(path, about, dataset):
+    """Refuses another dataset than the one that a checkpoint was trained and chosen on.
+
+    Args:
+      path: of the checkpoint.
+      about: what was saved with it.
+      dataset: the fingerprints of the splits that are there.
+
+    Raises:
+      WorkdirError: it names the splits that differ.
+    """
+    splits = [split for split, fingerprint in about["dataset"].items() if dataset.get(split) != fingerprint]
+    if splits:
+        raise WorkdirError(
+            f"The checkpoint {path} belongs to another dataset ({' and '.join(splits)} events differ). Name "
+            "the dataset of its training as config.dataset.name and config.dataset.data_dir, or choose "
+            "another folder with --workdir=DIR."
+        )
 
 
 def initial_params(config, key):
@@ -140,7 +217,8 @@ def initial_params(config, key):
     for name, columns in record.COLLECTIONS.items():
         types = {column: column_type(declared) for column, declared in columns.items()}
         probe[name] = {c: np.zeros((1, 1, *shape), dtype) for c, (dtype, shape) in types.items()}
-    return models.build(config).init(key, preprocessing.model_inputs(probe, config.inputs))["params"]
+    network = models.build(config, backend.ANY)
+    return network.init(key, preprocessing.model_inputs(probe, config.inputs))["params"]
 
 
 def host_copy(tree):
@@ -150,6 +228,7 @@ def host_copy(tree):
 
 def _step_path(workdir, which):
     """The folder of a checkpoint, by its step or "latest"."""
+    check_path(workdir)
     steps = saved_steps(workdir)
     if not steps:
         raise WorkdirError(
@@ -164,60 +243,32 @@ def _step_path(workdir, which):
     return Path(workdir).absolute() / CHECKPOINTS / str(step)
 
 
-def _read_about(path):
-    """What a checkpoint says of itself: (its format, digests, progress; {part: its tree of metadata})."""
+def _require_finite(step, parts):
+    """Raises a TrainingError where a number of a checkpoint is not finite."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(parts):
+        if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise TrainingError(
+                f"{name} is not finite at step {step}, so nothing is saved. Train into a new folder with a "
+                "smaller config.train.learning_rate or smaller config.inputs.scale."
+            )
+
+
+def _check_config(path, about, config):
+    """Refuses another config than the one that a checkpoint was saved with."""
     try:
-        found = ocp.checkpointables_metadata(path)
-        about, saved = found.custom_metadata, dict(found.metadata)
-    except Exception as error:  # of many kinds, as a cut or a missing file may have it
-        raise _unreadable(path, error) from error
-    if not isinstance(about, dict) or not {"format", "history"} & about.keys():
-        raise _unreadable(path, "its metadata does not say where the epochs stand")
-    if "format" not in about:
-        about = {"format": 0, "digests": {}, "progress": about}
-    if about["format"] > FORMAT:
+        saved = as_config(about["config"])
+    except ValueError as error:
         raise WorkdirError(
-            f"The checkpoint {path} has format {about['format']}, written by e2e_jax {about.get('e2e_jax')}; "
-            f"this is e2e_jax {__version__}, which reads formats up to {FORMAT}. Install that version or a "
-            "newer one."
+            f"The checkpoint {path} was saved with a config that this e2e_jax {__version__} does not know "
+            f"({str(error).rstrip('.')}). Install e2e_jax {about['e2e_jax']}, which saved it."
+        ) from None
+    if changes := deciding_differences(saved, config):
+        raise WorkdirError(
+            f"The checkpoint {path} was saved with another config "
+            f"({in_words(changes, 'there', f'in {CONFIG}')}). These fields decide its results: put back the "
+            f"{CONFIG} of the run."
         )
-    return about, saved
-
-
-def _load(path, wanted):
-    """`orbax.load_checkpointables`, whose errors are of every kind, with one."""
-    try:
-        return ocp.load_checkpointables(path, wanted)
-    except Exception as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path, why):
-    others = [step for step in saved_steps(path.parents[1]) if str(step) != path.name]
-    other = f", or the step {others[-1]}, which it has as well" if others else ""
-    while getattr(why, "__cause__", None):
-        why = why.__cause__
-    why = str(why).splitlines()[0][:200] if str(why) else type(why).__name__
-    return WorkdirError(
-        f"The checkpoint {path} cannot be read: a file of it is cut, changed or missing, or a newer version "
-        f"of orbax-checkpoint wrote it (this is {importlib.metadata.version('orbax-checkpoint')}). Copy its "
-        f"folder again{other}; a training goes on from there when the folder {path.name} is deleted. ({why})"
-    )
-
-
-def _check_digest(path, about, name, part):
-    expected = about["digests"].get(name)
-    if expected is not None and _digest(part) != expected:
-        raise _unreadable(path, f"the content of {name!r} is not what was saved")
-
-
-def _digest(tree):
-    """SHA-256 of the arrays of a tree, in the order of its leaves."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(tree):
-        leaf = np.ascontiguousarray(leaf)
-        digest.update(f"{leaf.dtype.str}{np.shape(leaf)}".encode() + leaf.tobytes())
-    return digest.hexdigest()
 
 
 def _parameter_shapes(config, path):
@@ -232,22 +283,17 @@ def _parameter_shapes(config, path):
 
 
 def _check_shapes(path, saved, expected):
-    """Refuses the parameters of another network; says where they differ."""
+    """Refuses the parameters of another network than this code builds; says where they differ."""
     saved, expected = _shapes(saved), _shapes(expected)
     differing = [name for name in sorted(saved | expected) if saved.get(name) != expected.get(name)]
     if not differing:
         return
-    listed = "; ".join(
-        f"{name}: {saved.get(name, 'nothing')} there, {expected.get(name, 'nothing')} by the config"
-        for name in differing[:3]
-    )
+    changes = {name: (saved.get(name), expected.get(name)) for name in differing[:3]}
     more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
-    sizes = [sum(math.prod(shape) for shape in shapes.values()) for shapes in (saved, expected)]
     raise WorkdirError(
-        f"The checkpoint {path} is of another network than {CONFIG} describes: it has {sizes[0]} parameters, "
-        f"the config's network {sizes[1]} ({listed}{more}). config.model, config.inputs.channels, "
-        "config.inputs.geometry and config.inputs.kind decide that. Put back the config and the checkpoints "
-        "of one run."
+        f"The checkpoint {path} is of another network than e2e_jax {__version__} makes of its config "
+        f"({in_words(changes, 'there', 'here')}{more}). Install the version that trained the run "
+        "(results.json names it)."
     )
 
 
@@ -255,7 +301,3 @@ def _shapes(tree):
     """{"features/stem/kernel": (7, 7, 3, 16)}"""
     name = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
     return {name(path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def _host_shapes(tree):
-    return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)

@@ -2,6 +2,8 @@
 
 import difflib
 import functools
+import importlib.util
+import re
 import sys
 import textwrap
 import traceback
@@ -10,6 +12,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
+from e2e_jax import config_ranges, stopping
 from e2e_jax.history import TrainingError
 from e2e_jax.workdir import WorkdirError
 
@@ -17,11 +20,15 @@ KNOWN = (WorkdirError, TrainingError, ValueError, FileNotFoundError, NotADirecto
 """Errors whose message says what to mend. Others are ours to mend, and keep their traceback; so does a plain
 ValueError from outside this package."""
 
-_CONFIG_HINT = "Give one as --config=configs/cms_b.py:quick (file, colon, size)."
+_CONFIG_HINT = (
+    "Give one as --config=configs/cms_b.py:quick (file, colon, size) or, from any folder, as "
+    "--config=e2e_jax.configs.cms_b:quick."
+)
 
 
 def parse(argv):
     """Parses the flags; on a bad one prints a paragraph and exits with code 1."""
+    argv = [_with_config_file(argument) for argument in argv]
     try:
         rest = flags.FLAGS(argv)
     except flags.Error as error:
@@ -40,7 +47,7 @@ def checked_config(flag):
     """The config that the flag holds.
 
     Raises:
-      ValueError: no config was given.
+      ValueError: no config was given, or a field is out of its range.
       FileNotFoundError: its file does not exist.
     """
     if flag.value is None:
@@ -52,6 +59,7 @@ def checked_config(flag):
         raise FileNotFoundError(
             f"The config file cannot be read ({error.__cause__}). {_CONFIG_HINT}"
         ) from None
+    config_ranges.check_fields(flag.value)
     return flag.value
 
 
@@ -66,6 +74,9 @@ def reporting(main):
             if type(error) is ValueError and not _raised_here(error):
                 raise
             stop(str(error))
+        except stopping.Stopped as stopped:
+            _paragraph(str(stopped))
+            sys.exit(stopping.EXIT_CODE)
         except KeyboardInterrupt:
             stop("Interrupted. The same command goes on from the last checkpoint.")
 
@@ -74,16 +85,31 @@ def reporting(main):
 
 def stop(message):
     """Prints a paragraph and ends the program with exit code 1."""
-    print(
-        textwrap.fill(f"Error: {message}", 110, break_long_words=False, break_on_hyphens=False),
-        file=sys.stderr,
-    )
+    _paragraph(f"Error: {message}")
     sys.exit(1)
+
+
+def _paragraph(text):
+    print(textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False), file=sys.stderr)
 
 
 def _raised_here(error):
     frame = list(traceback.walk_tb(error.__traceback__))[-1][0]
     return Path(frame.f_code.co_filename).is_relative_to(Path(__file__).parent)
+
+
+def _with_config_file(argument):
+    """The argument `--config=MODULE:SIZE` with the file of the module; any other argument as it is."""
+    given = re.fullmatch(r"(--?config=)([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)(:.*)?", argument)
+    if not given or given[2].endswith(".py"):
+        return argument
+    try:
+        found = importlib.util.find_spec(given[2])
+    except ModuleNotFoundError:
+        found = None
+    if found is None or not found.has_location:
+        stop(f"There is no config {given[2]!r} to import. {_CONFIG_HINT}")
+    return f"{given[1]}{found.origin}{given[3] or ''}"
 
 
 def _flag_message(error):

@@ -17,8 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-JACKKNIFE_GROUPS = 50
-
 
 @functools.partial(jax.jit, static_argnames="neighbors")
 def cvm_penalty(scores: jax.Array, mass: jax.Array, mask: jax.Array, neighbors: int = 12) -> jax.Array:
@@ -202,13 +200,12 @@ def cvm_metric(scores: np.ndarray, mass: np.ndarray, neighbors: int = 200, step:
     Raises:
       ValueError: fewer than k events, values that are not finite, or shapes that differ.
     """
-    scores, mass = _checked(scores, mass, neighbors, step)
+    scores, mass = checked_sample(scores, mass, neighbors, step)
     n, k = len(scores), neighbors
     ordered = np.sort(scores)
     at_most = np.searchsorted(ordered, ordered, side="right")
     at_most_before = np.concatenate([[0], np.cumsum(at_most)])
-    below = np.searchsorted(ordered, scores, side="left")
-    below = below[np.lexsort((_scramble(below.astype(np.uint32)), mass))]
+    below = np.searchsorted(ordered, in_order_of_mass(scores, mass), side="left")
     windows = np.sort(np.lib.stride_tricks.sliding_window_view(below, k)[::step], axis=1)
 
     # mean_j F^2 + mean_j F_w^2 - 2 mean_j F F_w, the sums over j done in integers: event j scores at
@@ -219,47 +216,14 @@ def cvm_metric(scores: np.ndarray, mass: np.ndarray, neighbors: int = 200, step:
     return float(np.mean(all_squared + window_squared - 2 * product) / n)
 
 
-def cvm_uncertainty(
-    scores: np.ndarray,
-    mass: np.ndarray,
-    neighbors: int = 200,
-    step: int = 50,
-    groups: int = JACKKNIFE_GROUPS,
-    seed: int = 0,
-) -> float:
-    """Standard error of `cvm_metric` from a delete-group jackknife.
-
-    A bootstrap sample repeats events, and the copies of an event fall into the same window with the same
-    score: it looks like a dependence on the mass and about doubles the floor. Leaving events out does
-    not. The events are dealt at random into groups, the metric is taken without each in turn, and
-
-        variance = (G - 1) / G * sum_g (C_without_g - mean)^2.
-
-    For a score near the floor, where the metric is quadratic in small fluctuations, the jackknife is on
-    the safe side (B. Efron and C. Stein, Ann. Stat. 9 (1981) 586): up to about sqrt(2) too large.
-
-    Args:
-      scores, mass, neighbors, step: as for `cvm_metric`. Where a sample without its group is shorter
-        than a window, the window shrinks to that sample.
-      groups: G, the number of groups.
-      seed: fixes the dealing.
-
-    Returns:
-      The standard error.
-    """
-    scores, mass = _checked(scores, mass, neighbors, step)
-    groups = min(groups, len(scores))
-    if groups < 2:
-        raise ValueError(
-            f"A jackknife needs at least 2 groups and 2 events; groups = {groups} (n = {len(scores)})."
-        )
-    group = np.random.default_rng(seed).permutation(np.arange(len(scores)) % groups)
-    window = min(neighbors, int(np.min(len(scores) - np.bincount(group))))
-    left_out = [cvm_metric(scores[group != g], mass[group != g], window, step) for g in range(groups)]
-    return float(np.sqrt((groups - 1) * np.var(left_out)))
+def in_order_of_mass(scores: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """The scores by mass; those of equal mass by a hash of their rank, which favours none."""
+    below = np.searchsorted(np.sort(scores), scores, side="left")
+    return scores[np.lexsort((_scramble(below.astype(np.uint32)), mass))]
 
 
-def _checked(scores, mass, neighbors, step):
+def checked_sample(scores, mass, neighbors, step):
+    """Scores and masses as arrays; raises as `cvm_metric` does."""
     scores, mass = np.asarray(scores), np.asarray(mass)
     if scores.ndim != 1 or scores.shape != mass.shape:
         raise ValueError(

@@ -1,18 +1,15 @@
-"""Where a TFDS dataset lies, whether it is whole, and what it is; built first where it is missing."""
+"""Where a TFDS dataset lies, whether its files are those that were written; builds it where it is missing."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-import json
+import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-import tqdm
-
-from e2e_jax.sources.events import Events
-from e2e_jax.sources.record import Record
-from e2e_jax.sources.showers import Showers
+from e2e_jax import digests
+from e2e_jax.sources.tasks import SPLITS
 
 BUILDERS = {
     "cms_hgg": "data_builders.cms_hgg.cms_hgg_dataset_builder",
@@ -20,11 +17,11 @@ BUILDERS = {
 }
 """Datasets that are built when they are missing: name -> module with its `Builder`."""
 
-RECORDS: dict[str, type[Record]] = {"cms_hgg": Events, "ecal_showers": Showers}
-"""What a dataset holds, by the name of its builder."""
+METADATA, DIGESTS = "metadata.json", "digests"
+"""The file with the metadata of a dataset, and the key of its digests there."""
 
-READ_TOGETHER = 1000
-"""Events read before they become flat arrays: bounds the memory of the small ones."""
+DERIVED = ".e2e_jax"
+"""Folder within a dataset's for what can be made again from the dataset at any time."""
 
 
 class DatasetError(ValueError):
@@ -76,15 +73,84 @@ def describe(config) -> dict:
     Returns:
       Its "name", "version", a "fingerprint" of its files' content, and its metadata: origin, seed,
       versions of what made it, and events by split, class and run.
+
+    Raises:
+      DatasetError: the dataset is damaged or was not written by this package.
     """
     folder = prepare_dataset(config.dataset.name, config.dataset.data_dir)
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.array_record*")):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    metadata = json.loads((folder / "metadata.json").read_text())
-    identity = {"name": config.dataset.name, "version": folder.name, "fingerprint": digest.hexdigest()[:16]}
-    return identity | metadata
+    content = digests.of_json(fingerprint(folder))[:16]
+    identity = {"name": config.dataset.name, "version": folder.name, "fingerprint": content}
+    metadata = read_metadata(folder)
+    return identity | {name: value for name, value in metadata.items() if name != DIGESTS}
+
+
+def fingerprint(folder: pathlib.Path) -> dict[str, str]:
+    """The SHA-256 of the events of each split, {"train": hex, "validation": hex}.
+
+    Every data file is compared with the digest that was written with the dataset; one that has not changed
+    since it was last compared is not read again.
+
+    Raises:
+      DatasetError: the dataset is damaged or was not written by this package.
+    """
+    return {split: digests.of_json(list(files.values())) for split, files in check_files(folder).items()}
+
+
+def check_files(folder: pathlib.Path) -> dict[str, dict[str, str]]:
+    """Verifies the content of all data files; gives split -> name -> SHA-256, in the order of the events.
+
+    Raises:
+      DatasetError: a file is missing, or its content changed since the dataset was written.
+    """
+    files = read_metadata(folder)[DIGESTS]
+    if not (folder / "dataset_info.json").exists():
+        raise DatasetError(
+            f"The dataset in {folder} is half-written: it has no dataset_info.json. {again(folder)}"
+        )
+    expected = {name: digest for split in files.values() for name, digest in split.items()}
+    if not (wrong := digests.changed(folder, expected, derived_folders(folder))):
+        return files
+    if missing := [name for name in wrong if not (folder / name).exists()]:
+        raise DatasetError(
+            f"The dataset in {folder} is half-written: {', '.join(missing)} is missing. {again(folder)}"
+        )
+    raise DatasetError(
+        f"The dataset in {folder} is damaged: the content of {', '.join(wrong)} is not what was written. "
+        f"{again(folder)}"
+    )
+
+
+def read_metadata(folder: pathlib.Path) -> dict:
+    """The metadata of the dataset in the folder; under `DIGESTS` the SHA-256 of each data file, by split.
+
+    Raises:
+      DatasetError: the dataset has no metadata, they are damaged, or another program wrote them.
+    """
+    path = folder / METADATA
+    if not path.exists():
+        raise DatasetError(f"The dataset in {folder} is half-written: it has no {METADATA}. {again(folder)}")
+    metadata = digests.read_sealed(path)
+    if metadata is None or DIGESTS not in metadata:
+        raise DatasetError(
+            f"The file {path} is damaged, or was not written by this version of e2e_jax. {again(folder)}"
+        )
+    return metadata
+
+
+def sealed_metadata(metadata: Mapping, folder: pathlib.Path, builder: str) -> dict:
+    """The metadata of a dataset whose data files were just written, with the digests of those."""
+    files = {
+        split: {path.name: digests.of_file(path) for path in sorted(folder.glob(f"{builder}-{split}.*"))}
+        for split in SPLITS
+    }
+    return digests.sealed({**metadata, DIGESTS: files})
+
+
+def derived_folders(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Where data derived from a dataset may lie: its own folder, or the user's cache if that is read-only."""
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    name = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
+    return [folder / DERIVED, cache / "e2e_jax" / "datasets" / name]
 
 
 def _known_names() -> list[str]:
@@ -92,73 +158,6 @@ def _known_names() -> list[str]:
     return [f"{name}/{config}" for name, builder in builders.items() for config in builder.builder_configs]
 
 
-def read_split(
-    folder: pathlib.Path,
-    split: str,
-    progress: bool = True,
-    rows: Sequence[int] | None = None,
-    unread: Sequence[str] = (),
-) -> Record:
-    """Reads a split of the dataset in the folder into memory, as the record that its builder writes.
-
-    Args:
-      folder: as `prepare_dataset` gives it.
-      split: "train" or "validation".
-      progress: whether to show a progress bar.
-      rows: which events to read, counted from 0; all of them by default.
-      unread: collections to leave empty.
-
-    Raises:
-      DatasetError: the dataset is half-written, damaged, or not in ArrayRecord format, or has no such split
-        or event.
-    """
-    source, record = _open(folder, split), RECORDS.get(folder.parts[-3], Events)
-    rows = range(len(source)) if rows is None else rows
-    if outside := [row for row in rows if not 0 <= row < len(source)]:
-        raise DatasetError(
-            f"The split {split!r} of the dataset in {folder} has no event {outside[0]}: "
-            f"its {len(source)} events count from 0 to {len(source) - 1}."
-        )
-    title = f"reading {'/'.join(folder.parts[-3:-1])} {split}"
-    bar = tqdm.tqdm(rows, desc=title, unit="event", disable=not progress, mininterval=0.5)
-
-    def parts():
-        examples = []
-        for row in bar:
-            try:
-                examples.append(source[row])
-            except Exception as error:
-                damaged = f"The dataset in {folder} is damaged ({error}). {_again(folder)}"
-                raise DatasetError(damaged) from error
-            if len(examples) == READ_TOGETHER:
-                yield record.from_examples(examples).without(unread)
-                examples = []
-        yield record.from_examples(examples).without(unread)
-
-    return record.concatenate(parts())
-
-
-def _open(folder: pathlib.Path, split: str):
-    """The TFDS data source of a split's hits, after checking that the dataset is whole."""
-    import tensorflow_datasets as tfds
-
-    half_written = f"The dataset in {folder} is half-written:"
-    if not (folder / "dataset_info.json").exists():
-        raise DatasetError(f"{half_written} it has no dataset_info.json. {_again(folder)}")
-    builder = tfds.builder_from_directory(folder)
-    if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
-        raise DatasetError(
-            f"The dataset in {folder} is stored as {builder.info.file_format.value}, which only TensorFlow "
-            f"reads; training reads array_record. {_again(folder)}"
-        )
-    info = builder.info.splits.get(split)
-    if info is None or not info.num_examples:
-        have = {name: some.num_examples for name, some in builder.info.splits.items()}
-        raise DatasetError(f"The dataset in {folder} has no split {split!r} with events; it has {have}.")
-    if missing := [path.name for path in info.filepaths if not path.exists()]:
-        raise DatasetError(f"{half_written} {', '.join(missing)} is missing. {_again(folder)}")
-    return builder.as_data_source(split, decoders={"detector": tfds.decode.SkipDecoding()})
-
-
-def _again(folder: pathlib.Path) -> str:
+def again(folder: pathlib.Path) -> str:
+    """The way out where a dataset cannot be used."""
     return f"Remove the folder {folder} and start again: the dataset is then built anew."

@@ -8,10 +8,12 @@ checkpoint stays whole.
 
 import contextlib
 import itertools
+import json
 import math
+import multiprocessing
 import os
-import pickle
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 
@@ -41,6 +43,9 @@ LOST = ("gloo", "nccl", "connection", "coordination", "heartbeat", "unavailable"
 """Words by which an error of the runtime says that it concerns another process."""
 
 _meetings = itertools.count()
+
+_VALUE, _ERROR = b"v", b"e"
+"""First byte of a message: what it holds."""
 
 
 def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
@@ -91,6 +96,17 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
         )
 
 
+def stand_alone() -> None:
+    """Makes a child process one that computes on its own CPU, and ends when its parent does."""
+    jax.config.update("jax_platforms", "cpu")
+
+    def follow():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
 def several() -> bool:
     """Whether there are processes beside this one."""
     return jax.process_count() > 1
@@ -125,39 +141,105 @@ def _meet() -> None:
 
 
 def of_first(make: Callable):
-    """What `make()` gives in the first process, in all of them; the others do not call it.
+    """The value of `make()` in the first process, in all of them; the others do not call it.
 
-    What it raises is raised in all. It is for small things: pickle takes them to the others.
+    The value travels as JSON: numbers, text, lists and dicts. For arrays there is `arrays_of_first`.
+
+    Raises:
+      Exception: what `make` raises, in the first process; in the others a ValueError with its message.
     """
     if not several():
         return make()
-    content, outcome = np.zeros(0, np.uint8), (None, None)
+    value, content = _sent(make, lambda value: json.dumps(value).encode())
+    return value if first() else json.loads(content)
+
+
+def arrays_of_first(make: Callable, like):
+    """The pytree of arrays that `make()` gives in the first process, in all of them.
+
+    Args:
+      make: called in the first process alone.
+      like: pytree of the same structure, whose leaves have the `shape` and `dtype` of the arrays.
+
+    Raises:
+      Exception: as in `of_first`.
+    """
+    if not several():
+        return make()
+    value, content = _sent(make, lambda value: to_bytes(value, like))
+    return value if first() else from_bytes(content, like)
+
+
+def to_bytes(tree, like) -> bytes:
+    """The arrays of a pytree, one after the other.
+
+    Raises:
+      ValueError: an array has another shape or type than in `like`.
+    """
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+    kinds = [[(leaf.shape, leaf.dtype) for leaf in some] for some in (leaves, jax.tree.leaves(like))]
+    if kinds[0] != kinds[1]:
+        raise ValueError("The arrays of the first process differ in shape or type from those of the others.")
+    return b"".join(leaf.tobytes() for leaf in leaves)
+
+
+def from_bytes(content: bytes, like):
+    """The pytree that `to_bytes` took apart."""
+    leaves, structure = jax.tree.flatten(like)
+    arrays, start = [], 0
+    for leaf in leaves:
+        arrays.append(np.ndarray(leaf.shape, leaf.dtype, content, start).copy())
+        start += arrays[-1].nbytes
+    return jax.tree.unflatten(structure, arrays)
+
+
+def _sent(make: Callable, pack: Callable) -> tuple[object, bytes]:
+    """The value of `make()` (None in others than the first process), and what `pack` makes of it, in all."""
+    value, error, content = None, None, b""
     if first():
         try:
-            outcome = make(), None
-        except Exception as error:  # whatever it is, all end by it
-            outcome = None, error
-        content = np.frombuffer(pickle.dumps(outcome), np.uint8)
-    _meet()
-    blocks = int(multihost_utils.broadcast_one_to_all(np.int32(-(-len(content) // MESSAGE_BYTES))))
-    message = np.zeros(blocks * MESSAGE_BYTES, np.uint8)
-    message[: len(content)] = content
-    message = multihost_utils.broadcast_one_to_all(message)
-    value, error = outcome if first() else pickle.loads(np.asarray(message).tobytes())
+            value = make()
+            content = _VALUE + pack(value)
+        except Exception as caught:  # whatever it is, all end by it
+            error, content = caught, _ERROR + str(caught).encode()
+    content = _broadcast(content)
     if error is not None:
         raise error
-    return value
+    if content.startswith(_ERROR):
+        raise ValueError(content.removeprefix(_ERROR).decode())
+    return value, content.removeprefix(_VALUE)
+
+
+def _broadcast(content: bytes) -> bytes:
+    """The bytes of the first process, in all of them."""
+    _meet()
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
+    message = np.zeros(-(-length // MESSAGE_BYTES) * MESSAGE_BYTES, np.uint8)
+    if first():
+        message[:length] = np.frombuffer(content, np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(message)).tobytes()[:length]
 
 
 def divided(compute: Callable, events) -> np.ndarray:
     """`compute(events)`, an array with an entry an event; each process computes a part, all get the whole."""
+    return gathered(compute(part(events)), len(events))
+
+
+def part(events):
+    """The events of which this process computes something; as many in each, the last may come again."""
     if not several() or not len(events):
-        return compute(events)
+        return events
     size = math.ceil(len(events) / jax.process_count())
     rows = np.arange(size) + size * jax.process_index()
-    own = compute(events[np.minimum(rows, len(events) - 1)])
+    return events[np.minimum(rows, len(events) - 1)]
+
+
+def gathered(own, count: int) -> np.ndarray:
+    """What the processes computed for their parts, of `count` events together."""
+    if not several() or not count:
+        return own
     _meet()
-    return np.asarray(multihost_utils.process_allgather(own, tiled=True))[: len(events)]
+    return np.asarray(multihost_utils.process_allgather(own, tiled=True))[:count]
 
 
 @contextlib.contextmanager
@@ -184,7 +266,7 @@ def dying_together():
             raise
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(1)
+        os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
 
 
 def _concerns_another(error):

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from e2e_jax import metrics
+from e2e_jax.atomic import replacing, write_whole
 from e2e_jax.classes import ALL, Classes
-from e2e_jax.cvm import cvm_metric, cvm_uncertainty
+from e2e_jax.cvm import cvm_metric
+from e2e_jax.cvm_uncertainty import cvm_floor, cvm_uncertainty
 from e2e_jax.paper import METRICS, PAPER_RESULTS, paper_row, results_table
 from e2e_jax.provenance import provenance
-from e2e_jax.workdir import write_whole
 
 __all__ = [
     "METRICS",
@@ -61,7 +62,8 @@ def evaluate(
       The content of results.json: "config", "dataset", "events" {"train",
       "validation"}, "auc_vs_rest" (of each class), "auc_pairwise" (pair-normalised; the signal against the
       events of each other label), "auc_pairwise_raw" and "cvm" (None without a mass) with a "value" and an
-      "uncertainty" each, "epoch", "provenance". Where the category has efficiencies (showers: 50, 70 and
+      "uncertainty" each ("cvm" also with the "floor" that an independent score has on as many events),
+      "epoch", "provenance". Where the category has efficiencies (showers: 50, 70 and
       90 %), also "background_rejection": by efficiency what `metrics.background_rejection` returns, 1 - the
       false positive rate as "value", and 1 / the rate as "inverse".
 
@@ -83,7 +85,11 @@ def evaluate(
     cvm = None
     if mass is not None:
         sample = _cvm_sample(probabilities, labels, mass, classes, config)
-        cvm = {"value": cvm_metric(*sample), "uncertainty": cvm_uncertainty(*sample, seed=config.seed)}
+        cvm = {
+            "value": cvm_metric(*sample),
+            "uncertainty": cvm_uncertainty(*sample, seed=config.seed),
+            "floor": cvm_floor(*sample),
+        }
     score = probabilities[:, classes.signal], targets == classes.signal
     rejection = {
         str(efficiency): metrics.background_rejection(*score, efficiency / 100, **random)
@@ -183,9 +189,8 @@ def write_scores(
     table["split"] = pyarrow.array([split] * len(probabilities), pyarrow.string()).dictionary_encode()
     path = Path(workdir) / SCORES
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    pyarrow.parquet.write_table(pyarrow.table(table), part)
-    os.replace(part, path)
+    with replacing(path) as part:
+        pyarrow.parquet.write_table(pyarrow.table(table), part)
     return path
 
 

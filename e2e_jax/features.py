@@ -19,13 +19,35 @@ import tensorflow_datasets as tfds
 
 from e2e_jax.detector import images, pixels
 from e2e_jax.sources.events import COLLECTIONS
-from e2e_jax.sources.record import column_type
+from e2e_jax.sources.record import Record, column_type
 
 MANTISSA_BITS = 12
 """Bits kept of the 23 of a float32 mantissa in energies, pt, eta and phi of the hits.
 
 Rounds to 1.2e-4 of the value: far below the crystals' calibration (0.4 %), the tracks' momentum
 resolution (1 %) and the 0.017 of a crystal in phi. The zeros left behind compress by a sixth."""
+
+
+def stored_collections(collections: Mapping[str, Mapping]) -> dict:
+    """Shapes and types of collections as they are stored, for those of `Record.COLLECTIONS`."""
+    return {
+        name: {
+            column: tfds.features.TensorInfo(shape=(None, *shape), dtype=dtype)
+            for column, (dtype, shape) in ((c, column_type(t)) for c, t in columns.items())
+        }
+        for name, columns in collections.items()
+    }
+
+
+def stored(record: type[Record]) -> dict:
+    """Shapes and types of an example as it is stored, for TFDS's parser.
+
+    They come from the code and not from the dataset's features.json, which may name any Python class.
+    """
+    info = tfds.features.TensorInfo
+    scalars = {name: info(shape=(), dtype=dtype) for name, dtype in record.SCALARS.items()}
+    tensors = {name: info(shape=shape, dtype=dtype) for name, (shape, dtype) in record.TENSORS.items()}
+    return {**scalars, **tensors, "detector": stored_collections(record.COLLECTIONS)}
 
 
 class Hits(tfds.features.FeatureConnector):
@@ -39,13 +61,7 @@ class Hits(tfds.features.FeatureConnector):
 
     def get_serialized_info(self) -> dict[str, dict[str, tfds.features.TensorInfo]]:
         """Shapes and types of the hits as they are stored."""
-        return {
-            name: {
-                column: tfds.features.TensorInfo(shape=(None, *shape), dtype=dtype)
-                for column, (dtype, shape) in ((c, column_type(t)) for c, t in columns.items())
-            }
-            for name, columns in self.COLLECTIONS.items()
-        }
+        return stored_collections(self.COLLECTIONS)
 
     def encode_example(self, example_data: Mapping) -> dict[str, dict[str, np.ndarray]]:
         """The hits of one event as stored: floats rounded to `MANTISSA_BITS`.
@@ -137,22 +153,26 @@ class DetectorImages(Hits):
 
 
 def round_mantissa(values: np.ndarray, bits: int = MANTISSA_BITS) -> np.ndarray:
-    """Rounds float32 values to the nearest with that many mantissa bits; infinities and NaN stay."""
+    """Rounds float32 values to the nearest finite ones with that many mantissa bits; the others stay."""
     values = np.asarray(values, np.float32)
     dropped = np.uint32(np.finfo(np.float32).nmant - bits)
     pattern = values.view(np.uint32) + (np.uint32(1) << dropped >> np.uint32(1))
     rounded = (pattern >> dropped << dropped).view(np.float32)
-    return np.where(np.isfinite(values), rounded, values)
+    # The largest finite numbers would round up to infinity.
+    return np.where(np.isfinite(values) & np.isfinite(rounded), rounded, values)
 
 
 def _draw(hits: Mapping, canvas: pixels.Canvas, channels: Sequence[str]) -> np.ndarray:
     """What `detector.images` scatters, with numpy, for one event: float32 `[rows, columns, channels]`."""
     drawn = []
     for channel in channels:
-        pixel, value = canvas.entries[channel](hits, np, False)
-        kept = pixel < math.prod(canvas.shape)
-        sums = np.bincount(pixel[kept], value[kept], minlength=math.prod(canvas.shape))
-        drawn.append(sums.astype(np.float32).reshape(canvas.shape))
+        shape, side = canvas.shape_of(channel), canvas.side.get(channel, 1)
+        sums = np.zeros(math.prod(shape))
+        for part in canvas.entries[channel](hits, np, False):
+            value, kept = np.broadcast_to(part.value, part.pixel.shape), part.pixel < len(sums)
+            sums += np.bincount(part.pixel[kept], value[kept], minlength=len(sums))
+        image = sums.astype(np.float32).reshape(shape)
+        drawn.append(image.repeat(side, axis=0).repeat(side, axis=1))
     return np.stack(drawn, axis=-1)
 
 

@@ -9,8 +9,8 @@ import json
 import math
 from typing import NamedTuple
 
+from e2e_jax.atomic import write_whole
 from e2e_jax.classes import SIGNAL, category_of
-from e2e_jax.workdir import write_whole
 
 
 @dataclasses.dataclass
@@ -128,13 +128,24 @@ def write_metrics(path, history):
 
 
 def require_finite(progress, config):
-    """Raises a TrainingError where a metric of the running epoch is not finite."""
-    broken = [name for name, total in progress.sums.items() if not math.isfinite(total)]
-    if broken:
+    """Raises a TrainingError where a metric of the running epoch is not finite.
+
+    The norm of the parameters is among them, so what is not finite is never saved.
+    """
+    _require_finite(progress.sums, f"at step {progress.steps} of epoch {progress.epoch + 1}", config)
+
+
+def require_finite_row(row, config):
+    """Raises a TrainingError where a number of a finished epoch is not finite."""
+    _require_finite(row, f"after epoch {row['epoch']}", config)
+
+
+def _require_finite(numbers, when, config):
+    if broken := [name for name, number in numbers.items() if not math.isfinite(number)]:
         raise TrainingError(
-            f"{', '.join(broken)} is not finite at step {progress.steps} of epoch {progress.epoch + 1}. The "
-            "training stopped; its last checkpoint is sound. Train into a new folder with a smaller "
-            f"config.train.learning_rate (now {config.train.learning_rate:g}) or smaller config.inputs.scale."
+            f"{', '.join(broken)} is not finite {when}. The training stopped; everything in its checkpoints "
+            "is finite. Train into a new folder with a smaller config.train.learning_rate (now "
+            f"{config.train.learning_rate:g}) or smaller config.inputs.scale."
         )
 
 

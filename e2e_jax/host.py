@@ -10,6 +10,8 @@ import os
 import platform
 import sys
 
+from e2e_jax.sources.workers import available_cores
+
 DEVICES = "JAX_NUM_CPU_DEVICES"
 TUNABLES = "GLIBC_TUNABLES"
 MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"
@@ -41,7 +43,7 @@ def use_well() -> None:
 
     The C library reads its settings when a process begins, so they cannot be changed from inside.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     added = settings(dict(os.environ), cores, platform.libc_ver()[0])
     if added:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | added)

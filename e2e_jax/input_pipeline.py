@@ -6,7 +6,6 @@ anywhere goes on with the batches it would have seen. Nothing here needs TensorF
 
 from __future__ import annotations
 
-import json
 import pathlib
 import queue
 import threading
@@ -15,7 +14,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from e2e_jax.classes import ALL, Category, Classes, category_of
-from e2e_jax.dataset import DatasetError, describe, prepare_dataset, read_split
+from e2e_jax.dataset import DatasetError, describe, fingerprint, prepare_dataset, read_metadata
+from e2e_jax.dataset_reading import open_split
+from e2e_jax.layout import Layout
 from e2e_jax.sources.events import CLASSES
 from e2e_jax.sources.record import Record
 
@@ -25,20 +26,27 @@ __all__ = [
     "epoch_batches",
     "epoch_rows",
     "evaluation_batches",
+    "fingerprints",
+    "layout",
     "load_split",
-    "padded_lengths",
     "prefetch",
     "steps_per_epoch",
 ]
 
-PADDING_STEP = 64
-"""Padded lengths are multiples of this, so that similar datasets share a compiled program."""
-
 PREFETCHED_BATCHES = 4
 
 
+def fingerprints(config) -> dict[str, str]:
+    """The fingerprint of each split of the configured dataset; it must exist.
+
+    Raises:
+      DatasetError: there is no such dataset.
+    """
+    return fingerprint(prepare_dataset(config.dataset.name, config.dataset.data_dir))
+
+
 def load_split(config, split: str, progress: bool = True) -> Record:
-    """Reads a split of the configured dataset into memory, building the dataset first if it is missing.
+    """Opens a split of the configured dataset, building the dataset first if it is missing.
 
     Args:
       config: the run's configuration; reads `config.dataset.name`, such as "cms_hgg/quick",
@@ -55,7 +63,7 @@ def load_split(config, split: str, progress: bool = True) -> Record:
     folder = prepare_dataset(config.dataset.name, config.dataset.data_dir)
     _check_sample(config, folder)
     category, inputs = category_of(config), config.get("inputs", {})
-    events = read_split(folder, split, progress, unread=category.record.unread(inputs)).validate()
+    events = open_split(folder, split, progress, unread=category.record.unread(inputs))
     classes = Classes.of(config) if "classes" in config.dataset else _labels(category)
     _check_classes(events, f"Split {split!r} of the dataset in {folder}", classes)
     return events if min(classes.targets) >= 0 else events[classes.of_labels(events.label) >= 0]
@@ -68,8 +76,7 @@ def _labels(category: Category) -> Classes:
 
 def _check_sample(config, folder: pathlib.Path) -> None:
     """Refuses a dataset of another selection than the config's, or in another view than its images."""
-    path = folder / "metadata.json"
-    metadata = json.loads(path.read_text()) if path.exists() else {}
+    metadata = read_metadata(folder)
     wanted = config.dataset.get("category")
     found = metadata.get("category", wanted)
     if wanted and found != wanted:
@@ -101,10 +108,23 @@ def _check_classes(events: Record, what: str, classes: Classes) -> None:
         )
 
 
-def padded_lengths(events: Record) -> dict[str, int]:
-    """Length that each collection is padded to: its longest event's, rounded up to `PADDING_STEP`."""
-    longest = {name: int(getattr(events, name).counts.max(initial=1)) for name in events.COLLECTIONS}
-    return {name: -(-max(length, 1) // PADDING_STEP) * PADDING_STEP for name, length in longest.items()}
+def layout(events: Record, config, devices: int) -> Layout:
+    """The layout of a training's batches: flat for images, else padded.
+
+    Args:
+      events: the training sample.
+      config: read are `inputs.kind`, `dataset.classes`, `seed`, `train.batch_size` and `train.epochs`.
+      devices: over how many the batches are spread.
+    """
+    if config.inputs.kind != "images":
+        return Layout.padded(events)
+    classes, size = Classes.of(config), config.train.batch_size
+    targets, steps = classes.of_labels(events.label), steps_per_epoch(events, size, classes)
+    orders = (
+        epoch_rows(targets, size, steps, config.seed, epoch, len(classes.names))
+        for epoch in range(config.train.epochs)
+    )
+    return Layout.flat(events, orders, size // devices)
 
 
 def steps_per_epoch(events: Record, batch_size: int, classes: Classes = ALL) -> int:
@@ -161,6 +181,7 @@ def epoch_batches(
     start: int = 0,
     classes: Classes = ALL,
     share: slice = slice(None),
+    layout: Layout | None = None,
 ) -> Iterator[dict]:
     """The training batches of an epoch, from step `start` on, prepared ahead by a thread.
 
@@ -171,9 +192,10 @@ def epoch_batches(
       start: first step, for a training that goes on in mid-epoch.
       classes: the config's classes; every label by default.
       share: which events of each batch; all by default.
+      layout: of the batches; padded to the longest event by default.
 
     Returns:
-      An iterator of padded batches (`Events.to_batch`), all of the same shapes.
+      An iterator of batches (`Layout.batch`), all of the same shapes.
 
     Raises:
       DatasetError: see `steps_per_epoch`; raised at once, not at the first batch.
@@ -181,8 +203,8 @@ def epoch_batches(
     steps = steps_per_epoch(events, batch_size, classes)
     targets = classes.of_labels(events.label)
     rows = epoch_rows(targets, batch_size, steps, seed, epoch, len(classes.names))
-    lengths = padded_lengths(events)
-    return prefetch(lambda: (events[row].to_batch(lengths) for row in rows[start:, share]))
+    layout = layout or Layout.padded(events)
+    return prefetch(lambda: (layout.batch(events[row]) for row in rows[start:, share]))
 
 
 def evaluation_batches(events: Record, batch_size: int) -> Iterator[dict]:
@@ -192,12 +214,12 @@ def evaluation_batches(events: Record, batch_size: int) -> Iterator[dict]:
       An iterator of padded batches with one more entry, "valid": bool `[batch_size]`. The last batch
       is filled up with repetitions of the last event, where it is false.
     """
-    lengths = padded_lengths(events)
+    layout = Layout.padded(events)
 
     def batches():
         for first in range(0, len(events), batch_size):
             rows = np.arange(first, first + batch_size)
-            batch = events[np.minimum(rows, len(events) - 1)].to_batch(lengths)
+            batch = layout.batch(events[np.minimum(rows, len(events) - 1)])
             yield batch | {"valid": rows < len(events)}
 
     return prefetch(batches)

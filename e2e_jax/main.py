@@ -9,18 +9,15 @@ Several processes that train together: the same line in each, with --coordinator
 """
 
 import os
-import sys
-from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from e2e_jax import command_line, host
 
-# Configs derive from each other as `configs.<name>`, wherever the program is started from.
-sys.path.append(str(Path(__file__).parents[1]))
-
-CONFIG = config_flags.DEFINE_config_file("config", None, "Config file and size: configs/cms_b.py:quick.")
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Config and size: configs/cms_b.py:quick, or e2e_jax.configs.cms_b:quick."
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; runs/<name>-<size> by default.")
 MODE = flags.DEFINE_enum(
     "mode",
@@ -41,7 +38,7 @@ def main(_):
         logging.set_verbosity(logging.WARNING)
     only_folder = MODE.value != "train" and WORKDIR.value and CONFIG.value is None
     config = None if only_folder else command_line.checked_config(CONFIG)
-    workdir = WORKDIR.value or os.path.join("runs", f"{config.name}-{config.size}")
+    workdir = os.path.expanduser(WORKDIR.value or os.path.join("runs", f"{config.name}-{config.size}"))
     given = (COORDINATOR.value, PROCESSES.value, PROCESS.value)
     if not DISTRIBUTED.value and all(value is None for value in given):
         return work(config, workdir)
@@ -62,7 +59,8 @@ def work(config, workdir):
     from e2e_jax import report
 
     # A run that cannot be shown beside this one is told before the training, too.
-    report.read_runs(COMPARE.value)
+    compare = [os.path.expanduser(folder) for folder in COMPARE.value]
+    report.read_runs(compare)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # A second run, or a resumption, starts without the minute of compiling.
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
@@ -75,7 +73,7 @@ def work(config, workdir):
         else:
             train.evaluate_run(workdir, config)
     if jax.process_index() == 0:
-        print(f"Report: {report.write_report(workdir, COMPARE.value)}")
+        print(f"Report: {report.write_report(workdir, compare)}")
 
 
 def run():

@@ -127,6 +127,12 @@ def value_at(results: Mapping, place: tuple[str, ...]) -> dict:
     return results
 
 
+def cvm_floor_text(results: Mapping) -> str:
+    """The CVM of an independent score on as many events, as it is printed; "" where there is none."""
+    floor = (results.get("cvm") or {}).get("floor")
+    return "" if floor is None else f"{floor:.{digits('CVM')}f}"
+
+
 def digits(metric: str) -> int:
     """Digits after the point that a metric is printed with."""
     return {"CVM": 4}.get(metric, 1 if metric.startswith("1 /") else 3)
@@ -158,6 +164,8 @@ def results_table(results: Mapping) -> str:
     if published(table).metrics is METRICS:
         raw = ", ".join(f"{auc['value']:.3f}" for auc in results["auc_pairwise_raw"].values())
         lines.append(f"AUC; H vs one class is pair-normalised (raw P(H): {raw}).")
+        if floor := cvm_floor_text(results):
+            lines.append(f"The CVM of a score that is independent of the mass is {floor} on average.")
     else:
         lines.append("AUC; rejection is 1 - FPR, the false positive rate, at an efficiency for electrons.")
     return "\n".join(line.rstrip() for line in lines)

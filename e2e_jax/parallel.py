@@ -17,9 +17,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 AXIS = "batch"
 WAYS = ("jit", "pmap")
 
-LONGEST_LOOP = 256
-"""Most steps of one call of a loop: what it has room for in metrics."""
-
 
 class ParallelStep(NamedTuple):
     """A compiled training step.
@@ -30,8 +27,8 @@ class ParallelStep(NamedTuple):
       step: (state, host batch) -> (state, metrics). The state it was given is donated: do not use it again.
         Of several processes each gives its share of the batch, and so of the rows below.
       loop: pick -> loop, where pick(sample, rows [batch]) makes the batch of some events. The loop does many
-        steps in one call, (state, sample, rows int32 [steps, batch], first, count) -> (state, metrics
-        [LONGEST_LOOP]), of which the first `count` are filled; it donates its state, too.
+        steps in one call, (state, sample, rows int32 [steps, batch]) -> (state, metrics [steps]), and is
+        compiled for each number of steps; it donates its state, too.
       devices: the devices that work on it.
     """
 
@@ -109,27 +106,38 @@ def parallelize(make_step, config, devices=None):
 
     Args:
       make_step: axis name -> step; with None the step sees the whole batch, with a name a device's part.
-      config: read are `parallel`, `train.batch_size` and `devices`.
+      config: read are `parallel`, `train.batch_size`, `devices` and `deterministic`.
       devices: the devices to use, as many as divide the batch evenly; those of `chosen` by default.
 
     Raises:
-      ValueError: `config.parallel` is neither "jit" nor "pmap", or there are fewer devices than asked for.
+      ValueError: `config.parallel` is neither "jit" nor "pmap", or "pmap" with `config.deterministic`; or
+        there are fewer devices than asked for.
     """
     grid = mesh(config.train.batch_size, chosen(config) if devices is None else devices)
     if config.parallel not in WAYS:
         raise ValueError(f"config.parallel is {config.parallel!r}; it is one of {', '.join(WAYS)}.")
-    return (_by_jit if config.parallel == "jit" else _by_pmap)(make_step, grid)
+    if config.parallel == "jit":
+        return _by_jit(make_step, grid, compiler_options(config))
+    if compiler_options(config):
+        raise ValueError(
+            "config.deterministic is True and config.parallel is 'pmap', which takes no compiler options: "
+            "set config.parallel to 'jit'."
+        )
+    return _by_pmap(make_step, grid)
 
 
-def _by_jit(make_step, grid):
+def compiler_options(config):
+    """Options of `jax.jit`: with `config.deterministic`, a GPU gives the same bits each time."""
+    return {"xla_gpu_exclude_nondeterministic_ops": True} if config.get("deterministic", False) else {}
+
+
+def _by_jit(make_step, grid, options):
     replicated, split = shardings(grid)
-    columns = NamedSharding(grid, PartitionSpec(None, AXIS))
-    compiled = jax.jit(
-        make_step(None),
-        in_shardings=(replicated, split),
-        out_shardings=(replicated, replicated),
-        donate_argnums=0,
+    jit = functools.partial(
+        jax.jit, out_shardings=(replicated, replicated), donate_argnums=0, compiler_options=options
     )
+    columns = NamedSharding(grid, PartitionSpec(None, AXIS))
+    compiled = jit(make_step(None), in_shardings=(replicated, split))
 
     def step(state, batch):
         return compiled(state, _global(batch, split))
@@ -138,15 +146,10 @@ def _by_jit(make_step, grid):
         def pick_split(sample, rows):
             return jax.lax.with_sharding_constraint(pick(sample, rows), split)
 
-        compiled = jax.jit(
-            _loop(make_step(None), pick_split),
-            in_shardings=(replicated, replicated, columns, None, None),
-            out_shardings=(replicated, replicated),
-            donate_argnums=0,
-        )
+        compiled = jit(_loop(make_step(None), pick_split), in_shardings=(replicated, replicated, columns))
 
-        def run(state, sample, rows, first, count):
-            return compiled(state, sample, _global(rows, columns), first, count)
+        def run(state, sample, rows):
+            return compiled(state, sample, _global(rows, columns))
 
         return run
 
@@ -168,12 +171,12 @@ def _by_pmap(make_step, grid):
         return mapped(state, jax.tree.map(lambda x: x.reshape(len(own), -1, *x.shape[1:]), batch))
 
     def loop(pick):
-        mapped = pmap(_loop(make_step(AXIS), pick), in_axes=(None, None, 0, None, None))
+        mapped = pmap(_loop(make_step(AXIS), pick), in_axes=(None, None, 0))
 
-        def run(state, sample, rows, first, count):
+        def run(state, sample, rows):
             # [steps, events] -> [devices, steps, events of a device]
             of_device = np.swapaxes(rows.reshape(len(rows), len(own), -1), 0, 1)
-            return mapped(state, sample, of_device, first, count)
+            return mapped(state, sample, of_device)
 
         return run
 
@@ -200,16 +203,19 @@ def _copied(x, sharding):
 
 
 def _loop(step, pick):
-    """Steps `first` to `first + count` of an epoch, see `ParallelStep.loop`."""
+    """The steps of some rows, see `ParallelStep.loop`.
 
-    def run(state, sample, rows, first, count):
-        def body(i, carried):
-            state, kept = carried
-            state, metrics = step(state, pick(sample, rows[first + i]))
-            return state, jax.tree.map(lambda all_, one: all_.at[i].set(one), kept, metrics)
+    Their number is that of the rows, so known to the compiler: a GPU asks for no condition between them.
+    """
 
-        shapes = jax.eval_shape(step, state, jax.eval_shape(pick, sample, rows[0]))[1]
-        kept = jax.tree.map(lambda shape: jnp.zeros((LONGEST_LOOP, *shape.shape), shape.dtype), shapes)
-        return jax.lax.fori_loop(0, count, body, (state, kept))
+    def one(sample, state, rows):
+        return step(state, pick(sample, rows))
+
+    def run(state, sample, rows):
+        if len(rows) == 1:
+            # Not a loop of one: XLA convolves 20 times slower in a loop on a CPU.
+            state, metrics = one(sample, state, rows[0])
+            return state, jax.tree.map(lambda metric: metric[None], metrics)
+        return jax.lax.scan(functools.partial(one, sample), state, rows)
 
     return run

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from e2e_jax import distributed, input_pipeline, parallel
@@ -25,6 +24,10 @@ SHARE = 0.5
 
 PIECE_SECONDS = 2.0
 """About how long the device works before it tells of its losses, so that a progress bar moves."""
+
+LOOP = 16
+"""Steps of a compiled loop, which spares the calls between them. A CPU takes single steps of networks with
+convolutions: a step takes far longer than a call, and XLA's convolutions are 20 times slower in a loop."""
 
 STREAMED_TOGETHER = 8
 """Most steps sent to the device before it tells: bounds the memory of the batches that wait there."""
@@ -61,42 +64,13 @@ def pack(events: Record) -> dict:
     return packed
 
 
-def take(packed: dict, rows: jax.Array, lengths: dict[str, int]) -> dict:
-    """The padded batch of some events, as `to_batch` of their record makes it; inside a jitted step.
-
-    Args:
-      packed: from `pack`.
-      rows: int32 `[batch]`, which events.
-      lengths: padded length of each collection, at least its longest event's.
-    """
-    batch = {}
-    for name, column in packed.items():
-        if not isinstance(column, dict):
-            batch[name] = column[rows]
-            continue
-        place = jnp.arange(lengths[name], dtype=jnp.int32)[None, :]
-        filled = place < column["count"][rows][:, None]
-        entry = jnp.where(filled, column["first"][rows][:, None] + place, 0)
-        columns = {c: values for c, values in column.items() if c not in ("first", "count")}
-        batch[name] = {c: _filled(filled, values[entry]) for c, values in columns.items()}
-    return batch
-
-
-def _filled(filled: jax.Array, values: jax.Array) -> jax.Array:
-    """Values `[batch, length, ...]`, 0 where the padding is."""
-    filled = filled.reshape(filled.shape + (1,) * (values.ndim - filled.ndim))
-    return jnp.where(filled, values, 0).astype(values.dtype)
-
-
-def choose(place: str, events: Record, devices: list, slow_in_loops: bool = False) -> tuple[str, str]:
+def choose(place: str, events: Record, devices: list) -> tuple[str, str]:
     """Where the sample goes: ("device" or "stream", the reason in words).
 
     Args:
       place: `config.data.placement`, one of `PLACES`.
       events: the sample.
       devices: the devices of the training; each gets the whole sample.
-      slow_in_loops: whether a CPU computes the network slower in the loop that an epoch on the device is, see
-        `models.slow_in_loops`; "auto" then streams.
 
     Raises:
       ValueError: `place` is none of `PLACES`.
@@ -105,8 +79,6 @@ def choose(place: str, events: Record, devices: list, slow_in_loops: bool = Fals
         raise ValueError(f"config.data.placement is {place!r}; it is one of {', '.join(PLACES)}.")
     if place == "stream":
         return "stream", "config.data.placement asks for it"
-    if place == "auto" and slow_in_loops and devices[0].platform == "cpu":
-        return "stream", "XLA convolves slowly within a loop on a CPU"
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(pack(events)))
     free, where = _free_memory(devices)
     if size <= SHARE * free:
@@ -115,6 +87,11 @@ def choose(place: str, events: Record, devices: list, slow_in_loops: bool = Fals
         f"{size / 1e9:.2f} GB of hits are more than {SHARE:.0%} of the {free / 1e9:.2f} GB free in {where}"
     )
     return "stream", reason
+
+
+def fits(size: float, devices: list) -> bool:
+    """Whether so many bytes, split among the devices of this process, leave enough memory free."""
+    return size / len(devices) <= SHARE * _free_memory(devices)[0]
 
 
 def _free_memory(devices: list) -> tuple[float, str]:
@@ -132,14 +109,15 @@ def streamed(step: parallel.ParallelStep, events: Record, config) -> Feed:
     """Feeds a training from the host: batches are padded by a thread, and sent while the device works."""
     classes, size = Classes.of(config), config.train.batch_size
     steps = input_pipeline.steps_per_epoch(events, size, classes)
+    layout = input_pipeline.layout(events, config, len(step.devices))
 
     def feed(state, epoch, first):
         batches = input_pipeline.epoch_batches(
-            events, size, config.seed, epoch, first, classes, distributed.share(size)
+            events, size, config.seed, epoch, first, classes, distributed.share(size), layout
         )
         piece = 1
         while first < steps:
-            count = min(piece, _until_saved(config, first), steps - first, STREAMED_TOGETHER)
+            count = min(piece, steps - first, _longest(config, STREAMED_TOGETHER))
             start, metrics = time.perf_counter(), []
             for batch in itertools.islice(batches, count):
                 # Does not wait for the device.
@@ -158,30 +136,43 @@ def resident(step: parallel.ParallelStep, events: Record, config) -> Feed:
     classes, size = Classes.of(config), config.train.batch_size
     steps = input_pipeline.steps_per_epoch(events, size, classes)
     targets = classes.of_labels(events.label)
-    lengths = input_pipeline.padded_lengths(events)
-    run = step.loop(lambda packed, rows: take(packed, rows, lengths))
+    layout = input_pipeline.layout(events, config, len(step.devices))
+    run = step.loop(layout.take)
+    convolves = config.inputs.kind in ("images", "showers")
+    on_cpu = convolves and step.devices[0].platform == "cpu"
+    loop = _longest(config, 1 if on_cpu else LOOP)
     packed = step.spread(pack(events))
 
     def feed(state, epoch, first):
         rows = input_pipeline.epoch_rows(targets, size, steps, config.seed, epoch, len(classes.names))
+        layout.check(events, rows)
         rows, piece = rows[:, distributed.share(size)].astype(np.int32), 1
         while first < steps:
-            count = min(piece, _until_saved(config, first), steps - first, parallel.LONGEST_LOOP)
-            start = time.perf_counter()
-            state, metrics = run(state, packed, rows, first, count)
-            metrics = jax.device_get(metrics)
+            # The same calls whatever the clock, and wherever a run resumed: whole loops, then single steps.
+            begin, start, metrics = first, time.perf_counter(), []
+            while first < min(begin + min(piece, _longest(config, steps)), steps):
+                end = first + loop if first % loop == 0 and first + loop <= steps else first + 1
+                # Does not wait for the device.
+                state, of_steps = run(state, packed, rows[first:end])
+                metrics.append(of_steps)
+                first = end
+            count, metrics = first - begin, _by_step(jax.device_get(metrics))
             piece = _next_piece(piece, count, time.perf_counter() - start)
             # The clock differs between processes; the loop that they do together must not.
             piece = distributed.of_first(lambda piece=piece: piece)
-            first += count
-            yield state, [{name: values[i] for name, values in metrics.items()} for i in range(count)]
+            yield state, metrics
 
     return feed
 
 
-def _until_saved(config, first):
-    """Steps from step `first` of an epoch to where a checkpoint is due."""
-    return config.train.checkpoint_every - first % config.train.checkpoint_every
+def _by_step(metrics):
+    """The metrics [steps] of several calls as those of each step."""
+    return [dict(zip(of, values)) for of in metrics for values in zip(*of.values())]
+
+
+def _longest(config, most):
+    """Most steps of a piece: one where a checkpoint is due after every step."""
+    return most if config.train.checkpoint_seconds else 1
 
 
 def _next_piece(piece, count, seconds):

@@ -1,8 +1,7 @@
 """Events, hits or images in, probabilities out: the forward pass of a classifier on all devices."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,13 +9,22 @@ import jax
 import ml_collections
 import numpy as np
 
-from e2e_jax import models, parallel, preprocessing
+from e2e_jax import parallel, validity
 from e2e_jax.classes import Classes, category_of
-from e2e_jax.sources.events import Events
+from e2e_jax.forward import logits_function
 from e2e_jax.sources.record import Record
 
 LENGTH_STEP = 128
 """Padded lengths are multiples of this, so that similar events share one compiled program."""
+
+LONGEST_USUAL = 4096
+"""Entries of a list up to which events are padded together, as those of collisions are."""
+
+GROUP_ENTRIES = 2**20
+"""Padded entries of a collection in a group of longer events, about that of a usual batch."""
+
+INVALID = ("raise", "nan")
+"""What `Classifier.predict` can do with invalid events."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,145 +45,141 @@ class Classifier:
         """Names of the classes, in the order of the probabilities."""
         return Classes.of(self.config).names
 
-    def predict(self, events_or_images):
+    def predict(self, events_or_images, invalid="raise"):
         """Probabilities of the classes, in the order of `classes`.
 
         Args:
           events_or_images: `Events`, or `Showers` for a classifier of showers; a padded batch of their
             hits (`to_batch`); or images in GeV, with what they are normalised by, if anything:
             {"barrel": [n, 170, 360, channels], "mass": [n]}. In numpy.
+          invalid: what to do with events that the selection of the training would have refused
+            (`validity.is_invalid`): "raise", or "nan" for NaN in place of their probabilities.
 
         Returns:
           f4 `[n, classes]`.
 
         Raises:
-          ValueError: the input is none of these, or an event has no finite probabilities.
+          ValueError: the input is none of these; or, with "raise", an event is invalid or has no finite
+            probabilities.
         """
-        record = category_of(self.config).record
-        if isinstance(events_or_images, record):
-            _check_record(events_or_images, self.config.inputs)
-        else:
-            check_batch(events_or_images, self.config.inputs, record)
-        probabilities = self._predict(self.params, events_or_images)
-        if not np.isfinite(probabilities).all():
-            bad = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+        if invalid not in INVALID:
+            raise ValueError(f"invalid is {invalid!r}; it is one of {', '.join(map(repr, INVALID))}.")
+        inputs, record = self.config.inputs, category_of(self.config).record
+        validity.check_columns(events_or_images, inputs, record)
+        bad = validity.is_invalid(events_or_images, inputs, record)
+        if not bad.any():
+            probabilities = self._predict(self.params, events_or_images)
+        elif invalid == "raise":
             raise ValueError(
-                f"Event {bad[0]} has no finite probabilities ({len(bad)} such events in these "
-                f"{len(probabilities)}): its mass, photons, hits or images are not finite, or far too large. "
-                "Drop these events, or mend the source that wrote them (`Events.validate` names the value)."
+                f"{validity.reason(events_or_images, inputs, record)} The selection of the training refuses "
+                f"such events, so a classifier cannot score them ({bad.sum()} of these {len(bad)} events). "
+                'Drop them, correct the source that wrote them, or predict with invalid="nan".'
+            )
+        else:
+            probabilities = np.full((len(bad), len(self.classes)), np.nan, np.float32)
+            probabilities[~bad] = self._predict(self.params, _select(events_or_images, np.flatnonzero(~bad)))
+        broken = ~np.isfinite(probabilities).all(axis=1) & ~bad
+        if broken.any() and invalid == "raise":
+            raise ValueError(
+                f"Event {np.flatnonzero(broken)[0]} has no finite probabilities although it is valid "
+                f"({broken.sum()} such events in these {len(broken)}). Check the classifier's parameters."
             )
         return probabilities
 
 
-def predictor(config):
-    """Compiles the forward pass: (params, events or images) -> probabilities f4 [n, classes], on the host.
+def prediction_devices(config) -> list:
+    """The first `config.devices` of this process's devices, all where that is 0 or more than there are.
 
-    Batches of `config.evaluate.batch_size` go over all of this process's devices that divide it.
+    So a classifier that was trained on more devices than there are here is read all the same.
     """
-    network = models.build(config)
+    return jax.local_devices()[: config.devices or None]
 
-    def forward(params, batch):
-        logits = network.apply({"params": params}, preprocessing.model_inputs(batch, config.inputs))
-        return jax.nn.softmax(logits, axis=-1)
 
-    compiled = {}
+class Predictor:
+    """The compiled forward pass: (params, events or images) -> probabilities f4 [n, classes], on the host.
 
-    def predict(params, events_or_images):
-        rows = _rows(events_or_images)
-        size = min(config.evaluate.batch_size, max(rows, 1))
-        if size not in compiled:
-            replicated, split = parallel.shardings(parallel.mesh(size, jax.local_devices()))
-            run = jax.jit(forward, in_shardings=(replicated, split), out_shardings=replicated)
-            compiled[size] = run, functools.partial(jax.device_put, device=split)
-        run, send = compiled[size]
+    Batches of `config.evaluate.batch_size`, or of the power of two that fits fewer events, go over as many of
+    this process's devices as divide them, at most `config.devices` (0: all).
+    """
+
+    def __init__(self, config):
+        self._config, self._logits = config, logits_function(config)
+        self._compiled = {}
+
+    def __call__(self, params, events_or_images):
+        return self.of_batches(params, self.batches(events_or_images))
+
+    def batches(self, events_or_images):
+        """Yields what `padded_batches` does, the batches on the devices."""
+        for batch, rows in _one_ahead(padded_batches(events_or_images, self._config.evaluate.batch_size)):
+            _, split = self._for_size(_rows(batch))
+            yield jax.device_put(batch, split), rows
+
+    def of_batches(self, params, batches):
+        """The probabilities of what `batches` yields; a list of it can be used again and again."""
         params = jax.device_get(params)
-        parts = [np.zeros((0, config.model.classes), np.float32)]
-        for batch, filled in _one_ahead(_batches(events_or_images, rows, size)):
-            parts.append(np.asarray(run(params, send(batch)))[:filled])
-        return np.concatenate(parts)
+        parts, places = [np.zeros((0, self._config.model.classes), np.float32)], [np.zeros(0, int)]
+        for batch, rows in batches:
+            run, _ = self._for_size(_rows(batch))
+            parts.append(np.asarray(run(params, batch))[: len(rows)])
+            places.append(rows)
+        probabilities = np.concatenate(parts)
+        probabilities[np.concatenate(places)] = probabilities.copy()
+        return probabilities
 
-    return predict
+    def _for_size(self, size):
+        """(the compiled function, the layout of its batches) for batches of a size."""
+        if size not in self._compiled:
+            replicated, split = parallel.shardings(parallel.mesh(size, prediction_devices(self._config)))
+            run = jax.jit(
+                self._forward,
+                in_shardings=(replicated, split),
+                out_shardings=replicated,
+                compiler_options=parallel.compiler_options(self._config),
+            )
+            self._compiled[size] = run, split
+        return self._compiled[size]
+
+    def _forward(self, params, batch):
+        return jax.nn.softmax(self._logits(params, batch), axis=-1)
 
 
-def check_batch(batch, inputs, record=Events):
-    """Refuses what is no padded batch of hits, nor the images of a geometry.
+def padded_batches(events_or_images, most):
+    """Yields (a padded batch of at most `most` rows, the rows of the events that it begins with).
 
-    Args:
-      batch: what `Classifier.predict` was given, if not a record.
-      inputs: `config.inputs`.
-      record: of what events the classifier is.
-
-    Raises:
-      ValueError: it names the entry that does not fit, and what was expected in its place.
+    Events of similar length are together, so that padding stays bounded. The last event fills a batch up.
     """
-    shapes = preprocessing.dense_shapes(inputs)
-    wanted = ", ".join(f"{name!r}: [n, {', '.join(map(str, shape))}]" for name, shape in shapes.items())
-    if not isinstance(batch, Mapping):
-        shape = f" of shape {np.shape(batch)}" if hasattr(batch, "shape") else ""
-        kind, massive = record.__name__, "mass" in record.BATCHED
-        dense = f"{{{wanted}, 'mass': [n]}}" if massive else f"{{{wanted}}}"
-        beside = " with the diphoton mass beside them" if massive else ""
-        raise ValueError(
-            f"predict takes {kind}, a padded batch of hits ({kind}.to_batch)"
-            f"{f', or images{beside}, {dense}' if shapes else ''}; got {type(batch).__name__}{shape}."
-        )
-    columns = {
-        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(dict(batch))
-    }
-    for name, column in columns.items():
-        if column.ndim == 0 or column.dtype.kind not in "fiub":
-            raise ValueError(f"{name!r} is no array of numbers with an entry an event: {column.dtype}[].")
-        _refuse_infinite(name, column)
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) != 1:
-        raise ValueError(
-            f"The entries of this batch are of different numbers of events: {lengths or 'none'}."
-        )
-    for name, shape in shapes.items():
-        if name in columns and columns[name].shape[1:] != shape:
-            raise ValueError(
-                f"The image {name!r} has the shape {columns[name].shape}, but this classifier sees {wanted}, "
-                f"the channels {', '.join(inputs.channels)}, in GeV."
-            )
-    if "mass" in columns:
-        bad = np.flatnonzero(~(columns["mass"] > 0) | ~np.isfinite(columns["mass"]))
-        if len(bad):
-            raise ValueError(
-                f"'mass' of event {bad[0]} is {columns['mass'][bad[0]]}; it is the diphoton mass in GeV."
-            )
-    for name, cells in record.cells(inputs).items():
-        _check_cells(name, columns.get(f"{name}.cell"), cells)
+    for group in _groups(events_or_images):
+        size = min(most, 1 << (len(group) - 1).bit_length())
+        lengths = {}
+        if isinstance(events_or_images, Record):
+            collections = {name: getattr(events_or_images, name) for name in events_or_images.COLLECTIONS}
+            longest = {name: int(ragged.counts[group].max(initial=1)) for name, ragged in collections.items()}
+            lengths = {name: -(-count // LENGTH_STEP) * LENGTH_STEP for name, count in longest.items()}
+        for start in range(0, len(group), size):
+            rows = group[start : start + size]
+            batch = _select(events_or_images, np.pad(rows, (0, size - len(rows)), mode="edge"))
+            yield batch.to_batch(lengths) if isinstance(batch, Record) else batch, rows
 
 
-def _check_record(events, inputs):
-    """Refuses events with a number that is not finite, or cells that the classifier does not see."""
-    for name in events.BATCHED:
-        _refuse_infinite(name, getattr(events, name))
-    for name, columns in events.COLLECTIONS.items():
-        ragged = getattr(events, name)
-        for column in columns:
-            _refuse_infinite(f"{name}.{column}", ragged.columns[column], ragged)
-    for name, cells in events.cells(inputs).items():
-        _check_cells(name, getattr(events, name).cell, cells)
+def _groups(events_or_images):
+    """The rows of each group: events whose longest lists have the same length but for a factor of 4.
 
-
-def _refuse_infinite(name, values, ragged=None):
-    """Refuses an array, by events or by the entries of `ragged`, where a number is not finite."""
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        row = np.argwhere(~np.isfinite(values))[0][0]
-        event = row if ragged is None else ragged.event_index[row]
-        raise ValueError(
-            f"{name!r} of event {event} is not finite. Drop such events, or mend the source that wrote them."
-        )
-
-
-def _check_cells(name, cells, number):
-    if cells is not None and cells.size and not (cells.min() >= 0 and cells.max() < number):
-        raise ValueError(
-            f"'{name}.cell' holds {cells.min()} to {cells.max()}, but the cells of {name!r} are 0 to "
-            f"{number - 1} (detector.geometry, detector.crops); padding has cell 0 and energy 0."
-        )
+    All events up to `LONGEST_USUAL` are one group. The groups of longer ones hold at most `GROUP_ENTRIES`
+    padded entries of a collection, or one event. Batches and images are one group, as they are padded.
+    """
+    if not isinstance(events_or_images, Record):
+        rows = np.arange(_rows(events_or_images))
+        return [rows] if len(rows) else []
+    collections = (getattr(events_or_images, name) for name in events_or_images.COLLECTIONS)
+    longest = np.max([ragged.counts for ragged in collections], axis=0)
+    level = np.ceil(np.log2(np.maximum(longest / LONGEST_USUAL, 1)) / 2).astype(int)
+    groups = []
+    for found in np.unique(level):
+        rows = np.flatnonzero(level == found)
+        most = max(GROUP_ENTRIES // (LONGEST_USUAL * 4**found), 1) if found else len(rows)
+        groups += [rows[start : start + most] for start in range(0, len(rows), most)]
+    return groups
 
 
 def _rows(events_or_images):
@@ -184,20 +188,11 @@ def _rows(events_or_images):
     return len(jax.tree.leaves(events_or_images)[0])
 
 
-def _batches(events_or_images, rows, size):
-    """Yields (batch of `size` rows, how many of them are real); the last row fills the last batch up."""
-    lengths = {}
+def _select(events_or_images, rows):
+    """Some events of a record, or of a batch or images."""
     if isinstance(events_or_images, Record):
-        collections = {name: getattr(events_or_images, name) for name in events_or_images.COLLECTIONS}
-        longest = {name: int(ragged.counts.max(initial=1)) for name, ragged in collections.items()}
-        lengths = {name: -(-count // LENGTH_STEP) * LENGTH_STEP for name, count in longest.items()}
-    for start in range(0, rows, size):
-        taken = np.minimum(np.arange(start, start + size), rows - 1)
-        if isinstance(events_or_images, Record):
-            batch = events_or_images[taken].to_batch(lengths)
-        else:
-            batch = jax.tree.map(lambda leaf, taken=taken: np.asarray(leaf)[taken], dict(events_or_images))
-        yield batch, min(size, rows - start)
+        return events_or_images[rows]
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[rows], dict(events_or_images))
 
 
 def _one_ahead(items):

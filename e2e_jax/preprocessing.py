@@ -11,13 +11,14 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 
 from e2e_jax.detector import crops, images, shower_images, shower_shapes
+from e2e_jax.detector.drawing import PLAIN, in_blocks
 
 NORMALISATIONS = ("mass", "sum_pt", "none")
 DIGIS = "digis"
 """The channel of showers that is the ten samples of each crystal."""
 
 
-def model_inputs(batch, inputs):
+def model_inputs(batch, inputs, drawing=PLAIN):
     """Makes the network's inputs.
 
     Args:
@@ -26,6 +27,8 @@ def model_inputs(batch, inputs):
         as `detector.shower_shapes` makes them. Of the scalars, those that are used. Of showers the batch of
         `Showers.to_batch`, or the image of `dense_shapes` in GeV (and ns).
       inputs: `config.inputs`.
+      drawing: how images are drawn; with `drawing.blocks` those below are as `detector.drawing.in_blocks`
+        makes them.
 
     Returns:
       {image: f4[n, rows, columns, channels]}, the images of `detector.images.SHAPES[inputs.geometry]`, or
@@ -37,26 +40,29 @@ def model_inputs(batch, inputs):
     """
     if inputs.kind not in _INPUTS:
         raise ValueError(f"config.inputs.kind is {inputs.kind!r}; it is one of {', '.join(_INPUTS)}.")
-    return _INPUTS[inputs.kind](batch, inputs)
+    return _INPUTS[inputs.kind](batch, inputs, drawing)
 
 
-def _image_inputs(batch, inputs):
+def _image_inputs(batch, inputs, drawing):
     scale = _by_channel(inputs, "scale")
     threshold = _by_channel(inputs, "threshold")
     # One factor [n, channels]: the large images are multiplied once.
     factor = scale[None, :] / mass_scale(batch, inputs.normalisation)[:, None]
+    if drawing.blocks:
+        # A block has the channels of its four pixels one after another.
+        threshold, factor = jnp.tile(threshold, 4), jnp.tile(factor, (1, 4))
     return {
         name: jnp.where(pixels >= threshold[None, None, None, :], pixels, 0.0) * factor[:, None, None, :]
-        for name, pixels in _pixels(batch, inputs).items()
+        for name, pixels in _pixels(batch, inputs, drawing).items()
     }
 
 
-def _kinematic_inputs(batch, inputs):
+def _kinematic_inputs(batch, inputs, drawing):
     _require(batch, ("photons", "mass"), "config.inputs.kind = 'kinematics'")
     return {"kinematics": kinematics(batch["photons"], batch["mass"])}
 
 
-def _high_level_inputs(batch, inputs):
+def _high_level_inputs(batch, inputs, drawing):
     _require(batch, ("photons", "mass"), "config.inputs.kind = 'high_level'")
     shapes = batch["shower_shapes"] if "shower_shapes" in batch else shower_shapes.shower_shapes(batch)
     shapes = standardised_shapes(shapes, inputs)
@@ -64,7 +70,7 @@ def _high_level_inputs(batch, inputs):
     return {"high_level": jnp.concatenate(columns, axis=1)}
 
 
-def _shower_inputs(batch, inputs):
+def _shower_inputs(batch, inputs, drawing):
     ((name, shape),) = dense_shapes(inputs).items()
     given = batch.get(name)
     if given is None or isinstance(given, Mapping):
@@ -77,7 +83,10 @@ def _shower_inputs(batch, inputs):
             f"{', '.join(map(str, shape))}] of {', '.join(inputs.channels)}."
         )
     scale = _by_channel(inputs, "scale")
-    return {name: given * (scale[0] if name == DIGIS else scale[None, None, None, :])}
+    if name == DIGIS:
+        return {name: given * scale[0]}
+    scaled = given * scale[None, None, None, :]
+    return {name: in_blocks(scaled) if drawing.blocks else scaled}
 
 
 _INPUTS = {
@@ -184,13 +193,13 @@ def _positive(scale):
     return jnp.where(scale > 0, scale, 1.0)
 
 
-def _pixels(batch, inputs):
+def _pixels(batch, inputs, drawing):
     """The raw images in GeV, {image: [n, rows, columns, channels]}."""
     images.check_geometry(inputs.geometry)
     names = tuple(images.SHAPES[inputs.geometry])
     if not any(name in batch for name in names):
         authors = inputs.get("matches_authors", False)
-        return images.make_images(batch, inputs.geometry, tuple(inputs.channels), authors)
+        return images.make_images(batch, inputs.geometry, tuple(inputs.channels), authors, drawing)
     _require(batch, names, f"config.inputs.geometry = {inputs.geometry!r}")
     pixels = {name: jnp.asarray(batch[name], jnp.float32) for name in names}
     for name, image in pixels.items():
@@ -199,7 +208,7 @@ def _pixels(batch, inputs):
                 f"The {name!r} image has {image.shape[-1]} channels, but this classifier sees "
                 f"{len(inputs.channels)}: {', '.join(inputs.channels)}. Pass those channels, in that order."
             )
-    return pixels
+    return {name: in_blocks(image) for name, image in pixels.items()} if drawing.blocks else pixels
 
 
 def _by_channel(inputs, field):

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from e2e_jax import command_line
-from e2e_jax.workdir import CHECKPOINTS, CONFIG, WorkdirError, write_whole
+from e2e_jax.atomic import write_whole
+from e2e_jax.workdir import CHECKPOINTS, CONFIG, WorkdirError, check_path
 
 RESULTS, EVENTS = "results.json", "events.npz"
 CONTENT = {CONFIG, RESULTS, CHECKPOINTS, EVENTS}
@@ -45,16 +46,18 @@ def release(workdir, output, per_class: int = 80) -> Path:
       WorkdirError: the run is not finished or evaluated, `output` holds something else, or the release is
         larger than `LARGEST`.
     """
-    from e2e_jax.checkpoint import Checkpoints, load_classifier, read_progress
+    from e2e_jax.checkpoint import Checkpoints, load_classifier, read_about
     from e2e_jax.classes import category_of
     from e2e_jax.history import best_epoch
+    from e2e_jax.sources.keeping import write_events
 
     workdir, output = Path(workdir).expanduser(), Path(output).expanduser()
+    check_path(output)
     if output.exists() and (not output.is_dir() or {path.name for path in output.iterdir()} - CONTENT):
         raise WorkdirError(f"{output} is no release, so nothing in it was touched. Name another --output.")
-    classifier, progress = load_classifier(workdir), read_progress(workdir)
+    classifier, about = load_classifier(workdir), read_about(workdir)
     results = _results(workdir)
-    rows, config = progress["history"], classifier.config
+    rows, config = about["progress"]["history"], classifier.config
     best = rows[best_epoch(rows, config.cvm.limit, category_of(config).signal).index]
     events = _validation_events(config, per_class) if per_class else None
 
@@ -64,29 +67,17 @@ def release(workdir, output, per_class: int = 80) -> Path:
         fields = _without_folders(config.to_dict())
         write_whole(part / CONFIG, json.dumps(fields, indent=2) + "\n")
         write_whole(part / RESULTS, json.dumps(results, indent=2) + "\n")
-        with Checkpoints(part) as checkpoints:
-            checkpoints.save(best["step"], None, classifier.params, progress)
-        # Orbax's mark for object stores; it names the folder where the release was made.
-        for mark in part.rglob("commit_success.txt"):
-            mark.unlink()
+        with Checkpoints(part, config, about["dataset"]) as checkpoints:
+            checkpoints.save(best["step"], None, classifier.params, about["progress"])
         if events is not None:
-            write_events(part / EVENTS, events, load_classifier(part).predict(events))
+            probabilities = load_classifier(part).predict(events)
+            write_events(part / EVENTS, events, **{PROBABILITIES: probabilities})
         _refuse_large(part)
         part.chmod(0o755)
         _put(part, output)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return output
-
-
-def write_events(path, events, probabilities) -> None:
-    """Writes events and their probabilities [n, classes] as a compressed file of numpy."""
-    arrays = {name: getattr(events, name) for name in (*events.SCALARS, *events.TENSORS)}
-    for name, columns in events.COLLECTIONS.items():
-        ragged = getattr(events, name)
-        arrays |= {f"{name}.counts": ragged.counts.astype(np.int32)}
-        arrays |= {f"{name}.{column}": ragged.columns[column] for column in columns}
-    np.savez_compressed(path, **arrays, **{PROBABILITIES: probabilities})
 
 
 def read_events(folder):
@@ -96,25 +87,19 @@ def read_events(folder):
       WorkdirError: the folder has no events, or they cannot be read.
     """
     from e2e_jax.classes import category_of
-    from e2e_jax.sources.record import Ragged
+    from e2e_jax.sources import npz
+    from e2e_jax.sources.keeping import from_arrays
     from e2e_jax.workdir import read_config
 
     path = Path(folder) / EVENTS
     try:
-        with path.open("rb") as file, np.load(file) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        record = category_of(read_config(folder)).record
-        fields = {name: arrays[name].astype(dtype) for name, dtype in record.SCALARS.items()}
-        fields |= {name: arrays[name] for name in record.TENSORS}
-        for name, columns in record.COLLECTIONS.items():
-            flat = {column: arrays[f"{name}.{column}"] for column in columns}
-            fields[name] = Ragged.from_counts(arrays[f"{name}.counts"], flat)
-        return record(**fields), arrays[PROBABILITIES]
+        arrays = npz.read(path)
+        return from_arrays(arrays, category_of(read_config(folder)).record), arrays[PROBABILITIES]
     except FileNotFoundError:
         raise WorkdirError(
             f"There are no events in {folder}: it has no {EVENTS}, which python -m e2e_jax.release writes."
         ) from None
-    except Exception as error:  # zip, zlib and numpy have their own, of many kinds
+    except (OSError, ValueError, KeyError) as error:
         raise WorkdirError(f"{path} cannot be read ({error}). Copy the release again.") from error
 
 

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from e2e_jax import models, preprocessing
-from e2e_jax.models import resnet_cpu
+from e2e_jax.forward import logits_function
+from e2e_jax.models import backend
 from e2e_jax.prediction import Classifier
 from e2e_jax.sources.events import COLLECTIONS, Events
 
@@ -46,14 +46,12 @@ def hit_gradients(classifier: Classifier, events: Events, name: str = "h") -> di
         )
     if inputs.kind != "images":
         raise ValueError(f"This classifier sees {inputs.kind}: its score does not depend on any hit.")
-    network, column = models.build(classifier.config), classifier.classes.index(name)
+    # By XLA, which computes the gradient of images; the C++ of a CPU does not.
+    logits_of, column = logits_function(classifier.config, backend.ANY), classifier.classes.index(name)
 
     def score(strengths, batch):
         hits = {c: {**batch[c], STRENGTHS[c]: strengths[c]} for c in COLLECTIONS}
-        with resnet_cpu.switched_off():
-            logits = network.apply(
-                {"params": classifier.params}, preprocessing.model_inputs({**batch, **hits}, inputs)
-            )
+        logits = logits_of(classifier.params, {**batch, **hits})
         # Events do not see each other, so the gradient of the sum has that of each.
         return jnp.sum(jax.nn.softmax(logits, axis=-1)[:, column])
 

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from e2e_jax import losses, models, parallel, preprocessing
+from e2e_jax import losses, parallel
 from e2e_jax.checkpoint import initial_params
 from e2e_jax.classes import Classes
+from e2e_jax.forward import logits_function
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -40,31 +41,31 @@ def create_state(config, key):
     )
 
 
-def make_train_step(config, axis_name=None, steps_per_epoch=1):
+def make_train_step(config, axis_name=None, steps_per_epoch=1, platform=None):
     """The training step, (state, batch) -> (state, metrics): pure, to be jitted.
 
     Args:
       config: the config of the training.
       axis_name: the mapped axis over which the batch is spread; None where the step gets it whole.
       steps_per_epoch: steps of an epoch, which a schedule of the learning rate counts in.
+      platform: where the step runs, see `models.backend.features`; on this process's devices by default.
     """
-    network, optimizer = models.build(config), _optimizer(config, steps_per_epoch)
+    logits_of, optimizer = logits_function(config, platform), _optimizer(config, steps_per_epoch)
     classes = Classes.of(config)
 
     def train_step(state, batch):
-        inputs = preprocessing.model_inputs(batch, config.inputs)
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
         keys = parallel.event_keys(key, len(batch["label"]), axis_name)
 
         def objective(params):
-            logits = network.apply({"params": params}, inputs, keys)
-            return losses.loss(logits, batch, config.cvm, axis_name, classes)
+            return losses.loss(logits_of(params, batch, keys), batch, config.cvm, axis_name, classes)
 
         gradients, metrics = jax.grad(objective, has_aux=True)(state.params)
         if axis_name is not None:
             gradients = jax.lax.pmean(gradients, axis_name)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        metrics = {**metrics, "parameter_norm": optax.tree.norm(params)}
         return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
 
     return train_step

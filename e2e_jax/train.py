@@ -6,10 +6,9 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from tqdm import tqdm
 
 from e2e_jax import (
@@ -18,23 +17,17 @@ from e2e_jax import (
     history,
     host,
     input_pipeline,
-    losses,
-    models,
     parallel,
     placement,
     profile,
+    stopping,
 )
-from e2e_jax.checkpoint import (
-    Checkpoints,
-    host_copy,
-    load_classifier,
-    predictor,
-    read_progress,
-)
+from e2e_jax.checkpoint import Checkpoints, check_dataset, host_copy, load_classifier, read_about
 from e2e_jax.classes import Classes, category_of
 from e2e_jax.report.board import Board
 from e2e_jax.step import create_state, make_train_step
-from e2e_jax.workdir import METRICS, PROFILE, TENSORBOARD, claim, read_config
+from e2e_jax.validation import Validation
+from e2e_jax.workdir import METRICS, PROFILE, TENSORBOARD, claim, owned, read_config
 
 
 def train_and_evaluate(config, workdir):
@@ -52,17 +45,20 @@ def train_and_evaluate(config, workdir):
       The content of results.json; None in a process that is not the first.
 
     Raises:
-      WorkdirError: the folder belongs to another config.
+      WorkdirError: the folder belongs to another config, dataset or process, or cannot be written to.
       history.TrainingError: the loss is no longer finite.
+      stopping.Stopped: the process was asked to end; the same call continues where it stopped.
     """
     workdir = Path(workdir)
-    distributed.of_first(lambda: claim(workdir, config))
-    if distributed.several():
+    with _owned_by_first(workdir):
+        distributed.of_first(lambda: claim(workdir, config))
         # Before anyone reads it: where the dataset is missing, the first process builds it.
-        distributed.of_first(lambda: input_pipeline.describe(config))
-    with Checkpoints(workdir) as checkpoints:
-        validation = _train(config, workdir, checkpoints)
-    return _evaluate(workdir, validation)
+        described, fingerprints = distributed.of_first(lambda: _dataset(config))
+        with Checkpoints(workdir, config, fingerprints) as checkpoints:
+            validation = _train(config, workdir, checkpoints)
+            # The others read the last checkpoint, too.
+            distributed.of_first(checkpoints.wait)
+        return _evaluate(workdir, described, fingerprints, validation)
 
 
 def evaluate_run(workdir, config=None):
@@ -80,18 +76,36 @@ def evaluate_run(workdir, config=None):
     Raises:
       WorkdirError: there is no run in the folder, it is of another config, or no epoch of it is finished.
     """
-    workdir = Path(workdir)
-    read_config(workdir)
-    if config is not None:
-        distributed.of_first(lambda: claim(workdir, config))
-    return _evaluate(workdir)
+    read_config(workdir := Path(workdir))
+    with _owned_by_first(workdir):
+        if config is not None:
+            distributed.of_first(lambda: claim(workdir, config))
+        return _evaluate(workdir, *distributed.of_first(lambda: _dataset(read_config(workdir))))
 
 
-def _evaluate(workdir, validation=None):
+def _dataset(config):
+    """The description of the dataset for results.json, and the fingerprint of each split."""
+    return input_pipeline.describe(config), input_pipeline.fingerprints(config)
+
+
+@contextlib.contextmanager
+def _owned_by_first(workdir):
+    """`workdir.owned` in the process that writes."""
+    with contextlib.ExitStack() as stack:
+
+        def own():
+            stack.enter_context(owned(workdir))
+
+        distributed.of_first(own)
+        yield
+
+
+def _evaluate(workdir, described, fingerprints, validation=None):
     """`evaluate_run`, with the validation sample where it is in memory already."""
-    classifier = load_classifier(workdir, "best")
+    classifier, about = load_classifier(workdir, "best"), read_about(workdir)
     config = classifier.config
-    progress = history.Progress(**read_progress(workdir))
+    check_dataset(workdir, about, fingerprints)
+    progress = history.Progress(**about["progress"])
     best = history.best_epoch(progress.history, config.cvm.limit, category_of(config).signal)
     if validation is None:
         validation = input_pipeline.load_split(config, "validation")
@@ -101,11 +115,11 @@ def _evaluate(workdir, validation=None):
     results = evaluate.evaluate(
         probabilities,
         validation.label,
-        _mass(validation),
+        getattr(validation, "mass", None),
         config,
         epoch=progress.history[best.index]["epoch"],
         train_events=progress.train_events,
-        dataset=input_pipeline.describe(config),
+        dataset=described,
     )
     results["epoch_selection"] = best.rule
     columns = {name: getattr(validation, name) for name in validation.SCALARS}
@@ -134,9 +148,12 @@ def _train(config, workdir, checkpoints):
         )
         _report(workdir, progress.history, [])
         return None
-    state, best = restored[:2] if restored else distributed.of_first(lambda: _fresh(config))
     if restored:
+        state, best = restored[:2]
         _say(f"Going on with the run in {workdir}: epoch {progress.epoch + 1}, step {int(state.step)}.")
+    else:
+        state = distributed.arrays_of_first(lambda: _fresh(config), like)
+        best = state.params
 
     training = input_pipeline.load_split(config, "train")
     validation = input_pipeline.load_split(config, "validation")
@@ -147,9 +164,7 @@ def _train(config, workdir, checkpoints):
     distributed.connect(parallel_step.devices)
     # The free memory differs between processes.
     placed, why = distributed.of_first(
-        lambda: placement.choose(
-            config.data.placement, training, parallel_step.devices, models.slow_in_loops(config)
-        )
+        lambda: placement.choose(config.data.placement, training, parallel_step.devices)
     )
     make_feed = {"device": placement.resident, "stream": placement.streamed}[placed]
     feed = make_feed(parallel_step, training, config)
@@ -157,32 +172,48 @@ def _train(config, workdir, checkpoints):
         feed = profile.profiled(feed, workdir / PROFILE)
     _say(_summary(config, training, validation, len(parallel_step.devices), state.params))
     _say(f"Training sample: placement {placed!r}, as {why}.")
-    predict = predictor(config)
-    state = parallel_step.place(state)
+    now = _Now(parallel_step.place(state), best, progress)
     _report(workdir, progress.history, progress.history)
-    with _board(workdir, config, progress.history) as board:
-        while not history.finished(progress.history, config):
-            state = _train_epoch(feed, steps, state, config, progress, best, checkpoints)
-            row, probabilities = _close_epoch(state, validation, config, progress, predict)
-            # Its times, by which nothing is decided, differ between processes; its metrics must not.
-            row = distributed.of_first(lambda row=row: row)
-            done = [*progress.history, row]
-            best_now = history.best_epoch(done, config.cvm.limit, category_of(config).signal)
-            if best_now.index == progress.epoch:
-                best = host_copy(state.params)
-            progress = history.Progress(history=done, train_events=len(training))
-            # Before the checkpoint: a resumption goes on behind it, and writes no earlier epoch again.
-            if board:
-                board.add_epoch(row, probabilities, validation.label, _mass(validation), config)
-            checkpoints.save(row["step"], state, best, dataclasses.asdict(progress))
-            _report(workdir, done, [row])
-    _say(f"Training ended after {progress.epoch} epochs.")
+    with (
+        _board(workdir, config, progress.history) as board,
+        stopping.Requests(heeded=distributed.first()) as requests,
+    ):
+        validate = Validation(validation, config, requests.check)
+        try:
+            while not history.finished(now.progress.history, config):
+                _train_epoch(feed, steps, now, config, checkpoints, requests)
+                row, probabilities = _close_epoch(now, validate, config)
+                drawn = board and board.add_epoch(row, probabilities, validation.label, validate.mass, config)
+                # After the drawing: a resumed run writes no earlier epoch again.
+                now.save(checkpoints, after=drawn)
+                _report(workdir, now.progress.history, [row])
+        except stopping.Stopped as stopped:
+            now.save(checkpoints)
+            checkpoints.wait()
+            raise stopping.Stopped(
+                f"The training was ended by {stopped}. It is saved at step {int(now.state.step)} in "
+                f"{workdir}; start the same command again to continue from there."
+            ) from None
+    _say(f"Training ended after {now.progress.epoch} epochs.")
     return validation
 
 
-def _train_epoch(feed, steps, state, config, progress, best, checkpoints):
-    """Trains to the end of the running epoch; returns the state."""
-    size, every = config.train.batch_size, config.train.checkpoint_every
+@dataclasses.dataclass
+class _Now:
+    """Where a training stands: the state on the devices, the best epoch's parameters, and the epochs."""
+
+    state: Any
+    best: Any
+    progress: history.Progress
+
+    def save(self, checkpoints, after=None):
+        progress = dataclasses.asdict(self.progress)
+        checkpoints.save(int(self.state.step), self.state, self.best, progress, after)
+
+
+def _train_epoch(feed, steps, now, config, checkpoints, requests):
+    """Trains to the end of the running epoch."""
+    size, progress = config.train.batch_size, now.progress
     bar = tqdm(
         total=steps * size,
         initial=progress.steps * size,
@@ -192,43 +223,47 @@ def _train_epoch(feed, steps, state, config, progress, best, checkpoints):
         disable=not distributed.first(),
     )
     compiled, start = False, time.perf_counter()
+    saved = start
     with bar:
-        for piece in feed(state, progress.epoch, progress.steps):
-            state, metrics = piece
+        for piece in feed(now.state, progress.epoch, progress.steps):
+            now.state, metrics = piece
             for of_step in metrics:
                 progress.add(of_step)
             history.require_finite(progress, config)
-            now = time.perf_counter()
+            end = time.perf_counter()
             if compiled:
-                progress.timed = [progress.timed[0] + len(metrics), progress.timed[1] + now - start]
-            progress.seconds += now - start
-            compiled, start = True, now
+                progress.timed = [progress.timed[0] + len(metrics), progress.timed[1] + end - start]
+            progress.seconds += end - start
+            compiled, start = True, end
             bar.update(len(metrics) * size)
             bar.set_postfix(loss=f"{progress.sums['loss'] / progress.steps:.4f}")
-            if progress.steps % every == 0:
-                checkpoints.save(int(state.step), state, best, dataclasses.asdict(progress))
-    return state
+            requests.check()
+            # The last step of an epoch is saved with its validation.
+            if progress.steps < steps and end - saved >= config.train.checkpoint_seconds:
+                now.save(checkpoints)
+                saved = end
 
 
-def _close_epoch(state, validation, config, progress, predict):
-    """The finished epoch's row of metrics.jsonl, and the probabilities of the validation events."""
-    start = time.perf_counter()
-    probabilities = distributed.divided(lambda events: predict(state.params, events), validation)
-    # The logarithm of a probability is a logit; one that underflowed to 0 counts as the smallest there is.
-    logits = jnp.log(jnp.maximum(probabilities, jnp.finfo(jnp.float32).tiny))
-    targets = Classes.of(config).of_labels(validation.label)
-    validation_loss = losses.cross_entropy(logits, jnp.asarray(targets))
+def _close_epoch(now, validate, config):
+    """Validates the finished epoch, and begins the next one; returns its row and what was predicted."""
+    progress, start = now.progress, time.perf_counter()
+    probabilities = validate.predict(now.state.params)
     steps, seconds = progress.timed if progress.timed[0] else (progress.steps, progress.seconds)
     row = {
         "epoch": progress.epoch + 1,
-        "step": int(state.step),
+        "step": int(now.state.step),
         **{f"train_{name}": value for name, value in progress.means().items()},
-        "validation_cross_entropy": float(jnp.mean(validation_loss)),
-        "validation_accuracy": float(np.mean(np.argmax(probabilities, axis=1) == targets)),
-        **evaluate.validation_metrics(probabilities, validation.label, _mass(validation), config),
+        **validate.metrics(probabilities),
         "events_per_second": round(steps * config.train.batch_size / seconds, 1),
         "seconds": round(progress.seconds + time.perf_counter() - start, 3),
     }
+    history.require_finite_row(row, config)
+    # Its times, by which nothing is decided, differ between processes; its metrics must not.
+    row = distributed.of_first(lambda: row)
+    done = [*progress.history, row]
+    if history.best_epoch(done, config.cvm.limit, category_of(config).signal).index == progress.epoch:
+        now.best = host_copy(now.state.params)
+    now.progress = history.Progress(history=done, train_events=progress.train_events)
     return row, probabilities
 
 
@@ -246,14 +281,8 @@ def _board(workdir, config, rows):
     return Board(workdir / TENSORBOARD, config, rows) if distributed.first() else contextlib.nullcontext()
 
 
-def _mass(events):
-    """The masses of a sample; None where its events have none."""
-    return getattr(events, "mass", None)
-
-
 def _fresh(config):
-    state = host_copy(jax.jit(lambda: create_state(config, jax.random.key(config.seed)))())
-    return state, state.params
+    return host_copy(jax.jit(lambda: create_state(config, jax.random.key(config.seed)))())
 
 
 def _summary(config, training, validation, devices, params):

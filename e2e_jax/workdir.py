@@ -1,16 +1,23 @@
-"""A run is a folder: the config it belongs to, and the names of what lies in it."""
+"""A run is a folder: the config it belongs to, the names of what lies in it, and the process that owns it."""
 
+import contextlib
+import errno
 import json
 import os
+import socket
 from pathlib import Path
 
 from ml_collections import config_dict
+
+from e2e_jax import config_ranges
+from e2e_jax.atomic import is_part, write_whole
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 PROFILE = "profile"
 TENSORBOARD = "tensorboard"
+LOCK, OWNER = ".lock", ".owner"
 
 CHANGEABLE = (
     "data.placement",
@@ -19,44 +26,74 @@ CHANGEABLE = (
     "evaluate.",
     "parallel",
     "profile",
-    "train.checkpoint_every",
+    "train.checkpoint_seconds",
     "train.epochs",
     "train.patience",
 )
-"""Fields (with a dot at the end, groups) that may change when a run goes on: none enters a step's result."""
+"""Fields (with a dot at the end, groups) that may change when a run continues or is evaluated: none enters a
+step's result or a probability. All others decide results, and a checkpoint is bound to their values."""
 
+UNUSABLE = "[]*?{}\\"
+"""Characters that the path of a run may not contain: the checkpoint library takes them for patterns."""
 
-LATER = {
-    "data.placement": "auto",
-    "dataset.category": "central",
-    "dataset.classes": ("gamma_gamma", "h", "gamma_jet"),
-    "devices": 0,
-    "inputs.matches_authors": False,
-    # Images and kinematics, all that there was, have no shapes.
-    "inputs.shapes": (
-        *("sigma_ieta_ieta", "sigma_iphi_iphi", "cov_ieta_iphi", "r9", "e1_over_e25", "h_over_e"),
-        *("ecal_isolation", "hcal_isolation", "track_isolation"),
-    ),
-    "inputs.standard.sigma_ieta_ieta": (0.01, 0.002),
-    "inputs.standard.sigma_iphi_iphi": (0.015, 0.005),
-    "inputs.standard.cov_ieta_iphi": (0.0, 2e-5),
-    "inputs.standard.r9": (0.9, 0.1),
-    "inputs.standard.e1_over_e25": (0.5, 0.15),
-    "inputs.standard.h_over_e": (0.0, 0.05),
-    "inputs.standard.ecal_isolation": (0.0, 2.0),
-    "inputs.standard.hcal_isolation": (0.0, 2.0),
-    "inputs.standard.track_isolation": (0.0, 2.0),
-    # One network saw one image.
-    "model.dropout": 0.2,
-    "model.head": (128, 128, 128),
-    "precision": "float32",
-    "profile": False,
-}
-"""Fields that configs of older runs lack, with what those runs did, or what did not touch them."""
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""Errors of a disk, which do not always name the file."""
 
 
 class WorkdirError(Exception):
     """The folder cannot be used as asked; the message says why, and the way out."""
+
+
+@contextlib.contextmanager
+def owned(workdir):
+    """Makes the folder of a run where it is missing, and keeps other processes from writing into it.
+
+    The operating system ends the lock with the process, so a killed process blocks nobody.
+
+    Raises:
+      WorkdirError: another process owns the folder, its path cannot be used, or, at any time, it cannot be
+        written to.
+    """
+    # Not needed to load a checkpoint, so not in the light core.
+    import filelock
+
+    workdir = Path(workdir)
+    check_path(workdir)
+    with _told(workdir):
+        _refuse_something_else(workdir)
+        workdir.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(workdir / LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise WorkdirError(
+                f"{_owner(workdir)} is training, evaluating or writing a report in the folder {workdir}. "
+                "Wait until it ends, or choose another folder with --workdir=DIR."
+            ) from None
+        try:
+            write_whole(workdir / OWNER, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+            yield
+        finally:
+            (workdir / OWNER).unlink(missing_ok=True)
+            lock.release()
+
+
+def check_path(workdir):
+    """Refuses a path at which no checkpoint could be read.
+
+    Raises:
+      WorkdirError: it names what is wrong with the path.
+    """
+    path = str(Path(workdir).absolute())
+    if bad := sorted(set(path) & set(UNUSABLE)):
+        why = f"contains {' '.join(bad)}, which the checkpoint library takes for a pattern"
+    elif not path.isprintable():
+        why = "contains a character that is not printable, or is not UTF-8"
+    elif any(part.endswith(":") for part in Path(path).parts):
+        why = "looks like the address of a remote file; a run is a folder of this machine"
+    else:
+        return
+    raise WorkdirError(f"The path of the run, {path!r}, {why}. Choose another folder with --workdir=DIR.")
 
 
 def claim(workdir, config):
@@ -64,17 +101,17 @@ def claim(workdir, config):
 
     Raises:
       WorkdirError: the folder belongs to another config, or holds something else. Nothing in it was touched.
+      ValueError: a field of the config is out of its range.
     """
+    config_ranges.check_fields(config)
     workdir = Path(workdir)
-    if (workdir / CONFIG).exists():
-        if saved_steps(workdir):
-            _refuse_another_config(workdir, config)
-    elif workdir.exists() and any(workdir.iterdir()):
-        raise WorkdirError(
-            f"The folder {workdir} is not empty and holds no {CONFIG}, so it is not a run of this program; "
-            "nothing in it was touched. Choose another folder with --workdir=DIR."
-        )
+    check_path(workdir)
+    _refuse_something_else(workdir)
+    if saved_steps(workdir):
+        _refuse_another_config(workdir, config)
     workdir.mkdir(parents=True, exist_ok=True)
+    for part in filter(is_part, workdir.iterdir()):
+        part.unlink()
     write_whole(workdir / CONFIG, json.dumps(config.to_dict(), indent=2) + "\n")
 
 
@@ -96,21 +133,39 @@ def read_config(workdir):
         raise WorkdirError(
             f"There is no run in {Path(workdir)}: it has no {CONFIG}. Give the --workdir of a training."
         ) from None
-    except ValueError as error:
+    except OSError as error:
+        raise WorkdirError(f"{path} cannot be read ({error.strerror}).") from None
+    except (ValueError, RecursionError) as error:
         raise WorkdirError(
             f"{path} is not valid JSON ({error}). Restore it, or train into a new folder."
         ) from None
+    try:
+        return as_config(fields)
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        why = str(error).rstrip(".")
+        raise WorkdirError(
+            f"{path} holds no sound config ({why}). Restore it, or train into a new folder."
+        ) from None
+
+
+def as_config(fields):
+    """A locked config of what JSON held.
+
+    Raises:
+      ValueError: it is no dict, a name in it is not the name of a field, or a field is out of its range.
+      RecursionError: it is nested too deeply.
+    """
     if not isinstance(fields, dict):
-        raise WorkdirError(f"{path} holds no config. Restore it, or train into a new folder.")
+        raise ValueError("it is no dict")
     config = config_dict.ConfigDict(_tuples(fields))
     config.lock()
+    config_ranges.check_fields(config)
     return config
 
 
 def differences(old, new):
     """The fields in which two configs differ: {"train.epochs": (old, new)}, None where there is no value."""
-    old, new = (_flat(config.to_dict()) for config in (old, new))
-    old, new = (LATER | _for_each(fields, other) for fields, other in ((old, new), (new, old)))
+    old, new = (_flat(config) for config in (old, new))
     return {
         field: (old.get(field), new.get(field))
         for field in sorted(old.keys() | new.keys())
@@ -118,57 +173,89 @@ def differences(old, new):
     }
 
 
-def write_whole(path, text):
-    """Writes a text file so that a reader, or a crash, sees the old content or the new, never a part."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text)
-    os.replace(part, path)
+def deciding_differences(old, new):
+    """Those of `differences` that decide a result (see `CHANGEABLE`), or have another type."""
+    # A schedule stretches the learning rate over the epochs, so their number enters every step.
+    scheduled = _flat(old).get("train.schedule") != "constant"
+    return {
+        field: values
+        for field, values in differences(old, new).items()
+        if not _changeable(field) or (scheduled and field == "train.epochs") or not _same_type(*values)
+    }
+
+
+def in_words(changes, there, here):
+    """Differences as a part of a sentence: "seed: 0 there, 1 asked for"."""
+    return "; ".join(f"{field}: {old!r} {there}, {new!r} {here}" for field, (old, new) in changes.items())
+
+
+def _refuse_something_else(workdir):
+    """Refuses a folder that holds other things than a run; what a killed process left may be in it."""
+    if (workdir / CONFIG).exists() or not workdir.exists():
+        return
+    if any(not is_part(path) and path.name not in (LOCK, OWNER) for path in workdir.iterdir()):
+        raise WorkdirError(
+            f"The folder {workdir} is not empty and holds no {CONFIG}, so it is not a run of this program; "
+            "nothing in it was touched. Choose another folder with --workdir=DIR."
+        )
 
 
 def _refuse_another_config(workdir, config):
-    changes = differences(read_config(workdir), config)
-    # A schedule stretches the learning rate over the epochs, so their number enters every step.
-    scheduled = config.train.schedule != "constant"
-    fixed = {
-        field: values
-        for field, values in changes.items()
-        if not _changeable(field) or (scheduled and field == "train.epochs")
-    }
-    if fixed:
-        listed = "; ".join(
-            f"{field}: {old!r} there, {new!r} asked for" for field, (old, new) in fixed.items()
-        )
+    if fixed := deciding_differences(read_config(workdir), config):
         raise WorkdirError(
-            f"The folder {workdir} belongs to a run with another config ({listed}); nothing in it was "
-            "touched. Choose another folder with --workdir=DIR, or give the config that the run began with."
+            f"The folder {workdir} belongs to a run with another config "
+            f"({in_words(fixed, 'there', 'asked for')}); nothing in it was touched. Choose another folder "
+            "with --workdir=DIR, or give the config that the run began with."
         )
+
+
+@contextlib.contextmanager
+def _told(workdir):
+    """Makes a sentence of an error of the disk, or of a file of the run."""
+    try:
+        yield
+    except OSError as error:
+        run = Path(workdir).absolute()
+        place = run if error.filename is None else Path(os.fsdecode(error.filename)).absolute()
+        ours = place.is_relative_to(run) or run.is_relative_to(place)
+        if not ours or (error.filename is None and error.errno not in DISK):
+            raise
+        raise WorkdirError(
+            f"{place} cannot be written ({error.strerror}). Make room there or ask for the permission, and "
+            "start the same command again: a training continues from its last checkpoint. Or choose another "
+            "folder with --workdir=DIR."
+        ) from error
+
+
+def _owner(workdir):
+    """The process that owns a folder, in words."""
+    try:
+        owner = json.loads((workdir / OWNER).read_text())
+        return f"Process {owner['pid']} on {owner['host']}"
+    except (OSError, ValueError, TypeError, KeyError):
+        return "Another process"
 
 
 def _changeable(field):
     return any(field == name or (name.endswith(".") and field.startswith(name)) for name in CHANGEABLE)
 
 
-def _flat(fields, prefix=""):
-    flat = {}
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = tuple(value) if isinstance(value, list | tuple) else value
-    return flat
+def _same_type(old, new):
+    numbers = (int, float)
+    return type(old) is type(new) or (type(old) in numbers and type(new) in numbers)
 
 
-def _for_each(flat, other):
-    """The fields with one value for all where `other` has one for each, as in configs of old: for each."""
-    spread = {}
-    for field, value in flat.items():
-        each = [name for name in other if name.startswith(f"{field}.")]
-        spread |= dict.fromkeys(each, value) if each else {field: value}
-    return spread
+def _flat(config):
+    """The fields of a config by their full names, lists as tuples."""
+    fields = config_ranges.flat_fields(config.to_dict())
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def _tuples(value):
     """JSON has no tuples; the configs have no lists."""
     if isinstance(value, dict):
+        for name in value:
+            if not name.isidentifier() or name.startswith("_"):
+                raise ValueError(f"{name!r} is no name of a field")
         return {name: _tuples(item) for name, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -53,7 +53,7 @@ def random_events(n, seed=0, run=1, lumi=1, first=1, hits=HITS, selected=True, l
         [
             np.sort(random.uniform(60, 90, (n, 2)))[:, ::-1],
             random.uniform(-1.4, 1.4, (n, 2)),
-            np.array([0, 3]) + random.uniform(-0.3, 0.3, (n, 2)),
+            (np.array([0, 3]) + random.uniform(-0.3, 0.3, (n, 2)) + np.pi) % (2 * np.pi) - np.pi,
         ],
         axis=-1,
     ).astype(np.float32)
@@ -64,7 +64,10 @@ def random_events(n, seed=0, run=1, lumi=1, first=1, hits=HITS, selected=True, l
         picked = [np.sort(random.choice(cells, count, replace=False)) for count in counts]
         energy = (0.1 + random.exponential(0.8, counts.sum())).astype(np.float32)
         cell = np.concatenate([*picked, []]).astype(np.uint16)
-        ragged[name] = Ragged.from_counts(counts, {"cell": cell, "energy": energy})
+        # As in CMS files, hits are in the order of their ids.
+        event = np.repeat(np.arange(n), counts)
+        order = np.lexsort((_ids(name, cell), event))
+        ragged[name] = Ragged.from_counts(counts, {"cell": cell[order], "energy": energy[order]})
     counts = random.poisson(hits["tracks"], n)
     size = counts.sum()
     directions = {"eta": random.uniform(-2.4, 2.4, size), "phi": random.uniform(-np.pi, np.pi, size)}
@@ -110,20 +113,25 @@ def branches(events, photons=None, later_hcal_ids=False, loose_tracks=5):
     if photons is None:
         flat = events.photons[:, ::-1].reshape(-1, 3)
         photons = Ragged.from_counts(np.full(len(events), 2), dict(zip(("pt", "eta", "phi"), flat.T)))
-    ieta, iphi, depth = geometry.hcal_coordinates(events.hcal.cell)
-    hcal_ids = ids.encode_hcal(ieta, iphi, depth, np.where(abs(ieta) < 16, ids.HB, ids.HE), later_hcal_ids)
     out = {AUXILIARY: _auxiliary(events)}
-    for prefix, hits, name in (
-        (EB, events.eb, ids.encode_eb(*geometry.eb_coordinates(events.eb.cell))),
-        (EE, events.ee, ids.encode_ee(*geometry.ee_coordinates(events.ee.cell))),
-        (HBHE, events.hcal, hcal_ids),
-    ):
-        out[f"{prefix}id_.id_"] = _lists(hits.counts, name)
+    for prefix, name in ((EB, "eb"), (EE, "ee"), (HBHE, "hcal")):
+        hits = getattr(events, name)
+        out[f"{prefix}id_.id_"] = _lists(hits.counts, _ids(name, hits.cell, later_hcal_ids))
         out[f"{prefix}energy_"] = _lists(hits.counts, hits.energy)
         out[f"{prefix}time_"] = _lists(hits.counts, np.zeros_like(hits.energy))
     for name in ("pt", "eta", "phi"):
         out[f"{PHOTONS}{name}_"] = _lists(photons.counts, photons.columns[name].astype(np.float32))
     return out | _tracks(events.tracks, loose_tracks)
+
+
+def _ids(collection, cell, later=False):
+    """The ids of cells; `later` are those of the HCAL in releases after 2012."""
+    if collection == "eb":
+        return ids.encode_eb(*geometry.eb_coordinates(cell))
+    if collection == "ee":
+        return ids.encode_ee(*geometry.ee_coordinates(cell))
+    ieta, iphi, depth = geometry.hcal_coordinates(cell)
+    return ids.encode_hcal(ieta, iphi, depth, np.where(abs(ieta) < 16, ids.HB, ids.HE), later)
 
 
 def _tracks(tracks, loose):

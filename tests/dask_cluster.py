@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -12,6 +13,9 @@ import time
 from collections.abc import Iterator
 
 import distributed
+
+from e2e_jax.sources import cluster_security
+from e2e_jax.sources.cluster_security import CA_FILE, CERT_FILE, KEY_FILE
 
 WAIT = 60.0
 """Seconds that processes may take to start."""
@@ -25,8 +29,14 @@ class DaskCluster:
       workers: the worker processes, in the order of their start.
     """
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, certificates: pathlib.Path | None = None):
         self.folder, self.workers = folder, []
+        self._secure, self._security = (), None
+        if certificates is not None:
+            self._security = cluster_security.certificates(certificates)
+            files = {"ca-file": CA_FILE, "cert": CERT_FILE, "key": KEY_FILE}
+            options = [(f"--tls-{name}", str(certificates / file)) for name, file in files.items()]
+            self._secure = ("--protocol", "tls", *itertools.chain(*options))
         self.file = folder / "scheduler.json"
         self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0")
         _wait_for(self._written, "The scheduler did not start", self.scheduler)
@@ -46,7 +56,7 @@ class DaskCluster:
         command = [sys.executable, "-m", "distributed.cli.dask_" + what, "--scheduler-file", str(self.file)]
         with (self.folder / "log.txt").open("ab") as log:
             return subprocess.Popen(
-                [*command, "--no-dashboard", "--dashboard-address", "127.0.0.1:0", *options],
+                [*command, "--no-dashboard", "--dashboard-address", "127.0.0.1:0", *self._secure, *options],
                 cwd=self.folder,
                 env=environment,
                 stdout=log,
@@ -55,7 +65,7 @@ class DaskCluster:
 
     def add_workers(self, count: int):
         """Starts workers, and waits until the scheduler knows them."""
-        with distributed.Client(self.address, set_as_default=False) as client:
+        with distributed.Client(self.address, set_as_default=False, security=self._security) as client:
             known = len(client.nthreads())
             options = ("--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--local-directory", ".")
             new = [self._start("worker", *options) for _ in range(count)]
@@ -78,9 +88,11 @@ def _wait_for(condition, complaint: str, *processes: subprocess.Popen):
 
 
 @contextlib.contextmanager
-def dask_cluster(folder: pathlib.Path, workers: int) -> Iterator[DaskCluster]:
-    """A cluster with some workers, gone afterwards."""
-    cluster = DaskCluster(folder)
+def dask_cluster(
+    folder: pathlib.Path, workers: int, certificates: pathlib.Path | None = None
+) -> Iterator[DaskCluster]:
+    """A cluster with some workers, gone afterwards; with TLS where a folder for certificates is given."""
+    cluster = DaskCluster(folder, certificates)
     try:
         cluster.add_workers(workers)
         yield cluster

@@ -1,11 +1,19 @@
 """A small sample of events in which the classes differ, made in memory, and the config that trains on it."""
 
+import functools
+
 import numpy as np
 
 from configs import default, four_momentum, high_level
-from e2e_jax.sources.events import CLASSES, COLLECTIONS, Events, Ragged
+from e2e_jax.sources.events import CELLS, CLASSES, COLLECTIONS, Events, Ragged, cell_exists
 
 CONSTANT = {"learning_rate": 5e-4, "schedule": "constant"}
+
+
+@functools.cache
+def existing_cells(collection):
+    """The cells of a collection that name a crystal or tower."""
+    return np.flatnonzero(cell_exists(collection, np.arange(CELLS[collection])))
 
 
 def sample(per_class=40, seed=0, hits=12):
@@ -25,7 +33,7 @@ def sample(per_class=40, seed=0, hits=12):
     for name, columns in COLLECTIONS.items():
         counts = rng.integers(1, hits, n)
         flat = {
-            column: rng.integers(0, 4000, counts.sum())
+            column: existing_cells(name)[rng.integers(0, 4000, counts.sum())]
             if column == "cell"
             else rng.uniform(0.1, 5, counts.sum())
             for column in columns
@@ -79,7 +87,7 @@ def _small(config, widths, train):
     config.model.widths = widths
     config.cvm.update(window=10, step=5, neighbors=2, reduction="mean")
     config.evaluate.update(batch_size=24, bootstrap=5)
-    config.train.update({"batch_size": 12, "epochs": 3, "checkpoint_every": 3, **CONSTANT, **train})
+    config.train.update({"batch_size": 12, "epochs": 3, "checkpoint_seconds": 0.0, **CONSTANT, **train})
     return config
 
 

@@ -72,7 +72,7 @@ def pairs_config(**train):
 def _small(config, model, train):
     config.model.update(model)
     config.evaluate.update(batch_size=24, bootstrap=5)
-    config.train.update({"batch_size": 8, "epochs": 2, "checkpoint_every": 3, **train})
+    config.train.update({"batch_size": 8, "epochs": 2, "checkpoint_seconds": 0.0, **train})
     return config
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from e2e_jax import build, command_line
-from e2e_jax.dataset import DatasetError, read_split
+from e2e_jax.dataset import DatasetError
+from e2e_jax.dataset_reading import read_split
 from tests.aodsim_file import write_aodsim
 from tests.aodsim_lists import file_events, write_lists
 

@@ -1,6 +1,5 @@
 """A checkpoint is read back exactly, by any number of devices, and holds a classifier that needs no more."""
 
-import copy
 import os
 import subprocess
 import sys
@@ -11,18 +10,13 @@ import numpy as np
 import pytest
 
 from e2e_jax import train
-from e2e_jax.checkpoint import Checkpoints, host_copy, load_classifier, read_progress
+from e2e_jax.checkpoint import Checkpoints, host_copy, load_classifier, read_about
 from e2e_jax.detector.images import make_images
 from e2e_jax.workdir import WorkdirError, claim, differences, read_config
 from tests.synthetic import image_config, kinematics_config, sample
 
-FIRST = {
-    "": ("data", "devices", "precision", "profile"),
-    "dataset": ("category", "classes"),
-    "inputs": ("matches_authors", "shapes", "standard"),
-    "model": ("dropout", "head"),
-}
-"""Fields that configs of the first runs lack."""
+DATASET = {"train": "the training events", "validation": "the validation events"}
+"""Fingerprints."""
 
 PROGRESS = {"history": [{"epoch": 1, "auc_h": 0.1 + 0.2, "cvm": 1e-300}], "steps": 3}
 
@@ -40,7 +34,7 @@ def save_run(workdir, config, progress=PROGRESS, steps=(5,), seed=0):
     """A run's folder as training leaves it; the best parameters are those of another seed."""
     claim(workdir, config)
     state, best = state_of(config, seed), state_of(config, seed + 1).params
-    with Checkpoints(workdir) as checkpoints:
+    with Checkpoints(workdir, config, DATASET) as checkpoints:
         for step in steps:
             checkpoints.save(step, state.replace(step=np.int32(step)), best, progress)
     return state, best
@@ -52,15 +46,15 @@ def assert_equal(one, other):
 
 def test_restores_every_bit(tmp_path, config):
     state, best = save_run(tmp_path, config)
-    with Checkpoints(tmp_path) as checkpoints:
+    with Checkpoints(tmp_path, config, DATASET) as checkpoints:
         restored = checkpoints.restore(jax.eval_shape(lambda: train.create_state(config, jax.random.key(0))))
     assert_equal(restored[0], state.replace(step=np.int32(5)))
     assert_equal(restored[1], best)
-    assert restored[2] == PROGRESS == read_progress(tmp_path)
+    assert restored[2] == PROGRESS == read_about(tmp_path)["progress"]
 
 
 def test_a_new_run_has_nothing_to_restore(tmp_path, config):
-    with Checkpoints(tmp_path) as checkpoints:
+    with Checkpoints(tmp_path, config, DATASET) as checkpoints:
         assert checkpoints.restore(state_of(config)) is None
 
 
@@ -71,7 +65,7 @@ def test_keeps_the_latest_two(tmp_path, config):
 
 def test_saving_a_step_again_replaces_it(tmp_path, config):
     save_run(tmp_path, config, steps=(1, 1))
-    assert read_progress(tmp_path) == PROGRESS
+    assert read_about(tmp_path)["progress"] == PROGRESS
 
 
 def test_loads_best_latest_and_a_step(tmp_path, config):
@@ -145,24 +139,6 @@ def test_the_config_survives_the_folder(tmp_path, config):
     claim(tmp_path, config)
     assert read_config(tmp_path).to_dict() == config.to_dict()
     assert read_config(tmp_path).is_locked
-
-
-def test_a_config_of_old_differs_in_nothing_but_what_it_says_otherwise(tmp_path):
-    """What the first configs lacked does not keep their runs from going on."""
-    new = image_config()
-    old = copy.deepcopy(new)
-    with old.unlocked():
-        for group, fields in FIRST.items():
-            for field in fields:
-                delattr(old[group] if group else old, field)
-        del old.inputs.threshold
-        old.inputs.threshold = 1e-3
-    assert differences(old, new) == {}
-    new.inputs.threshold.ecal, new.inputs.standard.r9 = 0.5, (0.0, 1.0)
-    assert differences(old, new) == {
-        "inputs.threshold.ecal": (1e-3, 0.5),
-        "inputs.standard.r9": ((0.9, 0.1), (0.0, 1.0)),
-    }
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path, config):

@@ -121,7 +121,8 @@ def test_results_tell_h_from_each_label_by_its_score():
 def test_a_binary_classifier_trains_and_evaluates(tmp_path, monkeypatch):
     splits = {"train": sample(20, seed=1), "validation": sample(20, seed=2)}
     monkeypatch.setattr(input_pipeline, "load_split", lambda config, split: splits[split])
-    monkeypatch.setattr(input_pipeline, "describe", lambda config: {})
+    for name in ("describe", "fingerprints"):
+        monkeypatch.setattr(input_pipeline, name, lambda config: {})
     results = train.train_and_evaluate(binary_config(epochs=2, learning_rate=0.02), tmp_path)
     assert set(results["auc_vs_rest"]) == {"background", "h"}
     parquet = pytest.importorskip("pyarrow.parquet")

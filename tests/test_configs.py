@@ -10,12 +10,12 @@ from e2e_jax.checkpoint import initial_params
 from e2e_jax.classes import Classes
 from e2e_jax.detector.shower_shapes import NAMES as NAMES_OF_SHAPES
 
-NAMES = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("*.py"))
-CLASSIFIERS = [name for name in NAMES if name not in ("default", "__init__")]
+NAMES = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("[!_]*.py"))
+CLASSIFIERS = [name for name in NAMES if name != "default"]
 
 
 def get_config(name, *size):
-    return importlib.import_module(f"configs.{name}").get_config(*size)
+    return importlib.import_module(f"e2e_jax.configs.{name}").get_config(*size)
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from e2e_jax.cvm import cvm_metric, cvm_penalty, cvm_uncertainty
+from e2e_jax.cvm import cvm_metric, cvm_penalty
 
 
 def sample(n, seed=0):
@@ -258,23 +258,3 @@ def test_metric_refuses_what_it_cannot_read():
         cvm_metric(scores[:, None], mass, neighbors=20)
     with pytest.raises(ValueError, match="step = 0"):
         cvm_metric(scores, mass, neighbors=20, step=0)
-
-
-@pytest.mark.parametrize(("dependence", "largest"), [(0.0, 2.0), (0.5, 1.4)])
-def test_uncertainty_is_the_spread_of_samples(dependence, largest):
-    values, errors = [], []
-    for seed in range(60):
-        scores, mass = sample(1500, seed)
-        scores = scores + dependence * (mass - 130) / 40
-        values.append(cvm_metric(scores, mass))
-        if seed < 15:
-            errors.append(cvm_uncertainty(scores, mass))
-    assert 0.75 < np.mean(errors) / np.std(values) < largest
-
-
-def test_uncertainty_is_reproducible_and_works_on_a_single_window():
-    scores, mass = sample(210)
-    assert cvm_uncertainty(scores, mass, seed=3) == cvm_uncertainty(scores, mass, seed=3)
-    assert np.isfinite(cvm_uncertainty(*sample(200)))
-    with pytest.raises(ValueError, match="at least 2 groups"):
-        cvm_uncertainty(scores, mass, groups=1)

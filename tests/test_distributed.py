@@ -51,7 +51,8 @@ def in_memory(replace):
     """Puts small splits in the place of the dataset, by `replace(module, name, value)`."""
     splits = {"train": sample(20, seed=1), "validation": sample(21, seed=2)}
     replace(input_pipeline, "load_split", lambda config, split: splits[split])
-    replace(input_pipeline, "describe", lambda config: {})
+    for name in ("describe", "fingerprints"):
+        replace(input_pipeline, name, lambda config: {})
 
 
 def config_of(place, way, epochs, sees="kinematics", devices=0):
@@ -176,6 +177,33 @@ def test_one_process_keeps_everything_to_itself():
     assert distributed.of_first(lambda: made) is made
     assert distributed.divided(list, [1, 2]) == [1, 2]
     assert distributed.share(12) == slice(0, 12)
+
+
+def test_arrays_go_to_other_processes_as_plain_bytes():
+    tree = {
+        "kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "step": np.int32(7),
+        "half": np.ones(3, jax.numpy.bfloat16),
+        "none": np.zeros((0, 2)),
+    }
+    like = jax.eval_shape(lambda: tree)
+    like["none"] = np.zeros((0, 2))
+    back = distributed.from_bytes(distributed.to_bytes(tree, like), like)
+    for name, array in tree.items():
+        np.testing.assert_array_equal(back[name], array)
+        assert back[name].dtype == array.dtype
+    with pytest.raises(ValueError, match="differ in shape or type"):
+        distributed.to_bytes(tree | {"step": np.int64(7)}, like)
+
+
+def test_what_the_first_process_raises_is_raised_in_all(tmp_path):
+    there = tmp_path / "run"
+    there.mkdir()
+    (there / "notes.txt").touch()
+    with two_processes([(there, "stream", "jit", 1, "kinematics")]) as processes:
+        outputs = [process.communicate(timeout=PATIENCE) for process in processes]
+    assert [process.returncode for process in processes] == [1, 1]
+    assert all("so it is not a run of this program" in errors for _, errors in outputs)
 
 
 class Device:

@@ -57,7 +57,7 @@ def test_results_have_the_fixed_form(results):
         for metric in group.values():
             assert 0.5 < metric["value"] < 1
             assert 0.005 < metric["uncertainty"] < 0.05
-    assert set(results["cvm"]) == {"value", "uncertainty"}
+    assert set(results["cvm"]) == {"value", "uncertainty", "floor"}
     assert results["cvm"]["uncertainty"] > 0
 
 

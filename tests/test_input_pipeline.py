@@ -1,7 +1,10 @@
 """Batches: every event in its turn, the classes in equal parts, the same ones wherever a training starts."""
 
 import concurrent.futures
+import json
+import os
 import shutil
+import sys
 import threading
 import time
 
@@ -12,8 +15,9 @@ from ml_collections import config_dict
 from data_builders.cms_hgg import cms_hgg_dataset_builder
 from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder, HggConfig
 from e2e_jax import dataset as dataset_module
-from e2e_jax import input_pipeline
+from e2e_jax import dataset_reading, digests, input_pipeline
 from e2e_jax.input_pipeline import DatasetError, epoch_batches, evaluation_batches, load_split, prefetch
+from e2e_jax.layout import Layout
 from e2e_jax.sources.events import CLASSES, COLLECTIONS, Events
 from e2e_jax.sources.tasks import simulation_tasks
 from tests.synthetic_tasks import produce
@@ -58,7 +62,7 @@ def test_rows_of_a_batch_belong_together(events):
 
 
 def test_shapes_are_those_of_the_dataset(events):
-    lengths = input_pipeline.padded_lengths(events)
+    lengths = Layout.padded(events).lengths
     assert all(
         length % 64 == 0 and length >= getattr(events, n).counts.max() for n, length in lengths.items()
     )
@@ -134,7 +138,7 @@ def dataset(built, tmp_path):
 
 
 def test_a_split_is_read_whole(built, monkeypatch):
-    monkeypatch.setattr(dataset_module, "READ_TOGETHER", 5)
+    monkeypatch.setattr(dataset_reading, "READ_TOGETHER", 5)
     events = load_split(configured(built), "train", progress=False)
     assert np.bincount(events.label).tolist() == [6] * len(CLASSES)
     assert events.photons.shape == (18, 2, 3)
@@ -167,13 +171,68 @@ def test_a_missing_dataset_is_built_first(tmp_path, monkeypatch):
     assert len(load_split(configured(tmp_path), "train", progress=False)) == 6
 
 
-def test_the_fingerprint_tells_datasets_apart(built, dataset):
-    folder, _ = dataset
-    one = input_pipeline.describe(configured(built))
-    assert one == input_pipeline.describe(configured(folder))
-    for path in (folder / "cms_hgg/tiny/2.0.0").glob("*validation*"):
-        path.write_bytes(path.read_bytes()[::-1])
-    assert one["fingerprint"] != input_pipeline.describe(configured(folder))["fingerprint"]
+def test_the_fingerprint_is_that_of_the_events_of_each_split(built, dataset, tmp_path):
+    folder, own = dataset
+    one = dataset_module.fingerprint(built / "cms_hgg/tiny/2.0.0")
+    assert one == dataset_module.fingerprint(own)
+    assert one["train"] != one["validation"]
+    other = HggConfig(name="tiny", train=7, validation=3, produce=produce)
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        Builder(config=other, data_dir=tmp_path / "other", executor=executor).download_and_prepare()
+    another = dataset_module.fingerprint(tmp_path / "other/cms_hgg/tiny/2.0.0")
+    assert one["validation"] == another["validation"]
+    assert one["train"] != another["train"]
+    descriptions = [input_pipeline.describe(configured(at)) for at in (built, folder, tmp_path / "other")]
+    assert len({description["fingerprint"] for description in descriptions}) == 2
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_changed_data_files_are_noticed(dataset, split):
+    folder, own = dataset
+    dataset_module.fingerprint(own)
+    (shard,) = own.glob(f"*-{split}.*")
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    before = shard.stat()
+    shard.write_bytes(content)
+    os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
+    for use in (dataset_module.fingerprint, lambda _: input_pipeline.describe(configured(folder))):
+        with pytest.raises(DatasetError, match=shard.name):
+            use(own)
+
+
+def test_unchanged_data_files_are_read_once(dataset, monkeypatch):
+    _, own = dataset
+    dataset_module.fingerprint(own)
+    read = []
+    monkeypatch.setattr(digests, "of_file", read.append)
+    dataset_module.fingerprint(own)
+    assert not read
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"{}", b"[" * 100_000, b"\xff", "origin"])
+def test_a_dataset_without_sound_metadata_is_refused(dataset, damage):
+    folder, own = dataset
+    path = own / "metadata.json"
+    content = path.read_text()
+    path.unlink()
+    if damage == "origin":
+        path.write_text(content.replace("fast simulation", "full simulation"))
+    elif damage is not None:
+        path.write_bytes(damage)
+    for use in (load_split, input_pipeline.describe):
+        with pytest.raises(DatasetError, match=r"metadata\.json"):
+            use(configured(folder), *["train"] * (use is load_split))
+
+
+def test_features_that_a_dataset_names_are_not_imported(dataset, tmp_path, monkeypatch):
+    folder, own = dataset
+    (tmp_path / "planted.py").write_text("raise SystemExit('code of the dataset was run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = own / "features.json"
+    path.write_text(path.read_text().replace("e2e_jax.features.DetectorImages", "planted.Feature"))
+    assert len(load_split(configured(folder), "train", progress=False)) == 18
+    assert "planted" not in sys.modules
 
 
 @pytest.mark.parametrize("name", ["cms_hgg/huge", "cms_hgg", "ttbar/quick", ""])
@@ -209,7 +268,9 @@ def test_a_half_written_dataset_is_named(dataset):
 
 def test_a_dataset_for_tensorflow_alone_is_named(dataset):
     folder, own = dataset
-    info = (own / "dataset_info.json").read_text()
-    (own / "dataset_info.json").write_text(info.replace("array_record", "tfrecord"))
+    for shard in own.glob("*.array_record*"):
+        shard.rename(own / shard.name.replace("array_record", "tfrecord"))
+    metadata = dataset_module.sealed_metadata(dataset_module.read_metadata(own), own, "cms_hgg")
+    (own / "metadata.json").write_text(json.dumps(metadata))
     with pytest.raises(DatasetError, match="stored as tfrecord"):
         load_split(configured(folder), "train")

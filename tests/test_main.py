@@ -25,6 +25,10 @@ EB = "--config=configs/eb.py"
     [
         ([], ["No config was given", "--config=configs/cms_b.py:quick"]),
         (["--config=configs/none.py"], ["cannot be read", "configs/none.py"]),
+        (["--config=e2e_jax.configs.none"], ["no config 'e2e_jax.configs.none'"]),
+        (["--config=none.at.all"], ["no config 'none.at.all'"]),
+        (["--config=e2e_jax.configs.eb:huge"], ["no size 'huge'", "quick, medium, paper"]),
+        (["--config=e2e_jax.configs.eb", "--config.seed=1.5"], ["--config.seed=1.5", "int"]),
         (["--config=configs/eb.py:huge"], ["no size 'huge'", "quick, medium, paper"]),
         ([EB, "--config.train.bach_size=4"], ["no field config.train.bach_size", "config.train.batch_size"]),
         (
@@ -59,7 +63,7 @@ from e2e_jax import input_pipeline, main
 from tests.synthetic import sample
 
 input_pipeline.load_split = lambda config, split: sample(20, seed=len(split))
-input_pipeline.describe = lambda config: {}
+input_pipeline.describe = input_pipeline.fingerprints = lambda config: {}
 try:
     main.run()
 finally:
@@ -76,7 +80,7 @@ def test_trains_into_the_default_folder_and_evaluates_again(tmp_path):
     workdir = tmp_path / "runs" / "four_momentum-quick"
     assert {path.name for path in workdir.iterdir()} == {
         *("config.json", "metrics.jsonl", "results.json", "scores.parquet"),
-        *("checkpoints", "tensorboard", "report.html", "figures", "tables"),
+        *("checkpoints", "tensorboard", "report.html", "figures", "tables", ".lock"),
     }
     assert not re.search(r"^[IW]\d{4} ", trained.stderr, re.MULTILINE), "log lines between the progress bars"
     assert "H vs gamma+jet" in trained.stdout

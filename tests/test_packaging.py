@@ -1,14 +1,16 @@
 """What an installation promises: a light core, one list of requirements, files read in one sitting."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from pathlib import Path
 
 import pytest
+
+from e2e_jax import console
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("e2e_jax", "configs", "data_builders", "tests", "benchmarks")
@@ -81,23 +83,68 @@ def test_the_gpu_extra_allows_the_same_jax_as_the_core(project):
     assert [line.replace("[cuda13]", "") for line in project["optional-dependencies"]["gpu"]] == [core]
 
 
-def test_a_wheel_holds_every_module_and_table(tmp_path):
-    source = tmp_path / "source"
-    for folder in ("e2e_jax", "data_builders"):
-        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder with the package installed from a wheel, which was built from an sdist."""
+    folder = tmp_path_factory.mktemp("packaging")
+    source = folder / "source"
+    for name in ("e2e_jax", "configs", "data_builders"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    wanted = {
-        path.relative_to(source).as_posix()
-        for path in source.glob("*/**/*")
-        if path.suffix in {".py", ".npz", ".md", ".bib", ".html", ".css", ".js"}
-    }
+    build = "import setuptools.build_meta as build, sys; build.build_sdist(sys.argv[1])"
+    run_in(source, sys.executable, "-c", build, str(folder))
+    (sdist,) = folder.glob("*.tar.gz")
+    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    offline = ("--no-deps", "--no-index", "--no-build-isolation")
+    run_in(folder, *pip, "wheel", *offline, "--wheel-dir", str(folder), str(sdist))
+    (wheel,) = folder.glob("*.whl")
+    run_in(folder, *pip, "install", *offline, "--no-compile", "--target", str(folder / "site"), str(wheel))
+    return folder / "site"
 
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "."]
-    subprocess.run([*command, "--wheel-dir", str(tmp_path)], cwd=source, check=True, timeout=300)
 
-    (wheel,) = tmp_path.glob("*.whl")
-    assert wanted <= set(zipfile.ZipFile(wheel).namelist())
+def run_in(cwd, *command, path=""):
+    """Runs a program far from the checkout and returns what it printed."""
+    environment = {**os.environ, "PYTHONPATH": str(path)}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_installation_holds_every_module_config_and_table(installed):
+    kinds = {".py", ".npz", ".cc", ".h", ".md", ".bib", ".html", ".css", ".js", ".typed"}
+    for package in ("e2e_jax", "data_builders"):
+        files = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*") if path.suffix in kinds}
+        assert {path for path in files if not (installed / path).exists()} == set()
+    configs = {path.name for path in (ROOT / "configs").glob("*.py")}
+    assert configs == {path.name for path in (installed / "e2e_jax/configs").glob("*.py")}
+
+
+def test_the_program_runs_where_there_is_no_checkout(installed, tmp_path):
+    program = (sys.executable, installed / "bin" / "e2e-jax")
+    commands = run_in(tmp_path, *program, "--help", path=installed)
+    assert all(command in commands for command in console.MODULES)
+    for command in ("build", "display"):
+        assert "usage: " in run_in(tmp_path, *program, command, "--help", path=installed)
+    config = ["--config=e2e_jax.configs.four_momentum:medium", "--config.train.epochs=2", "--mode=evaluate"]
+    done = subprocess.run(
+        [*program, "train", *config, "--workdir=absent"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    # The config was found, and the run was not.
+    assert "There is no run in absent" in done.stderr
+
+
+def test_a_command_that_does_not_exist_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["e2e-jax", "trian"])
+    with pytest.raises(SystemExit):
+        console.main()
+    assert "'trian'" in capsys.readouterr().err
 
 
 def test_every_file_is_read_in_one_sitting():

@@ -6,7 +6,7 @@ import pytest
 
 from e2e_jax import input_pipeline, parallel, train
 from e2e_jax.checkpoint import Checkpoints, host_copy
-from tests.synthetic import kinematics_config, sample
+from tests.synthetic import image_config, kinematics_config, sample
 
 LAYOUTS = {"four by jit": ("jit", 4), "four by pmap": ("pmap", 4), "one": ("jit", 1)}
 
@@ -34,10 +34,10 @@ def trained(layout, state, steps):
 def test_a_checkpoint_goes_on_in_another_layout(tmp_path, before, after):
     start = host_copy(train.create_state(kinematics_config(), jax.random.key(0)))
     whole = host_copy(trained("one", start, slice(0, 4)))
-    with Checkpoints(tmp_path) as checkpoints:
+    with Checkpoints(tmp_path, kinematics_config(), {}) as checkpoints:
         saved = trained(before, start, slice(0, 2))
         checkpoints.save(2, saved, saved.params, {"history": []})
-    with Checkpoints(tmp_path) as checkpoints:
+    with Checkpoints(tmp_path, kinematics_config(), {}) as checkpoints:
         restored, _, _ = checkpoints.restore(start)
     resumed = host_copy(trained(after, restored, slice(2, 4)))
     assert resumed.step == 4
@@ -66,3 +66,17 @@ def test_the_summary_says_when_devices_stay_idle(asked, used, words):
     config = kinematics_config()
     config.devices = asked
     assert words in train._summary(config, range(60), range(30), used, {"kernel": np.zeros(3)})
+
+
+def test_a_deterministic_training_learns_the_same():
+    config = image_config()
+    state = host_copy(train.create_state(config, jax.random.key(0)))
+    batch = input_pipeline.layout(sample(20), config, 4).batch(sample(20)[np.arange(12)])
+    losses = []
+    for config.deterministic in (False, True):
+        made = parallel.parallelize(lambda axis: train.make_train_step(config, axis), config)
+        losses.append(made.step(made.place(state), batch)[1]["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    config.parallel = "pmap"
+    with pytest.raises(ValueError, match=r"config\.parallel"):
+        parallel.parallelize(lambda axis: None, config)

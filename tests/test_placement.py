@@ -6,8 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from e2e_jax import input_pipeline, models, parallel, placement, train
+from e2e_jax import parallel, placement, train
 from e2e_jax.checkpoint import host_copy
+from e2e_jax.layout import Layout
+from e2e_jax.sources.events import COLLECTIONS
 from tests.synthetic import image_config, kinematics_config, sample
 
 
@@ -24,25 +26,27 @@ def run(config, feed_of, epochs=((0, 0), (1, 0)), devices=None):
     return losses, host_copy(state.params)
 
 
-def test_a_picked_batch_is_the_one_the_host_pads():
+LAYOUTS = {"padded": Layout.padded(sample(20)), "flat": Layout(dict.fromkeys(COLLECTIONS, 128), group=2)}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_picked_batch_is_the_one_the_host_makes(layout):
     events = sample(20)
-    lengths = input_pipeline.padded_lengths(events)
     packed = jax.device_put(placement.pack(events))
     rows = np.array([5, 0, 59, 5], np.int32)
-    picked = jax.jit(lambda packed, rows: placement.take(packed, rows, lengths))(packed, rows)
-    expected = events[rows].to_batch(lengths)
+    picked = jax.jit(layout.take)(packed, rows)
+    expected = layout.batch(events[rows])
     assert jax.tree.structure(picked) == jax.tree.structure(expected)
     for ours, host in zip(jax.tree.leaves(picked), jax.tree.leaves(expected)):
         assert ours.dtype == host.dtype
         np.testing.assert_array_equal(ours, host)
 
 
-def test_a_collection_without_any_hit_is_picked_as_padding():
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_collection_without_any_hit_is_picked_as_padding(layout):
     events = sample(20)
     bare = dataclasses.replace(events, ee=events.ee.filter(np.zeros(len(events.ee.energy), bool)))
-    lengths = {"eb": 64, "ee": 8, "hcal": 64, "tracks": 64}
-    picked = placement.take(placement.pack(bare), np.array([0, 1]), lengths)
-    assert picked["ee"]["energy"].shape == (2, 8)
+    picked = layout.take(placement.pack(bare), np.array([0, 1]))
     assert not np.any(picked["ee"]["energy"])
 
 
@@ -59,7 +63,6 @@ def test_both_places_train_the_same(make_config, way):
 
 def test_a_resumed_epoch_ends_in_the_same_bits():
     config = kinematics_config()
-    config.train.checkpoint_every = 2
     losses, params = run(config, placement.resident, epochs=[(0, 0)])
     made = parallel.parallelize(lambda axis: train.make_train_step(config, axis), config)
     state, first = host_copy(train.create_state(config, jax.random.key(0))), 0
@@ -71,16 +74,13 @@ def test_a_resumed_epoch_ends_in_the_same_bits():
 
 
 @pytest.mark.parametrize("feed_of", [placement.streamed, placement.resident])
-def test_pieces_end_where_a_checkpoint_is_due(feed_of):
-    config = kinematics_config()
-    config.train.checkpoint_every = 3
+def test_pieces_are_single_steps_where_each_is_saved(feed_of):
+    config = kinematics_config(checkpoint_seconds=0.0)
     made = parallel.parallelize(lambda axis: train.make_train_step(config, axis), config)
     state = made.place(host_copy(train.create_state(config, jax.random.key(0))))
-    ends, done = [], 0
-    for _, metrics in feed_of(made, sample(20), config)(state, 0, 0):
-        done += len(metrics)
-        ends.append(done)
-    assert {3, done} <= set(ends)
+    pieces = [len(metrics) for _, metrics in feed_of(made, sample(20), config)(state, 0, 0)]
+    assert pieces == [1] * len(pieces)
+    assert len(pieces) > 1
 
 
 def test_auto_goes_by_the_free_memory(monkeypatch):
@@ -94,18 +94,6 @@ def test_auto_goes_by_the_free_memory(monkeypatch):
         assert place == "stream"
         assert "free in a test" in why
     assert placement.choose("stream", events, devices)[0] == "stream"
-
-
-def test_auto_keeps_what_xla_convolves_on_a_cpu_out_of_loops(monkeypatch):
-    events, devices = sample(20), jax.devices()[:1]
-    monkeypatch.setattr(placement, "_free_memory", lambda devices: (1e12, "a test"))
-    place, why = placement.choose("auto", events, devices, slow_in_loops=True)
-    assert place == "stream"
-    assert "loop" in why
-    assert placement.choose("device", events, devices, slow_in_loops=True)[0] == "device"
-    # Networks without convolutions, and of widths that the C++ does not know.
-    assert not models.slow_in_loops(kinematics_config())
-    assert models.slow_in_loops(image_config())
 
 
 def test_an_unknown_place_is_named():

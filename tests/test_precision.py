@@ -7,7 +7,6 @@ import pytest
 
 from e2e_jax import models, train, workdir
 from e2e_jax.checkpoint import initial_params
-from e2e_jax.models.resnet import PRECISIONS
 from tests.synthetic import image_config
 
 SIZE = 24, 32
@@ -32,7 +31,7 @@ def batch_of_images():
 def trainings():
     """{precision: (losses of 20 steps on one batch, the gradient of the first of them)}."""
     done, batch = {}, batch_of_images()
-    for precision in PRECISIONS:
+    for precision in ("float32", "bfloat16"):
         config = in_precision(precision, learning_rate=3e-3)
         step = jax.jit(train.make_train_step(config))
         state, losses, gradient = train.create_state(config, jax.random.key(0)), [], None
@@ -47,12 +46,12 @@ def trainings():
 
 
 def test_a_steps_gradient_is_that_of_float32_to_the_precision_of_bfloat16(trainings):
-    plain, rounded = (gradient for _, gradient in trainings.values())
+    plain, rounded = (trainings[name][1] for name in ("float32", "bfloat16"))
     assert 0 < np.linalg.norm(rounded - plain) < 0.05 * np.linalg.norm(plain)
 
 
 def test_a_short_training_falls_alike(trainings):
-    plain, rounded = (losses for losses, _ in trainings.values())
+    plain, rounded = (trainings[name][0] for name in ("float32", "bfloat16"))
     assert plain[-1] < 0.9 * plain[0]
     assert rounded[0] == pytest.approx(plain[0], rel=0.02)
     assert rounded[0] - rounded[-1] == pytest.approx(plain[0] - plain[-1], rel=0.2)
@@ -82,5 +81,5 @@ def test_a_config_from_before_the_field_is_float32():
 
 
 def test_an_unknown_precision_is_named():
-    with pytest.raises(ValueError, match=r"config\.precision is 'float8'; it is one of float32, bfloat16"):
+    with pytest.raises(ValueError, match=r"'float8'; it is one of float32, tf32, bfloat16"):
         initial_params(in_precision("float8"), jax.random.key(0))

@@ -1,12 +1,15 @@
-"""A classifier of showers refuses what it does not see, before it predicts anything."""
+"""Prediction in few sizes of batches; a classifier of showers refuses what it does not see."""
 
+import jax
 import numpy as np
 import pytest
 
 from configs import showers_vgg
-from e2e_jax.prediction import Classifier
+from e2e_jax.checkpoint import initial_params
+from e2e_jax.prediction import Classifier, Predictor, prediction_devices
 from e2e_jax.sources.showers import Showers
 from tests.showers_of_cells import showers_of
+from tests.synthetic import kinematics_config, sample
 
 
 @pytest.fixture
@@ -22,9 +25,9 @@ def test_showers_are_taken(classifier):
 
 def test_showers_of_another_view_are_refused(classifier):
     whole = showers_of([[3], [30000]], [[1], [2]])
-    with pytest.raises(ValueError, match=r"'crystals.cell' holds 3 to 30000, but .* 0 to 1023"):
+    with pytest.raises(ValueError, match=r"Event 1\b.*crystals.cell = 30000 .* 0 to 1023"):
         classifier.predict(whole)
-    with pytest.raises(ValueError, match=r"'crystals.cell' holds 3 to 30000, but .* 0 to 1023"):
+    with pytest.raises(ValueError, match=r"Event 1\b.*crystals.cell = 30000 .* 0 to 1023"):
         classifier.predict(whole.to_batch())
 
 
@@ -38,5 +41,29 @@ def test_images_of_another_shape_and_what_is_no_batch_are_refused(classifier):
 def test_an_energy_that_is_no_number_is_refused(classifier):
     showers = showers_of([[3], [9]], [[1], [2]])
     showers.crystals.energy[1] = np.nan
-    with pytest.raises(ValueError, match=r"'crystals.energy' of event 1 is not finite"):
+    with pytest.raises(ValueError, match=r"Event 1 .*crystals.energy = nan is not finite"):
         classifier.predict(showers)
+
+
+def test_small_numbers_of_events_share_few_programs(caplog):
+    config, events = kinematics_config(), sample(20)
+    predict, params = Predictor(config), initial_params(config, jax.random.key(0))
+    whole = predict(params, events)
+    with jax.log_compiles():
+        for count in range(1, 24):
+            np.testing.assert_allclose(predict(params, events[:count]), whole[:count], rtol=1e-6)
+    programs = [record for record in caplog.records if "Compiling jit(_forward)" in record.getMessage()]
+    # 1, 2, 4, 8 and 16 events, and config.evaluate.batch_size, which is there already.
+    assert 1 <= len(programs) <= 5
+
+
+@pytest.mark.parametrize("devices", [0, 1, 2, jax.local_device_count() + 1])
+def test_prediction_takes_the_devices_that_the_config_names_if_they_are_there(devices):
+    config, events = kinematics_config(), sample(20)
+    params = initial_params(config, jax.random.key(0))
+    expected = Predictor(config)(params, events)
+    config.devices = devices
+    np.testing.assert_allclose(Predictor(config)(params, events), expected, rtol=1e-6)
+    assert len(prediction_devices(config)) == min(
+        devices or jax.local_device_count(), jax.local_device_count()
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from e2e_jax import input_pipeline
-from e2e_jax.checkpoint import load_classifier, read_progress
+from e2e_jax.checkpoint import load_classifier, read_about
 from e2e_jax.release import LARGEST, main, read_events, release
 from e2e_jax.sources.events import CLASSES, COLLECTIONS
 from e2e_jax.workdir import WorkdirError
@@ -32,7 +32,7 @@ def test_a_release_opens_like_its_run(run, tmp_path):
     folder = release(run, tmp_path / "released", per_class=4)
     ours, theirs = load_classifier(folder), load_classifier(run)
     assert_equal(ours.params, theirs.params)
-    assert read_progress(folder) == PROGRESS
+    assert read_about(folder)["progress"] == PROGRESS
     assert ours.config.dataset.data_dir == ""
     events, probabilities = read_events(folder)
     assert np.bincount(events.label).tolist() == [4] * len(CLASSES)

@@ -6,12 +6,12 @@ import shutil
 import numpy as np
 import pytest
 
-from e2e_jax import checkpoint, train
-from e2e_jax.checkpoint import Checkpoints, load_classifier, read_progress
+from e2e_jax import checkpoint_files, train
+from e2e_jax.checkpoint import Checkpoints, load_classifier, read_about
 from e2e_jax.detector.images import make_images
 from e2e_jax.workdir import WorkdirError, claim
 from tests.synthetic import image_config, kinematics_config, sample
-from tests.test_checkpoint import PROGRESS, assert_equal, save_run, state_of
+from tests.test_checkpoint import DATASET, PROGRESS, assert_equal, save_run, state_of
 
 # Where a read fails, threads of Orbax may still report to an event loop that is closed.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -34,74 +34,90 @@ def test_the_config_of_another_network_is_told_apart(saved, tmp_path):
     config = kinematics_config()
     config.model.widths = (16,)
     (run / "config.json").write_text(json.dumps(config.to_dict()))
-    expected = (
-        r"another network than config.json describes: it has 75 parameters, .* 147 .*hidden0/kernel: \(5, 8\)"
-    )
+    expected = r"saved with another config \(model\.widths: \(8,\) there, \(16,\) in config\.json\)"
     for which in ("best", "latest"):
         with pytest.raises(WorkdirError, match=expected):
             load_classifier(run, which)
 
 
-def test_the_parameters_of_another_model_are_told_apart(saved, tmp_path):
-    run = copy(saved, tmp_path)
-    (run / "config.json").write_text(json.dumps(image_config().to_dict()))
-    with pytest.raises(WorkdirError, match=r"features/.*nothing there.*of one run"):
-        load_classifier(run)
+def test_the_parameters_of_another_network_are_told_apart(tmp_path):
+    """As another version of this package may build it from the same config."""
+    claim(tmp_path, config := kinematics_config())
+    with Checkpoints(tmp_path, config, {}) as checkpoints:
+        checkpoints.save(1, None, {"dense": np.zeros(3, np.float32)}, PROGRESS)
+    with pytest.raises(WorkdirError, match=r"dense: \(3,\) there, None here.*Install the version"):
+        load_classifier(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda config: config["model"].update(name="transformer"), r"'transformer', but the networks are"),
-        (lambda config: config.pop("model"), r"config\.json describes no network .*model"),
+        (
+            lambda config: config["inputs"]["scale"].update(ecal=1.0),
+            r"inputs\.scale\.ecal: 50\.0 there, 1\.0",
+        ),
+        (lambda config: config["inputs"].update(normalisation="none"), r"inputs\.normalisation: 'mass'"),
+        (
+            lambda config: config["model"].update(name="transformer"),
+            r"model\.name: 'four_momentum' there, 'transformer'",
+        ),
         (lambda config: config["inputs"].update(kind="jets"), r"'jets'; it is one of images, kinematics"),
+        (lambda config: config.pop("model"), r"config\.json .*config\.model\.name is missing"),
+        (lambda config: config["train"].pop("epochs"), r"config\.json .*config\.train\.epochs is missing"),
+        (
+            lambda config: config["evaluate"].update(batch_size="all"),
+            r"config\.evaluate\.batch_size is 'all'; it is a whole number",
+        ),
+        (lambda config: config.update(train=3), r"config\.train is no field of a config"),
+        (lambda config: config.update(__class__="x"), "'__class__' is no name of a field"),
+        (lambda config: config.update(items={"update": 1}), "no sound config|items"),
     ],
 )
-def test_a_config_from_the_future_is_named(saved, tmp_path, change, match):
+def test_an_edited_config_is_refused(saved, tmp_path, change, match):
     run = copy(saved, tmp_path)
     config = kinematics_config().to_dict()
     change(config)
     (run / "config.json").write_text(json.dumps(config))
     with pytest.raises(WorkdirError, match=match):
         load_classifier(run)
-    (run / "config.json").write_text("[]")
-    with pytest.raises(WorkdirError, match="holds no config"):
+
+
+def test_a_field_that_decides_no_result_may_be_edited(saved, tmp_path):
+    run = copy(saved, tmp_path)
+    config = kinematics_config()
+    config.evaluate.bootstrap = 7
+    (run / "config.json").write_text(json.dumps(config.to_dict()))
+    assert load_classifier(run).config.evaluate.bootstrap == 7
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "[" * 10_000, '{"a":' * 10_000, "\x80", '{"a": 1'])
+def test_what_is_no_config_is_named(saved, tmp_path, text):
+    run = copy(saved, tmp_path)
+    (run / "config.json").write_text(text, encoding="latin-1")
+    with pytest.raises(WorkdirError, match=r"config\.json .*train into a new folder"):
         load_classifier(run)
 
 
 def test_a_checkpoint_from_the_future_is_named(tmp_path, monkeypatch):
+    config = kinematics_config()
     with monkeypatch.context() as future:
-        future.setattr(checkpoint, "FORMAT", checkpoint.FORMAT + 1)
-        future.setattr(checkpoint, "__version__", "9.8")
-        save_run(tmp_path, kinematics_config())
-    with pytest.raises(WorkdirError, match=r"format 2, written by e2e_jax 9\.8.*Install that version"):
+        future.setattr(checkpoint_files, "FORMAT", checkpoint_files.FORMAT + 1)
+        future.setattr(checkpoint_files, "__version__", "9.8")
+        save_run(tmp_path, config)
+    with pytest.raises(WorkdirError, match=r"format 3, written by e2e_jax 9\.8.*Install that version"):
         load_classifier(tmp_path)
     with (
-        Checkpoints(tmp_path) as checkpoints,
-        pytest.raises(WorkdirError, match=r"format 2"),
+        Checkpoints(tmp_path, config, {}) as checkpoints,
+        pytest.raises(WorkdirError, match=r"format 3"),
     ):
-        checkpoints.restore(state_of(kinematics_config()))
-
-
-def test_a_checkpoint_from_before_there_were_formats_is_read(tmp_path):
-    config = kinematics_config()
-    claim(tmp_path, config)
-    state = state_of(config)
-    with Checkpoints(tmp_path) as checkpoints:
-        parts = {"state": state, "best": state.params}
-        checkpoints._orbax.save_checkpointables(7, parts, custom_metadata=PROGRESS)
-        assert_equal(checkpoints.restore(state)[0], state)
-    assert read_progress(tmp_path) == PROGRESS
-    assert_equal(load_classifier(tmp_path).params, state.params)
+        checkpoints.restore(state_of(config))
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
-def test_a_damaged_file_is_noticed_or_does_not_matter(saved, tmp_path, damage):
-    """Every file of a checkpoint in turn: the parameters are those that were saved, or it is refused."""
-    run, refused = copy(saved, tmp_path), 0
-    for path in sorted(path for path in (run / "checkpoints").rglob("*") if path.is_file()):
-        if "state" in path.parts:
-            continue
+def test_every_damaged_file_is_noticed(saved, tmp_path, damage):
+    run, config = copy(saved, tmp_path), kinematics_config()
+    files = sorted(path for path in (run / "checkpoints").rglob("*") if path.is_file())
+    for path in files:
         content = path.read_bytes()
         if damage == "gone":
             path.unlink()
@@ -109,27 +125,42 @@ def test_a_damaged_file_is_noticed_or_does_not_matter(saved, tmp_path, damage):
             path.write_bytes(content[: len(content) // 2])
         else:
             middle = len(content) // 2
-            path.write_bytes(content[:middle] + bytes([content[middle] ^ 0x5A]) + content[middle + 1 :])
-        try:
-            params = load_classifier(run).params
-        except WorkdirError as error:
-            refused += "cannot be read" in str(error) and "Copy its folder again" in str(error)
-        else:
-            assert_equal(params, saved[1])
+            flipped = bytes([byte ^ 0x04 for byte in content[middle : middle + 1]])
+            path.write_bytes(content[:middle] + flipped + content[middle + 1 :])
+        # An empty file cannot be cut or flipped.
+        if not path.exists() or path.read_bytes() != content:
+            with (
+                Checkpoints(run, config, DATASET) as checkpoints,
+                pytest.raises(WorkdirError, match=r"cannot be read.*Copy its folder again"),
+            ):
+                checkpoints.restore(state_of(config))
         path.write_bytes(content)
-    assert refused >= 3
+    assert len(files) > 10
     assert_equal(load_classifier(run).params, saved[1])
+
+
+def test_a_flip_of_any_bit_of_the_description_is_noticed(saved, tmp_path):
+    run = copy(saved, tmp_path)
+    (path,) = (run / "checkpoints").rglob("e2e_jax.json")
+    content = path.read_bytes()
+    for place in range(0, len(content), 7):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        with pytest.raises(WorkdirError):
+            read_about(run)
+    path.write_bytes(content)
+    assert read_about(run)["dataset"] == DATASET
 
 
 def test_a_training_does_not_go_on_from_a_damaged_state(tmp_path):
     config = kinematics_config()
     claim(tmp_path, config)
-    with Checkpoints(tmp_path) as checkpoints:
+    with Checkpoints(tmp_path, config, {}) as checkpoints:
         for step in (3, 6):
             checkpoints.save(step, state_of(config), state_of(config).params, PROGRESS)
+        checkpoints.wait()
         largest = max((tmp_path / "checkpoints" / "6" / "state").rglob("*"), key=lambda p: p.stat().st_size)
         largest.write_bytes(largest.read_bytes()[:-100])
-        with pytest.raises(WorkdirError, match=r"or the step 3.*when the folder 6 is deleted"):
+        with pytest.raises(WorkdirError, match=r"or load the step 3.*when the folder 6 is deleted"):
             checkpoints.restore(train.create_state(config, train.jax.random.key(0)))
 
 
@@ -159,9 +190,9 @@ def _images(**changes):
         (_images(barrel=np.zeros((2, 170, 360, 3))), r"shape \(2, 170, 360, 3\)"),
         (_images(mass=np.full(3, 125.0)), r"are of different numbers of events: .*'mass': 3"),
         (_images(mass=125.0), r"'mass' is no array"),
-        (_images(mass=np.array([125.0, 0])), r"'mass' of event 1 is 0\.0"),
+        (_images(mass=np.array([125.0, 0])), r"Event 1: mass = 0\.0"),
         (_images(mass=None), r"no 'mass', which config.inputs.normalisation = 'mass' needs"),
-        (_images(barrel=np.full((2, 170, 360, 2), np.inf)), r"'barrel' of event 0 is not finite"),
+        (_images(barrel=np.full((2, 170, 360, 2), np.inf)), r"Event 0: barrel = inf is not finite"),
         ({}, r"are of different numbers of events: none"),
     ],
 )
@@ -173,14 +204,14 @@ def test_what_cannot_be_judged_is_named(classifier, batch, match):
 def test_events_that_are_not_finite_are_named(classifier):
     events = sample(1)
     events.tracks.columns["pt"][-1] = np.nan
-    with pytest.raises(ValueError, match=r"'tracks\.pt' of event 2 is not finite"):
+    with pytest.raises(ValueError, match=r"Event 2 .*tracks\.pt = nan is not finite"):
         classifier.predict(events)
 
 
 def test_hits_on_cells_that_do_not_exist_are_named(classifier):
     batch = sample(1).to_batch()
     batch["eb"] = {**batch["eb"], "cell": batch["eb"]["cell"].astype(np.int64) - 5000}
-    with pytest.raises(ValueError, match=r"'eb\.cell' holds -\d+ to .* 0 to 61199"):
+    with pytest.raises(ValueError, match=r"Event \d+: eb\.cell = -\d+ .* 0 to 61199"):
         classifier.predict(batch)
 
 

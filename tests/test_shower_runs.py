@@ -28,6 +28,7 @@ def datasets(monkeypatch):
     splits = {"train": shower_sample(20, seed=1), "validation": shower_sample(20, seed=2)}
     monkeypatch.setattr(input_pipeline, "load_split", lambda config, split: splits[split])
     monkeypatch.setattr(input_pipeline, "describe", lambda config: ORIGIN)
+    monkeypatch.setattr(input_pipeline, "fingerprints", lambda config: {})
     return splits
 
 

@@ -31,6 +31,7 @@ def datasets(monkeypatch):
     splits = {"train": sample(20, seed=1), "validation": sample(20, seed=2)}
     monkeypatch.setattr(input_pipeline, "load_split", lambda config, split: splits[split])
     monkeypatch.setattr(input_pipeline, "describe", lambda config: {"name": config.dataset.name})
+    monkeypatch.setattr(input_pipeline, "fingerprints", lambda config: {})
 
 
 def rows(workdir):
@@ -172,7 +173,7 @@ from tests.synthetic import CONFIGS, sample
 
 splits = {"train": sample(20, seed=1), "validation": sample(20, seed=2)}
 input_pipeline.load_split = lambda config, split: splits[split]
-input_pipeline.describe = lambda config: {}
+input_pipeline.describe = input_pipeline.fingerprints = lambda config: {}
 add = history.Progress.add
 
 def deadly_add(progress, metrics):

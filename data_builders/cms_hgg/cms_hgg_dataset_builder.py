@@ -1,9 +1,9 @@
 """Writes diphoton events, simulated or read from the CMS Open Data, as a TFDS dataset.
 
     cd data_builders && tfds build cms_hgg                    # the quick size
-    cd data_builders && tfds build cms_hgg --config=medium    # or: tfds build cms_hgg/medium
+    cd data_builders && tfds build cms_hgg --config=medium
     cd data_builders && tfds build cms_hgg --config='{"name": "mine", "train": 500, "validation": 100}'
-    cd data_builders && tfds build cms_hgg/opendata_central
+    cd data_builders && tfds build cms_hgg --config=opendata_central
 
 A build that is interrupted leaves no dataset, and the next one goes on where it stopped.
 """

@@ -127,7 +127,8 @@ class Reading:
         # Only who reads AODSIM needs uproot.
         from e2e_jax.sources import file_lists, opendata, quotas
 
-        self._files = file_lists.class_files(self._lists(config, place))
+        lists = self._lists(config, place)
+        self._files = file_lists.class_files(lists)
         sizes = {field.name: getattr(config, field.name) for field in dataclasses.fields(quotas.Sizes)}
         self._source = opendata.OpenDataEvents(
             self._files,
@@ -139,6 +140,7 @@ class Reading:
             scratch=place.scratch,
             version=code_version.code_version(opendata.read_hits, code_version.READING),
             title=place.title,
+            contents=file_lists.listed_contents(lists),
         )
         self.events = self._source.events
 

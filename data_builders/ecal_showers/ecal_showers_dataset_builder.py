@@ -1,9 +1,9 @@
 """Writes showers of particle guns, simulated or read from the public crops, as a TFDS dataset.
 
     cd data_builders && tfds build ecal_showers                       # crops, the quick size
-    cd data_builders && tfds build ecal_showers/barrel_medium
+    cd data_builders && tfds build ecal_showers --config=barrel_medium
     cd data_builders && tfds build ecal_showers --config='{"name": "mine", "train": 500, "validation": 100}'
-    cd data_builders && tfds build ecal_showers/crops_hdf5 --manual_dir=DIR
+    cd data_builders && tfds build ecal_showers --config=crops_hdf5 --manual_dir=DIR
 
 A build that is interrupted leaves no dataset, and the next one goes on where it stopped.
 """

@@ -24,6 +24,11 @@ EE_SIDE = 100
 EE_CELLS = 2 * EE_SIDE * EE_SIDE
 """ECAL endcaps: cell = side * 10000 + (iy - 1) * 100 + (ix - 1), side 0 is EE-, 1 is EE+."""
 
+EB_CRYSTAL_SIZE, EE_CRYSTAL_SIZE = 0.01745, 0.0447
+"""Sizes of a crystal in which the widths of showers are given (CMSSW, `EcalClusterTools`)."""
+SHAPE_WEIGHT = 4.7
+"""Crystals below exp(-4.7) of the energy of 5x5 do not count in the widths of showers."""
+
 HCAL_ROWS, HCAL_COLUMNS = 58, 72
 """HCAL barrel and endcap: row = ieta + 29 for ieta < 0, ieta + 28 for ieta > 0; column = iphi - 1."""
 HCAL_TOWERS = HCAL_ROWS * HCAL_COLUMNS
@@ -165,6 +170,11 @@ def barrel_cell(eta, phi, xp=np):
     degrees = xp.where(known, phi, np.float32(0)) * np.float32(180 / np.pi)
     column = (xp.floor(degrees).astype(np.int32) + 10) % EB_COLUMNS
     return xp.where(known, row * EB_COLUMNS + column, np.int32(-1))
+
+
+def delta_phi(first, second):
+    """The angle from the second to the first phi, in [-pi, pi); arrays of numpy or of jax.numpy, in rad."""
+    return (first - second + np.pi) % (2 * np.pi) - np.pi
 
 
 def hcal_tower(eta, phi) -> tuple[np.ndarray, np.ndarray]:

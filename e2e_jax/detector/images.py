@@ -7,14 +7,14 @@ suppression). The tables are in `detector.projections`, the entries of each chan
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 
 from e2e_jax.detector import geometry as cells
-from e2e_jax.detector import pixels, projections
+from e2e_jax.detector import pixels
+from e2e_jax.detector.drawing import COUNT, PLAIN, Drawing, draw
 
 CHANNELS = ("tracks", "ecal", "hcal")
 """Channels in the papers' order."""
@@ -38,17 +38,19 @@ def make_images(
     geometry: str = "barrel",
     channels: Sequence[str] = CHANNELS,
     matches_authors: bool = False,
+    drawing: Drawing = PLAIN,
 ) -> dict[str, jax.Array]:
     """Builds the images of a batch of events.
 
     Args:
-      events_or_batch: `Events`, or the padded batch of `Events.to_batch`; only the collections of the
-        geometry and the channels are read.
+      events_or_batch: `Events`, or the padded batch of `Events.to_batch`, or the flat one of
+        `layout.Layout`; only the collections of the geometry and the channels are read.
       geometry: one of `GEOMETRIES`. "barrel" and "ecal_centric" have a pixel a crystal, "hcal_centric" sees
         HCAL towers as blocks of 5 x 5 pixels and puts both calorimeters on them.
       channels: some of `CHANNELS`, in the order wanted.
       matches_authors: the arithmetic of the paper's authors where it differs, see `detector.projections`; it
         loses half of the energy of the stitched image's outermost ECAL rows.
+      drawing: how they are drawn; with `drawing.blocks` the shapes below are those of `drawing.in_blocks`.
 
     Returns:
       `{"barrel": float32 [n, 170, 360, channels]}`, see `barrel_images`; for "ecal_centric" with it
@@ -61,10 +63,10 @@ def make_images(
     check_geometry(geometry)
     batch = events_or_batch.to_batch() if hasattr(events_or_batch, "to_batch") else events_or_batch
     if geometry == "hcal_centric":
-        return {"full": full_images(batch, channels, matches_authors)}
-    made = {"barrel": barrel_images(batch, channels)}
+        return {"full": full_images(batch, channels, matches_authors, drawing)}
+    made = {"barrel": barrel_images(batch, channels, drawing)}
     if geometry == "ecal_centric":
-        both = endcap_images(batch, channels, matches_authors)
+        both = endcap_images(batch, channels, matches_authors, drawing)
         made |= {"endcap_minus": both[:, 0], "endcap_plus": both[:, 1]}
     return made
 
@@ -75,7 +77,7 @@ def check_geometry(geometry: str) -> None:
         raise ValueError(f"No image geometry {geometry!r}; there are {', '.join(map(repr, SHAPES))}.")
 
 
-def barrel_images(batch: Mapping, channels: Sequence[str] = CHANNELS) -> jax.Array:
+def barrel_images(batch: Mapping, channels: Sequence[str] = CHANNELS, drawing: Drawing = PLAIN) -> jax.Array:
     """Images of the ECAL barrel, one pixel a crystal.
 
     tracks: pT in GeV at the crystal that the track's direction points to, |eta| <= 1.479.
@@ -86,6 +88,7 @@ def barrel_images(batch: Mapping, channels: Sequence[str] = CHANNELS) -> jax.Arr
     Args:
       batch: the padded batch of `Events.to_batch`; only the collections of the channels are read.
       channels: some of `CHANNELS`, in the order wanted.
+      drawing: how they are drawn.
 
     Returns:
       float32 `[n, 170, 360, len(channels)]`, row and column as in `geometry.EB_ROWS`.
@@ -93,30 +96,36 @@ def barrel_images(batch: Mapping, channels: Sequence[str] = CHANNELS) -> jax.Arr
     Raises:
       ValueError: a channel does not exist or comes twice, or the batch lacks its collection.
     """
-    return _drawn(batch, pixels.BARREL, channels)
+    return _drawn(batch, pixels.BARREL, channels, False, drawing)
 
 
 def endcap_images(
-    batch: Mapping, channels: Sequence[str] = CHANNELS, matches_authors: bool = False
+    batch: Mapping,
+    channels: Sequence[str] = CHANNELS,
+    matches_authors: bool = False,
+    drawing: Drawing = PLAIN,
 ) -> jax.Array:
     """Images of the two ECAL endcaps, one pixel a crystal.
 
     tracks: pT in GeV at the crystal that the track's direction points to, 1.479 < |eta| <= 3.
     ecal: energy of the endcap hits in GeV.
     hcal: energy in GeV of the towers with |ieta| > 17, depths summed and 29 read as part of 28, shared evenly
-      over the crystals whose centres lie in the tower's box; `hcal_outside_crystals` is what finds none.
+      over the crystals whose centres lie in the tower's box. Every tower has some, 6 to 25.
 
     Args, errors: as for `make_images`.
 
     Returns:
       float32 `[n, 2, 100, 100, len(channels)]`: EE-, then EE+; row = iy - 1, column = ix - 1.
     """
-    both = _drawn(batch, pixels.ENDCAPS, channels, matches_authors)
-    return both.reshape(both.shape[0], 2, cells.EE_SIDE, cells.EE_SIDE, -1)
+    both = _drawn(batch, pixels.ENDCAPS, channels, matches_authors, drawing)
+    return both.reshape(both.shape[0], 2, both.shape[1] // 2, *both.shape[2:])
 
 
 def full_images(
-    batch: Mapping, channels: Sequence[str] = CHANNELS, matches_authors: bool = False
+    batch: Mapping,
+    channels: Sequence[str] = CHANNELS,
+    matches_authors: bool = False,
+    drawing: Drawing = PLAIN,
 ) -> jax.Array:
     """Images of the whole detector on the grid of the HCAL, 5 x 5 pixels a tower.
 
@@ -132,51 +141,14 @@ def full_images(
     Returns:
       float32 `[n, 280, 360, len(channels)]`: rows 0-54 EE-, 55-224 the barrel, 225-279 EE+.
     """
-    return _drawn(batch, pixels.FULL, channels, matches_authors)
+    return _drawn(batch, pixels.FULL, channels, matches_authors, drawing)
 
 
-def hcal_outside_crystals(batch: Mapping, matches_authors: bool = False) -> jax.Array:
-    """The HCAL energy that no ECAL-centric image shows: float32 `[n]`, in GeV.
-
-    It is that of towers with |ieta| > 17 in whose box no crystal centre lies. With tower 29 read as part of
-    28 every tower has crystals, 6 to 25 of them, so it is 0 for all hits that the HCAL can have; the energy
-    of cells that are no tower (an even iphi above |ieta| 20) is here.
-
-    Args, errors: as for `make_images`.
-    """
-    return _outside(_columns(batch, "hcal"), bool(matches_authors))
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _outside(hits: Mapping, matches_authors: bool) -> jax.Array:
-    tower = hits["cell"].astype(jnp.int32) % cells.HCAL_TOWERS
-    row = tower // cells.HCAL_COLUMNS - (cells.HCAL_ROWS // 2 - projections.BARREL_RINGS)
-    over_barrel = (row >= 0) & (row < 2 * projections.BARREL_RINGS)
-    shown = over_barrel | (jnp.asarray(projections.tower_crystals(matches_authors).share)[tower] > 0)
-    return jnp.sum(jnp.where(shown, 0, jnp.maximum(hits["energy"], 0)), axis=1)
-
-
-def _drawn(batch, canvas: pixels.Canvas, channels, matches_authors: bool = False) -> jax.Array:
+def _drawn(batch, canvas: pixels.Canvas, channels, matches_authors: bool, drawing: Drawing) -> jax.Array:
     channels = checked_channels(channels)
     needed = sorted({name for channel in channels for name in canvas.collections[channel]})
-    return _scatter({name: _columns(batch, name) for name in needed}, canvas, channels, bool(matches_authors))
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def _scatter(collections: Mapping, canvas, channels: tuple[str, ...], matches_authors: bool) -> jax.Array:
-    rows, columns = canvas.shape
-
-    def one_event(hits):
-        entries = [canvas.entries[name](hits, jnp, matches_authors) for name in channels]
-        # One scatter straight into the final shape writes the large array once; on a CPU, stacking one
-        # image a channel or reshaping afterwards takes two to three times as long.
-        pixel = jnp.concatenate([pixel for pixel, _ in entries])
-        value = jnp.concatenate([value for _, value in entries])
-        channel = jnp.concatenate([jnp.full_like(pixel, k) for k, (pixel, _) in enumerate(entries)])
-        image = jnp.zeros((rows, columns, len(channels)), jnp.float32)
-        return image.at[pixel // columns, pixel % columns, channel].add(value, mode="drop")
-
-    return jax.vmap(one_event)(collections)
+    hits = {name: _columns(batch, name) for name in needed}
+    return draw(hits, canvas, channels, bool(matches_authors), drawing)
 
 
 _COLUMNS = {
@@ -209,4 +181,6 @@ def _columns(batch: Mapping, collection: str) -> dict:
     shapes = {name: jnp.shape(column) for name, column in columns.items()}
     if len(set(shapes.values())) > 1 or len(next(iter(shapes.values()))) != 2:
         raise ValueError(f"The columns of {collection!r} must all be [events, length]; they are {shapes}.")
+    if COUNT in batch[collection]:
+        columns[COUNT] = batch[collection][COUNT]
     return columns

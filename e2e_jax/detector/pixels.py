@@ -1,14 +1,16 @@
-"""Which pixels the hits of one event light, and with how much: the entries of each image and channel.
+"""Which pixels hits light, and with how much: the entries of each image and channel.
 
-The functions take `xp`, numpy or jax.numpy: the same recipe makes images on the device (`detector.images`)
-and where a dataset is decoded (`features`). Hits with energy <= 0 are skipped (zero suppression), and so are
-those whose place the image does not have, or that no cell has: their pixel is the image's number of pixels.
+The functions work hit by hit, on the hits of one event or of several in a row. They take `xp`, numpy or
+jax.numpy: the same recipe makes images on the device (`detector.images`) and where a dataset is decoded
+(`features`). Hits with energy <= 0 are skipped (zero suppression), and so are those whose place the image
+does not have, or that no cell has: their pixel is the image's number of pixels.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +19,23 @@ from e2e_jax.detector import geometry, projections
 _BARREL_DROP = geometry.EB_CELLS
 _ENDCAP_DROP = geometry.EE_CELLS
 _FULL_DROP = projections.FULL_PIXELS
+_TOWER = projections.TOWER_SIDE
 _FULL_BARREL = projections.ENDCAP_ROWS * projections.FULL_COLUMNS
 """The first pixel of the barrel on the stitched image, which has the barrel's columns."""
+
+
+class Entries(NamedTuple):
+    """What the hits of a collection add to a channel.
+
+    Attributes:
+      collection: whose hits they are.
+      pixel: int32 `[hits]`, or `[hits, m]` where a hit lights several: row * columns + column.
+      value: float32 `[hits]`, or `[hits, m]`.
+    """
+
+    collection: str
+    pixel: Any
+    value: Any
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,57 +44,64 @@ class Canvas:
 
     Attributes:
       shape: (rows, columns).
-      entries: channel -> function of (hits of one event, xp, matches_authors) that returns pixel int32 `[m]`
-        (row * columns + column) and value float32 `[m]`.
+      entries: channel -> function of (hits, xp, matches_authors) that returns a list of `Entries`.
       collections: channel -> the collections of hits that it reads.
+      side: channel -> side of the square blocks of pixels in which it is drawn, where it is not 1: its pixels
+        are those of an image with as many times fewer rows and columns, repeated.
     """
 
     shape: tuple[int, int]
     entries: Mapping[str, Callable]
     collections: Mapping[str, tuple[str, ...]]
+    side: Mapping[str, int]
+
+    def shape_of(self, channel: str) -> tuple[int, int]:
+        """Rows and columns in which a channel is drawn, before its pixels are repeated."""
+        side = self.side.get(channel, 1)
+        return self.shape[0] // side, self.shape[1] // side
 
 
 def _barrel_tracks(hits: Mapping, xp, matches_authors: bool):
     tracks = hits["tracks"]
     cell = geometry.barrel_cell(tracks["eta"], tracks["phi"], xp)
-    return xp.where((tracks["pt"] > 0) & (cell >= 0), cell, _BARREL_DROP), tracks["pt"]
+    pixel = xp.where((tracks["pt"] > 0) & (cell >= 0), cell, _BARREL_DROP)
+    return [Entries("tracks", pixel, tracks["pt"])]
 
 
 def _barrel_ecal(hits: Mapping, xp, matches_authors: bool):
     hits = hits["eb"]
-    return xp.where(hits["energy"] > 0, hits["cell"].astype(np.int32), _BARREL_DROP), hits["energy"]
+    pixel = xp.where(hits["energy"] > 0, hits["cell"].astype(np.int32), _BARREL_DROP)
+    return [Entries("eb", pixel, hits["energy"])]
 
 
 def _barrel_hcal(hits: Mapping, xp, matches_authors: bool):
-    hits, side = hits["hcal"], projections.TOWER_SIDE
+    hits, rows, columns = hits["hcal"], 2 * projections.BARREL_RINGS, geometry.HCAL_COLUMNS
     tower = hits["cell"].astype(np.int32) % geometry.HCAL_TOWERS
-    row = tower // geometry.HCAL_COLUMNS - (geometry.HCAL_ROWS // 2 - projections.BARREL_RINGS)
-    column = (tower + projections.PHI_SHIFT) % geometry.HCAL_COLUMNS
-    kept = (hits["energy"] > 0) & (row >= 0) & (row < 2 * projections.BARREL_RINGS)
-    corner = side * (row * geometry.EB_COLUMNS + column)
-    pixel = xp.where(kept[:, None], corner[:, None] + _block(side, geometry.EB_COLUMNS, xp), _BARREL_DROP)
-    return pixel.reshape(-1), xp.repeat(hits["energy"], side**2)
+    row = tower // columns - (geometry.HCAL_ROWS // 2 - projections.BARREL_RINGS)
+    column = (tower + projections.PHI_SHIFT) % columns
+    kept = (hits["energy"] > 0) & (row >= 0) & (row < rows)
+    return [Entries("hcal", xp.where(kept, row * columns + column, rows * columns), hits["energy"])]
 
 
 def _endcap_tracks(hits: Mapping, xp, matches_authors: bool):
     tracks = hits["tracks"]
     cell = projections.endcap_cell(tracks["eta"], tracks["phi"], xp)
-    return xp.where((tracks["pt"] > 0) & (cell >= 0), cell, _ENDCAP_DROP), tracks["pt"]
+    pixel = xp.where((tracks["pt"] > 0) & (cell >= 0), cell, _ENDCAP_DROP)
+    return [Entries("tracks", pixel, tracks["pt"])]
 
 
 def _endcap_ecal(hits: Mapping, xp, matches_authors: bool):
     hits = hits["ee"]
     exists = _look_up(geometry.ee_exists(), hits["cell"], xp)
     kept = exists & (hits["energy"] > 0)
-    return xp.where(kept, hits["cell"].astype(np.int32), _ENDCAP_DROP), hits["energy"]
+    return [Entries("ee", xp.where(kept, hits["cell"].astype(np.int32), _ENDCAP_DROP), hits["energy"])]
 
 
 def _endcap_hcal(hits: Mapping, xp, matches_authors: bool):
     hits, table = hits["hcal"], projections.tower_crystals(matches_authors)
     tower = hits["cell"].astype(np.int32) % geometry.HCAL_TOWERS
-    value = hits["energy"] * xp.asarray(table.share)[tower]
-    pixel = xp.where((value > 0)[:, None], xp.asarray(table.cell)[tower], _ENDCAP_DROP)
-    return pixel.reshape(-1), xp.repeat(value, table.cell.shape[1])
+    value = (hits["energy"] * xp.asarray(table.share)[tower])[:, None]
+    return [Entries("hcal", xp.where(value > 0, xp.asarray(table.cell)[tower], _ENDCAP_DROP), value)]
 
 
 def _full_tracks(hits: Mapping, xp, matches_authors: bool):
@@ -86,37 +110,29 @@ def _full_tracks(hits: Mapping, xp, matches_authors: bool):
     endcap = projections.endcap_cell(tracks["eta"], tracks["phi"], xp)
     stitched = xp.asarray(projections.stitched_pixels(matches_authors))[xp.maximum(endcap, 0)]
     pixel = xp.where(barrel >= 0, barrel + _FULL_BARREL, xp.where(endcap >= 0, stitched, _FULL_DROP))
-    return xp.where(tracks["pt"] > 0, pixel, _FULL_DROP), tracks["pt"]
+    return [Entries("tracks", xp.where(tracks["pt"] > 0, pixel, _FULL_DROP), tracks["pt"])]
 
 
 def _full_ecal(hits: Mapping, xp, matches_authors: bool):
     barrel, endcap, table = hits["eb"], hits["ee"], projections.smeared_pixels(matches_authors)
     cell = barrel["cell"].astype(np.int32)
     kept = (barrel["energy"] > 0) & (cell < geometry.EB_CELLS)
-    middle = xp.where(kept, cell + _FULL_BARREL, _FULL_DROP)
+    middle = Entries("eb", xp.where(kept, cell + _FULL_BARREL, _FULL_DROP), barrel["energy"])
     kept = (endcap["energy"] > 0) & (endcap["cell"] < geometry.EE_CELLS)
     cell = xp.where(kept, endcap["cell"].astype(np.int32), 0)  # cell 0 holds no crystal
     value = endcap["energy"][:, None] * xp.asarray(table.share)[cell]
-    pixel = xp.asarray(table.pixel)[cell].reshape(-1)
-    return xp.concatenate([middle, pixel]), xp.concatenate([barrel["energy"], value.reshape(-1)])
+    return [middle, Entries("ee", xp.asarray(table.pixel)[cell], value)]
 
 
 def _full_hcal(hits: Mapping, xp, matches_authors: bool):
-    hits, table, side = hits["hcal"], projections.tower_blocks(), projections.TOWER_SIDE
+    hits, table = hits["hcal"], projections.tower_blocks()
     tower = hits["cell"].astype(np.int32) % geometry.HCAL_TOWERS
-    wide, corner = xp.asarray(table.wide)[tower], xp.asarray(table.corner)[tower]
-    kept = (hits["energy"] > 0) & (corner < _FULL_DROP)
-    block = _block(side, projections.FULL_COLUMNS, xp)
-    first = xp.where(kept[:, None], corner[:, None] + block, _FULL_DROP)
-    second = xp.where((kept & wide)[:, None], corner[:, None] + side + block, _FULL_DROP)
-    value = xp.repeat(hits["energy"] * xp.where(wide, np.float32(0.5), np.float32(1)), side**2)
-    return xp.concatenate([first.reshape(-1), second.reshape(-1)]), xp.concatenate([value, value])
-
-
-def _block(side: int, columns: int, xp):
-    """Pixels of a square block, counted from its corner, `[1, side * side]`."""
-    step = xp.arange(side, dtype=np.int32)
-    return (step[:, None] * columns + step[None, :]).reshape(1, -1)
+    wide, block = xp.asarray(table.wide)[tower], xp.asarray(table.block)[tower]
+    drop = FULL.shape_of("hcal")[0] * FULL.shape_of("hcal")[1]
+    kept = (hits["energy"] > 0) & (block < drop)
+    pixel = xp.stack([xp.where(kept, block, drop), xp.where(kept & wide, block + 1, drop)], axis=1)
+    value = hits["energy"] * xp.where(wide, np.float32(0.5), np.float32(1))
+    return [Entries("hcal", pixel, value[:, None])]
 
 
 def _look_up(table: np.ndarray, cell, xp):
@@ -129,15 +145,18 @@ BARREL = Canvas(
     (geometry.EB_ROWS, geometry.EB_COLUMNS),
     {"tracks": _barrel_tracks, "ecal": _barrel_ecal, "hcal": _barrel_hcal},
     {"tracks": ("tracks",), "ecal": ("eb",), "hcal": ("hcal",)},
+    {"hcal": _TOWER},
 )
 ENDCAPS = Canvas(
     (2 * geometry.EE_SIDE, geometry.EE_SIDE),
     {"tracks": _endcap_tracks, "ecal": _endcap_ecal, "hcal": _endcap_hcal},
     {"tracks": ("tracks",), "ecal": ("ee",), "hcal": ("hcal",)},
+    {},
 )
 """Both endcaps, EE- above EE+, pixel by pixel the cells of `geometry.ee_cell`."""
 FULL = Canvas(
     (projections.FULL_ROWS, projections.FULL_COLUMNS),
     {"tracks": _full_tracks, "ecal": _full_ecal, "hcal": _full_hcal},
     {"tracks": ("tracks",), "ecal": ("eb", "ee"), "hcal": ("hcal",)},
+    {"hcal": _TOWER},
 )

@@ -65,14 +65,15 @@ class TowerCrystals(NamedTuple):
 
 
 class TowerBlocks(NamedTuple):
-    """The block of pixels that each HCAL tower covers on the stitched image.
+    """The blocks of 5 x 5 pixels that each HCAL tower covers on the stitched image.
 
     Attributes:
-      corner: int32 `[HCAL_TOWERS]`, its first pixel; `FULL_PIXELS` where there is no such tower.
-      wide: bool `[HCAL_TOWERS]`, whether the block has 5 x 10 pixels (|ieta| > 20) or 5 x 5.
+      block: int32 `[HCAL_TOWERS]`, the first of them, row * `HCAL_COLUMNS` + column, counted in blocks; the
+        number of blocks where there is no such tower.
+      wide: bool `[HCAL_TOWERS]`, whether it covers the next block of the row as well (|ieta| > 20).
     """
 
-    corner: np.ndarray
+    block: np.ndarray
     wide: np.ndarray
 
 
@@ -177,9 +178,10 @@ def tower_blocks() -> TowerBlocks:
     row = np.where(_HCAL_IETA > 0, LAST_RING - 1 + ring, LAST_RING - ring)
     column = (_HCAL_COLUMN + PHI_SHIFT) % geometry.HCAL_COLUMNS
     wide = abs(_HCAL_IETA) > geometry.HCAL_LAST_NARROW
-    corner = TOWER_SIDE * (row * FULL_COLUMNS + column)
-    corner = np.where(geometry.hcal_exists(), corner, FULL_PIXELS)
-    return TowerBlocks(_frozen(corner.astype(np.int32)), _frozen(wide))
+    block = np.where(
+        geometry.hcal_exists(), row * geometry.HCAL_COLUMNS + column, FULL_PIXELS // TOWER_SIDE**2
+    )
+    return TowerBlocks(_frozen(block.astype(np.int32)), _frozen(wide))
 
 
 _HCAL_ROW, _HCAL_COLUMN = np.divmod(np.arange(geometry.HCAL_TOWERS), geometry.HCAL_COLUMNS)

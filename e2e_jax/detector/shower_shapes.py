@@ -48,9 +48,6 @@ track_isolation: GeV, sum of pT of tracks in 0.04 < dR < 0.3 but for a strip of 
   photon's own direction. CMS takes tracks within 2 mm in z of the vertex; these are all, pile-up's too.
 """
 
-LOG_WEIGHT = 4.7
-BARREL_CRYSTAL, ENDCAP_CRYSTAL = 0.01745, 0.0447
-"""Sizes of a crystal that the widths are given in (`EcalClusterTools::localCovariances`)."""
 SEED_WINDOW = (0.15, 0.1)
 """(eta, phi) by which a seed may miss its photon, whose eta is seen from a vertex that may be 18 cm off."""
 BARREL_REACH = 17
@@ -118,7 +115,7 @@ def _both_photons(batch: Mapping) -> jax.Array:
     """The shapes of a batch; all arrays are `[n, photon, hit]`, 1 in place of what they do not depend on."""
     pt, eta, phi = (batch["photons"].astype(jnp.float32)[:, :, i, None] for i in range(3))
     hits = _ecal_hits(batch)
-    near = (abs(hits.eta - eta) < SEED_WINDOW[0]) & (abs(_turn(hits.phi - phi)) < SEED_WINDOW[1])
+    near = (abs(hits.eta - eta) < SEED_WINDOW[0]) & (abs(geometry.delta_phi(hits.phi, phi)) < SEED_WINDOW[1])
     lit = jnp.where(near, hits.energy, 0)
     place = jnp.argmax(lit, axis=2, keepdims=True)
     found = jnp.take_along_axis(lit, place, axis=2) > 0
@@ -216,9 +213,9 @@ def _crystal_shapes(hits: _Hits, seed: _Hits):
     around = jnp.where(barrel, dy - mean(dy, energy, positive), radius * jnp.arctan2(cross, dot))
 
     log = jnp.log(jnp.where(energy > 0, energy, 1)) - jnp.log(jnp.where(e5x5 > 0, e5x5, 1))
-    weight = jnp.where(energy > 0, jnp.maximum(0, LOG_WEIGHT + log), 0)
+    weight = jnp.where(energy > 0, jnp.maximum(0, geometry.SHAPE_WEIGHT + log), 0)
     total = _sum(weight)
-    size = jnp.where(barrel, BARREL_CRYSTAL, ENDCAP_CRYSTAL)
+    size = jnp.where(barrel, geometry.EB_CRYSTAL_SIZE, geometry.EE_CRYSTAL_SIZE)
     variances = [mean(a * b, weight, total) for a, b in ((along, along), (around, around), (along, around))]
     widths = size * jnp.sqrt(variances[0]), size * jnp.sqrt(variances[1]), size**2 * variances[2]
 
@@ -230,7 +227,7 @@ def _crystal_shapes(hits: _Hits, seed: _Hits):
 def _supercluster(hits: _Hits, seed: _Hits):
     """(energy, mean phi) of the window of the supercluster, each `[n, 2, 1]`."""
     dx, dy = _steps(hits, seed)
-    deta, dphi = abs(hits.eta - seed.eta), _turn(hits.phi - seed.phi)
+    deta, dphi = abs(hits.eta - seed.eta), geometry.delta_phi(hits.phi, seed.phi)
     strip = (abs(dx) <= 2) & (abs(dy) <= BARREL_REACH)
     road = (deta < ENDCAP_ROAD[0]) & (abs(dphi) < ENDCAP_ROAD[1]) & jnp.isfinite(dx)
     # A corner of the 5x5 may lie outside the road close to the beam.
@@ -284,12 +281,7 @@ def _track_isolation(tracks: Mapping, eta, phi):
 
 def _distance(eta, phi, eta0, phi0):
     """(|d eta|, dR) between directions."""
-    return abs(eta - eta0), jnp.hypot(eta - eta0, _turn(phi - phi0))
-
-
-def _turn(angle):
-    """An angle in [-pi, pi)."""
-    return (angle + np.pi) % (2 * np.pi) - np.pi
+    return abs(eta - eta0), jnp.hypot(eta - eta0, geometry.delta_phi(phi, phi0))
 
 
 def _sum(values):

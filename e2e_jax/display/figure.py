@@ -177,7 +177,13 @@ def event_title(events: Events, index: int, origin: str = "") -> str:
     if events.mass[index] > 0:
         first.append(rf"$m_{{\gamma\gamma}}$ = {events.mass[index]:.1f} GeV")
     address = f"run {events.run[index]}, lumi {events.lumi[index]}, event {events.event[index]}"
-    return "\n".join(filter(None, ["   ".join(first), "  ·  ".join(filter(None, [origin, address]))]))
+    second = filter(None, [literal(origin), address])
+    return "\n".join(filter(None, ["   ".join(first), "  ·  ".join(second)]))
+
+
+def literal(text: str) -> str:
+    """A name as matplotlib draws it letter by letter: without mathtext between dollar signs."""
+    return text.replace("$", r"\$")
 
 
 def event_images(events: Events, index: int, geometry: str) -> dict[str, np.ndarray]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Sequence
 
-from e2e_jax import dataset
+from e2e_jax import dataset, dataset_reading
 from e2e_jax.sources import aodsim, ntuple
 from e2e_jax.sources.errors import SourceError
 from e2e_jax.sources.events import Events
@@ -39,13 +38,8 @@ def read_events(
         return _root_events(source, rows, select)
     if select:
         raise ValueError(f"{source} is a dataset, selected when it was built: leave --select={select} out.")
-    events = dataset.read_split(folder, split, progress=False, rows=rows)
-    try:
-        origin = json.loads((folder / "metadata.json").read_text())["origin"]
-    except (OSError, ValueError, KeyError):
-        # Another's dataset may say nothing of its origin.
-        origin = ""
-    return events, origin
+    events = dataset_reading.read_split(folder, split, progress=False, rows=rows)
+    return events, dataset.read_metadata(folder)["origin"]
 
 
 def _root_events(source: str, rows: Sequence[int], select: str | None) -> tuple[Events, str]:

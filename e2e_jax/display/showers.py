@@ -61,15 +61,9 @@ def find_showers(events: Events, index: int) -> list[Shower]:
     return showers
 
 
-def crystal_direction(collection: str, cell: int) -> tuple[float, float]:
-    """(eta, phi) of a crystal of "eb" or "ee" from the nominal interaction point."""
-    eta, phi = _directions(collection)
-    return float(eta[cell]), float(phi[cell])
-
-
 def _distance(eta: np.ndarray, phi: np.ndarray, eta0: float, phi0: float) -> np.ndarray:
     """How far directions lie from one, in windows: below 1 is inside."""
-    across = (phi - phi0 + np.pi) % (2 * np.pi) - np.pi
+    across = geometry.delta_phi(phi, phi0)
     return np.maximum(abs(eta - eta0) / ETA_WINDOW, abs(across) / PHI_WINDOW)
 
 

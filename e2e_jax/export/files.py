@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 
 import numpy as np
 
+from e2e_jax.atomic import write_whole
 from e2e_jax.checkpoint import load_classifier
 from e2e_jax.export import signature, stablehlo
 from e2e_jax.export.signature import ExportError
@@ -40,11 +40,11 @@ def export(workdir, output, form, given="hits", which="best"):
     output = Path(output).expanduser()
     if form not in FORMATS:
         raise ExportError(f"No format {form!r}; there are {', '.join(FORMATS)}.")
-    if not output.parent.is_dir() or output.is_dir():
+    if not output.parent.is_dir() or (output.exists() and not output.is_file()):
         raise ExportError(f"{output} cannot be written: name a file, in a folder that exists.")
     if form == "onnx" and importlib.util.find_spec("onnx") is None:
         raise ExportError("ONNX needs the package onnx: pip install 'e2e_jax[export]'.")
-    classifier = signature.in_float32(load_classifier(workdir, which))
+    classifier = signature.in_float32(load_classifier(Path(workdir).expanduser(), which))
     shapes = signature.input_shapes(classifier, given)
     content, scorer = _content(classifier, shapes, form)
     difference = None if scorer is None else _difference(classifier, shapes, scorer)
@@ -53,12 +53,9 @@ def export(workdir, output, form, given="hits", which="best"):
             f"The exported file would differ from predict by {difference:.2g} in a probability, more than "
             f"{TOLERANCE:g}, so it was not written. Please report it, with the config and the versions."
         )
-    part = output.with_name(f".{output.name}.part")
     try:
-        part.write_bytes(content)
-        os.replace(part, output)
+        write_whole(output, content)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise ExportError(f"{output} cannot be written ({error.strerror}).") from error
     return _summary(classifier, shapes, output, content, difference)
 

@@ -152,9 +152,16 @@ def max_pool(graph, equation, x):
 
 def _reduce(operation):
     def translate(graph, equation, x):
-        return graph.node(operation, x, np.array(equation.params["axes"], np.int64), keepdims=0)
+        axes = np.array(equation.params["axes"], np.int64)
+        # Without axes ONNX would reduce all of them.
+        return graph.node(operation, x, axes, keepdims=0, noop_with_empty_axes=1)
 
     return translate
+
+
+def _any(graph, equation, x):
+    number = graph.node("Cast", x, to=TensorProto.FLOAT)
+    return graph.node("Cast", _reduce("ReduceMax")(graph, equation, number), to=TensorProto.BOOL)
 
 
 def _scan(graph, equation, operands):
@@ -225,6 +232,7 @@ OPERATIONS = {name: _same(name.capitalize()) for name in _BY_THEMSELVES.split()}
     "or": _logical("Or"),
     "reduce_max": _reduce("ReduceMax"),
     "reduce_min": _reduce("ReduceMin"),
+    "reduce_or": _any,
     "reduce_sum": _reduce("ReduceSum"),
     "reduce_window_max": max_pool,
     "rem": _remainder,

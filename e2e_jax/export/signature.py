@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from e2e_jax import models, preprocessing
+from e2e_jax import validity
+from e2e_jax.classes import category_of
 from e2e_jax.detector import images
-from e2e_jax.models import resnet_cpu
-from e2e_jax.prediction import Classifier, predictor
-from e2e_jax.sources.events import COLLECTIONS
+from e2e_jax.forward import logits_function
+from e2e_jax.models import backend
+from e2e_jax.prediction import Classifier, Predictor
+from e2e_jax.sources.events import CELLS, COLLECTIONS, cell_exists
 
 GIVEN = ("hits", "images")
 EVENTS = "events"
@@ -27,19 +30,32 @@ def in_float32(classifier):
     """The classifier computing in float32, which every runtime knows; its parameters always are."""
     config = copy.deepcopy(classifier.config)
     with config.unlocked():
-        config.precision = "float32"
-    return Classifier(config, classifier.params, predictor(config))
+        config.precision, config.deterministic = "float32", False
+    return Classifier(config, classifier.params, Predictor(config))
 
 
 def scoring_function(classifier):
-    """The pure function {input: array} -> probabilities f4 [n, classes], parameters inside, by XLA alone."""
-    config, params = in_float32(classifier).config, jax.tree.map(np.asarray, classifier.params)
-    network = models.build(config)
+    """The pure function {input: array} -> probabilities f4 [n, classes], parameters inside, by XLA alone.
+
+    An event that `validity.is_invalid` has NaN for probabilities.
+    """
+    inputs, record = classifier.config.inputs, category_of(classifier.config).record
+    probabilities = _probabilities(classifier)
 
     def score(batch):
-        with resnet_cpu.switched_off():
-            logits = network.apply({"params": params}, preprocessing.model_inputs(batch, config.inputs))
-        return jax.nn.softmax(logits, axis=-1)
+        invalid = validity.is_invalid(batch, inputs, record, jnp)
+        return jnp.where(invalid[:, None], jnp.float32(np.nan), probabilities(batch))
+
+    return score
+
+
+def _probabilities(classifier):
+    """The scoring function without the check of its inputs."""
+    config, params = in_float32(classifier).config, jax.tree.map(np.asarray, classifier.params)
+    logits_of = logits_function(config, backend.ANY)
+
+    def score(batch):
+        return jax.nn.softmax(logits_of(params, batch), axis=-1)
 
     return score
 
@@ -53,8 +69,8 @@ def input_shapes(classifier, given):
 
     Returns:
       {"mass": f4[events], "eb": {"cell": i4[events, eb], "energy": f4[events, eb]}, ...} or
-      {"barrel": f4[events, 170, 360, channels], "mass": f4[events]}: only what is read. Every symbolic
-      dimension is at least 1.
+      {"barrel": f4[events, 170, 360, channels], "mass": f4[events]}: only what the network reads, and
+      the mass, without which no event is known to be valid. Every symbolic dimension is at least 1.
 
     Raises:
       ExportError: `given` is neither, or the classifier sees no images.
@@ -88,7 +104,8 @@ def input_shapes(classifier, given):
                 column: jax.ShapeDtypeStruct((events, dimension[name]), _portable(dtype))
                 for column, dtype in columns.items()
             }
-    return _only_read(scoring_function(classifier), shapes)
+    read = _only_read(_probabilities(classifier), shapes)
+    return {name: read.get(name, shapes[name]) for name in shapes if name in read or name == "mass"}
 
 
 def flat_names(tree):
@@ -112,7 +129,9 @@ def probe(shapes, events, seed=0):
     def fill(name, shape):
         size = [events, *(axis if isinstance(axis, int) else 40 for axis in shape.shape[1:])]
         if name.endswith("cell"):
-            return rng.integers(0, 4000, size).astype(shape.dtype)
+            collection = name.removesuffix(".cell")
+            exists = cell_exists(collection, np.arange(CELLS[collection]))
+            return rng.choice(np.flatnonzero(exists), size).astype(shape.dtype)
         if name.endswith(("eta", "phi")):
             return rng.uniform(-2.9, 2.9, size).astype(shape.dtype)
         values = rng.uniform(1, 60, size) + (100 if name == "mass" else 0)

@@ -2,10 +2,8 @@
 
 import functools
 
-import jax
-
 from e2e_jax.detector import images
-from e2e_jax.models import resnet_cpu
+from e2e_jax.models import backend
 from e2e_jax.models.concatenated import ConcatenatedResNet15
 from e2e_jax.models.fcn import FourMomentum, HighLevel
 from e2e_jax.models.resnet import ResNet15
@@ -20,11 +18,10 @@ __all__ = [
     "ShowerFCN",
     "ShowerVGG",
     "build",
-    "slow_in_loops",
 ]
 
 
-def _resnet15(config):
+def _resnet15(config, platform):
     """One ResNet-15 for each image of the geometry; with several, a fully connected head joins them."""
     inputs, model = config.get("inputs", {}), config.model
     geometry = inputs.get("geometry", "barrel")
@@ -35,6 +32,7 @@ def _resnet15(config):
         "widths": tuple(model.get("widths", (16, 32))),
         "channels": len(inputs["channels"]) if "channels" in inputs else None,
         "precision": config.get("precision", "float32"),
+        "features": backend.features(platform),
     }
     if len(names) == 1:
         return ResNet15(image=names[0], **sizes)
@@ -42,17 +40,18 @@ def _resnet15(config):
     return ConcatenatedResNet15(images=names, head=head, dropout=dropout, **sizes)
 
 
-def _fully_connected(module, config):
+def _fully_connected(module, config, platform):
     return module(classes=config.model.classes, widths=tuple(config.model.get("widths", (256, 256, 256))))
 
 
-def _of_showers(module, config):
+def _of_showers(module, config, platform):
     """A network on the crops of showers, with those of its sizes that the config gives."""
     model, fields = config.model, module.__dataclass_fields__
     sizes = {name: model[name] for name in ("classes", "widths", "head", "dropout") if name in model}
     sizes = {name: tuple(v) if isinstance(v, list | tuple) else v for name, v in sizes.items()}
     image = "digis" if "digis" in config.inputs.channels else config.inputs.geometry
-    return module(**{name: v for name, v in {**sizes, "image": image}.items() if name in fields})
+    fitting = {**sizes, "image": image, "pool": backend.pooling(platform)}
+    return module(**{name: v for name, v in fitting.items() if name in fields})
 
 
 _BUILDERS = {
@@ -65,7 +64,7 @@ _BUILDERS = {
 }
 
 
-def build(config):
+def build(config, platform=None):
     """Makes the network that a config describes.
 
     Args:
@@ -73,6 +72,7 @@ def build(config):
         `model.classes`, `model.widths` (optional: the paper's when absent) and, for images,
         `inputs.geometry` (one ResNet-15 for each of its images), `inputs.channels` (one name per channel),
         and `model.head` and `model.dropout` where a head joins several images, or is behind a shower's.
+      platform: where it runs, see `backend.features`; on this process's devices by default.
 
     Returns:
       A `flax.linen.Module`. `module.apply(variables, inputs)` takes a dict, the images of the geometry
@@ -91,17 +91,4 @@ def build(config):
         raise ValueError(
             f"config.model.name is {config.model.name!r}, but the networks are: {known}."
         ) from None
-    return builder(config)
-
-
-def slow_in_loops(config) -> bool:
-    """Whether steps of the config's network take longer inside a compiled loop than one by one, on a CPU.
-
-    XLA's convolutions do: it computes them on all cores and with faster code outside of loops only. The step
-    of the VGG on showers, batch 50, took 20 times as long within.
-    """
-    model = config.model
-    if model.name == "resnet15":
-        images_are = jax.ShapeDtypeStruct((), config.get("precision", "float32"))
-        return not resnet_cpu.usable(tuple(model.get("widths", (16, 32))), images_are)
-    return model.name in ("shower_vgg", "shower_conv_lstm")
+    return builder(config, platform)

@@ -26,6 +26,7 @@ class ConcatenatedResNet15(nn.Module):
       dropout: fraction of them that is dropped in training.
       channels: input channels to insist on; None takes those of the first image.
       precision: of the ResNets' activations and convolutions, one of `resnet.PRECISIONS`.
+      features: the module that computes a ResNet's features, see `resnet.ResNet15`.
     """
 
     images: tuple[str, ...] = ("barrel", "endcap_minus", "endcap_plus")
@@ -35,6 +36,7 @@ class ConcatenatedResNet15(nn.Module):
     dropout: float = 0.2
     channels: int | None = None
     precision: str = "float32"
+    features: type[ResNetFeatures] = ResNetFeatures
 
     @nn.compact
     def __call__(self, inputs, keys=None):
@@ -56,9 +58,7 @@ class ConcatenatedResNet15(nn.Module):
                 f"{', '.join(missing)}: take both from one config.inputs.geometry."
             )
         features = [
-            ResNetFeatures(self.widths, self.channels, precision=self.precision, name=f"features_{name}")(
-                inputs[name]
-            )
+            self.features(self.widths, self.channels, self.precision, name=f"features_{name}")(inputs[name])
             for name in self.images
         ]
         x = hidden_layers(jnp.concatenate(features, axis=1), self.head, self.dropout, keys)

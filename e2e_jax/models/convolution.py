@@ -1,11 +1,16 @@
-"""The convolution of the paper's networks: explicit padding, bias, PyTorch's initialisation."""
+"""The convolution and the pooling of the paper's networks: explicit padding, PyTorch's initialisation."""
 
+import functools
 import math
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 from jax import lax
 
 from e2e_jax.models.initializers import uniform_fan_in
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 class Convolution(nn.Module):
@@ -27,16 +32,120 @@ class Convolution(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel, bias = self.parameters(x.shape[-1])
+        return add_bias(convolve(x, kernel, self.stride, (self.padding, self.padding)), bias)
+
+    def parameters(self, channels):
+        """The kernel [side, side, channels, features] and the bias [features]."""
+        shape = (self.kernel_size, self.kernel_size, channels, self.features)
         init = uniform_fan_in(math.prod(shape[:3]))
-        kernel = self.param("kernel", init, shape).astype(x.dtype)
-        bias = self.param("bias", init, (self.features,))
-        y = lax.conv_general_dilated(
-            x,
-            kernel,
-            window_strides=(self.stride, self.stride),
-            padding=[(self.padding, self.padding)] * 2,
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-        # In float32, and with it the sum over all pixels that is the bias's gradient.
-        return (y.astype(bias.dtype) + bias[None, None, None, :]).astype(x.dtype)
+        return self.param("kernel", init, shape), self.param("bias", init, (self.features,))
+
+
+def convolve(x, kernel, stride, padding):
+    """The convolution of images [n, h, w, c] with a float32 kernel, in the images' precision.
+
+    Args:
+      x: the images.
+      kernel: [rows, columns, c, features].
+      stride: pixels from one application of the kernel to the next.
+      padding: zeros before and after the image, along rows and columns alike.
+
+    Returns:
+      The maps, of the images' type. The gradient of the kernel is summed and returned in the kernel's type.
+    """
+    if x.dtype == kernel.dtype:
+        # float32 or TF32: `jax.default_matmul_precision` decides, see `backend.matrix_precision`.
+        return _convolve(x, kernel, stride, padding, precision=None)
+    return _rounded(x, kernel, stride, padding)
+
+
+def add_bias(y, bias):
+    """Adds the bias in float32, so that its gradient, the sum over all pixels, is float32 too."""
+    return (y.astype(bias.dtype) + bias[None, None, None, :]).astype(y.dtype)
+
+
+def _convolve(x, kernel, stride, padding, precision):
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), (padding, padding), dimension_numbers=_LAYOUT, precision=precision
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _rounded(x, kernel, stride, padding):
+    """The convolution with the kernel rounded to the images' type; its gradient is not rounded to it."""
+    return _convolve(x, kernel.astype(x.dtype), stride, padding, lax.Precision.DEFAULT)
+
+
+def _rounded_forward(x, kernel, stride, padding):
+    return _rounded(x, kernel, stride, padding), (x, kernel)
+
+
+def _rounded_backward(stride, padding, kept, gradient):
+    x, kernel = kept
+    rounded, precision = kernel.astype(x.dtype), lax.Precision.DEFAULT
+    (of_x,) = jax.linear_transpose(lambda x: _convolve(x, rounded, stride, padding, precision), x)(gradient)
+    # The images are convolved with the gradient of the maps: the sum is over the events, so they take the
+    # place of the channels. After the image come as many zeros as make the result as large as the kernel.
+    before = padding[0]
+    after = [
+        size + stride * (steps - 1) - before - pixels
+        for size, steps, pixels in zip(kernel.shape[:2], gradient.shape[1:3], x.shape[1:3])
+    ]
+    of_kernel = lax.conv_general_dilated(
+        x,
+        gradient,
+        window_strides=(1, 1),
+        padding=[(before, zeros) for zeros in after],
+        rhs_dilation=(stride, stride),
+        dimension_numbers=("CHWN", "IHWO", "HWNC"),
+        precision=precision,
+        preferred_element_type=kernel.dtype,
+    )
+    return of_x, of_kernel
+
+
+_rounded.defvjp(_rounded_forward, _rounded_backward)
+
+
+def max_pool(x):
+    """The maximum of each 2x2 block: [n, h, w, c] -> [n, h // 2, w // 2, c]; drops an odd last row or column.
+
+    The gradient goes to the block's first maximum in row-major order.
+    """
+    return nn.max_pool(x, (2, 2), strides=(2, 2))
+
+
+@jax.custom_vjp
+def max_pool_elementwise(x):
+    """`max_pool` with a gradient that is computed pixel by pixel.
+
+    The library's is a `select_and_scatter`: atomic additions on a GPU, but the faster one on a CPU.
+    """
+    return max_pool(x)
+
+
+def _pool_forward(x):
+    """The maxima, and what their gradient needs: which pixel of its block each of them is, int8."""
+    n, rows, columns, channels = x.shape
+    ends = (n, rows // 2 * 2, columns // 2 * 2, channels)
+    pixels = [lax.slice(x, (0, i, j, 0), ends, (1, 2, 2, 1)) for i in (0, 1) for j in (0, 1)]
+    largest = functools.reduce(jnp.maximum, pixels)
+    winner = jnp.full(largest.shape, 3, jnp.int8)
+    for place in (2, 1, 0):
+        winner = jnp.where(pixels[place] == largest, jnp.int8(place), winner)
+    # An array without entries carries the shape of the image.
+    return largest, (winner, jnp.zeros((0, *x.shape[1:3])))
+
+
+def _pool_backward(kept, gradient):
+    winner, image = kept
+    n, rows, columns, channels = gradient.shape
+    place = jnp.arange(4, dtype=jnp.int8).reshape(1, 1, 2, 1, 2, 1)
+    won = winner[:, :, None, :, None, :] == place
+    of_x = jnp.where(won, gradient[:, :, None, :, None, :], 0).reshape(n, 2 * rows, 2 * columns, channels)
+    cut = ((0, image.shape[1] - 2 * rows), (0, image.shape[2] - 2 * columns))
+    return (jnp.pad(of_x, ((0, 0), *cut, (0, 0))),)
+
+
+max_pool_elementwise.defvjp(_pool_forward, _pool_backward)

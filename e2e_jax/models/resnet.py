@@ -10,18 +10,16 @@
 energy scale.
 """
 
-import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import lax
 
-from e2e_jax.models import resnet_cpu
-from e2e_jax.models.convolution import Convolution
+from e2e_jax.models.convolution import Convolution, max_pool
 from e2e_jax.models.fcn import Linear
 
 BLOCKS = 3  # residual blocks at each width, beside the one that changes the width
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "tf32", "bfloat16")
 SMALLEST = 8  # pixels a side that leave something to convolve after the first convolution and the pooling
 
 
@@ -49,31 +47,28 @@ class ResNetFeatures(nn.Module):
     Attributes:
       widths: maps before and after the downsampling block.
       channels: input channels to insist on; None takes those of the first image.
-      fast: whether a CPU may take `resnet_cpu`; changes the speed, not the result.
       precision: of activations and convolutions, one of `PRECISIONS`; parameters and result are float32.
+      stem: the module of the first convolution.
+      pool: the 2x2 pooling.
+      block: side of the blocks of pixels that an image's last axis holds; 1 is an ordinary image.
     """
 
     widths: tuple[int, int] = (16, 32)
     channels: int | None = None
-    fast: bool = True
     precision: str = "float32"
+    stem: type[Convolution] = Convolution
+    pool: Callable = max_pool
+    block: int = 1
 
     @nn.compact
     def __call__(self, x):
-        self._check(x)
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"config.precision is {self.precision!r}; it is one of {', '.join(PRECISIONS)}.")
+        self.check(x)
         if self.precision == "bfloat16":
             x = x.astype(jnp.bfloat16)
-        if self.fast and not self.is_initializing() and resnet_cpu.usable(self.widths, x):
-            plain = ResNetFeatures(self.widths, self.channels, fast=False, parent=None)
-            by_xla = functools.partial(_apply, plain)
-            by_cpu = functools.partial(resnet_cpu.features, widths=tuple(self.widths), plain=by_xla)
-            return lax.platform_dependent(self.variables["params"], x, cpu=by_cpu, default=by_xla)
         narrow, wide = self.widths
-        x = Convolution(narrow, kernel_size=7, stride=2, name="stem")(x)
+        x = self.stem(narrow, kernel_size=7, stride=2, name="stem")(x)
         # In this order there are fewer pixels to compare with zero.
-        x = nn.relu(nn.max_pool(x, (2, 2), strides=(2, 2)))
+        x = nn.relu(self.pool(x))
         for block in range(BLOCKS):
             x = ResidualBlock(narrow, name=f"narrow{block}")(x)
         x = ResidualBlock(wide, stride=2, name="downsample")(x)
@@ -81,21 +76,21 @@ class ResNetFeatures(nn.Module):
             x = ResidualBlock(wide, name=f"wide{block}")(x)
         return jnp.max(x, axis=(1, 2)).astype(jnp.promote_types(x.dtype, jnp.float32))
 
-    def _check(self, x):
-        if x.ndim != 4 or min(x.shape[1:3]) < SMALLEST:
+    def check(self, x):
+        """Refuses images of another shape, and an unknown precision."""
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"config.precision is {self.precision!r}; it is one of {', '.join(PRECISIONS)}.")
+        if x.ndim != 4 or min(x.shape[1:3]) * self.block < SMALLEST:
             raise ValueError(
                 f"An image batch has shape {tuple(x.shape)}, but ResNet-15 takes [events, rows, columns, "
                 f"channels] with at least {SMALLEST} rows and columns (the barrel: [n, 170, 360, channels])."
             )
-        if self.channels is not None and x.shape[3] != self.channels:
+        found = x.shape[3] // self.block**2
+        if self.channels is not None and found != self.channels:
             raise ValueError(
-                f"An image batch of shape {tuple(x.shape)} has {x.shape[3]} channels in its last axis, but "
+                f"An image batch of shape {tuple(x.shape)} has {found} channels in its last axis, but "
                 f"the network was built for {self.channels}: take both from one config.inputs.channels."
             )
-
-
-def _apply(network, params, x):
-    return network.apply({"params": params}, x)
 
 
 class ResNet15(nn.Module):
@@ -107,6 +102,7 @@ class ResNet15(nn.Module):
       channels: input channels to insist on; None takes those of the first image.
       image: name of the image among the inputs: "barrel", or "full" of the HCAL-centric geometry.
       precision: of activations and convolutions, one of `PRECISIONS`.
+      features: the module that computes the features: the definition, or a faster one of `backend`.
     """
 
     classes: int = 3
@@ -114,11 +110,10 @@ class ResNet15(nn.Module):
     channels: int | None = None
     image: str = "barrel"
     precision: str = "float32"
+    features: type[ResNetFeatures] = ResNetFeatures
 
     @nn.compact
     def __call__(self, inputs, keys=None):
         """Maps {image: f4[n, rows, columns, channels]} to logits f4[n, classes]; has no use for `keys`."""
-        features = ResNetFeatures(self.widths, self.channels, precision=self.precision, name="features")(
-            inputs[self.image]
-        )
-        return Linear(self.classes, name="head")(features)
+        features = self.features(self.widths, self.channels, self.precision, name="features")
+        return Linear(self.classes, name="head")(features(inputs[self.image]))

@@ -28,6 +28,8 @@ import numpy as np
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
+from e2e_jax.sources.workers import available_cores
+
 SOURCE = pathlib.Path(__file__).with_suffix(".cc")
 SOURCES = (SOURCE, SOURCE.with_name("resnet_cpu_layers.h"))
 SWITCH = "E2E_CPU_KERNELS"
@@ -185,8 +187,7 @@ def _padded(shape):
 
 def _attributes(widths):
     """A device of several takes its share of the cores; one alone takes them all."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = max(1, cores // jax.local_device_count("cpu"))
+    threads = max(1, available_cores() // jax.local_device_count("cpu"))
     values = {"narrow": widths[0], "wide": widths[1], "blocks": BLOCKS, "threads": threads}
     return {name: np.int64(value) for name, value in values.items()}
 

@@ -6,10 +6,12 @@ enough for two CPU cores. As in the ResNets nothing is normalised inside: intens
 The whole barrel goes to `resnet.ResNet15`.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax.numpy as jnp
 
-from e2e_jax.models.convolution import Convolution
+from e2e_jax.models.convolution import Convolution, max_pool
 from e2e_jax.models.fcn import Linear, hidden_layers
 
 SMALLEST = 8  # pixels a side that three poolings leave something of
@@ -26,6 +28,7 @@ class ShowerVGG(nn.Module):
       head: neurons of the hidden layers behind the maps.
       dropout: fraction of those that is dropped in training.
       image: name of the image among the inputs.
+      pool: the 2x2 pooling.
     """
 
     classes: int = 2
@@ -33,6 +36,7 @@ class ShowerVGG(nn.Module):
     head: tuple[int, ...] = (128,)
     dropout: float = 0.2
     image: str = "crop"
+    pool: Callable = max_pool
 
     @nn.compact
     def __call__(self, inputs, keys=None):
@@ -52,7 +56,7 @@ class ShowerVGG(nn.Module):
         for number, width in enumerate(self.widths):
             for convolution in (1, 2):
                 x = nn.relu(Convolution(width, name=f"maps{number}_{convolution}")(x))
-            x = nn.max_pool(x, (2, 2), strides=(2, 2))
+            x = self.pool(x)
         return _head(x, self, keys)
 
 
@@ -65,13 +69,14 @@ class ShowerConvLSTM(nn.Module):
     Attributes:
       classes: number of logits.
       widths: maps of the first convolution and of the LSTM's state.
-      head, dropout: as for `ShowerVGG`.
+      head, dropout, pool: as for `ShowerVGG`.
     """
 
     classes: int = 2
     widths: tuple[int, int] = (4, 8)
     head: tuple[int, ...] = (128,)
     dropout: float = 0.2
+    pool: Callable = max_pool
 
     @nn.compact
     def __call__(self, inputs, keys=None):
@@ -92,7 +97,7 @@ class ShowerConvLSTM(nn.Module):
         # Unrolled: on a CPU XLA's convolutions are an order of magnitude slower inside a loop.
         scan = nn.RNN(cell, return_carry=True, unroll=samples)
         (_, x), _ = scan(x.reshape(n, samples, *x.shape[1:]))
-        return _head(nn.max_pool(x, (2, 2), strides=(2, 2)), self, keys)
+        return _head(self.pool(x), self, keys)
 
 
 class ShowerFCN(nn.Module):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from e2e_jax.report.runs import read_runs
-from e2e_jax.workdir import WorkdirError
+from e2e_jax.workdir import owned
 
 REPORT, FIGURES, TABLES = "report.html", "figures", "tables"
 
@@ -28,8 +28,8 @@ def write_report(workdir: str | os.PathLike, compare: Sequence[str | os.PathLike
       The path of report.html.
 
     Raises:
-      WorkdirError: a run has no results, or they cannot be used; or the folder cannot be written to. What was
-        in it stays as it was.
+      WorkdirError: a run has no results, or they cannot be used; or another process owns the folder, or it
+        cannot be written to. What was in it stays as it was.
     """
     # matplotlib and all that takes its time to load.
     from e2e_jax.report import events, mass, page, quality, roc, tables
@@ -42,7 +42,7 @@ def write_report(workdir: str | os.PathLike, compare: Sequence[str | os.PathLike
     except events.NotFound as error:
         displays, absent = [], str(error)
     made = tables.tables(runs)
-    try:
+    with owned(workdir):
         for left in workdir.glob(".report-*"):
             # Of one that was killed.
             shutil.rmtree(left, ignore_errors=True)
@@ -58,11 +58,6 @@ def write_report(workdir: str | os.PathLike, compare: Sequence[str | os.PathLike
             text = page.page(runs, made, curves, maps, displays, checks, absent)
             (part / REPORT).write_text(text)
             _move(part, workdir)
-    except OSError as error:
-        raise WorkdirError(
-            f"The report cannot be written into {workdir} ({error.strerror or error}). Make room there, or "
-            "ask for the permission; what was there stays as it was."
-        ) from error
     return workdir / REPORT
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -37,23 +38,31 @@ class Board:
         for row in () if known else history:
             self._add_numbers(row)
         self._writer.flush()
+        self._thread = ThreadPoolExecutor(1, "board")
 
     def __enter__(self) -> Board:
         return self
 
     def __exit__(self, *error) -> None:
+        self._thread.shutdown()
         self._writer.close()
 
     def add_epoch(
         self, row: Mapping, probabilities: np.ndarray, labels: np.ndarray, mass: np.ndarray | None, config
-    ) -> None:
-        """Writes an epoch, so that it is there when the function returns.
+    ) -> Future:
+        """Draws and writes an epoch in a thread, while the next one trains.
 
         Args:
           row: of metrics.jsonl; its "step" and numbers.
           probabilities, labels, mass: of the validation sample, as for `evaluate.evaluate`.
           config: of the training.
+
+        Returns:
+          A future that is done when the epoch is in the file.
         """
+        return self._thread.submit(self._draw, row, probabilities, labels, mass, config)
+
+    def _draw(self, row, probabilities, labels, mass, config):
         # matplotlib takes its time to load, and a training should say first that it is there.
         import matplotlib
 

@@ -88,7 +88,7 @@ def draw_score_map(scored: Scored, label: str, origin: str, cvm: dict | None = N
       scored: the events.
       label: which of them.
       origin: where they come from.
-      cvm: "value" and "uncertainty" of the CVM, to be written above.
+      cvm: "value", "uncertainty" and "floor" of the CVM, to be written above.
       of: the classifier's name, or whatever tells the figure from others of its kind.
     """
     chosen = scored.of(label)
@@ -237,4 +237,5 @@ def _note(label: str, of: str) -> str:
 
 
 def _cvm(cvm: dict) -> str:
-    return f"CVM {cvm['value']:.4f} ± {cvm['uncertainty']:.4f}"
+    floor = f"\nindependent score: {cvm['floor']:.4f}" if "floor" in cvm else ""
+    return f"CVM {cvm['value']:.4f} ± {cvm['uncertainty']:.4f}{floor}"

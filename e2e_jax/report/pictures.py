@@ -15,7 +15,7 @@ import mplhep
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from e2e_jax.display.figure import TITLES
+from e2e_jax.display.figure import TITLES, literal
 
 INK, FAINT = "#1a1a1a", "#8a8a8a"
 """What is written and drawn in lines; what stands back."""
@@ -131,6 +131,7 @@ def new_figure(origin: str, note: str = "", size: tuple[float, float] = SIZE, **
 
 def header(axes: Axes, origin: str, note: str = "") -> None:
     """Writes above axes what the events are (left) and what else there is to say (right)."""
+    origin, note = literal(origin), literal(note)
     # Side by side above the narrowest axes, those with a colour bar.
     size = 23 * min(1.0, 40 / max(len(origin) + len(note), 1))
     above = {"xy": (0, 1), "xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}

@@ -8,7 +8,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from e2e_jax.report.pictures import CLASS_COLOURS, COLOURS, FAINT, INK, SIZE, Picture, class_title, new_figure
+from e2e_jax.display.figure import literal
+from e2e_jax.report.pictures import (
+    CLASS_COLOURS,
+    COLOURS,
+    FAINT,
+    INK,
+    SIZE,
+    Picture,
+    class_title,
+    new_figure,
+)
 from e2e_jax.report.runs import Run, Scored
 
 BINS = 12
@@ -57,7 +67,7 @@ def draw_confusion(scored: Scored, origin: str) -> Figure:
     """The confusion matrix, each true class adding up to 100 %."""
     counts = confusion(scored)
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [class_title(name) for name in scored.classes.names]
+    names = [literal(class_title(name)) for name in scored.classes.names]
     accuracy = np.trace(counts) / counts.sum()
     with new_figure(origin, f"accuracy {100 * accuracy:.1f} %") as (figure, axes):
         drawn = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
@@ -88,7 +98,7 @@ def draw_calibration(scored: Scored, origin: str) -> Figure:
             index, colour = scored.classes.names.index(name), CLASS_COLOURS.get(name) or next(spare)
             predicted = scored.probabilities[:, index]
             made = reliability(predicted, scored.targets == index)
-            label = f"{class_title(name)}: error {made.calibration_error:.3f}"
+            label = f"{literal(class_title(name))}: error {made.calibration_error:.3f}"
             upper.errorbar(
                 made.predicted, made.observed, made.error, fmt="o-", markersize=8, color=colour, label=label
             )
@@ -115,7 +125,7 @@ def draw_training(run: Run) -> Figure:
     epochs = [row["epoch"] for row in run.history]
     note = f"{run.results['events'].get('train') or 0:,} training events"
     known = {column for row in run.history for column in row}
-    areas = {f"auc_{name}": class_title(name) for name in run.scored.classes.told}
+    areas = {f"auc_{name}": literal(class_title(name)) for name in run.scored.classes.told}
     shown = {label: columns or areas for label, columns in TRAINING if not columns or known & columns.keys()}
     size = SIZE[0], 13 * len(shown) / len(TRAINING)
     with new_figure(run.origin, note, size, nrows=len(shown), sharex=True) as (figure, panels):

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from e2e_jax import evaluate, metrics
 from e2e_jax.classes import Classes
+from e2e_jax.display.figure import literal
 from e2e_jax.report.pictures import CLASS_COLOURS, COLOURS, DASHES, Picture, class_title, new_figure
 from e2e_jax.report.runs import Run, Scored
 
@@ -142,11 +143,11 @@ def draw(comparison: Comparison, origin: str, note: str = "") -> Figure:
     with new_figure(origin, note) as (figure, axes):
         for number, one in enumerate(comparison.curves):
             dashes = DASHES[number % len(DASHES)]
-            axes.plot(one.efficiency, one.rejection, dashes, color=one.colour, label=one.legend)
+            axes.plot(one.efficiency, one.rejection, dashes, color=one.colour, label=literal(one.legend))
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Signal efficiency", ylabel="Background rejection")
         # Below the diagonal, where no curve comes.
         legend = axes.legend(
-            loc="lower left", title=f"{comparison.title}: AUC", alignment="left", fontsize=20
+            loc="lower left", title=literal(f"{comparison.title}: AUC"), alignment="left", fontsize=20
         )
         legend.get_title().set(fontsize=20, weight="bold")
     return figure

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jinja2
 
-from e2e_jax.paper import digits, paper_row, published, value_at
+from e2e_jax.paper import cvm_floor_text, digits, paper_row, published, value_at
 from e2e_jax.report.runs import Run
 
 NOT_THE_SAME = "Not the same validation events as {first}: part of the difference is that of the samples."
@@ -67,6 +67,9 @@ def _table(name: str, runs: list[Run], first: Run) -> Table:
         "Validation events": [f"{len(run.scored.labels):,}" for run in runs],
         "Epoch": [str(run.results["epoch"]) for run in runs],
     }
+    floors = [cvm_floor_text(run.results) for run in runs]
+    if any(floors):
+        facts["CVM of an independent score"] = [floor or "–" for floor in floors]
     rows = {metric: cells for metric, cells in rows.items() if any(cells)}
     notes = [theirs.note]
     if any(paper_row(run.config.get("name", ""), run.table) for run in runs):
@@ -102,18 +105,24 @@ def markdown(made: Sequence[Table]) -> str:
     """The tables in GitHub's Markdown."""
     parts = []
     for table in made:
-        lines = [f"**{table.title}**", "", _markdown_row(["", *table.columns])]
+        lines = [f"**{_md(table.title)}**", "", _markdown_row(["", *map(_md, table.columns)])]
         lines.append("|---|" + "---:|" * len(table.columns))
         for metric, cells in table.rows.items():
-            lines.append(_markdown_row([metric, *(_markdown_cell(cell) for cell in cells)]))
-        lines += [_markdown_row([name, *texts]) for name, texts in table.facts.items()]
-        lines += ["", *(f"{note}  " for note in table.notes)]
+            lines.append(_markdown_row([_md(metric), *(_markdown_cell(cell) for cell in cells)]))
+        lines += [_markdown_row([_md(name), *map(_md, texts)]) for name, texts in table.facts.items()]
+        lines += ["", *(f"{_md(note)}  " for note in table.notes)]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown_row(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(text.replace("|", r"\|") for text in texts) + " |"
+    return "| " + " | ".join(texts) + " |"
+
+
+def _md(text: str) -> str:
+    """Text in which Markdown finds no markup; an underscore inside a word is none."""
+    text = re.sub(r"([\\`*\[\]<>|~$&#]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
+    return " ".join(text.split())
 
 
 def _markdown_cell(cell: Cell | None) -> str:
@@ -157,15 +166,27 @@ def _tex_metric(name: str) -> str:
     return name.replace("vs ", r"vs.\ ")
 
 
+TEX = str.maketrans(
+    {
+        **{character: "\\" + character for character in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "^": r"\textasciicircum{}",
+        "~": r"\textasciitilde{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "†": r"$^\dagger$",
+        "→": r"$\to$",
+        "−": "$-$",
+        "–": "--",
+    }
+)
+"""LaTeX's special characters, and those of ours that are not ASCII."""
+
+
 def _tex(text: str) -> str:
-    """Text with LaTeX's special characters escaped."""
-    text = re.sub(r"([&%$#_{}])", r"\\\1", text.replace("\\", "/"))
-    return (
-        text.replace("†", r"$^\dagger$")
-        .replace("→", r"$\to$")
-        .replace("−", "$-$")
-        .replace("~", r"\textasciitilde ")
-    )
+    """Text as LaTeX prints it, on one line."""
+    return " ".join(text.translate(TEX).split())
 
 
 HTML = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\

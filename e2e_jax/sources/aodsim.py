@@ -18,6 +18,7 @@ from e2e_jax.sources import auxiliary, rec_hits, remote, root_files
 from e2e_jax.sources.errors import SourceError
 from e2e_jax.sources.events import COLLECTIONS, SCALARS, Events, Ragged
 from e2e_jax.sources.faults import Faults, check_on_error
+from e2e_jax.sources.file_contents import UNKNOWN, Content
 from e2e_jax.sources.root_files import RAW, Column, Tree
 from e2e_jax.sources.selection import select as select_photons
 
@@ -83,6 +84,7 @@ def read_candidates(
     skipped: collections.Counter | None = None,
     timeout: float = remote.TIMEOUT,
     retries: int = remote.RETRIES,
+    content: Content = UNKNOWN,
 ) -> Candidates:
     """The first pass over one file: its events that pass the selection.
 
@@ -92,13 +94,14 @@ def read_candidates(
       on_error: "fail" raises on the first fault. "skip" drops events with a fault.
       skipped: counts the dropped events by reason.
       timeout, retries: as in `remote.open_file`.
+      content: as in `root_files.open_tree`.
 
     Raises:
       SourceError: the file cannot be read (reasons as in `root_files.open_tree`), or an event cannot be
         believed: "bad_auxiliary", "not_finite" or "out_of_range" (photons), "duplicate".
     """
     check_on_error(on_error)
-    with root_files.open_tree(path, TREE, SKIM_BRANCHES, timeout, retries) as tree:
+    with root_files.open_tree(path, TREE, SKIM_BRANCHES, timeout, retries, content=content) as tree:
         faults = Faults(tree.path, on_error, skipped)
         return _skim(tree, np.arange(tree.entries), category, faults)
 
@@ -124,7 +127,8 @@ def read_entries(
       on_error, skipped, timeout, retries: as in `read_candidates`.
 
     Raises:
-      SourceError: as `read_candidates`; of hits, also "bad_id" and "count_mismatch".
+      SourceError: as `read_candidates`; of hits, also "bad_id", "duplicate_hit", "unsorted" and
+        "count_mismatch".
       ValueError: there is no such entry, or one is asked for twice.
     """
     check_on_error(on_error)
@@ -216,6 +220,7 @@ def _check_photons(photons: Ragged, entries: np.ndarray, faults: Faults):
     finite = np.isfinite(photons.pt) & np.isfinite(photons.eta) & np.isfinite(photons.phi)
     faults.mark_values("not_finite", ~finite, photons, entries, "a photon is not finite")
     outside = (photons.pt < 0) | (photons.pt > rec_hits.MAX_ENERGY) | (abs(photons.eta) > MAX_PHOTON_ETA)
+    outside |= abs(photons.phi) > np.float32(np.pi)
     faults.mark_values("out_of_range", finite & outside, photons, entries, "a photon is out of range")
 
 

@@ -21,9 +21,11 @@ import warnings
 from collections.abc import Callable
 
 import e2e_jax
+from e2e_jax.sources import cluster_security
+from e2e_jax.sources.errors import ClusterError
 
 VARIABLE = "E2E_DASK_SCHEDULER"
-"""Environment variable with the scheduler's address (tcp://host:8786) or the path of its file."""
+"""Environment variable with the scheduler's address (tls://host:8786) or the path of its file."""
 
 TIMEOUT = 10.0
 """Seconds to wait for the scheduler's answer."""
@@ -41,20 +43,17 @@ ROOMS = ("detector", "sources")
 """Folders of this package that make and read events."""
 
 
-class ClusterError(RuntimeError):
-    """The cluster cannot be used, or was lost."""
-
-
 def executor(scheduler: str | None = None, timeout: float = TIMEOUT) -> ClusterExecutor | None:
     """The executor that runs tasks on the cluster, or None where none is named.
 
     Args:
-      scheduler: the scheduler's address (tcp://host:8786) or the path of its file (what `dask scheduler
+      scheduler: the scheduler's address (tls://host:8786) or the path of its file (what `dask scheduler
         --scheduler-file` writes); by default what `E2E_DASK_SCHEDULER` says.
       timeout: seconds to wait for its answer.
 
     Raises:
-      ClusterError: the scheduler is not reachable, or runs another version of Dask.
+      ClusterError: the scheduler is not reachable, runs another version of Dask, or asks for other
+        certificates (see `cluster_security`).
       ModuleNotFoundError: Dask is not installed.
     """
     scheduler = scheduler or os.environ.get(VARIABLE)
@@ -78,19 +77,22 @@ class ClusterExecutor(concurrent.futures.Executor):
                 name="distributed",
             ) from error
         self.address = _address(scheduler)
+        security = cluster_security.security(self.address)
         self._counted, self._threads = -float("inf"), 0
         try:
             # Dask would wait for ever for the first word of a server that accepts and is silent.
             with concurrent.futures.ThreadPoolExecutor(1) as thread:
-                thread.submit(asyncio.run, _greet(self.address, timeout)).result()
+                thread.submit(asyncio.run, _greet(self.address, timeout, security)).result()
             with warnings.catch_warnings(action="ignore", category=UserWarning):
                 # Dask warns of versions that differ; here they are looked at below and in each worker.
-                self._client = distributed.Client(self.address, timeout=timeout, set_as_default=False)
+                self._client = distributed.Client(
+                    self.address, timeout=timeout, set_as_default=False, security=security
+                )
         except (OSError, ImportError, ValueError) as error:
             raise ClusterError(
                 f"No Dask scheduler answers at {self.address} within {timeout:g} seconds "
-                f"({error or 'silence'}). Check that it runs, that this machine may reach it, and what "
-                f"{VARIABLE} or --scheduler says."
+                f"({error or 'silence'}). Check that it runs, that this machine may reach it, that the "
+                f"certificates are its own, and what {VARIABLE} or --scheduler says."
             ) from error
         theirs = self._client.get_versions()["scheduler"]["packages"]["distributed"]
         if theirs != distributed.__version__:
@@ -187,14 +189,12 @@ def environment() -> dict[str, str]:
     return versions | {"e2e_jax": f"{e2e_jax.__version__} ({code.hexdigest()[:12]})"}
 
 
-async def _greet(address: str, timeout: float):
+async def _greet(address: str, timeout: float, security):
     """Exchanges the first words with a scheduler, or raises an OSError."""
-    import distributed
     from distributed.comm import connect
 
-    security = distributed.Security().get_connection_args("client")
     async with asyncio.timeout(timeout):
-        comm = await connect(address, timeout=timeout, **security)
+        comm = await connect(address, timeout=timeout, **security.get_connection_args("client"))
     comm.abort()
 
 
@@ -205,7 +205,7 @@ def _address(scheduler: str) -> str:
     try:
         return json.loads(pathlib.Path(scheduler).read_text())["address"]
     except FileNotFoundError:
-        reason = "is neither an address such as tcp://host:8786 nor a file"
+        reason = "is neither an address such as tls://host:8786 nor a file"
     except (OSError, ValueError, KeyError, TypeError):
         reason = "is not what `dask scheduler --scheduler-file` writes"
     raise ClusterError(f"{VARIABLE} or --scheduler says {scheduler}, which {reason}.")

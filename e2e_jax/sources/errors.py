@@ -1,4 +1,4 @@
-"""What is wrong with a source of events, said once for every reader."""
+"""Errors of the sources of events."""
 
 from __future__ import annotations
 
@@ -22,3 +22,7 @@ class SourceError(ValueError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class ClusterError(RuntimeError):
+    """The cluster cannot be used, or was lost."""

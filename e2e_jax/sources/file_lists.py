@@ -1,7 +1,8 @@
 """The paper's three samples on the CERN Open Data portal, and where their files are listed.
 
 A sample is some hundreds of AODSIM files. The portal publishes their addresses as index files, one
-text line a file; a folder with copies of those, or with lists of one's own, serves as well.
+text line a file; a folder with copies of those, or with lists of one's own, serves as well. Lists may state
+the size and the checksum of each file (`file_contents`).
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import dataclasses
 import glob
 import hashlib
+import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from e2e_jax.sources import remote
+from e2e_jax.sources import file_contents, remote
 from e2e_jax.sources.errors import SourceError
 from e2e_jax.sources.events import CLASSES
+from e2e_jax.sources.file_contents import UNKNOWN, Content
 from e2e_jax.sources.root_files import expand
 
 _STORE = "root://eospublic.cern.ch//eos/opendata/cms/MonteCarlo2012/Summer12_DR53X"
@@ -88,25 +91,40 @@ def sample_files(class_name: str, lists: str | os.PathLike | None = None) -> lis
     Args:
       class_name: one of `events.CLASSES`.
       lists: folder with `<class>.txt` (a path, glob or `root://` address a line; paths are relative to
-        the folder), or with copies of the published index files. None reads those where they are
-        published, which needs the packages of the extra `xrootd`.
+        the folder), or with copies of the published index files, as .txt or as .json, which states sizes
+        and checksums. None reads those where they are published, which needs the packages of the extra
+        `xrootd`.
 
     Raises:
       ValueError: there is no such class.
       SourceError: the list is absent, unreadable, empty, or names a file twice.
     """
+    return list(_listed(class_name, lists))
+
+
+def listed_contents(lists: str | os.PathLike | None = None) -> dict[str, Content]:
+    """The content that each file of a class should have, of the files whose list states it.
+
+    Args, Raises: as in `sample_files`. The published text files state nothing.
+    """
+    listed = {} if lists is None else {k: v for name in CLASSES for k, v in _listed(name, lists).items()}
+    return {path: content for path, content in listed.items() if content}
+
+
+def _listed(class_name: str, lists: str | os.PathLike | None) -> dict[str, Content]:
+    """The files of a class in order, and what their list states about their content."""
     if class_name not in SAMPLES:
         raise ValueError(f"No class {class_name!r}; there are {', '.join(CLASSES)}.")
     indexes = SAMPLES[class_name].indexes
     if lists is None:
-        return _distinct({url: _lines(_published(url), url) for url in indexes})
+        return _distinct({url: _entries(_lines(_published(url), url)) for url in indexes})
 
     folder = pathlib.Path(lists).expanduser()
     own = folder / f"{class_name}.txt"
     if own.exists():
-        lines = _distinct({str(own): [_from(folder, line) for line in _lines(_read(own), own)]})
-        return expand(lines)
-    copies = [folder / url.rpartition("/")[2] for url in indexes]
+        entries = [(_from(folder, path), content) for path, content in _entries(_lines(_read(own), own))]
+        return _expanded(own, _distinct({str(own): entries}))
+    copies = [_copy(folder / url.rpartition("/")[2]) for url in indexes]
     absent = [path.name for path in copies if not path.exists()]
     if absent:
         raise SourceError(
@@ -116,7 +134,48 @@ def sample_files(class_name: str, lists: str | os.PathLike | None = None) -> lis
             f"index files it lacks {', '.join(absent)}. Write {own.name}, a path or root:// address a line, "
             "or copy all index files of the sample there.",
         )
-    return _distinct({str(path): _lines(_read(path), path) for path in copies})
+    return _distinct({str(path): _index(path) for path in copies})
+
+
+def _copy(path: pathlib.Path) -> pathlib.Path:
+    """The copy of an index file: the text, or else the JSON."""
+    other = path.with_suffix(".json")
+    return other if other.exists() and not path.exists() else path
+
+
+def _index(path: pathlib.Path) -> list[tuple[str, Content]]:
+    """The entries of an index file."""
+    if path.suffix != ".json":
+        return _entries(_lines(_read(path), path))
+    try:
+        if not isinstance(entries := json.loads(_read(path)), list) or not entries:
+            raise ValueError("it has none")
+        return [file_contents.of_index(entry) for entry in entries]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SourceError(
+            str(path),
+            "unreadable",
+            f"{path} is no file index of the portal: a list of entries with uri, size and checksum "
+            f"({type(error).__name__}: {error}). Copy it again.",
+        ) from error
+
+
+def _entries(lines: list[str]) -> list[tuple[str, Content]]:
+    return [file_contents.split(line) for line in lines]
+
+
+def _expanded(own: pathlib.Path, listed: dict[str, Content]) -> dict[str, Content]:
+    """The files of a list whose entries may be patterns."""
+    files = expand(list(listed))
+    for path, content in listed.items():
+        if content and path not in files:
+            raise SourceError(
+                str(own),
+                "bad_list",
+                f"The file list {own} states a size or checksum for {path}, which is a pattern "
+                "and stands for several files. List these one by one.",
+            )
+    return {file: listed.get(file, UNKNOWN) for file in files}
 
 
 def class_files(lists: str | os.PathLike | None = None) -> dict[str, list[str]]:
@@ -182,11 +241,11 @@ def _from(folder: pathlib.Path, line: str) -> str:
     return line if "://" in line else os.path.join(glob.escape(folder), os.path.expanduser(line))
 
 
-def _distinct(lists: Mapping[str, list[str]]) -> list[str]:
+def _distinct(lists: Mapping[str, list[tuple[str, Content]]]) -> dict[str, Content]:
     """The entries of some lists in order, after checking that none comes twice."""
     seen = {}
-    for where, lines in lists.items():
-        for line in lines:
+    for where, entries in lists.items():
+        for line, _ in entries:
             if (place := _place(line)) in seen:
                 both = " and ".join(dict.fromkeys((seen[place], where)))
                 raise SourceError(
@@ -195,7 +254,7 @@ def _distinct(lists: Mapping[str, list[str]]) -> list[str]:
                     f"{line} is listed twice, in {both}: its events would count double. Take one out.",
                 )
             seen[place] = where
-    return [line for lines in lists.values() for line in lines]
+    return dict(entry for entries in lists.values() for entry in entries)
 
 
 def _place(path: str) -> str:

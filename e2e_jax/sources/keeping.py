@@ -11,16 +11,14 @@ import functools
 import os
 import pathlib
 import tempfile
-import threading
-import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from e2e_jax.sources import npz, writing
 from e2e_jax.sources.events import Events
-from e2e_jax.sources.record import Ragged, Record
+from e2e_jax.sources.record import Ragged, Record, column_type
 
 
 class Format(NamedTuple):
@@ -37,33 +35,72 @@ class Format(NamedTuple):
     read: Callable
 
 
-def write_events(path: str | os.PathLike, events: Record, **notes: np.ndarray) -> None:
-    """Writes a record, and arrays noted beside it, to an .npz file, whole or not at all."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+def to_arrays(events: Record) -> dict[str, np.ndarray]:
+    """The columns of a record by name: of a collection, "name.counts" and "name.column"."""
     arrays = {name: getattr(events, name) for name in (*events.SCALARS, *events.TENSORS)}
-    for name in events.COLLECTIONS:
+    for name, columns in events.COLLECTIONS.items():
         ragged = getattr(events, name)
-        arrays |= {f"{name}.offsets": ragged.offsets}
-        arrays |= {f"{name}.{column}": values for column, values in ragged.columns.items()}
-    arrays |= notes
-    partial = _partial(path)
-    with partial.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    partial.replace(path)
+        arrays |= {f"{name}.counts": ragged.counts.astype(np.int32)}
+        arrays |= {f"{name}.{column}": ragged.columns[column] for column in columns}
+    return arrays
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray], record: type[Record]) -> Record:
+    """The record that `to_arrays` took apart; other arrays are ignored.
+
+    Raises:
+      ValueError: a column is missing, or has another type or length than it should.
+    """
+    scalars = {name: (dtype, ()) for name, dtype in record.SCALARS.items()}
+    tensors = {name: (dtype, shape) for name, (shape, dtype) in record.TENSORS.items()}
+    fields = {name: _column(arrays, name, *kind) for name, kind in (scalars | tensors).items()}
+    for name, columns in record.COLLECTIONS.items():
+        counts = _column(arrays, f"{name}.counts", np.int32, ()).astype(np.int64)
+        if counts.min(initial=0) < 0:
+            raise ValueError(f"Column {name}.counts is negative.")
+        flat = {
+            column: _column(arrays, f"{name}.{column}", *column_type(columns[column])) for column in columns
+        }
+        fields[name] = Ragged.from_counts(counts, flat)
+    if len(lengths := {len(field) for field in fields.values()}) > 1:
+        raise ValueError(f"The columns differ in their number of events: {sorted(lengths)}.")
+    return record(**fields)
+
+
+def _column(arrays: Mapping[str, np.ndarray], name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    array = arrays.get(name)
+    if array is None or array.dtype != dtype or array.ndim == 0 or array.shape[1:] != shape:
+        found = "missing" if array is None else f"{array.dtype}{list(array.shape)}"
+        raise ValueError(
+            f"Column {name} is {found}; expected {np.dtype(dtype)} of shape [n, *{list(shape)}]."
+        )
+    return array
+
+
+def write_events(path: str | os.PathLike, events: Record, **notes: np.ndarray) -> None:
+    """Writes a record, and arrays noted beside it, to an .npz file, completely or not at all.
+
+    Raises:
+      writing.WriteError: the disk is full, or the folder cannot be written.
+    """
+    npz.write(path, to_arrays(events) | notes)
 
 
 def read_events(path: str | os.PathLike, record: type[Record] = Events) -> Record | None:
     """A record as `write_events` wrote it, or None where there is no file or it cannot be read."""
+    kept = read_noted(path, record)
+    return kept and kept[0]
+
+
+def read_noted(
+    path: str | os.PathLike, record: type[Record] = Events
+) -> tuple[Record, dict[str, np.ndarray]] | None:
+    """The same, with all arrays of the file, those noted beside the record among them."""
     try:
-        with pathlib.Path(path).open("rb") as file, np.load(file) as arrays:
-            fields = {name: arrays[name] for name in (*record.SCALARS, *record.TENSORS)}
-            for name, columns in record.COLLECTIONS.items():
-                flat = {column: arrays[f"{name}.{column}"] for column in columns}
-                fields[name] = Ragged(arrays[f"{name}.offsets"], flat)
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        arrays = npz.read(path)
+        return from_arrays(arrays, record), arrays
+    except (OSError, ValueError):
         return None
-    return record(**fields)
 
 
 def kept_as(record: type[Record]) -> Format:
@@ -99,19 +136,8 @@ def make_and_pack(produce: Callable, task, suffix: str, write: Callable) -> Any:
 
 
 def unpack(result: Any, path: pathlib.Path | None, read: Callable) -> Any:
-    """The result itself; one that comes packed is written to `path` first, whole or not at all."""
+    """The result itself; one that comes packed is written to `path` first."""
     if not isinstance(result, Packed):
         return result
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
-    try:
-        partial.write_bytes(result.content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    writing.write_file(path, lambda file: file.write(result.content))
     return read(path)
-
-
-def _partial(path: pathlib.Path) -> pathlib.Path:
-    """Where a file is written until it is whole: a name that no other writer uses."""
-    return path.with_name(f"{path.stem}.{os.getpid()}.{threading.get_ident()}.partial")

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,10 @@ import pyarrow
 from e2e_jax.sources import aodsim, quotas, skim
 from e2e_jax.sources.errors import SourceError
 from e2e_jax.sources.events import CLASSES, Events
-from e2e_jax.sources.tasks import SPLITS, Format, TaskError, read_events, write_events
+from e2e_jax.sources.faults import check_on_error
+from e2e_jax.sources.file_contents import UNKNOWN, Content
+from e2e_jax.sources.keeping import Format, read_noted, write_events
+from e2e_jax.sources.tasks import SPLITS, TaskError
 
 TASK_EVENTS = 2000
 """Most events a task of hits: few enough for a task to stay within tens of megabytes and of seconds, many
@@ -39,7 +43,7 @@ class HitsTask:
       entries: their entries in the file, ascending.
       addresses: (run, lumi, event) of each, as the skim found them.
       label: class, index into `events.CLASSES`.
-      on_error: one of `skim.ON_ERROR`. Hits without a fault serve for both.
+      on_error: one of `faults.ON_ERROR`. Hits without a fault serve for both.
       state: `skim.file_state` of the file.
     """
 
@@ -96,18 +100,17 @@ def read_hits(task: HitsTask) -> Hits:
 
 
 def write_hits(path: str | os.PathLike, hits: Hits) -> None:
-    """Keeps hits on disk, whole or not at all; what was cut short by the network is not kept."""
-    if not any(reason.removeprefix("file: ") in skim.PASSING for reason in hits.skipped):
+    """Keeps hits on disk, completely or not at all; not those of a file that could not be read."""
+    if not skim.unreadable(hits.skipped):
         write_events(path, hits.events, skipped=np.array(json.dumps(hits.skipped)))
 
 
 def read_kept_hits(path: str | os.PathLike, on_error: str = "skip") -> Hits | None:
     """What `write_hits` wrote, or None; with `on_error` "fail" also where something was left out."""
-    events = read_events(path)
-    if events is None:
+    kept = read_noted(path)
+    if kept is None or "skipped" not in kept[1]:
         return None
-    with np.load(path) as arrays:
-        skipped = json.loads(str(arrays["skipped"]))
+    events, skipped = kept[0], json.loads(str(kept[1]["skipped"]))
     return None if skipped and on_error == "fail" else Hits(events, skipped)
 
 
@@ -118,12 +121,13 @@ class OpenDataEvents:
       files: class -> its files, in order.
       sizes: how many events, of which eras.
       seed: fixes which of the chosen events go to which split.
-      on_error: one of `skim.ON_ERROR`.
+      on_error: one of `faults.ON_ERROR`.
       run: `tasks.run_tasks`, with an executor.
       kept: folder where the skims are kept, for this build and others.
       scratch: folder where the hits are kept until the dataset is written.
       version: version of the reading code: what another version kept is not used.
       title: of the progress bars; none where it is empty.
+      contents: what the lists state about the content of files, see `file_lists.listed_contents`.
 
     Raises:
       ValueError: `on_error` is none of its choices.
@@ -141,12 +145,12 @@ class OpenDataEvents:
         scratch: pathlib.Path,
         version: str = "",
         title: str = "",
+        contents: Mapping[str, Content] = MappingProxyType({}),
     ):
-        if on_error not in skim.ON_ERROR:
-            raise ValueError(f"on_error={on_error!r} is none of {', '.join(skim.ON_ERROR)}.")
+        check_on_error(on_error)
         self._files, self._sizes, self._seed, self._on_error = files, sizes, seed, on_error
         self._run, self._kept, self._scratch = run, kept, scratch
-        self._version, self._title = version, title
+        self._version, self._title, self._contents = version, title, contents
         self._skipped, self._bad_files = collections.Counter(), set()
 
     @functools.cached_property
@@ -222,7 +226,13 @@ class OpenDataEvents:
 
     def _choose(self, name, refused) -> quotas.Chosen:
         tasks = [
-            skim.SkimTask(file, self._sizes.category, self._on_error, skim.file_state(file))
+            skim.SkimTask(
+                file,
+                self._sizes.category,
+                self._on_error,
+                skim.file_state(file),
+                self._contents.get(file, UNKNOWN),
+            )
             for file in self._files[name]
         ]
         read = functools.partial(skim.read_skim, on_error=self._on_error)

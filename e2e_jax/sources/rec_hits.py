@@ -29,12 +29,13 @@ def hits(collection: str, raw: Ragged, entries: np.ndarray, faults: Faults) -> R
       raw: DetIds (uint32) and energies in GeV of each event.
       entries: entry numbers of the events.
       faults: is told of ids that name no cell ("bad_id"), of cells that an event has twice
-        ("duplicate_hit"), and of energies that are none ("not_finite", "out_of_range").
+        ("duplicate_hit"), of ids that do not ascend ("unsorted"), and of energies that are none
+        ("not_finite", "out_of_range").
     """
     name = collection.upper()
     cell, energy = _cells(collection, raw.id), raw.energy
     faults.mark_values("bad_id", cell == NO_CELL, raw, entries, f"a hit is in no cell of {name}")
-    _mark_repeated(cell, raw, entries, faults, name)
+    _mark_order(cell, raw, entries, faults, name)
     mark_unlikely(energy, raw, entries, faults, f"a hit of {name}")
     return Ragged(raw.offsets, {"cell": cell, "energy": energy})
 
@@ -74,11 +75,13 @@ def mark_unlikely(values: np.ndarray, lists: Ragged, entries: np.ndarray, faults
     faults.mark_values("out_of_range", beyond, lists, entries, f"{what} is beyond {MAX_ENERGY:g} GeV")
 
 
-def _mark_repeated(cell: np.ndarray, raw: Ragged, entries: np.ndarray, faults: Faults, name: str):
-    """Marks the events in which a cell has two hits."""
+def _mark_order(cell: np.ndarray, raw: Ragged, entries: np.ndarray, faults: Faults, name: str):
+    """Marks the events in which a cell has two hits, or whose hits do not ascend by id.
+
+    CMSSW sorts these collections (`edm::SortedCollection`), so that a damaged id is seldom in its place.
+    """
     if len(cell) < 2:
         return
-    # CMSSW keeps these collections ascending by id, and then there is nothing to look for.
     ascending = raw.id[1:] > raw.id[:-1]
     inner = raw.offsets[1:-1]
     ascending[inner[(inner > 0) & (inner < len(cell))] - 1] = True
@@ -89,6 +92,10 @@ def _mark_repeated(cell: np.ndarray, raw: Ragged, entries: np.ndarray, faults: F
     again = np.zeros(len(key), bool)
     again[order[1:]] = (key[order[1:]] == key[order[:-1]]) & (cell[order[1:]] != NO_CELL)
     faults.mark_values("duplicate_hit", again, raw, entries, f"two hits are in one cell of {name}")
+    misplaced = np.append(False, ~ascending)
+    faults.mark_values(
+        "unsorted", misplaced, raw, entries, f"the hits of {name} are not in order of their ids"
+    )
 
 
 def _cells(collection: str, hit_ids: np.ndarray) -> np.ndarray:

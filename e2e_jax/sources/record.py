@@ -159,6 +159,24 @@ class Record:
             arrays |= {name: ragged.counts, **{f"{name}.{c}": v for c, v in ragged.columns.items()}}
         return arrays
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All columns by name, as kept on disk; of a collection, "name.offsets" and "name.column"."""
+        arrays = {name: getattr(self, name) for name in (*self.SCALARS, *self.TENSORS)}
+        for name in self.COLLECTIONS:
+            ragged = getattr(self, name)
+            arrays[f"{name}.offsets"] = ragged.offsets
+            arrays |= {f"{name}.{column}": values for column, values in ragged.columns.items()}
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Builds from all columns by name (`arrays()`)."""
+        fields = {name: arrays[name] for name in (*cls.SCALARS, *cls.TENSORS)}
+        for name, columns in cls.COLLECTIONS.items():
+            flat = {column: arrays[f"{name}.{column}"] for column in columns}
+            fields[name] = Ragged(arrays[f"{name}.offsets"], flat)
+        return cls(**fields)
+
     @classmethod
     def from_examples(cls, examples: Iterable[Mapping]) -> Self:
         """Builds from dataset examples (`examples()`), one dict an event."""

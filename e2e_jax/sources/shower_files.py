@@ -3,12 +3,20 @@
 Those of the authors of arXiv:1807.11916, `SinglePhotonPt50_IMGCROPS_n249k_RHv1.hdf5` and its namesake of
 electrons, hold `X` (n, 32, 32, 2), the energy in GeV and the time in ns of each crystal, both over 50, and
 `y` (n), 0 for a photon and 1 for an electron. A file is read in pieces, so memory does not grow with it.
+
+What is checked: types and shapes; that every chunk is stored, and in this file; labels; that energies and
+times are finite and in range; that each event has a hit. HDF5 itself verifies the numbers of a chunk where
+the writer chose a checksum (`fletcher32=True`) or compression (`compression="gzip"`, which has adler32).
+What is not guaranteed: in a file with neither, as h5py writes by default, a damaged number that stays in
+range is not noticed. Neither is damage to the file's own tables that leads to other numbers in range.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
+import math
 import pathlib
 from collections.abc import Iterable
 
@@ -17,12 +25,20 @@ import numpy as np
 
 from e2e_jax.detector import crops
 from e2e_jax.sources.errors import SourceError
+from e2e_jax.sources.faults import check_on_error
+from e2e_jax.sources.rec_hits import MAX_ENERGY
 from e2e_jax.sources.record import Ragged
 from e2e_jax.sources.showers import CLASSES, Showers
 from e2e_jax.sources.tasks import LUMI_BLOCK, SPLITS, Task
 
 SCALE = 50.0
 """GeV and ns of a pixel that holds 1."""
+
+MAX_TIME = 1000.0
+"""ns; the ten samples of a crystal's pulse span 250."""
+
+SMALLEST = 1e-20
+"""Of a pixel that is not 0: a damaged byte of a 0 makes smaller ones."""
 
 PIECE = 1000
 """Most events read together: 8 MB of images."""
@@ -84,8 +100,7 @@ def file_tasks(paths: Iterable, on_error: str = "fail", piece: int = PIECE) -> d
       SourceError: a file is no HDF5, truncated, lacks a dataset or has one of another shape.
       ValueError: `on_error` is neither.
     """
-    if on_error not in ("fail", "skip"):
-        raise ValueError(f"on_error is {on_error!r}; it is 'fail' or 'skip'.")
+    check_on_error(on_error)
     tasks = {split: [] for split in SPLITS}
     for number, path in enumerate(paths):
         with _opened(path) as (images, _):
@@ -105,14 +120,16 @@ def read(task: CropsTask) -> Showers:
 
     Raises:
       SourceError: as `file_tasks`; the file cannot be read there; or, unless the task says "skip", an event
-        has a label outside {0, 1}, a pixel that is not finite, or no hit.
+        has a label outside {0, 1}, a pixel that is not finite or out of range, or no hit.
     """
     rows = slice(task.first, task.first + task.events)
     with _opened(task.path) as (images, labels):
         pixels, label = images[rows], labels[rows].reshape(-1)
+    beyond = abs(pixels) > (MAX_ENERGY / SCALE, MAX_TIME / SCALE)
     faults = {
         "bad_label": ~np.isin(label, range(len(CLASSES))),
         "not_finite": ~np.isfinite(pixels).all(axis=(1, 2, 3)),
+        "out_of_range": (beyond | (pixels != 0) & (abs(pixels) < SMALLEST)).any(axis=(1, 2, 3)),
         "empty": ~pixels[..., 0].any(axis=(1, 2)),
     }
     bad = np.logical_or.reduce(list(faults.values()))
@@ -149,6 +166,8 @@ def _refuse(task: CropsTask, label: np.ndarray, faults: dict[str, np.ndarray]) -
     what = {
         "bad_label": f"has the label y = {label[row]}, but 0 (photon) and 1 (electron) are all there are",
         "not_finite": "has a pixel of X that is not finite",
+        "out_of_range": "has a pixel of X that no crystal measures: beyond "
+        f"{MAX_ENERGY:g} GeV or {MAX_TIME:g} ns, or smaller than {SMALLEST:g} and not 0",
         "empty": "has no hit: all its energies are 0",
     }[reason]
     raise SourceError(
@@ -165,7 +184,9 @@ def _opened(path):
     try:
         with h5py.File(path, "r") as file:
             yield _checked(path, file)
-    except OSError as error:
+    except (SourceError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # h5py raises errors of many kinds on damaged content
         if isinstance(error, FileNotFoundError):
             reason, what = "missing_file", "does not exist"
         elif "signature not found" in str(error):
@@ -174,7 +195,8 @@ def _opened(path):
             reason, what = "truncated", "is truncated"
         else:
             reason, what = "damaged", "cannot be read"
-        raise SourceError(str(path), reason, f"The file {path} {what} ({error}). Fetch it again.") from error
+        words = " ".join(str(error).split())[:300]
+        raise SourceError(str(path), reason, f"The file {path} {what} ({words}). Fetch it again.") from error
 
 
 def _checked(path, file) -> tuple:
@@ -196,4 +218,51 @@ def _checked(path, file) -> tuple:
             f"{list(labels.shape)}, but crops are numbers X [n, {', '.join(map(str, PIXELS))}] and y [n]: "
             "energy / 50 GeV and time / 50 ns of each crystal, and the label of each event.",
         )
+    _check_storage(path, file)
     return images, labels
+
+
+def _check_storage(path, file) -> None:
+    """Refuses numbers of other files, numbers that the file does not store, and numbers that it has twice."""
+    ranges = []
+    for name in ("X", "y"):
+        dataset = file[name]
+        elsewhere = isinstance(file.get(name, getlink=True), h5py.ExternalLink)
+        if elsewhere or dataset.external or dataset.is_virtual:
+            raise SourceError(
+                str(path),
+                "external_storage",
+                f"The dataset {name} of {path} keeps its numbers in another file, which is not read. Copy "
+                "them into one file, such as with h5repack.",
+            )
+        ranges += _stored(path, dataset)
+    ranges.sort()
+    if any(stop > start for (_, stop), (start, _) in itertools.pairwise(ranges)):
+        raise SourceError(
+            str(path), "damaged", f"The file {path} is damaged: two of its chunks overlap. Fetch it again."
+        )
+
+
+def _stored(path, dataset) -> list[tuple[int, int]]:
+    """First byte of each stored part of a dataset, and the one behind it."""
+    if not dataset.chunks:
+        complete = dataset.id.get_storage_size() == dataset.nbytes
+        start = dataset.id.get_offset()  # None where the numbers lie in the header
+        ranges = [] if start is None else [(start, start + dataset.nbytes)]
+    else:
+        chunks = []
+        dataset.id.chunk_iter(chunks.append)
+        grid = itertools.product(*(range(0, size, step) for size, step in zip(dataset.shape, dataset.chunks)))
+        complete = sorted(chunk.chunk_offset for chunk in chunks) == list(grid)
+        # A chunk that skipped a filter, as compression would gain nothing, has its full size.
+        size = math.prod(dataset.chunks) * dataset.dtype.itemsize
+        complete &= all(chunk.size >= size for chunk in chunks if chunk.filter_mask)
+        ranges = [(chunk.byte_offset, chunk.byte_offset + chunk.size) for chunk in chunks]
+    if not complete:
+        raise SourceError(
+            str(path),
+            "truncated",
+            f"The dataset {dataset.name} of {path} is not stored completely, as in a file that is damaged "
+            "or whose writing was interrupted. Fetch it again.",
+        )
+    return ranges

@@ -13,8 +13,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import pathlib
-import threading
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -22,15 +20,10 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from e2e_jax.sources import aodsim
+from e2e_jax.sources import aodsim, writing
 from e2e_jax.sources.aodsim import Candidates
 from e2e_jax.sources.errors import SourceError
-
-ON_ERROR = ("fail", "skip")
-"""What a fault in the data does: end the build, or be counted while the event or file is left out."""
-
-PASSING = ("network", "vanished")
-"""Reasons that may be gone tomorrow: what was skipped for them is not kept."""
+from e2e_jax.sources.file_contents import UNKNOWN, Content
 
 _NUMBERS = ("entry", "run", "lumi", "event", "mass")
 _PHOTONS = [f"{which}_{column}" for which in ("leading", "trailing") for column in ("pt", "eta", "phi")]
@@ -56,19 +49,21 @@ class SkimTask:
     Attributes:
       file: path or root:// address.
       category: "central" or "central_forward", see `selection`.
-      on_error: one of `ON_ERROR`. A skim without a fault serves for both.
+      on_error: one of `faults.ON_ERROR`. A skim without a fault serves for both.
       state: size and time of a file of this machine: one that was changed is skimmed again.
+      content: what the file's list states about it, which is compared before the skim.
     """
 
     file: str
     category: str
     on_error: str = "fail"
     state: str = ""
+    content: Content = UNKNOWN
     events: ClassVar[int] = 1
 
     def fingerprint(self, version: str = "") -> str:
         """Hexadecimal name of the task's content, given the version of what produces it."""
-        text = json.dumps([self.file, self.category, self.state, version])
+        text = json.dumps([self.file, self.category, self.state, str(self.content), version])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def __str__(self) -> str:
@@ -92,7 +87,8 @@ def skim_file(task: SkimTask) -> FileSkim:
     """
     skipped = collections.Counter()
     try:
-        candidates = aodsim.read_candidates(task.file, task.category, on_error=task.on_error, skipped=skipped)
+        options = {"on_error": task.on_error, "skipped": skipped, "content": task.content}
+        candidates = aodsim.read_candidates(task.file, task.category, **options)
     except SourceError as error:
         if task.on_error == "fail" or error.reason == "network":
             raise
@@ -106,13 +102,22 @@ def _no_candidates() -> Candidates:
 
 
 def write_skim(path: str | os.PathLike, skim: FileSkim) -> None:
-    """Keeps a file's skim as Parquet, whole or not at all; one cut short by the network is not kept."""
-    if any(reason.removeprefix("file: ") in PASSING for reason in skim.skipped):
+    """Keeps a file's skim as Parquet, completely or not at all.
+
+    The skim of a file that could not be read is not kept: a server that refuses, a missing file or an
+    unfinished copy is no property of the file's content. The next build tries such a file again.
+    """
+    if unreadable(skim.skipped):
         return
     found = skim.candidates
     table = numeric_table({name: getattr(found, name) for name in _NUMBERS}, found.photons)
     notes = {"entries": str(found.entries), "skipped": json.dumps(skim.skipped)}
     write_table(path, table.replace_schema_metadata(notes))
+
+
+def unreadable(skipped: Mapping[str, int]) -> bool:
+    """Whether a whole file was left out, and not only some of its events."""
+    return any(reason.startswith("file: ") for reason in skipped)
 
 
 def read_skim(path: str | os.PathLike, on_error: str = "skip") -> FileSkim | None:
@@ -141,12 +146,5 @@ def numeric_table(numbers: Mapping[str, np.ndarray], photons: np.ndarray) -> pya
 
 
 def write_table(path: str | os.PathLike, table: pyarrow.Table) -> None:
-    """Writes a Parquet file, whole or not at all."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.{threading.get_ident()}.partial")
-    try:
-        pyarrow.parquet.write_table(table, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Writes a Parquet file, completely or not at all."""
+    writing.write_file(path, lambda file: pyarrow.parquet.write_table(table, file))

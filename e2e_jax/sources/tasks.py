@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import tqdm
 
-from e2e_jax.sources import keeping
+from e2e_jax.sources import keeping, writing
 from e2e_jax.sources.events import CLASSES, Events
 from e2e_jax.sources.keeping import Format
 from e2e_jax.sources.keeping import read_events as read_events
@@ -161,7 +161,8 @@ def run_tasks(
       unit: what the progress bar counts.
 
     Raises:
-      TaskError: a task raised, or its process died. Names the task.
+      TaskError: a task raised, or its process died: names the task. Or its result cannot be kept, as the
+        disk is full or `cache_dir` cannot be written.
     """
     tasks, kept_as = list(tasks), kept_as or keeping.EVENTS
     workers = workers or available_cores()
@@ -234,6 +235,8 @@ def _collect(job: _Job) -> tuple[SimulationTask, Events]:
             f"A worker process died while {task} was waiting or running: most often the machine ran out of "
             "memory. Finished tasks are kept; start again, with fewer workers if need be."
         ) from error
+    except writing.WriteError as error:
+        raise TaskError(f"The result of a task cannot be kept: {error}") from error
     except Exception as error:
         raise TaskError(f"{task} failed: {type(error).__name__}: {error}") from error
 

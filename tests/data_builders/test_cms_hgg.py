@@ -1,12 +1,15 @@
 """The dataset on disk: written whole or not at all, the same each time, read with and without TensorFlow."""
 
 import concurrent.futures
-import importlib
 import json
+import logging
 import os
 import pathlib
+import socket
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -132,6 +135,35 @@ def test_leftovers_of_a_killed_build_go(tmp_path):
     assert not leftover.exists()
 
 
+def test_a_first_build_logs_no_warning(tmp_path, caplog):
+    build(tmp_path)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_second_build_waits_for_the_first_and_uses_its_dataset(tmp_path, capfd):
+    made, started, goes_on = [], threading.Event(), threading.Event()
+
+    def slow(task):
+        made.append(task)
+        started.set()
+        assert goes_on.wait(60)
+        return synthetic_tasks.produce(task)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        builds = [executor.submit(build, tmp_path, slow)]
+        assert started.wait(60)
+        builds.append(executor.submit(build, tmp_path, slow))
+        said, until = "", time.monotonic() + 60
+        while "Waiting for" not in said and time.monotonic() < until:
+            said += capfd.readouterr().out
+        goes_on.set()
+        for done in concurrent.futures.as_completed(builds):
+            assert done.result().info.splits["train"].num_examples == 24
+    assert f"Waiting for process {os.getpid()} on {socket.gethostname()}" in said
+    assert len(made) == len({task.fingerprint() for task in made})
+    assert len(read(tmp_path)) == 24
+
+
 def test_impossible_values_stop_the_build(tmp_path):
     def broken(task):
         events = synthetic_tasks.produce(task)
@@ -159,10 +191,8 @@ def test_a_bare_build_is_the_quick_one_and_all_configs_have_names():
 
 
 @pytest.mark.parametrize("name", [config.name for config in CONFIGS])
-def test_the_command_finds_a_config_by_its_path(name):
-    builder = importlib.import_module(f"data_builders.cms_hgg.{name}").Builder
-    assert builder.name == "cms_hgg"
-    assert [config.name for config in builder.BUILDER_CONFIGS] == [name]
+def test_each_config_has_a_builder(name, tmp_path):
+    assert Builder(config=name, data_dir=tmp_path).builder_config.name == name
 
 
 def test_tensorflow_reads_tfrecord(tmp_path):
@@ -208,7 +238,7 @@ def test_a_build_and_its_reading_need_no_tensorflow(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_builds_by_folder_and_by_path(tmp_path):
+def test_the_command_builds_from_either_folder(tmp_path):
     """`tfds build` as typed, from both places, with the simulation itself; any size may be asked for."""
     pytest.importorskip("apache_beam", reason="the tfds command imports it")
     size = json.dumps({"name": "few", "train": 1, "validation": 1})

@@ -126,3 +126,10 @@ def test_each_barrel_tower_covers_5_by_5_crystals_two_towers_on():
 def test_tables_cannot_be_changed_by_accident():
     with pytest.raises(ValueError, match="read-only"):
         g.eb_eta_centres()[0] = 0
+
+
+@pytest.mark.parametrize("xp", [np, jnp])
+def test_an_angle_difference_is_the_shortest_way_round(xp):
+    first, second = xp.asarray([3.1, -3.1, 0.5, 7.0]), xp.asarray([-3.1, 3.1, 0.2, 0.0])
+    expected = [6.2 - 2 * np.pi, 2 * np.pi - 6.2, 0.3, 7 - 2 * np.pi]
+    np.testing.assert_allclose(g.delta_phi(first, second), expected, atol=1e-6)

@@ -1,11 +1,16 @@
 """Images are a linear map of the hits: every channel keeps its energy, where the detector has it."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from e2e_jax.detector import geometry as g
 from e2e_jax.detector import images
+from e2e_jax.detector.drawing import Drawing, in_blocks
+from e2e_jax.layout import Layout
+from tests.synthetic import sample
 
 
 def padded(hits, columns, length):
@@ -183,3 +188,43 @@ def test_an_unfit_batch_is_refused(batch):
     single = {"eb": {name: column[0] for name, column in batch["eb"].items()}}
     with pytest.raises(ValueError, match=r"must all be \[events, length\]"):
         images.barrel_images(single, ("ecal",))
+
+
+@pytest.fixture(scope="module")
+def crowded():
+    """Events whose hits share few pixels, of all collections."""
+    events = sample(3, hits=60)
+    return dataclasses.replace(
+        events,
+        **{
+            name: dataclasses.replace(
+                ragged, columns={c: v % 40 if c == "cell" else v for c, v in ragged.columns.items()}
+            )
+            for name, ragged in ((name, getattr(events, name)) for name in ("eb", "hcal"))
+        },
+    )
+
+
+@pytest.mark.parametrize("geometry", images.GEOMETRIES)
+@pytest.mark.parametrize("group", [1, 3, 9])
+def test_hits_in_a_row_make_the_same_images(crowded, geometry, group):
+    layout = Layout.flat(crowded, [np.arange(len(crowded))[None, :]], group)
+    padded, flat = (images.make_images(batch, geometry) for batch in (crowded, layout.batch(crowded)))
+    jax.tree.map(np.testing.assert_array_equal, flat, padded)
+
+
+@pytest.mark.parametrize("geometry", images.GEOMETRIES)
+def test_blocks_and_a_fixed_order_make_the_same_images(crowded, geometry):
+    plain = images.make_images(crowded, geometry, matches_authors=True)
+    for drawing in (Drawing(True, False), Drawing(False, True), Drawing(True, True)):
+        made = images.make_images(crowded, geometry, matches_authors=True, drawing=drawing)
+        for name, image in plain.items():
+            expected = in_blocks(image) if drawing.blocks else image
+            np.testing.assert_allclose(made[name], expected, rtol=1e-5)
+
+
+def test_a_block_holds_its_four_pixels_row_by_row():
+    image = np.arange(4 * 6 * 2).reshape(1, 4, 6, 2)
+    blocks = in_blocks(image)
+    assert blocks.shape == (1, 2, 3, 8)
+    np.testing.assert_array_equal(blocks[0, 1, 2], image[0, 2:4, 4:6].reshape(-1))

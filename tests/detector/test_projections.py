@@ -124,11 +124,11 @@ def test_tower_blocks_tile_the_stitched_image():
     table = p.tower_blocks()
     ieta, _, _ = g.hcal_coordinates(np.arange(g.HCAL_TOWERS))
     covered = np.zeros((280, 360), int)
-    for corner, wide in zip(*(column[(abs(ieta) <= 28) & g.hcal_exists()] for column in table), strict=True):
-        row, column = divmod(int(corner), 360)
+    for block, wide in zip(*(column[(abs(ieta) <= 28) & g.hcal_exists()] for column in table), strict=True):
+        row, column = (5 * place for place in divmod(int(block), 72))
         covered[row : row + 5, column : column + (10 if wide else 5)] += 1
     np.testing.assert_array_equal(covered, 1)
     # 29 is drawn on 28, and what is no tower nowhere.
     for last, merged in ((28, 29), (-28, -29)):
-        np.testing.assert_array_equal(table.corner[ieta == last], table.corner[ieta == merged])
-    assert (table.corner[~g.hcal_exists()] == p.FULL_PIXELS).all()
+        np.testing.assert_array_equal(table.block[ieta == last], table.block[ieta == merged])
+    assert (table.block[~g.hcal_exists()] == 56 * 72).all()

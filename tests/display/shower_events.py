@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 
 from e2e_jax.detector import geometry
-from e2e_jax.display.showers import crystal_direction
 from e2e_jax.sources.events import Ragged
 from tests.aodsim_file import random_events
 
@@ -26,7 +25,7 @@ def shower_event(*seeds, vertex=(0.0, 0.0), label=1, noise=NOISE):
     cells = {"eb": [], "ee": []}
     for number, (collection, *place) in enumerate(seeds):
         seed = crystal(collection, *place)
-        eta, phi = crystal_direction(collection, seed)
+        eta, phi = direction(collection, seed)
         photons[0, number] = 60 - number, eta + vertex[0], phi + vertex[1]
         cells[collection] += [(seed, SEED_ENERGY)]
         cells[collection] += [(cell, SEED_ENERGY / 10) for cell in neighbours(collection, *place)]
@@ -37,6 +36,16 @@ def shower_event(*seeds, vertex=(0.0, 0.0), label=1, noise=NOISE):
 def crystal(collection, *place):
     """The cell of a crystal by its coordinates."""
     return int((geometry.eb_cell if collection == "eb" else geometry.ee_cell)(*place))
+
+
+def direction(collection, cell):
+    """(eta, phi) of a crystal from the nominal interaction point."""
+    if collection == "eb":
+        row, column = divmod(cell, geometry.EB_COLUMNS)
+        return geometry.eb_eta_centres()[row], geometry.eb_phi_centres()[column]
+    crystals = geometry.ee_crystals()
+    place = np.flatnonzero(crystals.cell == cell)[0]
+    return crystals.eta[place], crystals.phi[place]
 
 
 def neighbours(collection, x, y, *side):

@@ -9,6 +9,7 @@ import pytest
 
 from e2e_jax import parallel
 from e2e_jax.models import resnet_cpu
+from e2e_jax.models.backend import CpuFeatures
 from e2e_jax.models.resnet import ResNet15, ResNetFeatures
 
 pytestmark = pytest.mark.skipif(not resnet_cpu.load(), reason="no C++ compiler on this machine")
@@ -35,7 +36,7 @@ def objective(network, weights):
 @pytest.mark.parametrize(("size", "widths"), CASES)
 def test_values_and_gradients_are_the_plain_networks(size, widths):
     x = images(size)
-    fast, plain = ResNetFeatures(widths), ResNetFeatures(widths, fast=False)
+    fast, plain = CpuFeatures(widths), ResNetFeatures(widths)
     params = fast.init(jax.random.key(1), x)
     close(jax.jit(fast.apply)(params, x), jax.jit(plain.apply)(params, x))
     weights = np.random.default_rng(2).normal(size=(len(x), widths[1])).astype(np.float32)
@@ -47,14 +48,14 @@ def test_values_and_gradients_are_the_plain_networks(size, widths):
 @pytest.mark.parametrize("occupancy", [0.0, 1.0])
 def test_empty_and_full_images_are_taken_too(occupancy):
     x = images((40, 40, 2), occupancy=occupancy) - np.float32(occupancy)  # full: negative pixels as well
-    network = ResNetFeatures()
+    network = CpuFeatures()
     params = network.init(jax.random.key(1), x)
-    close(network.apply(params, x), ResNetFeatures(fast=False).apply(params, x))
+    close(network.apply(params, x), ResNetFeatures().apply(params, x))
 
 
 def test_it_is_what_runs_under_jit_on_a_cpu():
     x = images((24, 24, 1))
-    network = ResNet15()
+    network = ResNet15(features=CpuFeatures)
     params = network.init(jax.random.key(0), {"barrel": x})
     text = jax.jit(network.apply).lower(params, {"barrel": x}).compile().as_text()
     assert "e2e_resnet_forward" in text
@@ -65,7 +66,7 @@ def test_it_is_what_runs_under_jit_on_a_cpu():
 def test_devices_share_the_events_and_agree_with_one(way):
     x = images((40, 60, 3), events=8)
     weights = np.random.default_rng(2).normal(size=(8, 32)).astype(np.float32)
-    network = ResNetFeatures()
+    network = CpuFeatures()
     params = network.init(jax.random.key(1), x)
 
     def value(params, x, weights):
@@ -87,7 +88,7 @@ def test_devices_share_the_events_and_agree_with_one(way):
 
 def test_the_same_events_give_the_same_bits():
     x = images((40, 60, 3), events=5)
-    network = ResNetFeatures()
+    network = CpuFeatures()
     params = network.init(jax.random.key(1), x)
     step = jax.jit(jax.grad(lambda params: network.apply(params, x).sum()))
     jax.tree.map(np.testing.assert_array_equal, step(params), step(params))
@@ -95,7 +96,7 @@ def test_the_same_events_give_the_same_bits():
 
 def test_maps_made_again_give_the_same_gradients_in_less_memory(monkeypatch):
     x = images((40, 60, 3), events=5)
-    network = ResNetFeatures()
+    network = CpuFeatures()
     params = network.init(jax.random.key(1), x)
     gradients, memory = [], []
     for kept in (1e9, 0):
@@ -109,7 +110,7 @@ def test_maps_made_again_give_the_same_gradients_in_less_memory(monkeypatch):
 
 def test_an_event_does_not_depend_on_its_neighbours():
     x = images((40, 60, 3), events=5)
-    network = ResNetFeatures()
+    network = CpuFeatures()
     params = network.init(jax.random.key(1), x)
     together = network.apply(params, x)
     for i in range(len(x)):
@@ -118,7 +119,7 @@ def test_an_event_does_not_depend_on_its_neighbours():
 
 def test_what_is_not_finite_shows():
     x = images((40, 60, 1))
-    network = ResNetFeatures()
+    network = CpuFeatures()
     params = jax.tree.map(lambda p: p * np.nan, network.init(jax.random.key(1), x))
     assert np.isnan(network.apply(params, x)).all()
 
@@ -132,9 +133,9 @@ def test_other_types_are_left_to_xla(dtype):
 
 PROGRAM = """
 import numpy as np, jax
-from e2e_jax.models.resnet import ResNetFeatures
+from e2e_jax.models.backend import CpuFeatures
 x = np.ones((1, 20, 20, 1), np.float32)
-network = ResNetFeatures()
+network = CpuFeatures()
 print(network.apply(network.init(jax.random.key(0), x), x).shape)
 """
 

@@ -7,7 +7,7 @@ import numpy as np
 from configs import default
 from e2e_jax import evaluate
 from e2e_jax.classes import Classes
-from e2e_jax.workdir import METRICS
+from e2e_jax.workdir import METRICS, claim
 from tests.synthetic import sample
 
 DATASET = {
@@ -49,7 +49,7 @@ def write_run(
     options = {"epoch": epochs, "train_events": 6000, "dataset": dataset}
     results = evaluate.evaluate(probabilities, events.label, events.mass, config, **options)
     columns = {name: getattr(events, name) for name in ("label", "mass", "run", "lumi", "event")}
-    folder.mkdir(parents=True, exist_ok=True)
+    claim(folder, config)
     evaluate.write_scores(folder, probabilities, columns, names=Classes.of(config).names)
     evaluate.write_results(folder, results)
     row = evaluate.validation_metrics(probabilities, events.label, events.mass, config)

@@ -1,10 +1,11 @@
+import os
 import re
 
 import pytest
 
 from e2e_jax import report
 from e2e_jax.report import events, mass, page, quality, roc
-from e2e_jax.workdir import WorkdirError
+from e2e_jax.workdir import LOCK, WorkdirError, owned
 from tests.report.evaluated_run import write_run
 from tests.report.test_events import serve
 
@@ -98,9 +99,18 @@ def test_a_report_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "page", full)
     with pytest.raises(WorkdirError, match="No space left on device"):
         report.write_report(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != LOCK) == before
     assert (tmp_path / "report.html").read_text() == "before"
     assert (tmp_path / "figures" / "roc_vs_rest.png").read_text() == "before"
+
+
+def test_two_reports_at_once_are_not_mixed(tmp_path):
+    write_run(tmp_path)
+    with (
+        owned(tmp_path),
+        pytest.raises(WorkdirError, match=rf"Process {os.getpid()} on .* Wait until it ends"),
+    ):
+        report.write_report(tmp_path)
 
 
 def test_a_new_report_takes_the_place_of_the_old(tmp_path, monkeypatch):
@@ -112,8 +122,8 @@ def test_a_new_report_takes_the_place_of_the_old(tmp_path, monkeypatch):
     (tmp_path / ".report-killed").mkdir()
     report.write_report(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("results.json", "scores.parquet", "metrics.jsonl"),
-        *("report.html", "figures", "tables"),
+        *("config.json", "results.json", "scores.parquet", "metrics.jsonl"),
+        *("report.html", "figures", "tables", LOCK),
     }
     assert not (tmp_path / "figures" / "of_an_earlier_report.png").exists()
     assert "before" not in (tmp_path / "report.html").read_text()[:200]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from e2e_jax.metrics import roc_auc
-from e2e_jax.report import roc
+from e2e_jax.report import mass, quality, roc
 from e2e_jax.report.runs import read_runs
 from tests.report.evaluated_run import write_run
 
@@ -83,3 +83,14 @@ def test_the_interactive_curve_is_that_of_the_picture(runs):
     # plotly's own looks, which would be another 7 kB a figure and not the page's.
     assert not made["layout"]["template"].get("data", {}).get("heatmap")
     assert len(json.dumps(made)) < 40_000
+
+
+def test_a_name_with_dollar_signs_is_drawn_letter_by_letter(tmp_path):
+    """Between two dollar signs matplotlib would read a formula, and fail on this one."""
+    name = r"cms$\nothing{$b"
+    write_run(tmp_path / "a", name)
+    write_run(tmp_path / "b", "eb", seed=1, class_names=("x$", "h", r"y$\z"))
+    first, second = read_runs([tmp_path / "a", tmp_path / "b"])
+    for run in ([first, second], [second]):
+        for picture in (*roc.pictures(run), *mass.pictures(run), *quality.pictures(run[0])):
+            picture.write(tmp_path)

@@ -67,7 +67,10 @@ def set_probability(value):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda f: (f / "results.json").unlink(), ["neither results.json nor config.json", "{folder}"]),
+        (
+            lambda f: [(f / name).unlink() for name in ("results.json", "config.json")],
+            ["neither results.json nor config.json", "{folder}"],
+        ),
         (
             lambda f: (f / "config.json").write_text("{}") and (f / "results.json").unlink(),
             ["--mode=evaluate"],

@@ -93,3 +93,33 @@ def test_names_cannot_break_the_page(tmp_path):
     text = tables.html(tables.tables(runs(tmp_path, {"name": "<script>alert(1)</script>"})))
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
+
+
+STRANGE = "a_b|*c* `d` <e> [f](g) $h$ & i^j~k \\l #m %n {o} _p_"
+
+
+def test_names_are_literal_in_markdown(tmp_path):
+    """Each character of markup is escaped, and a row keeps its fields."""
+    text = tables.markdown(tables.tables(runs(tmp_path, {"name": STRANGE})))
+    header = next(line for line in text.splitlines() if line.startswith("| "))
+    assert len(re.findall(r"(?<!\\)\|", header)) == 3
+    assert not re.search(r"(?<!\\)[`*<>\[\]~$&#]", header)
+    assert r"\_p\_" in header
+    assert "a_b" in header, "an underscore inside a word is no markup"
+
+
+def test_names_are_literal_in_latex(tmp_path):
+    text = tables.latex(tables.tables(runs(tmp_path, {"name": STRANGE})))
+    header = text.splitlines()[text.splitlines().index(r"    \toprule") + 1]
+    for made in (
+        *(r"a\_b", r"\textbar{}", r"\textless{}e\textgreater{}", r"\$h\$", r"\& i\textasciicircum{}j"),
+        *(r"\textasciitilde{}k", r"\textbackslash{}l", r"\#m", r"\%n", r"\{o\}", r"\_p\_"),
+    ):
+        assert made in header
+    assert len(re.findall(r"(?<!\\)&", header)) == 1
+
+
+def test_a_name_on_several_lines_stays_in_its_row():
+    table = tables.Table("t", ["a\nb"], {}, {}, [], {})
+    assert "a b" in tables.markdown([table])
+    assert "a b" in tables.latex([table])

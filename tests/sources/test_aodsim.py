@@ -175,6 +175,13 @@ def test_photons_that_are_none_are_faults(events, tmp_path, value):
     assert skipped == {raised.value.reason: 1}
 
 
+def test_photons_beyond_half_a_turn_are_faults(events, tmp_path):
+    path = write_branches(tmp_path / "file.root", spoilt(branches(events), f"{cms.PHOTONS}phi_", 2, put(3.5)))
+    with pytest.raises(SourceError) as raised:
+        aodsim.read_candidates(path)
+    assert raised.value.reason == "out_of_range"
+
+
 @pytest.mark.parametrize("name", [f"{cms.EE}energy_", f"{cms.TRACKS}quality_", f"{cms.PHOTONS}eta_"])
 def test_branches_that_disagree_on_their_lengths_are_refused(events, tmp_path, name):
     path = write_branches(

@@ -1,5 +1,6 @@
 """A list names files, each once, in an order that stays; whatever else it is, it says what is wrong."""
 
+import json
 import re
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from e2e_jax.sources import remote
 from e2e_jax.sources.errors import SourceError
 from e2e_jax.sources.events import CLASSES
-from e2e_jax.sources.file_lists import SAMPLES, class_files, identity, sample_files
+from e2e_jax.sources.file_contents import Content
+from e2e_jax.sources.file_lists import SAMPLES, class_files, identity, listed_contents, sample_files
 
 STORE = "root://eospublic.cern.ch//eos/opendata/cms"
 
@@ -140,3 +142,39 @@ def test_lists_are_told_apart_by_files_classes_and_order(tmp_path):
     others = (["h.root", "x.root"], ["x.root", "h.root"], ["x.root"])
     digests = [identity(class_files(write_all(tmp_path, h=lines)))["sha256"] for lines in others]
     assert len({one["sha256"], *digests}) == 4
+
+
+def test_lists_may_state_sizes_and_checksums(tmp_path):
+    write_all(tmp_path, h=[f"{STORE}/a.root size:12 adler32:00ff", "my file.root adler32:1", "c.root"])
+    assert sample_files("h", tmp_path) == [
+        f"{STORE}/a.root",
+        str(tmp_path / "my file.root"),
+        str(tmp_path / "c.root"),
+    ]
+    assert listed_contents(tmp_path) == {
+        f"{STORE}/a.root": Content(12, 255),
+        str(tmp_path / "my file.root"): Content(None, 1),
+    }
+
+
+def test_a_checksum_of_several_files_is_refused(tmp_path):
+    for name in ("a1.root", "a2.root"):
+        (tmp_path / name).touch()
+    with pytest.raises(SourceError) as raised:
+        sample_files("h", write(tmp_path, h=["a*.root adler32:1"]))
+    assert raised.value.reason == "bad_list"
+
+
+def test_the_portals_json_indexes_state_contents(tmp_path):
+    (index,) = SAMPLES["gamma_gamma"].indexes
+    path = tmp_path / index.rpartition("/")[2].replace(".txt", ".json")
+    entries = [{"uri": f"{STORE}/a.root", "size": 12, "checksum": "adler32:0000abcd", "filename": "a.root"}]
+    path.write_text(json.dumps(entries))
+    assert sample_files("gamma_gamma", tmp_path) == [f"{STORE}/a.root"]
+    write(tmp_path, h=["h.root"], gamma_jet=["j.root"])
+    assert listed_contents(tmp_path) == {f"{STORE}/a.root": Content(12, 0xABCD)}
+    for content in ("{}", "[1]", '[{"uri": "a"}]', "["):
+        path.write_text(content)
+        with pytest.raises(SourceError) as raised:
+            sample_files("gamma_gamma", tmp_path)
+        assert str(path) in str(raised.value)

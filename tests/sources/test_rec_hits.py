@@ -90,10 +90,17 @@ def test_energies_that_are_none_are_faults(energy, reason):
 
 def test_one_cell_twice_in_an_event_is_a_fault_and_once_in_two_is_none():
     a, b = all_ids()["eb"][0][[7, 3]]
-    assert len(hits("eb", [a, b, b, a], counts=[2, 0, 2]).cell) == 4
+    assert len(hits("eb", [b, a, b, a], counts=[2, 0, 2]).cell) == 4
     with pytest.raises(SourceError, match="two hits are in one cell of EB") as raised:
         hits("eb", [a, b, a], counts=[0, 3, 0])
     assert raised.value.reason == "duplicate_hit"
+
+
+def test_ids_that_do_not_ascend_are_a_fault():
+    a, b = all_ids()["eb"][0][[7, 3]]
+    with pytest.raises(SourceError, match=r"Entry 5 of f\.root") as raised:
+        hits("eb", [a, a, b], counts=[1, 2, 0])
+    assert raised.value.reason == "unsorted"
 
 
 def test_faulty_events_are_counted_once_each():

@@ -95,7 +95,7 @@ def test_a_server_that_never_answers_is_given_up_in_seconds():
 
 
 def test_the_client_loads_after_tensorflow():
-    """As in `tfds build cms_hgg/opendata_central`; each brings libraries of the same names."""
+    """As in `tfds build cms_hgg --config=opendata_central`; each brings libraries of the same names."""
     pytest.importorskip("XRootD")
     program = "import tensorflow; from e2e_jax.sources import xrootd; xrootd._client().FileSystem('root://127.0.0.1:1')"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -1,5 +1,7 @@
 """Crops come out of HDF5 as they went in, piece by piece; what is wrong with a file is said with its name."""
 
+import zlib
+
 import h5py
 import numpy as np
 import pytest
@@ -133,6 +135,8 @@ def test_damage_within_a_file_is_named(tmp_path):
     [
         ("bad_label", "has the label y = 2"),
         ("not_finite", "has a pixel of X that is not finite"),
+        ("out_of_range", "has a pixel of X that no crystal measures"),
+        ("tiny", "has a pixel of X that no crystal measures"),
         ("empty", "has no hit"),
     ],
 )
@@ -142,6 +146,10 @@ def test_an_event_at_fault_is_named_or_left_out(tmp_path, reason, said):
         labels[7] = 2
     elif reason == "not_finite":
         images[7, 3, 3, 1] = np.nan
+    elif reason == "out_of_range":
+        images[7, 3, 3, 0] = 1e30
+    elif reason == "tiny":
+        images[7, 3, 3, 0], reason = 1e-40, "out_of_range"
     else:
         images[7] = 0
     path = write(tmp_path / "one.hdf5", images, labels)
@@ -152,6 +160,61 @@ def test_an_event_at_fault_is_named_or_left_out(tmp_path, reason, said):
     assert sum(task.events for of in tasks.values() for task in of) == 10
     kept = Showers.concatenate([*read["train"], *read["validation"]]).validate("crop")
     assert sorted(kept.event) == [0, 1, 2, 3, 4, 5, 6, 8, 9]
+
+
+@pytest.mark.parametrize("where", ["external", "virtual", "link"])
+def test_numbers_of_other_files_are_not_read(tmp_path, where):
+    other, path = tmp_path / "other.hdf5", tmp_path / "x.hdf5"
+    write(other, images_of(5), np.zeros(5))
+    shape = (5, 32, 32, 2)
+    with h5py.File(path, "w") as file:
+        file["y"] = np.zeros(5)
+        if where == "external":
+            images_of(5).tofile(tmp_path / "raw")
+            storage = [(str(tmp_path / "raw"), 0, h5py.h5f.UNLIMITED)]
+            file.create_dataset("X", shape, np.float32, external=storage)
+        elif where == "virtual":
+            layout = h5py.VirtualLayout(shape, np.float32)
+            layout[:] = h5py.VirtualSource(str(other), "X", shape)
+            file.create_virtual_dataset("X", layout)
+        else:
+            file["X"] = h5py.ExternalLink(str(other), "X")
+    assert fault(path).reason == "external_storage"
+
+
+@pytest.mark.parametrize("chunks", [None, (2, 32, 32, 2)])
+def test_numbers_that_were_never_written_are_no_zeros(tmp_path, chunks):
+    path = tmp_path / "x.hdf5"
+    with h5py.File(path, "w") as file:
+        file["y"] = np.zeros(6)
+        images = file.create_dataset("X", (6, 32, 32, 2), np.float32, chunks=chunks)
+        if chunks:
+            images[:4] = images_of(4)
+    assert fault(path).reason == "truncated"
+
+
+def test_a_chunk_that_claims_to_be_uncompressed_is_refused(tmp_path):
+    """HDF5 would read its compressed bytes as numbers."""
+    path, images = tmp_path / "x.hdf5", images_of(10)
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("X", images.shape, np.float32, chunks=images.shape, compression="gzip")
+        dataset.id.write_direct_chunk((0, 0, 0, 0), zlib.compress(images.tobytes()), filter_mask=1)
+        file["y"] = np.zeros(10)
+    assert fault(path).reason == "truncated"
+
+
+def test_a_checksum_of_the_file_notices_every_damaged_number(tmp_path):
+    path = tmp_path / "x.hdf5"
+    with h5py.File(path, "w") as file:
+        images = file.create_dataset("X", data=images_of(5), chunks=(5, 32, 32, 2), fletcher32=True)
+        place = images.id.get_chunk_info(0).byte_offset
+        file["y"] = np.zeros(5)
+    content = path.read_bytes()
+    for bit in range(0, 1000, 37):
+        damaged = bytearray(content)
+        damaged[place + 8 * bit] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        assert fault(path).reason == "damaged"
 
 
 def test_a_label_that_is_no_number_is_refused(tmp_path):

@@ -3,6 +3,8 @@
 import collections
 import dataclasses
 import os
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from e2e_jax.sources import skim
 from e2e_jax.sources.aodsim import Candidates
 from e2e_jax.sources.errors import SourceError
+from e2e_jax.sources.file_contents import Content
 from e2e_jax.sources.quotas import ANY_RUN, QuotaError, Sizes, check_quotas, choose, split_events
 from e2e_jax.sources.selection import ERAS, era_quotas
 from e2e_jax.sources.skim import FileSkim, SkimTask, read_skim, skim_file, write_skim
@@ -106,8 +109,9 @@ def test_a_file_at_fault_is_counted_but_the_network_never_skipped(tmp_path, monk
         skim_file(SkimTask("root://a//b", "central", "skip"))
 
 
-def test_what_may_come_back_is_not_kept_as_skipped(tmp_path):
-    write_skim(tmp_path / "a.parquet", found([], skipped={"file: vanished": 1}))
+@pytest.mark.parametrize("reason", ["vanished", "unreadable", "changed", "truncated", "corrupt"])
+def test_a_file_that_could_not_be_read_is_tried_again_by_the_next_build(tmp_path, reason):
+    write_skim(tmp_path / "a.parquet", found([], skipped={f"file: {reason}": 1}))
     assert not list(tmp_path.iterdir())
 
 
@@ -223,3 +227,17 @@ def test_the_split_is_random_but_fixed_and_keeps_the_eras():
 def test_the_split_of_any_run_takes_all_events_as_one_era():
     split = split_events(np.arange(12), 0, Sizes(7, 4, eras="any"), seed=1)
     assert [np.sum(split == place) for place in (0, 1, -1)] == [7, 4, 1]
+
+
+def test_a_file_is_compared_with_what_its_list_states(sound):
+    content = Path(sound).read_bytes()
+    right = Content(len(content), zlib.adler32(content))
+    assert len(skim_file(SkimTask(sound, "central", content=right)).candidates)
+    for wrong, reason in (
+        (Content(len(content) + 1), "size_mismatch"),
+        (Content(None, right.adler32 ^ 1), "checksum_mismatch"),
+    ):
+        with pytest.raises(SourceError) as error:
+            skim_file(SkimTask(sound, "central", content=wrong))
+        assert error.value.reason == reason
+    assert SkimTask(sound, "central").fingerprint() != SkimTask(sound, "central", content=right).fingerprint()

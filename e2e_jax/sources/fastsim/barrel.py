@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from e2e_jax.detector import geometry
-from e2e_jax.sources.fastsim.columns import Columns
+from e2e_jax.sources.fastsim.columns import Columns, EnergySpots
 from e2e_jax.sources.fastsim.particles import Particles
 from e2e_jax.sources.fastsim.propagation import ECAL_RADIUS, to_radius
 
@@ -18,7 +18,7 @@ OFF_POINTING = np.tan(np.radians(3.0))
 
 
 @dataclasses.dataclass(frozen=True)
-class Entries:
+class Entries(Columns):
     """Particles at the barrel's front face.
 
     Attributes:
@@ -35,9 +35,6 @@ class Entries:
 
     def __len__(self) -> int:
         return len(self.row)
-
-    def __getitem__(self, rows) -> Entries:
-        return Entries(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
 
 def to_face(particles: Particles) -> tuple[Particles, np.ndarray]:
@@ -75,7 +72,7 @@ def entries(at_face: Particles) -> Entries:
 
 
 @dataclasses.dataclass(frozen=True)
-class Spots(Columns):
+class Spots(EnergySpots):
     """Points of energy in a batch of events, in units of crystals.
 
     Attributes:
@@ -91,9 +88,8 @@ class Spots(Columns):
 
     def in_crystals(self, events: int) -> np.ndarray:
         """Energy in each crystal, float64 `[events, 61200]`; what falls past the barrel's ends is lost."""
-        return self._binned(
-            np.floor(self.row), np.floor(self.column), geometry.EB_ROWS, geometry.EB_COLUMNS, events
-        )
+        row, column = np.floor(self.row), np.floor(self.column)
+        return self._on_grid(row, column, geometry.EB_ROWS, geometry.EB_COLUMNS, events)
 
     def in_towers(self, events: int) -> np.ndarray:
         """Energy in the HCAL towers behind, 5x5 crystals each, float64 `[events, HCAL_TOWERS]`.
@@ -102,12 +98,10 @@ class Spots(Columns):
         """
         row = np.floor((self.row - geometry.EB_ROWS // 2) / 5) + geometry.HCAL_ROWS // 2
         column = np.floor(self.column / 5) - 2
-        return self._binned(row, column, geometry.HCAL_ROWS, geometry.HCAL_COLUMNS, events)
+        return self._on_grid(row, column, geometry.HCAL_ROWS, geometry.HCAL_COLUMNS, events)
 
-    def _binned(self, row, column, rows: int, columns: int, events: int) -> np.ndarray:
+    def _on_grid(self, row, column, rows: int, columns: int, events: int) -> np.ndarray:
         row, column = row.astype(np.int32), column.astype(np.int32)
         column = np.where(column < 0, column + columns, np.where(column >= columns, column - columns, column))
         inside = (row >= 0) & (row < rows)
-        cell = np.where(inside, row * columns + column, 0)
-        index = self.event * (rows * columns) + cell
-        return np.bincount(index, self.energy * inside, events * rows * columns).reshape(events, -1)
+        return self._binned(row * columns + column, inside, rows * columns, events)

@@ -22,3 +22,15 @@ class Columns:
     def __getitem__(self, rows) -> Self:
         """Rows by slice, boolean mask or index array."""
         return type(self)(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
+
+
+class EnergySpots(Columns):
+    """Points of energy: a dataclass of columns, `event` and `energy` (GeV) among them."""
+
+    event: np.ndarray
+    energy: np.ndarray
+
+    def _binned(self, cell: np.ndarray, inside: np.ndarray, cells: int, events: int) -> np.ndarray:
+        """Energy in each cell, float64 `[events, cells]`, of the spots that are `inside`."""
+        index = self.event * cells + np.where(inside, cell, 0)
+        return np.bincount(index, self.energy * inside, events * cells).reshape(events, cells)

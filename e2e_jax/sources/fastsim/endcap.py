@@ -13,7 +13,7 @@ import functools
 import numpy as np
 
 from e2e_jax.detector import geometry
-from e2e_jax.sources.fastsim.columns import Columns
+from e2e_jax.sources.fastsim.columns import EnergySpots
 from e2e_jax.sources.fastsim.particles import Particles
 from e2e_jax.sources.fastsim.propagation import ENDCAP_Z, to_plane
 
@@ -129,7 +129,7 @@ def _fronts() -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class Spots(Columns):
+class Spots(EnergySpots):
     """Points of energy in a batch of events.
 
     Attributes:
@@ -147,7 +147,7 @@ class Spots(Columns):
     def in_crystals(self, events: int) -> np.ndarray:
         """Energy in each crystal, float64 `[events, EE_CELLS]`; what falls beside the crystals is lost."""
         cell = crystal_at(self.x, self.y, self.z)
-        return _binned(self, cell, cell >= 0, geometry.EE_CELLS, events)
+        return self._binned(cell, cell >= 0, geometry.EE_CELLS, events)
 
     def in_towers(self, events: int) -> np.ndarray:
         """Energy in the HCAL towers of their directions, float64 `[events, HCAL_TOWERS]`.
@@ -158,12 +158,7 @@ class Spots(Columns):
         inside = ieta != 0
         row = np.where(ieta > 0, ieta + 28, ieta + 29)
         tower = row * geometry.HCAL_COLUMNS + iphi - 1
-        return _binned(self, tower, inside, geometry.HCAL_TOWERS, events)
-
-
-def _binned(spots: Spots, cell: np.ndarray, inside: np.ndarray, cells: int, events: int) -> np.ndarray:
-    index = spots.event * cells + np.where(inside, cell, 0)
-    return np.bincount(index, spots.energy * inside, events * cells).reshape(events, cells)
+        return self._binned(tower, inside, geometry.HCAL_TOWERS, events)
 
 
 def _direction(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

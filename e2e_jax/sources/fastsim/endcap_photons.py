@@ -156,8 +156,7 @@ def _superclusters(found: Ragged) -> np.ndarray:
         if not leads.any():
             continue
         near = np.abs(padded["eta"] - padded["eta"][:, rank, None]) < ROAD_ETA
-        d_phi = padded["phi"] - padded["phi"][:, rank, None]
-        near &= np.abs((d_phi + np.pi) % (2 * np.pi) - np.pi) < ROAD_PHI
+        near &= np.abs(geometry.delta_phi(padded["phi"], padded["phi"][:, rank, None])) < ROAD_PHI
         leader[near & leads[:, None] & (leader < 0) & padded["there"]] = rank
     return leader[padded["there"]]
 
@@ -223,7 +222,7 @@ def _hcal_behind(hits: Ragged, event: np.ndarray, eta: np.ndarray, phi: np.ndarr
     tower = hits.cell.astype(np.int64) % geometry.HCAL_TOWERS
     padded = Ragged(hits.offsets, {"energy": hits.energy, "eta": tower_eta[tower], "phi": tower_phi[tower]})
     padded = {name: column[event] for name, column in padded.padded().items()}
-    d_phi = (padded["phi"] - phi[:, None] + np.pi) % (2 * np.pi) - np.pi
+    d_phi = geometry.delta_phi(padded["phi"], phi[:, None])
     near = (padded["eta"] - eta[:, None]) ** 2 + d_phi**2 < HCAL_CONE**2
     return (padded["energy"] * near).sum(axis=1)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from e2e_jax.detector import geometry
 from e2e_jax.sources.events import Ragged
 
 PHOTON, ELECTRON = 22, 11
@@ -140,7 +141,7 @@ def window_sums(
     """
     s, p = seeds.padded(), particles.padded()
     near = np.abs(s["eta"][:, :, None] - p["eta"][:, None, :]) < width_eta
-    near &= np.abs(delta_phi(s["phi"][:, :, None], p["phi"][:, None, :])) < width_phi
+    near &= np.abs(geometry.delta_phi(s["phi"][:, :, None], p["phi"][:, None, :])) < width_phi
     near &= (s["pt"] > 0)[:, :, None] & (p["pt"] > 0)[:, None, :]
     near = near.astype(np.float64)
     sums = {axis: np.einsum("esp,ep->es", near, p[axis]) for axis in ("px", "py", "pz")}
@@ -156,7 +157,7 @@ def tracks_around(candidates: dict[str, np.ndarray], tracks: Ragged) -> np.ndarr
     """Number of tracks within dR < 0.2 of each candidate, int `[n, candidates]`."""
     t = tracks.padded()
     d_eta = candidates["eta"][:, :, None] - t["eta"][:, None, :]
-    d_phi = delta_phi(candidates["phi"][:, :, None], t["phi"][:, None, :])
+    d_phi = geometry.delta_phi(candidates["phi"][:, :, None], t["phi"][:, None, :])
     near = (d_eta**2 + d_phi**2 < TRACK_DR**2) & (t["pt"] > 0)[:, None, :]
     return near.sum(-1)
 
@@ -169,8 +170,3 @@ def has_pair(
     heavy = e**2 - px**2 - py**2 - pz**2 >= min_mass**2
     different = ~np.eye(good.shape[1], dtype=bool)
     return (heavy & allowed & different & good[:, :, None] & good[:, None, :]).any((1, 2))
-
-
-def delta_phi(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The angle from second to first, within [-pi, pi)."""
-    return (first - second + np.pi) % (2 * np.pi) - np.pi

@@ -23,7 +23,7 @@ from e2e_jax.sources.fastsim.particles import ELECTRON, PHOTON, Particles
 from e2e_jax.sources.fastsim.simulate import measured
 from e2e_jax.sources.record import Ragged
 from e2e_jax.sources.showers import CLASSES, Showers
-from e2e_jax.sources.tasks import SPLITS, Task, derive_seed
+from e2e_jax.sources.tasks import LUMI_BLOCK, SPLITS, Task, derive_seed
 
 KINDS = {"single": 1, "pair": 2}
 """Kind -> particles a shot. Pairs are gamma gamma or e+ e-, each with a direction of its own."""
@@ -33,8 +33,6 @@ BATCH = 50
 """Shots simulated together."""
 TASK_EVENTS = 2000
 """Most shots a task: some seconds of a core, ten times that with pile-up."""
-LUMI_BLOCK = 100_000
-"""Luminosity sections set aside for each split."""
 ELECTRON_MASS = 0.000511
 """GeV."""
 

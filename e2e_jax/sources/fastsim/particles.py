@@ -11,7 +11,6 @@ from e2e_jax.sources.fastsim.columns import Columns
 
 PHOTON, ELECTRON, MUON = 22, 11, 13
 K_SHORT, LAMBDA = 310, 3122
-NEUTRINOS = (12, 14, 16)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from e2e_jax.detector import geometry
 from e2e_jax.sources.events import Ragged
 from e2e_jax.sources.fastsim.barrel import CRYSTAL_PITCH, OFF_POINTING
 from e2e_jax.sources.fastsim.propagation import ECAL_RADIUS
-from e2e_jax.sources.fastsim.shapes import CRYSTAL_SIZE, log_weights, seed_windows, shower_shapes
+from e2e_jax.sources.fastsim.shapes import log_weights, seed_windows, shower_shapes
 
 SEED_ET = 1.0
 """GeV, least transverse energy of a seed crystal (`HybridBarrelSeedThr`)."""
@@ -228,7 +228,7 @@ def _position(window: np.ndarray, clusters: Ragged) -> tuple[np.ndarray, np.ndar
     aside = OFF_POINTING * depth / CRYSTAL_PITCH
     # Column c is iphi = c + 1, centred at (iphi - 10.5) degrees.
     phi = np.radians((column + step + aside - 9.5 + 180) % 360 - 180)
-    return eta + np.sign(eta) * CRYSTAL_SIZE * aside, phi, depth
+    return eta + np.sign(eta) * geometry.EB_CRYSTAL_SIZE * aside, phi, depth
 
 
 def _corrected_energy(raw: np.ndarray, e5x5: np.ndarray, r9: np.ndarray, eta: np.ndarray) -> np.ndarray:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import itertools
+import hashlib
+import importlib.metadata
 import os
 import pathlib
-import tempfile
+from collections.abc import Mapping
 
 import numpy as np
 
+import e2e_jax
 from e2e_jax.detector import geometry
+from e2e_jax.sources import npz
 from e2e_jax.sources.events import Ragged
 from e2e_jax.sources.fastsim import generator
 from e2e_jax.sources.fastsim.response import Deposits, respond
 
 POOL_EVENTS = 15_000
 POOL_SEED = 20_120_404
-POOL_VERSION = 2
-"""Raise it whenever the response or the generator changes: pools on disk are found by it."""
-ENDCAPS_VERSION = 1
-"""The same for what only pools with endcaps hold."""
+STREAM = 2
+"""First word of the seed of the pool's random numbers."""
+COLLISION_ENERGY = 8000.0
+"""GeV; the calorimeters measure less than this in one collision."""
 BATCH = 50
 SMALLEST_DEPOSIT = 0.002
 """GeV; less in a crystal or tower of a minimum-bias event is not kept."""
@@ -131,7 +135,7 @@ def _turned_tracks(tracks: Ragged, turn: np.ndarray, mirror: np.ndarray) -> Ragg
     columns = {
         "pt": tracks.pt,
         "eta": np.where(mirror[owner], -tracks.eta, tracks.eta),
-        "phi": (np.mod(phi + np.pi, 2 * np.pi) - np.pi).astype(np.float32),
+        "phi": geometry.delta_phi(phi, 0).astype(np.float32),
     }
     return Ragged(tracks.offsets, columns)
 
@@ -146,7 +150,7 @@ def _join(hard: Ragged, soft: Ragged, event: np.ndarray, events: int) -> Ragged:
 
 def simulate_pool(events: int = POOL_EVENTS, seed: int = POOL_SEED, endcaps: bool = False) -> Pool:
     """Generates and simulates minimum-bias events; the same arguments give the same pool."""
-    rng = np.random.default_rng([POOL_VERSION, seed])
+    rng = np.random.default_rng([STREAM, seed])
     parts: list[tuple[Ragged, ...]] = []
     chunks = generator.generate("minimum_bias", seed, chunk=BATCH)
     made = 0
@@ -169,40 +173,111 @@ def _sparse(dense: np.ndarray, smallest: float = SMALLEST_DEPOSIT) -> Ragged:
 
 @functools.cache
 def minimum_bias_pool(events: int = POOL_EVENTS, seed: int = POOL_SEED, endcaps: bool = False) -> Pool:
-    """The pool that simulation tasks share: read from the user's cache, or made and put there.
+    """The pool that all simulations share: read from the user's cache, or made and put there.
 
-    The cache is `$XDG_CACHE_HOME/e2e_jax` (`~/.cache/e2e_jax`); its content depends on the arguments
-    and `POOL_VERSION` alone, so deleting it costs the time to make it again and nothing else.
+    The cache is `$XDG_CACHE_HOME/e2e_jax` (`~/.cache/e2e_jax`). The name of a file holds the version of
+    Pythia and a digest of the code that makes the pool, so another version makes a pool of its own. A
+    damaged file is made again.
     """
     root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    extent = f"_endcaps{ENDCAPS_VERSION}" if endcaps else ""
-    path = root / "e2e_jax" / f"minimum_bias_v{POOL_VERSION}{extent}_{seed}_{events}.npz"
-    if path.exists():
-        return _read(path)
+    extent = "_endcaps" if endcaps else ""
+    path = root / "e2e_jax" / f"minimum_bias_{_made_by()}{extent}_{seed}_{events}.npz"
+    with contextlib.suppress(FileNotFoundError, npz.NpzError):
+        return read_pool(path, events, endcaps)
     pool = simulate_pool(events, seed, endcaps)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
-        np.savez(file, **_arrays(pool))
-    os.replace(file.name, path)
+    write_pool(path, pool)
     return pool
 
 
-def _arrays(pool: Pool) -> dict[str, np.ndarray]:
-    out = {}
-    for field in dataclasses.fields(pool):
-        ragged = getattr(pool, field.name)
-        if ragged is None:
-            continue
-        out[f"{field.name}.offsets"] = ragged.offsets
-        out |= {f"{field.name}.{name}": column for name, column in ragged.columns.items()}
-    return out
+@functools.cache
+def _made_by() -> str:
+    """The version of Pythia and a digest of the code, the tables and numpy, which make the pool."""
+    package = pathlib.Path(e2e_jax.__file__).parent
+    code = hashlib.sha256(np.__version__.encode())
+    for folder in ("detector", "sources/fastsim"):
+        for path in sorted((package / folder).rglob("*")):
+            if path.suffix in (".py", ".npz"):
+                code.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    try:
+        version = importlib.metadata.version("pythia8mc")
+    except importlib.metadata.PackageNotFoundError:
+        version = "absent"
+    return f"pythia{version}_{code.hexdigest()[:16]}"
 
 
-def _read(path: pathlib.Path) -> Pool:
-    with np.load(path) as file:
-        names = sorted(file.files)
-        ragged = {}
-        for part, group in itertools.groupby(names, lambda name: name.split(".")[0]):
-            columns = {name.split(".")[1]: file[name] for name in group}
-            ragged[part] = Ragged(columns.pop("offsets"), columns)
-    return Pool(**ragged)
+def write_pool(path: str | os.PathLike, pool: Pool) -> None:
+    """Writes a pool with a digest of its content, completely or not at all.
+
+    Raises:
+      writing.WriteError: the disk is full, or the folder cannot be written.
+    """
+    arrays = {}
+    for name, ragged in _parts(pool).items():
+        arrays[f"{name}.offsets"] = ragged.offsets
+        arrays |= {f"{name}.{column}": values for column, values in ragged.columns.items()}
+    npz.write(path, arrays | {"digest": np.array(_digest(arrays))}, compressed=False)
+
+
+def read_pool(path: str | os.PathLike, events: int, endcaps: bool) -> Pool:
+    """Reads a pool and checks its content.
+
+    Raises:
+      npz.NpzError: the file is damaged, has another digest than its content, or holds no pool of so many
+        events: a cell or an energy is out of range.
+      OSError: the file cannot be read; FileNotFoundError where there is none.
+    """
+    arrays = npz.read(path)
+    digest = arrays.pop("digest", None)
+    try:
+        if digest is None or str(digest) != _digest(arrays):
+            raise ValueError("its content has another digest")
+        columns = dict.fromkeys((*_CELLS,), ("cell", "energy")) | {"tracks": ("pt", "eta", "phi")}
+        if not endcaps:
+            del columns["ee"]
+        pool = Pool(
+            **{
+                name: Ragged(arrays[f"{name}.offsets"], {c: arrays[f"{name}.{c}"] for c in of})
+                for name, of in columns.items()
+            }
+        )
+        _check(pool, events)
+    except (KeyError, ValueError) as error:
+        raise npz.NpzError(f"{path} holds no sound pile-up: {error}. Delete it; it is made again.") from error
+    return pool
+
+
+_CELLS = {"ecal": geometry.EB_CELLS, "hcal": geometry.HCAL_TOWERS, "ee": geometry.EE_CELLS}
+
+
+def _parts(pool: Pool) -> dict[str, Ragged]:
+    parts = {field.name: getattr(pool, field.name) for field in dataclasses.fields(pool)}
+    return {name: ragged for name, ragged in parts.items() if ragged is not None}
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _check(pool: Pool, events: int) -> None:
+    """Raises a ValueError if a pool cannot be of so many collisions at 8 TeV."""
+    total = np.zeros(events)
+    for name, ragged in _parts(pool).items():
+        lengths = {len(column) for column in ragged.columns.values()}
+        ends = ragged.offsets[[0, -1]].tolist()
+        if len(ragged) != events or lengths != {ends[1]} or ends[0] != 0 or (ragged.counts < 0).any():
+            raise ValueError(f"{name} holds no lists of {events} events")
+        if name == "tracks":
+            sound = (ragged.pt > 0) & (ragged.pt < COLLISION_ENERGY)
+            sound &= (abs(ragged.eta) < 10) & (abs(ragged.phi) <= np.float32(np.pi))
+        else:
+            sound = (ragged.energy > 0) & (ragged.cell < _CELLS[name])
+            total += np.bincount(ragged.event_index, ragged.energy, events)
+        if not sound.all():
+            raise ValueError(f"{name} holds a value out of range")
+    if not (total < COLLISION_ENERGY).all():
+        raise ValueError(
+            f"a collision left {total.max():g} GeV, more than the {COLLISION_ENERGY:g} GeV of both beams"
+        )

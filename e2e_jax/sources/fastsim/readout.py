@@ -208,7 +208,7 @@ def near_directions(event: np.ndarray, eta: np.ndarray, phi: np.ndarray, photons
     near = np.zeros(len(event), bool)
     padded = photons.padded()
     for rank, (photon_eta, photon_phi) in enumerate(zip(padded["detector_eta"].T, padded["phi"].T)):
-        d_phi = (phi - photon_phi[event] + np.pi) % (2 * np.pi) - np.pi
+        d_phi = geometry.delta_phi(phi, photon_phi[event])
         within = (eta - photon_eta[event]) ** 2 + d_phi**2 < ISOLATION_RADIUS**2
         near |= within & (rank < photons.counts[event])
     return near

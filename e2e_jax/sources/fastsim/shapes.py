@@ -7,13 +7,6 @@ import numpy as np
 from e2e_jax.detector import geometry
 from e2e_jax.sources.events import Ragged
 
-SHAPE_WEIGHT = 4.7
-"""Crystals below exp(-4.7) of the 5x5 energy have no say in the widths."""
-CRYSTAL_SIZE = 0.01745
-"""Size of a crystal in eta and phi that the widths are given in."""
-ENDCAP_CRYSTAL_SIZE = 0.0447
-"""The same in the endcaps."""
-
 
 def seed_windows(hits: Ragged, event: np.ndarray, seed_cell: np.ndarray) -> np.ndarray:
     """Energies `[m, 5, 5]` in the 5x5 crystals around seeds, zero where nothing was read.
@@ -27,12 +20,7 @@ def seed_windows(hits: Ragged, event: np.ndarray, seed_cell: np.ndarray) -> np.n
     columns = ((column[:, None] + np.arange(-2, 3)) % geometry.EB_COLUMNS)[:, None, :]
     first = np.asarray(event, np.int64)[:, None, None] * geometry.EB_CELLS
     wanted = first + rows * geometry.EB_COLUMNS + columns
-    keys = hits.event_index * geometry.EB_CELLS + hits.cell
-    if not len(keys):
-        return np.zeros(wanted.shape, np.float32)
-    entry = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    there = (keys[entry] == wanted) & (rows >= 0) & (rows < geometry.EB_ROWS)
-    return np.where(there, hits.energy[entry], 0).astype(np.float32)
+    return _energies(hits, geometry.EB_CELLS, wanted, (rows >= 0) & (rows < geometry.EB_ROWS))
 
 
 def shower_shapes(window: np.ndarray) -> dict[str, np.ndarray]:
@@ -48,7 +36,7 @@ def shower_shapes(window: np.ndarray) -> dict[str, np.ndarray]:
       `e3x3`, `e5x5`, `sigma_ieta_ieta`, `sigma_iphi_iphi`, `seed_fraction` (E1/E5x5), each `[m]`.
     """
     e5x5 = window.sum(axis=(1, 2))
-    weight = log_weights(window, e5x5, SHAPE_WEIGHT)
+    weight = log_weights(window, e5x5, geometry.SHAPE_WEIGHT)
     shapes = {
         "e3x3": window[:, 1:4, 1:4].sum(axis=(1, 2)),
         "e5x5": e5x5,
@@ -58,7 +46,7 @@ def shower_shapes(window: np.ndarray) -> dict[str, np.ndarray]:
     for name, other in (("sigma_ieta_ieta", 2), ("sigma_iphi_iphi", 1)):
         mean = window.sum(axis=other) @ step / e5x5
         moment = (weight.sum(axis=other) * (step - mean[:, None]) ** 2).sum(axis=1)
-        shapes[name] = CRYSTAL_SIZE * np.sqrt(moment / weight.sum(axis=(1, 2)))
+        shapes[name] = geometry.EB_CRYSTAL_SIZE * np.sqrt(moment / weight.sum(axis=(1, 2)))
     return shapes
 
 
@@ -81,11 +69,16 @@ def endcap_windows(hits: Ragged, event: np.ndarray, seed_cell: np.ndarray) -> np
     rows, columns = row[:, None, None] + step[:, None], column[:, None, None] + step
     first = np.asarray(event, np.int64) * geometry.EE_CELLS + side * geometry.EE_SIDE**2
     wanted = first[:, None, None] + rows * geometry.EE_SIDE + columns
-    keys = hits.event_index * geometry.EE_CELLS + hits.cell
+    inside = (rows >= 0) & (rows < geometry.EE_SIDE) & (columns >= 0) & (columns < geometry.EE_SIDE)
+    return _energies(hits, geometry.EE_CELLS, wanted, inside)
+
+
+def _energies(hits: Ragged, cells: int, wanted: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Energies at `wanted` = event * cells + cell, zero where nothing was read or that is not `inside`."""
+    keys = hits.event_index * cells + hits.cell
     if not len(keys):
         return np.zeros(wanted.shape, np.float32)
     entry = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    inside = (rows >= 0) & (rows < geometry.EE_SIDE) & (columns >= 0) & (columns < geometry.EE_SIDE)
     return np.where((keys[entry] == wanted) & inside, hits.energy[entry], 0).astype(np.float32)
 
 
@@ -112,9 +105,8 @@ def endcap_shapes(window: np.ndarray, seed_cell: np.ndarray) -> dict[str, np.nda
     positive = np.maximum(window, 0)
     share = positive / np.maximum(positive.sum(axis=(1, 2)), 1e-6)[:, None, None]
     mean_x, mean_y, mean_radius = ((share * place).sum(axis=(1, 2)) for place in (x, y, radius))
-    angle = np.arctan2(y, x) - np.arctan2(mean_y, mean_x)[:, None, None]
-    around = radius * ((angle + np.pi) % (2 * np.pi) - np.pi)
-    weight = log_weights(window, e5x5, SHAPE_WEIGHT)
+    around = radius * geometry.delta_phi(np.arctan2(y, x), np.arctan2(mean_y, mean_x)[:, None, None])
+    weight = log_weights(window, e5x5, geometry.SHAPE_WEIGHT)
     total = weight.sum(axis=(1, 2))
     shapes = {
         "e3x3": window[:, 1:4, 1:4].sum(axis=(1, 2)),
@@ -125,5 +117,5 @@ def endcap_shapes(window: np.ndarray, seed_cell: np.ndarray) -> dict[str, np.nda
         ("sigma_ieta_ieta", radius - mean_radius[:, None, None]),
         ("sigma_iphi_iphi", around),
     ):
-        shapes[name] = ENDCAP_CRYSTAL_SIZE * np.sqrt((weight * distance**2).sum(axis=(1, 2)) / total)
+        shapes[name] = geometry.EE_CRYSTAL_SIZE * np.sqrt((weight * distance**2).sum(axis=(1, 2)) / total)
     return shapes

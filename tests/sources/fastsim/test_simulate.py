@@ -90,13 +90,3 @@ def test_a_task_fixes_its_events(label):
     np.testing.assert_array_equal(first.eb.energy, again.eb.energy)
     np.testing.assert_array_equal(first.tracks.pt, again.tracks.pt)
     assert not np.array_equal(first.mass, other.mass)
-
-
-def test_the_pool_is_kept_and_read_back(tmp_path):
-    pool = pileup.simulate_pool(20)
-    np.savez(tmp_path / "pool.npz", **pileup._arrays(pool))
-    again = pileup._read(tmp_path / "pool.npz")
-    for name in ("ecal", "hcal", "tracks"):
-        np.testing.assert_array_equal(getattr(again, name).offsets, getattr(pool, name).offsets)
-        for column, values in getattr(pool, name).columns.items():
-            np.testing.assert_array_equal(getattr(again, name).columns[column], values)

@@ -159,11 +159,3 @@ def test_a_task_fixes_its_events(label):
         np.testing.assert_array_equal(getattr(first, name).cell, getattr(again, name).cell)
         np.testing.assert_array_equal(getattr(first, name).energy, getattr(again, name).energy)
     np.testing.assert_array_equal(first.photons, again.photons)
-
-
-def test_a_pool_of_the_whole_detector_is_kept_and_read_back(tmp_path, pool):
-    np.savez(tmp_path / "pool.npz", **pileup._arrays(pool))
-    again = pileup._read(tmp_path / "pool.npz")
-    for name in ("ecal", "hcal", "tracks", "ee"):
-        for column, values in getattr(pool, name).columns.items():
-            np.testing.assert_array_equal(getattr(again, name).columns[column], values)

@@ -1,0 +1,116 @@
+"""Kills an image training at random moments, starts it again, and compares it with an undisturbed one.
+
+    python benchmarks/kills.py --kills=50
+
+The network has the widths that the C++ kernels compute, and a checkpoint is due after every step, so that
+many kills fall into a save. Each start is killed by SIGKILL after a random time since its first step; the
+last one ends by itself. The parameters of the best and of the latest checkpoint and all rows of metrics.jsonl
+without times must be equal, and nothing may be left beside the checkpoints.
+
+Measured with --kills=10 on one core of a shared machine: 10 kills of one run, which then ended equal to the
+undisturbed one in every bit.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LONGEST_SECONDS = 3.0
+"""A start is killed at most so long after its first step."""
+
+TRAIN = """
+import sys
+from e2e_jax import history, input_pipeline, train
+from tests.synthetic import image_config, sample
+
+splits = {"train": sample(200, seed=1), "validation": sample(20, seed=2)}
+input_pipeline.load_split = lambda config, split: splits[split]
+input_pipeline.describe = input_pipeline.fingerprints = lambda config: {}
+add = history.Progress.add
+
+def add_and_tell(progress, metrics):
+    add(progress, metrics)
+    print("step", flush=True)
+
+history.Progress.add = add_and_tell
+config = image_config(epochs=int(sys.argv[2]), checkpoint_seconds=0.0)
+config.model.widths = (16, 32)
+train.train_and_evaluate(config, sys.argv[1])
+"""
+
+
+def start(workdir, epochs, seconds=None):
+    """Trains in another process; kills it `seconds` after its first step. Whether it came to its end."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", TRAIN, str(workdir), str(epochs)]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        first = process.stdout.readline()
+        if seconds is not None and first == "step\n":
+            time.sleep(seconds)
+            process.send_signal(signal.SIGKILL)
+        process.stdout.read()
+    if process.returncode not in (0, -signal.SIGKILL):
+        raise SystemExit(f"The training ended with {process.returncode}; run its command to see why.")
+    return process.returncode == 0
+
+
+def rows(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    times = ("seconds", "events_per_second")
+    return [{name: value for name, value in json.loads(line).items() if name not in times} for line in lines]
+
+
+def same(one, other):
+    """Whether two finished runs agree in every bit."""
+    import jax
+    import numpy as np
+
+    from e2e_jax.checkpoint import load_classifier
+
+    if rows(one) != rows(other):
+        return False
+    for which in ("best", "latest"):
+        pairs = zip(
+            *(jax.tree.leaves(load_classifier(run, which).params) for run in (one, other)), strict=True
+        )
+        if not all(np.array_equal(a, b) for a, b in pairs):
+            return False
+    return not [path for path in (other / "checkpoints").iterdir() if not path.name.isdigit()]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    rng, killed, runs = random.Random(arguments.seed), 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "whole"
+        start(whole, arguments.epochs)
+        while killed < arguments.kills:
+            workdir = Path(folder) / str(runs)
+            while killed < arguments.kills:
+                if start(workdir, arguments.epochs, rng.uniform(0, LONGEST_SECONDS)):
+                    break
+                killed += 1
+            start(workdir, arguments.epochs)
+            runs += 1
+            if not same(whole, workdir):
+                raise SystemExit(f"Run {runs} differs from the undisturbed one after {killed} kills.")
+            print(f"{killed} kills, {runs} runs, all equal to the undisturbed one in every bit.", flush=True)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    main()

@@ -1,0 +1,71 @@
+"""Files that appear whole or not at all, also where the power fails or two programs write at once."""
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+PART = ".part"
+"""Ending of a file that is being written: `.<name>.<random>.part`, beside the file that it becomes."""
+
+
+def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
+    """Writes a file so that a reader, or a crash, sees the old content or the new, never a part.
+
+    Raises:
+      OSError: see `replacing`.
+    """
+    with replacing(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields the path of a new file, which takes the place of `path` when the block ends without an error.
+
+    The content is on the disk before it gets its name. A link stays, and the file behind it is replaced.
+
+    Raises:
+      OSError: `path` exists and is no regular file, or it cannot be written. It is unchanged then.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "it exists and is no regular file", str(path))
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
+    try:
+        yield part
+        sync(part)
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+    sync(path.parent)
+
+
+def is_part(path: Path) -> bool:
+    """Whether a file is what a killed program left of a write."""
+    return path.name.startswith(".") and path.name.endswith(PART)
+
+
+def sync(path: str | os.PathLike) -> None:
+    """Waits until a file's content, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync a folder.
+        if not os.path.isdir(path) or error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: str | os.PathLike) -> None:
+    """`sync` for a folder and all files and folders in it."""
+    for parent, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            sync(os.path.join(parent, name))
+        sync(parent)

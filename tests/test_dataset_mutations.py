@@ -1,0 +1,27 @@
+"""A damaged dataset ends in a DatasetError that names its folder, or in the events that were written."""
+
+import collections
+
+import pytest
+
+from benchmarks import dataset_mutations
+
+MUTATIONS = 60
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    """The folder of the datasets, with one that was opened before."""
+    folder = tmp_path_factory.mktemp("sound")
+    dataset_mutations.build(folder)
+    dataset_mutations.read(folder)
+    return folder
+
+
+def test_damage_is_told_or_does_no_harm(origin, tmp_path):
+    outcomes = collections.Counter()
+    for seed in range(MUTATIONS):
+        outcome, *what = dataset_mutations.attempt(origin, tmp_path / "damaged", seed)
+        assert outcome in ("correct", "told"), (seed, *what)
+        outcomes[outcome] += 1
+    assert outcomes["told"] > MUTATIONS / 10
