@@ -14,6 +14,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from e2e_jax import command_line, host
+from e2e_jax.cache import CacheError, cache_folder
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config and size: configs/cms_b.py:quick, or e2e_jax.configs.cms_b:quick."
@@ -63,8 +64,10 @@ def work(config, workdir):
     report.read_runs(compare)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # A second run, or a resumption, starts without the minute of compiling.
-        cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        jax.config.update("jax_compilation_cache_dir", os.path.join(cache, "e2e_jax", "jax"))
+        try:
+            jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
+        except CacheError as error:
+            logging.warning("Compiled programs are not kept: %s", error)
     if MODE.value != "report":
         from e2e_jax import train
 

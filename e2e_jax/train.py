@@ -24,6 +24,7 @@ from e2e_jax import (
 )
 from e2e_jax.checkpoint import Checkpoints, check_dataset, host_copy, load_classifier, read_about
 from e2e_jax.classes import Classes, category_of
+from e2e_jax.models import resnet_cpu
 from e2e_jax.report.board import Board
 from e2e_jax.step import create_state, make_train_step
 from e2e_jax.validation import Validation
@@ -172,6 +173,8 @@ def _train(config, workdir, checkpoints):
         feed = profile.profiled(feed, workdir / PROFILE)
     _say(_summary(config, training, validation, len(parallel_step.devices), state.params))
     _say(f"Training sample: placement {placed!r}, as {why}.")
+    if config.model.name == "resnet15" and parallel_step.devices[0].platform == "cpu":
+        _say(f"Convolutions: {resnet_cpu.describe()}.")
     now = _Now(parallel_step.place(state), best, progress)
     _report(workdir, progress.history, progress.history)
     with (

@@ -1,26 +1,18 @@
-"""ResNet-15's features on a CPU by our own arithmetic, resnet_cpu.cc; the plain network is its definition.
+"""ResNet-15's features on a CPU in C++ (`models/cpu/resnet.cc`); the plain network is its definition.
 
 XLA computes the network's convolutions on a CPU at half the processor's speed, passes every map through
 memory several times, and multiplies the 97 % of zeros in a detector image. The C++ takes an event through the
 whole network at a time, and starts from the pixels that are not zero: see benchmarks/README.md.
 
-It is compiled for this processor when it is first needed, by the C++ compiler of the machine (`CXX`, or the
-first of `COMPILERS`), into the user's cache. Without one, or with E2E_CPU_KERNELS=0, XLA does the work.
+`models.cpu.library` compiles it when it is first needed, and times it against XLA, which computes the network
+where the C++ cannot be used or is slower.
 """
 
 import contextlib
 import contextvars
 import ctypes
 import functools
-import hashlib
 import math
-import os
-import pathlib
-import platform
-import shutil
-import subprocess
-import tempfile
-import warnings
 
 import jax
 import jax.numpy as jnp
@@ -28,13 +20,9 @@ import numpy as np
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
+from e2e_jax.models.cpu import library as cpu_library
 from e2e_jax.sources.workers import available_cores
 
-SOURCE = pathlib.Path(__file__).with_suffix(".cc")
-SOURCES = (SOURCE, SOURCE.with_name("resnet_cpu_layers.h"))
-SWITCH = "E2E_CPU_KERNELS"
-COMPILERS = ("c++", "g++", "clang++")
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-pthread", "-w")
 WIDTHS = ((16, 32), (16, 16))
 """Maps before and after the downsampling that the C++ was written for."""
 
@@ -188,58 +176,32 @@ def _padded(shape):
 def _attributes(widths):
     """A device of several takes its share of the cores; one alone takes them all."""
     threads = max(1, available_cores() // jax.local_device_count("cpu"))
-    values = {"narrow": widths[0], "wide": widths[1], "blocks": BLOCKS, "threads": threads}
+    values = {"wide": widths[1], "blocks": BLOCKS, "threads": threads}
     return {name: np.int64(value) for name, value in values.items()}
 
 
 @functools.cache
+def _chosen():
+    """The library of this machine, bound to JAX, and which computes the network, in words."""
+    library, words = cpu_library.chosen()
+    if library is not None:
+        bind(library.path)
+    return library, words
+
+
 def load():
-    """Compiles and binds the C++ where that was not done yet; says whether it can be used."""
-    if os.environ.get(SWITCH, "1") == "0":
-        return False
-    try:
-        library = ctypes.CDLL(str(_compiled()))
-    except (OSError, subprocess.SubprocessError) as error:
-        output = getattr(error, "stderr", "") or ""
-        warnings.warn(
-            f"The network runs slower than it could on this CPU: {SOURCE.name} was not compiled ({error}). "
-            f"{output.strip()[:500]} Install a C++ compiler (Debian: g++) or name one as CXX; {SWITCH}=0 "
-            "leaves the work to XLA without a word.",
-            stacklevel=2,
-        )
-        return False
+    """Compiles and binds the C++ where that was not done yet; returns whether it computes the network."""
+    return _chosen()[0] is not None
+
+
+def describe():
+    """Which computes the network on this CPU, C++ or XLA, and the ratio of their times."""
+    return _chosen()[1]
+
+
+def bind(path):
+    """Makes a compiled library's functions known to JAX."""
+    library = ctypes.CDLL(str(path))
     for name in ("resnet_forward", "resnet_backward"):
         capsule = jax.ffi.pycapsule(getattr(library, name))
         jax.ffi.register_ffi_target(f"e2e_{name}", capsule, platform="cpu")
-    return True
-
-
-def _compiled():
-    """The library's file; named by all that its content depends on, so a stale one is never loaded."""
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
-    if compiler is None:
-        raise OSError(f"no C++ compiler: none of {', '.join(COMPILERS)} is installed")
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
-    texts = [source.read_text() for source in SOURCES]
-    made_of = (*texts, compiler, version, *FLAGS, jax.__version__, _processor())
-    name = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:24]
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "e2e_jax"
-    library = cache / f"resnet_cpu_{name}.so"
-    if not library.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            # Built aside and moved into place: another process may be at the same.
-            made = pathlib.Path(folder) / library.name
-            command = [compiler, *FLAGS, "-I", jax.ffi.include_dir(), str(SOURCE), "-o", str(made)]
-            subprocess.run(command, capture_output=True, text=True, check=True)
-            made.replace(library)
-    return library
-
-
-def _processor():
-    """What -march=native looks at, near enough."""
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))

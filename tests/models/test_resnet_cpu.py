@@ -1,8 +1,5 @@
 """The C++ of the CPU computes what XLA computes: values, gradients, over any devices."""
 
-import subprocess
-import sys
-
 import jax
 import numpy as np
 import pytest
@@ -129,32 +126,3 @@ def test_other_types_are_left_to_xla(dtype):
     assert not resnet_cpu.usable((16, 32), jax.numpy.zeros((1, 8, 8, 1), dtype))
     assert not resnet_cpu.usable((24, 48), jax.numpy.zeros((1, 8, 8, 1)))
     assert resnet_cpu.usable((16, 32), jax.numpy.zeros((1, 8, 8, 1)))
-
-
-PROGRAM = """
-import numpy as np, jax
-from e2e_jax.models.backend import CpuFeatures
-x = np.ones((1, 20, 20, 1), np.float32)
-network = CpuFeatures()
-print(network.apply(network.init(jax.random.key(0), x), x).shape)
-"""
-
-
-@pytest.mark.parametrize(("switch", "warned"), [("1", True), ("0", False)])
-def test_without_a_compiler_the_network_runs_and_says_why_it_is_slow(tmp_path, monkeypatch, switch, warned):
-    monkeypatch.setenv("CXX", str(tmp_path / "no-such-compiler"))
-    monkeypatch.setenv("E2E_CPU_KERNELS", switch)
-    ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    assert "(1, 32)" in ran.stdout
-    assert ("Install a C++ compiler" in ran.stderr) == warned
-
-
-def test_a_compiler_that_fails_leaves_no_library(tmp_path, monkeypatch):
-    compiler = tmp_path / "c++"
-    compiler.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho no such flag >&2\nexit 1\n')
-    compiler.chmod(0o755)
-    monkeypatch.setenv("CXX", str(compiler))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.warns(UserWarning, match="no such flag"):
-        assert not resnet_cpu.load.__wrapped__()
-    assert not list((tmp_path / "e2e_jax").iterdir())
