@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
+
+from e2e_jax.atomic import write_whole
 
 SEAL = "sha256"
 """Key of a JSON object that holds the digest of the rest of the object."""
@@ -46,12 +47,7 @@ def read_sealed(path: pathlib.Path) -> dict | None:
 def write_sealed(path: pathlib.Path, content: Mapping) -> None:
     """Writes a sealed JSON file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(json.dumps(sealed(content)))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, json.dumps(sealed(content)))
 
 
 def changed(folder: pathlib.Path, expected: Mapping[str, str], notes: Sequence[pathlib.Path]) -> list[str]:
