@@ -29,6 +29,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
+
 from benchmarks.mutations import DAMAGES, OUTCOMES
 
 DATASET = {"train": "the training events", "validation": "the validation events"}
