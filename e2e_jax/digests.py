@@ -7,6 +7,8 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from e2e_jax.atomic import write_whole
 
 SEAL = "sha256"
@@ -14,6 +16,22 @@ SEAL = "sha256"
 
 CHECKED = "checked.json"
 """Name of the file that lists the files whose digests were verified."""
+
+
+class OfColumns:
+    """The SHA-256 of named columns that come in parts, the same however they are divided into parts."""
+
+    def __init__(self):
+        self._columns = {}
+
+    def update(self, part: Mapping[str, np.ndarray]) -> None:
+        """Adds entries to the end of each column."""
+        for name, values in part.items():
+            self._columns.setdefault(name, hashlib.sha256()).update(np.ascontiguousarray(values))
+
+    def hexdigest(self) -> str:
+        """The digest as hexadecimal digits."""
+        return of_json({name: column.hexdigest() for name, column in self._columns.items()})
 
 
 def of_file(path: pathlib.Path) -> str:
