@@ -14,7 +14,7 @@ from typing import ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders.production import Place
-from e2e_jax import dataset, locks
+from e2e_jax import dataset, digests, locks
 from e2e_jax.sources import cluster
 from e2e_jax.sources.tasks import SPLITS, event_keys, run_tasks
 from e2e_jax.sources.workers import WorkerPool, available_cores
@@ -115,9 +115,13 @@ class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _download_and_prepare(self, dl_manager, download_config, **kwargs) -> None:
         """Writes the data files, then adds their digests to the metadata, which TFDS writes after this."""
+        self._made = {split: digests.OfColumns() for split in SPLITS}
         super()._download_and_prepare(dl_manager, download_config, **kwargs)
+        fingerprints = {split: made.hexdigest() for split, made in self._made.items()}
         folder = pathlib.Path(self.data_dir)
-        self.info.metadata.update(dataset.sealed_metadata(self.info.metadata, folder, self.name))
+        self.info.metadata.update(
+            dataset.sealed_metadata(self.info.metadata, folder, self.name, fingerprints)
+        )
 
     def _log_download_bytes(self) -> None:
         """Says what is about to happen, where TFDS would announce a download of unknown size."""
@@ -133,7 +137,8 @@ class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _generate_examples(self, production, split: str) -> Iterator[tuple[str, dict]]:
         for events in production.events(split):
-            yield from zip(event_keys(self.checked(events)), events.examples())
+            self._made[split].update(self.checked(events).parts())
+            yield from zip(event_keys(events), events.examples())
         if split == SPLITS[-1]:
             self.info.metadata.update(production.metadata())
             production.write_tables(pathlib.Path(self.data_dir))

@@ -4,11 +4,34 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 PART = ".part"
 """Ending of a file that is being written: `.<name>.<random>.part`, beside the file that it becomes."""
+
+
+class WriteError(OSError):
+    """A file that could not be written. The message names the folder and the way out."""
+
+
+def write_file(path: str | os.PathLike, write: Callable[[IO[bytes]], None]) -> None:
+    """Writes a file by `write(file)`, whole or not at all, and makes its folder.
+
+    Raises:
+      WriteError: the disk is full, or the folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part, part.open("wb") as file:
+            write(file)
+    except OSError as error:
+        raise WriteError(
+            f"{path.name} cannot be written to {path.parent} ({error.strerror or error}). Free space "
+            "there, or make the folder writable, and run the same command again: it reuses what is finished."
+        ) from error
 
 
 def write_whole(path: str | os.PathLike, content: str | bytes) -> None:

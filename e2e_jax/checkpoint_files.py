@@ -4,6 +4,7 @@
 config, the dataset, where the epochs stand, and the SHA-256 of every other file and of itself.
 """
 
+import errno
 import functools
 import hashlib
 import importlib.metadata
@@ -26,6 +27,9 @@ KEPT = 2
 FORMAT = 2
 """What the parts of a checkpoint mean; one more when an older version would misread them."""
 
+ROOM = 1_000_000
+"""Bytes that must be free beside those of the arrays: for their descriptions."""
+
 MARK = "commit_success.txt"
 """Orbax's mark for object stores. It names the folder that was written to, and nothing reads it here."""
 
@@ -46,6 +50,10 @@ def write(folder, step, parts, about):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(part, ignore_errors=True)
+        # Told before: threads of Orbax print tracebacks where the disk becomes full below them.
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(parts))
+        if shutil.disk_usage(folder).free < size + ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         ocp.save_checkpointables(part, parts)
         for mark in part.rglob(MARK):
             mark.unlink()
@@ -58,10 +66,13 @@ def write(folder, step, parts, about):
         os.replace(part, path)
         atomic.sync(folder)
     except Exception as error:  # Orbax and TensorStore have their own for a full disk
-        shutil.rmtree(part, ignore_errors=True)
+        for left in folder.glob(f"{part.name}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        full = os.strerror(errno.ENOSPC)
+        why = full if full in str(error) else _first_line(error)
         raise WorkdirError(
-            f"The checkpoint {path} cannot be written ({_first_line(error)}). Make room there or ask for the "
-            "permission, and start the same command again: it goes on from the last checkpoint."
+            f"The checkpoint {path} cannot be written ({why}). Make room there or ask for the permission, "
+            "and start the same command again: it goes on from the last checkpoint."
         ) from error
     for older in saved_steps(folder.parent)[:-KEPT]:
         _remove(folder / str(older))

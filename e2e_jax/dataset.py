@@ -17,8 +17,11 @@ BUILDERS = {
 }
 """Datasets that are built when they are missing: name -> module with its `Builder`."""
 
-METADATA, DIGESTS = "metadata.json", "digests"
-"""The file with the metadata of a dataset, and the key of its digests there."""
+METADATA = "metadata.json"
+"""The file with the metadata of a dataset."""
+
+DIGESTS, FINGERPRINTS = "digests", "fingerprints"
+"""Keys of the metadata: the digest of each data file, and that of the events of each split."""
 
 DERIVED = ".e2e_jax"
 """Folder within a dataset's for what can be made again from the dataset at any time."""
@@ -81,19 +84,23 @@ def describe(config) -> dict:
     content = digests.of_json(fingerprint(folder))[:16]
     identity = {"name": config.dataset.name, "version": folder.name, "fingerprint": content}
     metadata = read_metadata(folder)
-    return identity | {name: value for name, value in metadata.items() if name != DIGESTS}
+    return identity | {n: value for n, value in metadata.items() if n not in (DIGESTS, FINGERPRINTS)}
 
 
 def fingerprint(folder: pathlib.Path) -> dict[str, str]:
     """The SHA-256 of the events of each split, {"train": hex, "validation": hex}.
 
-    Every data file is compared with the digest that was written with the dataset; one that has not changed
+    It is the same for each build of the same events; the bytes of the files are not, because Protocol Buffers
+    order the columns of an example differently in each process.
+
+    Every data file is compared with the digest that was written with the dataset. A file that has not changed
     since it was last compared is not read again.
 
     Raises:
       DatasetError: the dataset is damaged or was not written by this package.
     """
-    return {split: digests.of_json(list(files.values())) for split, files in check_files(folder).items()}
+    check_files(folder)
+    return read_metadata(folder)[FINGERPRINTS]
 
 
 def check_files(folder: pathlib.Path) -> dict[str, dict[str, str]]:
@@ -130,20 +137,29 @@ def read_metadata(folder: pathlib.Path) -> dict:
     if not path.exists():
         raise DatasetError(f"The dataset in {folder} is half-written: it has no {METADATA}. {again(folder)}")
     metadata = digests.read_sealed(path)
-    if metadata is None or DIGESTS not in metadata:
+    if metadata is None or not {DIGESTS, FINGERPRINTS} <= metadata.keys():
         raise DatasetError(
             f"The file {path} is damaged, or was not written by this version of e2e_jax. {again(folder)}"
         )
     return metadata
 
 
-def sealed_metadata(metadata: Mapping, folder: pathlib.Path, builder: str) -> dict:
-    """The metadata of a dataset whose data files were just written, with the digests of those."""
+def sealed_metadata(
+    metadata: Mapping, folder: pathlib.Path, builder: str, fingerprints: Mapping[str, str]
+) -> dict:
+    """The metadata of a dataset whose data files were just written, with the digests of files and events.
+
+    Args:
+      metadata: what else is known of the dataset.
+      folder: where the data files are.
+      builder: the name of the dataset's builder, with which the names of the files begin.
+      fingerprints: the digest of the events of each split.
+    """
     files = {
         split: {path.name: digests.of_file(path) for path in sorted(folder.glob(f"{builder}-{split}.*"))}
         for split in SPLITS
     }
-    return digests.sealed({**metadata, DIGESTS: files})
+    return digests.sealed({**metadata, DIGESTS: files, FINGERPRINTS: fingerprints})
 
 
 def derived_folders(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from e2e_jax.atomic import write_whole
 
 SEAL = "sha256"
 """Key of a JSON object that holds the digest of the rest of the object."""
 
 CHECKED = "checked.json"
 """Name of the file that lists the files whose digests were verified."""
+
+
+class OfColumns:
+    """The SHA-256 of named columns that come in parts, the same however they are divided into parts."""
+
+    def __init__(self):
+        self._columns = {}
+
+    def update(self, part: Mapping[str, np.ndarray]) -> None:
+        """Adds entries to the end of each column."""
+        for name, values in part.items():
+            self._columns.setdefault(name, hashlib.sha256()).update(np.ascontiguousarray(values))
+
+    def hexdigest(self) -> str:
+        """The digest as hexadecimal digits."""
+        return of_json({name: column.hexdigest() for name, column in self._columns.items()})
 
 
 def of_file(path: pathlib.Path) -> str:
@@ -46,12 +65,7 @@ def read_sealed(path: pathlib.Path) -> dict | None:
 def write_sealed(path: pathlib.Path, content: Mapping) -> None:
     """Writes a sealed JSON file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(json.dumps(sealed(content)))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, json.dumps(sealed(content)))
 
 
 def changed(folder: pathlib.Path, expected: Mapping[str, str], notes: Sequence[pathlib.Path]) -> list[str]:

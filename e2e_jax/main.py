@@ -35,8 +35,8 @@ DISTRIBUTED = flags.DEFINE_bool("distributed", False, "The cluster (Slurm, Open 
 
 def main(_):
     if not flags.FLAGS["verbosity"].present:
-        # What Orbax and JAX tell of their inner life would bury the progress bar.
-        logging.set_verbosity(logging.WARNING)
+        # Orbax and JAX logs would hide the progress bar; what Orbax logs as an error it also raises.
+        logging.set_verbosity(logging.FATAL)
     only_folder = MODE.value != "train" and WORKDIR.value and CONFIG.value is None
     config = None if only_folder else command_line.checked_config(CONFIG)
     workdir = os.path.expanduser(WORKDIR.value or os.path.join("runs", f"{config.name}-{config.size}"))

@@ -270,7 +270,7 @@ def test_a_dataset_for_tensorflow_alone_is_named(dataset):
     folder, own = dataset
     for shard in own.glob("*.array_record*"):
         shard.rename(own / shard.name.replace("array_record", "tfrecord"))
-    metadata = dataset_module.sealed_metadata(dataset_module.read_metadata(own), own, "cms_hgg")
+    metadata = dataset_module.sealed_metadata(dataset_module.read_metadata(own), own, "cms_hgg", {})
     (own / "metadata.json").write_text(json.dumps(metadata))
     with pytest.raises(DatasetError, match="stored as tfrecord"):
         load_split(configured(folder), "train")

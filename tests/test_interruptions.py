@@ -151,3 +151,15 @@ def test_a_shorter_interval_saves_more_often(tmp_path, monkeypatch):
     train.train_and_evaluate(kinematics_config(epochs=1, checkpoint_seconds=3600.0), tmp_path / "rarely")
     train.train_and_evaluate(kinematics_config(epochs=1, checkpoint_seconds=0.0), tmp_path / "often")
     assert steps == [STEPS, *range(1, STEPS + 1)]
+
+
+def test_a_disk_without_room_for_a_checkpoint_is_told_and_nothing_is_left(tmp_path, monkeypatch):
+    config = kinematics_config()
+    claim(tmp_path, config)
+    state = host_copy(train.create_state(config, jax.random.key(0)))
+    monkeypatch.setattr(checkpoint_files, "ROOM", 10**18)
+    with Checkpoints(tmp_path, config, {}) as checkpoints:
+        checkpoints.save(1, state, state.params, {"history": []})
+        with pytest.raises(WorkdirError, match=r"checkpoints/1 cannot be written \(.*No space left"):
+            checkpoints.wait()
+    assert list((tmp_path / "checkpoints").iterdir()) == []

@@ -42,6 +42,7 @@ EB = "--config=configs/eb.py"
         ([EB, "stray"], ["'stray'", "--name=value"]),
         ([EB, "--mode=evaluate", "--workdir=/nowhere/at/all"], ["no run in /nowhere/at/all", "--workdir"]),
         (["--mode=report", "--workdir=/nowhere/at/all"], ["no run in /nowhere/at/all", "results.json"]),
+        (["--mode=report", "--workdir=~/no/run"], [f"no run in {Path.home()}/no/run"]),
         ([EB, "--processes=2"], ["--coordinator=HOST:PORT, --processes=N and --process=I go together"]),
         (["--mode=report", "--workdir=x", "--distributed"], ["--mode=report is for one process"]),
         ([EB, "--compare=/nowhere/at/all"], ["no run in /nowhere/at/all", "results.json"]),

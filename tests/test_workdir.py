@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from e2e_jax import atomic
+from e2e_jax.train import train_and_evaluate
 from e2e_jax.workdir import WorkdirError, check_path, claim, owned, read_config
 from tests.synthetic import kinematics_config
 
@@ -32,6 +33,13 @@ def holder(tmp_path):
         assert process.stdout.readline() == "owned\n"
         yield process
         process.kill()
+
+
+def test_a_second_training_in_one_folder_is_refused_before_it_begins(holder, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(WorkdirError, match=rf"^Process {holder.pid} on \S+ is training"):
+        train_and_evaluate(kinematics_config(), tmp_path)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_folder_has_one_owner_until_it_dies(holder, tmp_path):

@@ -5,13 +5,18 @@ TensorBoard drops what an interrupted training wrote beyond its last checkpoint,
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.utils import figure_to_image
 
 from e2e_jax.classes import Classes
 from e2e_jax.report.runs import Scored
@@ -33,8 +38,12 @@ class Board:
         """
         known = folder.exists() and any(folder.iterdir())
         step = history[-1]["step"] + 1 if history and known else 0
-        self._writer = SummaryWriter(str(folder), purge_step=step)
-        self._writer.add_text("config", _as_code(config.to_dict()), step)
+        folder.mkdir(parents=True, exist_ok=True)
+        # Not `SummaryWriter`, whose own thread hides the errors of a full disk, and then never ends.
+        self._writer = EventsWriter(str(folder / "events"))
+        self._writer.write_event(Event(step=step, file_version="brain.Event:2"))
+        self._writer.write_event(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
+        self._add(summary.text("config", _as_code(config.to_dict())), step)
         for row in () if known else history:
             self._add_numbers(row)
         self._writer.flush()
@@ -45,7 +54,9 @@ class Board:
 
     def __exit__(self, *error) -> None:
         self._thread.shutdown()
-        self._writer.close()
+        # An error of the training, such as a full disk, comes before the same one here.
+        with contextlib.suppress(*([OSError] if any(error) else [])):
+            self._writer.close()
 
     def add_epoch(
         self, row: Mapping, probabilities: np.ndarray, labels: np.ndarray, mass: np.ndarray | None, config
@@ -78,12 +89,15 @@ class Board:
         with matplotlib.rc_context(pictures.STYLE):
             for name, figure in drawn.items():
                 figure.set_dpi(DOTS)
-                self._writer.add_figure(name, figure, row["step"], close=False)
+                self._add(summary.image(name, figure_to_image(figure, close=False)), row["step"])
         self._writer.flush()
 
     def _add_numbers(self, row: Mapping) -> None:
         for name, value in row.items():
-            self._writer.add_scalar(name, value, row["step"])
+            self._add(summary.scalar(name, value), row["step"])
+
+    def _add(self, content, step: int) -> None:
+        self._writer.write_event(Event(wall_time=time.time(), step=step, summary=content))
 
 
 def _as_code(fields: Mapping) -> str:

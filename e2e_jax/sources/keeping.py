@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from e2e_jax.sources import npz, writing
+from e2e_jax import atomic
+from e2e_jax.sources import npz
 from e2e_jax.sources.events import Events
 from e2e_jax.sources.record import Ragged, Record, column_type
 
@@ -81,7 +82,7 @@ def write_events(path: str | os.PathLike, events: Record, **notes: np.ndarray) -
     """Writes a record, and arrays noted beside it, to an .npz file, completely or not at all.
 
     Raises:
-      writing.WriteError: the disk is full, or the folder cannot be written.
+      atomic.WriteError: the disk is full, or the folder cannot be written.
     """
     npz.write(path, to_arrays(events) | notes)
 
@@ -139,5 +140,5 @@ def unpack(result: Any, path: pathlib.Path | None, read: Callable) -> Any:
     """The result itself; one that comes packed is written to `path` first."""
     if not isinstance(result, Packed):
         return result
-    writing.write_file(path, lambda file: file.write(result.content))
+    atomic.write_file(path, lambda file: file.write(result.content))
     return read(path)

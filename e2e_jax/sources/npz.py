@@ -16,7 +16,7 @@ from typing import IO
 
 import numpy as np
 
-from e2e_jax.sources import writing
+from e2e_jax import atomic
 
 MAX_BYTES = 2**31
 """Largest size in memory of the arrays of one file."""
@@ -83,7 +83,7 @@ def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], compressed:
     """Writes arrays to a file, completely or not at all, and makes its folder.
 
     Raises:
-      writing.WriteError: the disk is full, or the folder cannot be written.
+      atomic.WriteError: the disk is full, or the folder cannot be written.
     """
     save = np.savez_compressed if compressed else np.savez
-    writing.write_file(path, lambda file: save(file, **arrays))
+    atomic.write_file(path, lambda file: save(file, **arrays))

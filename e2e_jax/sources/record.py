@@ -142,7 +142,7 @@ class Record:
     @classmethod
     def concatenate(cls, parts: Iterable[Self]) -> Self:
         """Joins several records, in order; an iterator's are taken one by one (`joining`)."""
-        joined = joining.join(part._arrays() for part in parts)
+        joined = joining.join(part.parts() for part in parts)
         if not joined:
             raise ValueError("No events to concatenate: the list of records is empty.")
         fields = {name: joined[name] for name in (*cls.SCALARS, *cls.TENSORS)}
@@ -151,8 +151,8 @@ class Record:
             fields[name] = Ragged.from_counts(joined[name], flat)
         return cls(**fields)
 
-    def _arrays(self) -> dict[str, np.ndarray]:
-        """All columns by name; of a collection, its counts and "name.column"."""
+    def parts(self) -> dict[str, np.ndarray]:
+        """Columns that joined records concatenate, by name; of a collection, its counts and "name.column"."""
         arrays = {name: getattr(self, name) for name in (*self.SCALARS, *self.TENSORS)}
         for name in self.COLLECTIONS:
             ragged = getattr(self, name)

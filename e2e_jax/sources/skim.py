@@ -20,7 +20,8 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from e2e_jax.sources import aodsim, writing
+from e2e_jax import atomic
+from e2e_jax.sources import aodsim
 from e2e_jax.sources.aodsim import Candidates
 from e2e_jax.sources.errors import SourceError
 from e2e_jax.sources.file_contents import UNKNOWN, Content
@@ -147,4 +148,4 @@ def numeric_table(numbers: Mapping[str, np.ndarray], photons: np.ndarray) -> pya
 
 def write_table(path: str | os.PathLike, table: pyarrow.Table) -> None:
     """Writes a Parquet file, completely or not at all."""
-    writing.write_file(path, lambda file: pyarrow.parquet.write_table(table, file))
+    atomic.write_file(path, lambda file: pyarrow.parquet.write_table(table, file))

@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import tqdm
 
-from e2e_jax.sources import keeping, writing
+from e2e_jax import atomic
+from e2e_jax.sources import keeping
 from e2e_jax.sources.events import CLASSES, Events
 from e2e_jax.sources.keeping import Format
 from e2e_jax.sources.keeping import read_events as read_events
@@ -235,7 +236,7 @@ def _collect(job: _Job) -> tuple[SimulationTask, Events]:
             f"A worker process died while {task} was waiting or running: most often the machine ran out of "
             "memory. Finished tasks are kept; start again, with fewer workers if need be."
         ) from error
-    except writing.WriteError as error:
+    except atomic.WriteError as error:
         raise TaskError(f"The result of a task cannot be kept: {error}") from error
     except Exception as error:
         raise TaskError(f"{task} failed: {type(error).__name__}: {error}") from error

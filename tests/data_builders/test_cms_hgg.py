@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 
 from data_builders import code_version
 from data_builders.cms_hgg.cms_hgg_dataset_builder import CONFIGS, Builder, HggConfig
+from e2e_jax import dataset
 from e2e_jax.sources import tasks
 from e2e_jax.sources.events import CLASSES, Events
 from tests import synthetic_tasks
@@ -70,6 +71,26 @@ def test_another_build_gives_the_same_files(folder, tmp_path):
     build(tmp_path)
     for path in (folder / "cms_hgg/tiny/2.0.0").glob("*.array_record*"):
         assert path.read_bytes() == (tmp_path / "cms_hgg/tiny/2.0.0" / path.name).read_bytes()
+
+
+ANOTHER_BUILD = """
+import sys
+from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder, HggConfig
+from tests.synthetic_tasks import produce
+
+config = HggConfig(name="tiny", train=8, validation=4, produce=produce)
+Builder(config=config, data_dir=sys.argv[1]).download_and_prepare()
+"""
+
+
+def test_a_build_by_another_process_has_the_same_fingerprint(folder, tmp_path):
+    command = [sys.executable, "-c", ANOTHER_BUILD, str(tmp_path)]
+    here = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=here, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    one, other = (dataset.fingerprint(at / "cms_hgg/tiny/2.0.0") for at in (folder, tmp_path))
+    assert one == other
+    assert len({*one.values()}) == 2
 
 
 def test_metadata_says_what_it_is(folder):

@@ -1,5 +1,6 @@
 """What TensorBoard shows, as the real TensorBoard tells it."""
 
+import builtins
 import json
 import subprocess
 import sys
@@ -90,3 +91,18 @@ def test_a_board_that_was_lost_gets_its_numbers_back(tmp_path):
     (path,) = tmp_path.iterdir()
     assert b"auc_h" in path.read_bytes()
     assert np.float32(0.6).tobytes() in path.read_bytes()
+
+
+# Python's own file objects complain again when they are collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_full_disk_is_told_and_the_board_closes(tmp_path, monkeypatch):
+    """`/dev/full` takes the place of the file of events."""
+    open_file = builtins.open
+
+    def open_full(path, *rest, **options):
+        full = "tfevents" in str(path) and str(path).startswith(str(tmp_path))
+        return open_file("/dev/full" if full else path, *rest, **options)
+
+    monkeypatch.setattr(builtins, "open", open_full)
+    with pytest.raises(OSError, match="No space left"), Board(tmp_path, run_config()):
+        pass

@@ -5,7 +5,8 @@ import concurrent.futures
 import numpy as np
 import pytest
 
-from e2e_jax.sources import keeping, npz, writing
+from e2e_jax import atomic
+from e2e_jax.sources import keeping, npz
 from e2e_jax.sources.tasks import TaskError, run_tasks, simulation_tasks
 from tests.synthetic_tasks import produce
 
@@ -20,7 +21,7 @@ def full(file):
 
 
 def write_to_a_full_disk(path, result):
-    writing.write_file(path, full)
+    atomic.write_file(path, full)
 
 
 def test_a_full_disk_ends_the_work_with_the_folder_and_leaves_no_part_behind(tmp_path):

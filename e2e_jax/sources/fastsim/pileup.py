@@ -209,7 +209,7 @@ def write_pool(path: str | os.PathLike, pool: Pool) -> None:
     """Writes a pool with a digest of its content, completely or not at all.
 
     Raises:
-      writing.WriteError: the disk is full, or the folder cannot be written.
+      atomic.WriteError: the disk is full, or the folder cannot be written.
     """
     arrays = {}
     for name, ragged in _parts(pool).items():
