@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import importlib.util
 import sys
 import textwrap
 import traceback
@@ -56,7 +57,7 @@ def checked_config(flag):
 
 
 def reporting(main):
-    """`main`, with the errors in `KNOWN` printed as a paragraph, exit code 1."""
+    """`main`, with the errors in `KNOWN` and absent packages printed as a paragraph, exit code 1."""
 
     @functools.wraps(main)
     def wrapped(argv):
@@ -66,6 +67,8 @@ def reporting(main):
             if type(error) is ValueError and not _raised_here(error):
                 raise
             stop(str(error))
+        except ImportError as error:
+            stop(_absent_package(error))
         except KeyboardInterrupt:
             stop("Interrupted. The same command goes on from the last checkpoint.")
 
@@ -79,6 +82,20 @@ def stop(message):
         file=sys.stderr,
     )
     sys.exit(1)
+
+
+def _absent_package(error):
+    """The message for a package that is not installed; raises any other ImportError again."""
+    if error.name is None:
+        # Raised by this package, with the way out.
+        return str(error)
+    package = error.name.partition(".")[0]
+    if package in sys.modules or importlib.util.find_spec(package):
+        raise error
+    return (
+        f"This needs the package {package!r}, which is not installed. "
+        "`pip install -r requirements.txt` installs every package that the commands use."
+    )
 
 
 def _raised_here(error):

@@ -252,7 +252,10 @@ def _mass(events):
 
 
 def _fresh(config):
-    state = host_copy(jax.jit(lambda: create_state(config, jax.random.key(config.seed)))())
+    # Drawing a million numbers once is not worth the 6 s that optimizing the program for it takes.
+    quick = {"xla_backend_optimization_level": 1}
+    draw = jax.jit(lambda: create_state(config, jax.random.key(config.seed)), compiler_options=quick)
+    state = host_copy(draw())
     return state, state.params
 
 

@@ -126,7 +126,7 @@ from e2e_jax.checkpoint import load_classifier
 from tests.synthetic import sample
 
 np.save(sys.argv[2], load_classifier(sys.argv[1]).predict(sample(2)))
-heavy = {"tensorflow", "tensorflow_datasets", "grain", "optax", "pyarrow", "tensorboardX", "tqdm", "uproot"}
+heavy = {"tensorflow", "tensorflow_datasets", "optax", "pyarrow", "tensorboardX", "tqdm", "uproot"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
 
