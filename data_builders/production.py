@@ -72,6 +72,8 @@ class Simulation:
             if done != task:
                 raise RuntimeError(f"The events of {split!r} were taken out of order: {done} for {task}.")
             yield events
+        if split == SPLITS[-1]:
+            self._results.close()
 
     def metadata(self) -> dict:
         """What is known of the events only after they were made: nothing."""

@@ -107,6 +107,7 @@ def test_probabilities_do_not_depend_on_the_batching(tmp_path, config):
     assert classifier.predict(events[:0]).shape == (0, 3)
 
 
+@pytest.mark.slow
 def test_events_and_their_images_have_the_same_probabilities(tmp_path):
     config = image_config()
     save_run(tmp_path, config)

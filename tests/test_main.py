@@ -23,6 +23,7 @@ def run(*arguments, code="from e2e_jax import main; main.run()", cwd=ROOT):
 EB = "--config=configs/eb.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -70,6 +71,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 def test_trains_into_the_default_folder_and_evaluates_again(tmp_path):
     config = f"--config={ROOT / 'configs' / 'four_momentum.py'}:quick"
     small = [f"--config.{field}" for field in ("train.epochs=1", "train.batch_size=12", "cvm.window=10")]

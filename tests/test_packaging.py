@@ -70,6 +70,7 @@ def test_a_checkpoint_loads_with_the_light_core_alone():
     run_python(WITHOUT.format(absent=BEYOND_CORE, modules="e2e_jax.checkpoint"))
 
 
+@pytest.mark.slow
 def test_the_quickstart_needs_no_tensorflow_and_no_readers_of_files():
     run_python(WITHOUT.format(absent=BEYOND_QUICKSTART, modules=", ".join(QUICKSTART)))
 

@@ -10,6 +10,8 @@ from e2e_jax import input_pipeline, models, parallel, placement, train
 from e2e_jax.checkpoint import host_copy
 from tests.synthetic import image_config, kinematics_config, sample
 
+pytestmark = pytest.mark.slow
+
 
 def run(config, feed_of, epochs=((0, 0), (1, 0)), devices=None):
     """Losses of the steps of some epochs, given as (epoch, first step), and the parameters after them."""

@@ -10,6 +10,8 @@ from e2e_jax.checkpoint import initial_params
 from e2e_jax.models.resnet import PRECISIONS
 from tests.synthetic import image_config
 
+pytestmark = pytest.mark.slow
+
 SIZE = 24, 32
 
 

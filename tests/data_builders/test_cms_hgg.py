@@ -165,6 +165,7 @@ def test_the_command_finds_a_config_by_its_path(name):
     assert [config.name for config in builder.BUILDER_CONFIGS] == [name]
 
 
+@pytest.mark.slow
 def test_tensorflow_reads_tfrecord(tmp_path):
     pytest.importorskip("tensorflow")
     build(tmp_path, file_format="tfrecord")

@@ -32,6 +32,7 @@ def objective(network, weights):
     return lambda params, x: (network.apply(params, x) * weights).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "widths"), CASES)
 def test_values_and_gradients_are_the_plain_networks(size, widths):
     x = images(size)
@@ -61,6 +62,7 @@ def test_it_is_what_runs_under_jit_on_a_cpu():
     assert " convolution(" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["mesh", "pmap"])
 def test_devices_share_the_events_and_agree_with_one(way):
     x = images((40, 60, 3), events=8)
@@ -139,6 +141,7 @@ print(network.apply(network.init(jax.random.key(0), x), x).shape)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("switch", "warned"), [("1", True), ("0", False)])
 def test_without_a_compiler_the_network_runs_and_says_why_it_is_slow(tmp_path, monkeypatch, switch, warned):
     monkeypatch.setenv("CXX", str(tmp_path / "no-such-compiler"))
