@@ -1,5 +1,6 @@
 # make quickstart   collisions -> dataset -> CMS-B -> results, in one go
 # make test         the test suite
+# make test-fast    the tests that take less than two seconds each, for daily work
 # make lint         ruff, as CI runs it
 # make clean        removes .venv and every cache; datasets and runs stay
 #
@@ -8,22 +9,26 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 # Compiling every file of every package costs more than compiling the ones that are used.
-export PIP_NO_COMPILE := 1
+PIP := $(BIN)/python -m pip install --quiet --quiet --no-compile --disable-pip-version-check
+# Two processes, each on half of the cores (tests/conftest.py); they share out what is left at the end.
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal tests
 
 # The CPU build, by its local version: a plain torch==2.13.0 on Linux brings gigabytes of CUDA libraries.
 TORCH := $(if $(filter Linux,$(shell uname -s)),torch==2.13.0+cpu,torch==2.13.0)
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: quickstart test lint install install-test clean
+.PHONY: quickstart test test-fast lint install install-test clean
 .DELETE_ON_ERROR:
 
 quickstart: install
 	$(BIN)/python -m e2e_jax.main --config=configs/cms_b.py
 
 test: install-test
-	$(BIN)/python -m pytest tests
+	$(PYTEST)
+
+test-fast: install-test
+	$(PYTEST) -m 'not slow'
 
 lint: install-test
 	$(BIN)/ruff check .
@@ -32,18 +37,18 @@ lint: install-test
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
 
-$(VENV)/.installed: requirements.txt pyproject.toml
+$(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 	  echo "e2e_jax needs CPython 3.11, 3.12 or 3.13, but '$(PYTHON)' is:" \
 	    "$$($(PYTHON) --version 2>&1). Name another, for example: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; \
 	  exit 1; }
-	@echo "Installing the requirements into $(VENV) (once, a few minutes)"
+	@echo "Installing what a training needs into $(VENV) (once, a minute or two)"
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) -r requirements.txt
+	$(PIP) --editable '.[train]'
 	@touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
-	$(PIP) -r requirements-test.txt
+$(VENV)/.installed-test: $(VENV)/.installed requirements.txt requirements-test.txt
+	$(PIP) -r requirements.txt -r requirements-test.txt
 	@$(BIN)/python -c 'import torch' 2>/dev/null \
 	  || $(PIP) --retries 0 --extra-index-url $(TORCH_INDEX) $(TORCH) \
 	  || echo "No CPU build of PyTorch for this Python: the parity tests will be skipped."

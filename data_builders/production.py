@@ -15,6 +15,7 @@ import e2e_jax
 from data_builders import code_version
 from e2e_jax.sources.keeping import Format
 from e2e_jax.sources.record import Record
+from e2e_jax.sources.tasks import SPLITS, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,18 +53,27 @@ class Simulation:
     ):
         self._tasks, self._produce, self._version = tasks, produce, version
         self._place, self._kept_as = place, kept_as
+        self._results = self._run()
 
-    def events(self, split: str) -> Iterator[Record]:
-        """The events of a split, task by task."""
-        results = self._place.run(
-            self._tasks(split),
+    def _run(self) -> Iterator[tuple[Task, Record]]:
+        """Runs the tasks of all splits as one list, so that no core waits for the end of a split."""
+        yield from self._place.run(
+            [task for split in SPLITS for task in self._tasks(split)],
             self._produce,
             cache_dir=self._place.scratch,
             version=self._version,
             kept_as=self._kept_as,
-            progress=f"{self._place.title} {split}",
+            progress=self._place.title,
         )
-        return (events for _, events in results)
+
+    def events(self, split: str) -> Iterator[Record]:
+        """The events of a split, task by task; the splits must be taken in the order of `SPLITS`."""
+        for task, (done, events) in zip(self._tasks(split), self._results):
+            if done != task:
+                raise RuntimeError(f"The events of {split!r} were taken out of order: {done} for {task}.")
+            yield events
+        if split == SPLITS[-1]:
+            self._results.close()
 
     def metadata(self) -> dict:
         """What is known of the events only after they were made: nothing."""

@@ -145,7 +145,7 @@ def main(argv):
     logging.set_verbosity(logging.ERROR)
     try:
         print(_summary(*build(**options)))
-    except (ClusterError, TaskError, ImportError) as error:
+    except (ClusterError, TaskError) as error:
         command_line.stop(str(error))
     except KeyboardInterrupt:
         command_line.stop("Interrupted. The same command goes on where it stopped.")

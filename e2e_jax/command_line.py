@@ -64,7 +64,7 @@ def checked_config(flag):
 
 
 def reporting(main):
-    """`main`, with the errors in `KNOWN` printed as a paragraph, exit code 1."""
+    """`main`, with the errors in `KNOWN` and absent packages printed as a paragraph, exit code 1."""
 
     @functools.wraps(main)
     def wrapped(argv):
@@ -77,6 +77,8 @@ def reporting(main):
         except stopping.Stopped as stopped:
             _paragraph(str(stopped))
             sys.exit(stopping.EXIT_CODE)
+        except ImportError as error:
+            stop(_absent_package(error))
         except KeyboardInterrupt:
             stop("Interrupted. The same command goes on from the last checkpoint.")
 
@@ -91,6 +93,20 @@ def stop(message):
 
 def _paragraph(text):
     print(textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False), file=sys.stderr)
+
+
+def _absent_package(error):
+    """The message for a package that is not installed; raises any other ImportError again."""
+    if error.name is None:
+        # Raised by this package, with the way out.
+        return str(error)
+    package = error.name.partition(".")[0]
+    if package in sys.modules or importlib.util.find_spec(package):
+        raise error
+    return (
+        f"This needs the package {package!r}, which is not installed. "
+        "`pip install -r requirements.txt` installs every package that the commands use."
+    )
 
 
 def _raised_here(error):

@@ -285,7 +285,10 @@ def _board(workdir, config, rows):
 
 
 def _fresh(config):
-    return host_copy(jax.jit(lambda: create_state(config, jax.random.key(config.seed)))())
+    # Drawing a million numbers once is not worth the 6 s that optimizing the program for it takes.
+    quick = {"xla_backend_optimization_level": 1}
+    draw = jax.jit(lambda: create_state(config, jax.random.key(config.seed)), compiler_options=quick)
+    return host_copy(draw())
 
 
 def _summary(config, training, validation, devices, params):

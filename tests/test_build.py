@@ -14,6 +14,8 @@ from e2e_jax.dataset_reading import read_split
 from tests.aodsim_file import write_aodsim
 from tests.aodsim_lists import file_events, write_lists
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[1]
 NAME = "cms_hgg/opendata_files"
 

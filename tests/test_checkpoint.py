@@ -101,6 +101,7 @@ def test_probabilities_do_not_depend_on_the_batching(tmp_path, config):
     assert classifier.predict(events[:0]).shape == (0, 3)
 
 
+@pytest.mark.slow
 def test_events_and_their_images_have_the_same_probabilities(tmp_path):
     config = image_config()
     save_run(tmp_path, config)
@@ -120,7 +121,7 @@ from e2e_jax.checkpoint import load_classifier
 from tests.synthetic import sample
 
 np.save(sys.argv[2], load_classifier(sys.argv[1]).predict(sample(2)))
-heavy = {"tensorflow", "tensorflow_datasets", "grain", "optax", "pyarrow", "tensorboardX", "tqdm", "uproot"}
+heavy = {"tensorflow", "tensorflow_datasets", "optax", "pyarrow", "tensorboardX", "tqdm", "uproot"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
 

@@ -72,6 +72,7 @@ def test_batches_hold_the_classes_in_equal_parts():
         input_pipeline.steps_per_epoch(events[events.label != 2], 4, BINARY)
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_the_classes_and_decorrelates_gamma_gamma_alone():
     random = np.random.default_rng(3)
     label, logits = np.arange(90) % 3, random.normal(size=(90, 2)).astype(np.float32)
@@ -118,6 +119,7 @@ def test_results_tell_h_from_each_label_by_its_score():
     assert "gamma gamma vs rest" not in table
 
 
+@pytest.mark.slow
 def test_a_binary_classifier_trains_and_evaluates(tmp_path, monkeypatch):
     splits = {"train": sample(20, seed=1), "validation": sample(20, seed=2)}
     monkeypatch.setattr(input_pipeline, "load_split", lambda config, split: splits[split])

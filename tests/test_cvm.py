@@ -49,6 +49,7 @@ def test_golden_value():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "k"), [(120, 12), (31, 7), (13, 12)])
 def test_value_and_gradient_are_those_of_the_definition(n, k):
     scores, mass = sample(n, seed=n)
@@ -114,6 +115,7 @@ def test_equal_masses_favour_no_score():
     assert value < 1.5 * independent
 
 
+@pytest.mark.slow
 def test_events_outside_the_mask_do_not_exist():
     scores, mass = sample(120)
     mask = np.arange(120) % 3 == 0

@@ -17,6 +17,8 @@ from e2e_jax import distributed, input_pipeline, parallel, train
 from e2e_jax.checkpoint import load_classifier
 from tests.synthetic import image_config, kinematics_config, sample
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 STEPS = 20
 PATIENCE = 600

@@ -69,6 +69,7 @@ def events_batch(n=3):
     return events.to_batch()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_onnx_scores_hits_as_predict_does(name):
     classifier, batch = classifier_of(MODELS[name]()), events_batch()
@@ -82,6 +83,7 @@ def test_onnx_scores_hits_as_predict_does(name):
     np.testing.assert_allclose(scorer(signature.as_inputs(fewer, shapes)), expected[:2], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "stablehlo"])
 @pytest.mark.parametrize("name", ["barrel, all channels", "a head"])
 def test_images_are_scored_as_predict_does(name, form):
@@ -93,6 +95,7 @@ def test_images_are_scored_as_predict_does(name, form):
     np.testing.assert_allclose(scored, classifier.predict(inputs), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["4-momentum", "high-level", "barrel", "HCAL-centric"])
 def test_stablehlo_scores_any_number_of_hits_as_predict_does(name):
     classifier, batch = classifier_of(MODELS[name]()), events_batch()
@@ -105,6 +108,7 @@ def test_stablehlo_scores_any_number_of_hits_as_predict_does(name):
         np.testing.assert_allclose(scorer(signature.as_inputs(part, shapes)), expected[:rows], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_file_calls_nothing_of_this_machine():
     # The paper's widths, for which a CPU takes our own C++ here.
     config = image_config()

@@ -55,6 +55,7 @@ def test_decoded_images_are_those_of_the_device(features, events):
     np.testing.assert_allclose(np.stack(decoded), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_tensorflow_decodes_the_same(features, events):
     tf = pytest.importorskip("tensorflow")
     records = stored(features, events[:3])

@@ -40,6 +40,7 @@ def test_cross_entropy_is_minus_log_of_the_true_class():
     np.testing.assert_allclose(cross_entropy(logits, jnp.array([1, 2, 2])), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_loss_is_cross_entropy_plus_strength_times_the_penalty():
     features, batch = toy_batch()
     logits = jnp.asarray(features @ WEIGHTS)
@@ -58,6 +59,7 @@ def test_loss_is_cross_entropy_plus_strength_times_the_penalty():
     assert divided == pytest.approx(classification + 0.7 * penalty / background.sum(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_only_gamma_gamma_events_are_decorrelated():
     features, batch = toy_batch()
     logits = jnp.asarray(features @ WEIGHTS)
@@ -97,6 +99,7 @@ def test_padding_counts_nowhere_and_an_empty_batch_is_finite():
     assert empty == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("way", ["pmap", "shard_map", "jit"])
 def test_four_devices_give_one_devices_loss_and_gradient(way, reduction):

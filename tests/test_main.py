@@ -1,5 +1,6 @@
 """The command line: what is misspelt is named in one paragraph, before anything is done."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from e2e_jax import command_line
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,6 +23,7 @@ def run(*arguments, code="from e2e_jax import main; main.run()", cwd=ROOT):
 EB = "--config=configs/eb.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -72,6 +76,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 def test_trains_into_the_default_folder_and_evaluates_again(tmp_path):
     config = f"--config={ROOT / 'configs' / 'four_momentum.py'}:quick"
     small = [f"--config.{field}" for field in ("train.epochs=1", "train.batch_size=12", "cvm.window=10")]
@@ -98,3 +103,16 @@ def test_trains_into_the_default_folder_and_evaluates_again(tmp_path):
     other = run(config, *small, "--config.seed=1", code=TRAIN, cwd=tmp_path)
     assert other.returncode == 1
     assert "seed: 0 there, 1 asked for" in " ".join(other.stderr.split())
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_way_to_install_it(capsys):
+    def program(module):
+        return command_line.reporting(lambda _: importlib.import_module(module))
+
+    with pytest.raises(SystemExit):
+        program("nowhere.at_all")(None)
+    told = capsys.readouterr().err
+    assert "'nowhere'" in told
+    assert "requirements.txt" in told
+    with pytest.raises(ModuleNotFoundError):
+        program("json.absent")(None)

@@ -17,22 +17,32 @@ FOLDERS = ("e2e_jax", "configs", "data_builders", "tests", "benchmarks")
 LONGEST_FILE = 350
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
 
-CORE_ONLY = """
+WITHOUT = """
 import sys
 
 class NotInstalled:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {absent}:
-            raise ModuleNotFoundError(f"No module named {{name!r}} (the light core does without)", name=name)
+            raise ModuleNotFoundError(f"{{name!r}} is not installed", name=name)
 
 sys.meta_path.insert(0, NotInstalled())
-import e2e_jax.checkpoint
+import {modules}
 """
 BEYOND_CORE = {
-    *("tensorflow", "tensorflow_datasets", "grain", "array_record", "mlcroissant", "pythia8mc", "uproot"),
+    *("tensorflow", "tensorflow_datasets", "array_record", "mlcroissant", "pythia8mc", "uproot"),
     *("awkward", "h5py", "pyarrow", "matplotlib", "mplhep", "plotly", "jinja2", "tensorboardX"),
     *("sklearn", "hep_ml", "torch", "onnx", "onnxruntime"),
     *("XRootD", "distributed", "dask"),
+}
+QUICKSTART = (
+    *("e2e_jax.main", "e2e_jax.train", "e2e_jax.sources.fastsim.simulate"),
+    *(f"e2e_jax.report.{name}" for name in ("events", "mass", "page", "quality", "roc", "tables")),
+    "data_builders.cms_hgg.cms_hgg_dataset_builder",
+)
+"""What `make quickstart` imports."""
+BEYOND_QUICKSTART = {
+    *("tensorflow", "apache_beam", "mlcroissant", "grain", "pandas", "uproot", "h5py", "XRootD"),
+    *("sklearn", "hep_ml", "torch", "onnx", "onnxruntime", "distributed", "dask"),
 }
 
 
@@ -59,16 +69,17 @@ def project():
 
 
 def test_a_checkpoint_loads_with_the_light_core_alone():
-    run_python(CORE_ONLY.format(absent=BEYOND_CORE))
+    run_python(WITHOUT.format(absent=BEYOND_CORE, modules="e2e_jax.checkpoint"))
 
 
-@pytest.mark.parametrize("module", ["e2e_jax.main", "e2e_jax.train", "e2e_jax.evaluate"])
-def test_training_never_imports_tensorflow(module):
-    printed = run_python(f"import sys, {module}; print('imported:', *sys.modules)")
-    assert "tensorflow" not in printed.rpartition("imported:")[2].split()
+@pytest.mark.slow
+def test_the_quickstart_needs_no_tensorflow_and_no_readers_of_files():
+    run_python(WITHOUT.format(absent=BEYOND_QUICKSTART, modules=", ".join(QUICKSTART)))
 
 
-@pytest.mark.parametrize("extras", [("build", "train", "tfds", "xrootd"), ("test", "cluster", "export")])
+@pytest.mark.parametrize(
+    "extras", [("build", "files", "train", "tfds", "xrootd"), ("test", "cluster", "export")]
+)
 def test_requirements_files_and_extras_ask_for_the_same(project, extras):
     optional = project["optional-dependencies"]
     declared = {line for extra in extras for line in optional[extra] if not line.startswith("e2e_jax[")}

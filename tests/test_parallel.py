@@ -28,6 +28,7 @@ def trained(layout, state, steps):
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after"), [("four by jit", "one"), ("four by pmap", "one"), ("one", "four by pmap")]
 )

@@ -12,6 +12,8 @@ from e2e_jax.layout import Layout
 from e2e_jax.sources.events import COLLECTIONS
 from tests.synthetic import image_config, kinematics_config, sample
 
+pytestmark = pytest.mark.slow
+
 
 def run(config, feed_of, epochs=((0, 0), (1, 0)), devices=None):
     """Losses of the steps of some epochs, given as (epoch, first step), and the parameters after them."""

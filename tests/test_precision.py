@@ -9,6 +9,8 @@ from e2e_jax import models, train, workdir
 from e2e_jax.checkpoint import initial_params
 from tests.synthetic import image_config
 
+pytestmark = pytest.mark.slow
+
 SIZE = 24, 32
 
 

@@ -24,6 +24,7 @@ def batch():
     return sample(per_class=2).to_batch()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalisation", ["mass", "sum_pt", "none"])
 def test_images_are_scaled_and_normalised(inputs, batch, normalisation):
     inputs.normalisation = normalisation
@@ -54,6 +55,7 @@ def test_each_channel_has_its_own_threshold(inputs):
     assert not model_inputs({"barrel": image, "mass": np.ones(1, np.float32)}, number)["barrel"].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", ["ecal_centric", "hcal_centric"])
 def test_every_image_of_a_geometry_is_scaled_and_ready_images_may_stand_for_hits(inputs, batch, geometry):
     inputs.geometry = geometry
@@ -110,6 +112,7 @@ def test_high_level_inputs_are_kinematics_and_standardised_shapes(inputs, batch)
     np.testing.assert_allclose(got[:, 5:], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_shapes_come_from_the_hits_where_they_are_not_given(inputs, batch):
     inputs.kind = "high_level"
     given = {name: batch[name] for name in ("photons", "mass")} | {"shower_shapes": shower_shapes(batch)}

@@ -8,6 +8,7 @@ from tests.synthetic import image_config, kinematics_config, sample
 from tests.test_export import classifier_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "column"), [("eb", "energy"), ("tracks", "pt")])
 def test_the_gradient_is_what_a_little_more_energy_does(name, column):
     """Moved along its gradient by a small step, a score changes by the gradient's length times the step."""
@@ -36,6 +37,7 @@ def test_hits_that_no_image_shows_have_no_gradient():
     assert not gradients["hcal"].any()
 
 
+@pytest.mark.slow
 def test_many_events_have_the_gradients_of_each():
     classifier, events = classifier_of(image_config()), sample(per_class=5)
     together = hit_gradients(classifier, events)

@@ -18,6 +18,8 @@ from e2e_jax.report.runs import read_run, read_runs
 from e2e_jax.saliency import hit_gradients
 from tests.synthetic_showers import CONFIGS, conv_lstm_config, fcn_config, shower_sample, vgg_config
 
+pytestmark = pytest.mark.slow
+
 ORIGIN = {"name": "ecal_showers/crops_quick", "category": "showers", "origin": "fast simulation"}
 BOTH = Classes(("photon", "electron"), (0, 1), SHOWERS)
 

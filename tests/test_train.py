@@ -55,6 +55,7 @@ def some_steps(config, devices, steps=20):
     return losses, host_copy(state.params), len(made.devices)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make_config", "reduction"),
     [
@@ -76,6 +77,7 @@ def test_four_devices_give_one_devices_loss(make_config, reduction):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), others, params)
 
 
+@pytest.mark.slow
 def test_dropout_goes_on_from_a_saved_state_as_if_it_had_never_stopped():
     config = dropout_config()
     made = parallel.parallelize(lambda axis: train.make_train_step(config, axis), config)
@@ -115,6 +117,7 @@ def test_the_step_never_touches_the_callers_copy_of_the_state():
     jax.tree.map(np.testing.assert_array_equal, state, before)
 
 
+@pytest.mark.slow
 def test_learns_and_writes_everything(tmp_path):
     config = kinematics_config(epochs=4, learning_rate=0.02)
     results = train.train_and_evaluate(config, tmp_path)
@@ -132,6 +135,7 @@ def test_learns_and_writes_everything(tmp_path):
     assert list((tmp_path / "tensorboard").iterdir())
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_evaluated_and_not_trained_again(tmp_path, capsys):
     config = kinematics_config(epochs=1)
     first = train.train_and_evaluate(config, tmp_path)
@@ -142,6 +146,7 @@ def test_a_finished_run_is_evaluated_and_not_trained_again(tmp_path, capsys):
     assert second["auc_vs_rest"] == first["auc_vs_rest"]
 
 
+@pytest.mark.slow
 def test_more_epochs_continue_a_finished_run_as_if_it_had_never_stopped(tmp_path):
     train.train_and_evaluate(kinematics_config(epochs=1), tmp_path / "extended")
     for name in ("extended", "whole"):
@@ -197,6 +202,7 @@ def run(workdir, config, placement, death):
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "placement", "deaths"),
     [

@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Sequence
 
 from e2e_jax import dataset, dataset_reading
-from e2e_jax.sources import aodsim, ntuple
 from e2e_jax.sources.errors import SourceError
 from e2e_jax.sources.events import Events
 
@@ -44,6 +43,8 @@ def read_events(
 
 def _root_events(source: str, rows: Sequence[int], select: str | None) -> tuple[Events, str]:
     """Reads from whichever of the known trees a file has."""
+    from e2e_jax.sources import aodsim  # imports uproot, which a report does not need
+
     try:
         if select is None:
             return aodsim.read_entries(source, rows), AODSIM
@@ -58,6 +59,8 @@ def _root_events(source: str, rows: Sequence[int], select: str | None) -> tuple[
 
 def _ntuple_events(source: str, rows: Sequence[int], select: str | None, no_aodsim: SourceError) -> Events:
     """Reads a flat ntuple up to the last event asked for."""
+    from e2e_jax.sources import ntuple
+
     found, seen = {}, 0
     try:
         for events in ntuple.iterate_events(source, select):

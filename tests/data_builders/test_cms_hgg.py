@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 
 from data_builders import code_version
 from data_builders.cms_hgg.cms_hgg_dataset_builder import CONFIGS, Builder, HggConfig
+from data_builders.production import Place
 from e2e_jax import dataset
 from e2e_jax.sources import tasks
 from e2e_jax.sources.events import CLASSES, Events
@@ -216,6 +217,7 @@ def test_each_config_has_a_builder(name, tmp_path):
     assert Builder(config=name, data_dir=tmp_path).builder_config.name == name
 
 
+@pytest.mark.slow
 def test_tensorflow_reads_tfrecord(tmp_path):
     pytest.importorskip("tensorflow")
     build(tmp_path, file_format="tfrecord")
@@ -270,3 +272,25 @@ def test_the_command_builds_from_either_folder(tmp_path):
         assert done.returncode == 0, done.stderr
         assert "cms_hgg/few/2.0.0" in done.stdout
     assert len(tfds.data_source("cms_hgg/few", split="train", data_dir=tmp_path)) == 3
+
+
+def test_all_splits_run_as_one_list_and_are_taken_in_order(tmp_path):
+    config, runs = HggConfig(name="x", train=8, validation=4, produce=synthetic_tasks.produce), []
+
+    def run(tasks, produce, **_):
+        runs.append(len(tasks))
+        yield from ((task, produce(task)) for task in tasks)
+
+    def production():
+        return config.production(Place(run, tmp_path, tmp_path, None, "title"))
+
+    made = production()
+    labels = [[events.label.tolist() for events in made.events(split)] for split in ("train", "validation")]
+    expected = [
+        [synthetic_tasks.produce(task).label.tolist() for task in config.tasks(split)]
+        for split in ("train", "validation")
+    ]
+    assert labels == expected
+    assert runs == [sum(map(len, expected))]
+    with pytest.raises(RuntimeError):
+        list(production().events("validation"))

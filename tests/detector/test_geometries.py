@@ -65,6 +65,7 @@ def sums(image):
     return np.moveaxis(np.asarray(image, np.float64).sum((-3, -2)), -1, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [images.CHANNELS, ("ecal",), ("hcal", "tracks")])
 def test_the_barrel_is_the_same_array_alone_and_in_the_ecal_centric_geometry(channels):
     alone = make_images(random_batch(), "barrel", channels)["barrel"]
@@ -248,6 +249,7 @@ def test_channels_come_in_the_order_asked():
     np.testing.assert_array_equal(some, made[..., [2, 1]])
 
 
+@pytest.mark.slow
 def test_a_batch_over_four_devices_gives_the_same_images():
     four = jax.tree.map(lambda column: np.concatenate([column, column[:1]]), random_batch())
     grid = jax.make_mesh((4,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))

@@ -225,6 +225,7 @@ def test_noise_of_either_sign_counts_in_the_5x5_and_only_energy_in_the_widths():
     assert found["sigma_iphi_iphi"] == pytest.approx(expected["sigma_iphi_iphi"], rel=0.05)
 
 
+@pytest.mark.slow
 def test_both_photons_have_their_own_shapes_in_any_batch_and_padding():
     first, second = barrel_shower(11, 91), endcap_shower(30, 30, -1)
     both = events([first[0], second[0]], first[1], second[1])

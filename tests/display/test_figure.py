@@ -51,6 +51,7 @@ def draw(events, geometry_name="barrel", image=""):
     return axes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "image"), [(g, i) for g in PANELS for i in PANELS[g]])
 def test_every_pixel_of_an_image_is_drawn_in_its_place_with_its_value(name, image):
     events = shower_event(("eb", 40, 100), ("ee", 30, 70, 1))

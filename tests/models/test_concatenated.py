@@ -11,6 +11,8 @@ import pytest
 from e2e_jax.models.concatenated import ConcatenatedResNet15
 from e2e_jax.models.fcn import hidden_layers
 
+pytestmark = pytest.mark.slow
+
 SHAPES = {"barrel": (170, 360), "endcap_minus": (100, 100), "endcap_plus": (100, 100)}
 HALF = {name: (rows // 2, columns // 2) for name, (rows, columns) in SHAPES.items()}
 

@@ -46,6 +46,7 @@ def test_map_sizes(image, after_stem, after_pool, after_downsampling):
     assert maps["__call__"][0].shape == (2, 32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 def test_logits_and_gradients_are_those_of_pytorch(channels):
     torch = pytest.importorskip("torch")

@@ -30,6 +30,7 @@ def objective(network, weights):
     return lambda params, x: (network.apply(params, x) * weights).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "widths"), CASES)
 def test_values_and_gradients_are_the_plain_networks(size, widths):
     x = images(size)
@@ -59,6 +60,7 @@ def test_it_is_what_runs_under_jit_on_a_cpu():
     assert " convolution(" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["mesh", "pmap"])
 def test_devices_share_the_events_and_agree_with_one(way):
     x = images((40, 60, 3), events=8)

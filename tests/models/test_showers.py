@@ -42,6 +42,7 @@ def test_the_fcn_is_three_layers_on_every_number():
     assert count(ShowerFCN(), {"digis": jnp.zeros(DIGIS)}) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [showers_vgg, showers_conv_lstm, showers_fcn])
 def test_build_makes_what_the_config_says(config):
     config = config.get_config()
@@ -53,6 +54,7 @@ def test_build_makes_what_the_config_says(config):
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype("float32")}
 
 
+@pytest.mark.slow
 def test_the_conv_lstm_knows_the_order_of_the_samples():
     rng = np.random.default_rng(1)
     digis = rng.exponential(size=DIGIS).astype(np.float32)

@@ -66,6 +66,7 @@ def add(board, config, epoch, auc):
     )
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_numbers_pictures_and_the_config_of_a_resumed_training(tmp_path):
     config = run_config()
     rows = [{"epoch": epoch, "step": 10 * epoch, "auc_h": 0.5 + epoch / 10} for epoch in (1, 2)]

@@ -83,6 +83,7 @@ def test_an_absent_dataset_and_another_build_of_it_are_said(run_and_events, monk
         events.pictures(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("geometry", "panels"), [("barrel", 1), ("ecal_centric", 3), ("hcal_centric", 1)])
 def test_the_interactive_event_holds_every_hit_and_rings_the_photons(run_and_events, geometry, panels):
     _, sample = run_and_events

@@ -9,6 +9,8 @@ from e2e_jax.workdir import LOCK, WorkdirError, owned
 from tests.report.evaluated_run import write_run
 from tests.report.test_events import serve
 
+pytestmark = pytest.mark.slow
+
 LARGEST = 15e6
 
 

@@ -80,6 +80,7 @@ def wait_until(condition):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_what_one_machine_gives(dask, executor, notes, tmp_path):
     same(list(on(executor, produce_and_note)), alone())
     assert set().union(*noted(notes).values()) == {worker.pid for worker in dask.workers}
@@ -192,6 +193,7 @@ def test_a_scheduler_that_is_lost_ends_the_build(tmp_path):
             next(results)
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_not_there_or_silent_is_told_within_seconds():
     address = f"tcp://127.0.0.1:{free_port()}"
     with pytest.raises(

@@ -134,6 +134,7 @@ def assert_same(found, expected):
             np.testing.assert_array_equal(getattr(some, column), getattr(others, column))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [flip, flip_bit, cut, zero, swap, repeat])
 def test_damage_ends_in_an_error_or_does_no_harm(sound, damage, tmp_path):
     content, events, covered = sound

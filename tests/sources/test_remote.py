@@ -94,6 +94,7 @@ def test_a_server_that_never_answers_is_given_up_in_seconds():
     assert caught.value.reason == "network"
 
 
+@pytest.mark.slow
 def test_the_client_loads_after_tensorflow():
     """As in `tfds build cms_hgg --config=opendata_central`; each brings libraries of the same names."""
     pytest.importorskip("XRootD")

@@ -9,6 +9,13 @@ for a result on CMS Open Data.
 
 from __future__ import annotations
 
+import itertools
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+
+import filelock
 import numpy as np
 
 from e2e_jax.sources.events import CLASSES, Events, Ragged
@@ -40,10 +47,13 @@ def produce(task: SimulationTask) -> Events:
       `task.events` events with hits in the detector's native segmentation.
     """
     rng = np.random.default_rng(task.seed)
-    pool = pileup.minimum_bias_pool(endcaps=with_endcaps(task.category))
     seed = task.seed % generator.MAX_SEED
     chunks = generator.generate(
         CLASSES[task.label], seed, fast=task.fast, category=task.category, chunk=2 * BATCH
+    )
+    endcaps = with_endcaps(task.category)
+    pool, chunks = pool_and_collisions(
+        lambda: pileup.minimum_bias_pool(endcaps=endcaps), chunks, 2 * task.events, pool_lock()
     )
     parts, made = [], 0
     for record in batches(chunks, BATCH):
@@ -55,6 +65,42 @@ def produce(task: SimulationTask) -> Events:
     events = Events.concatenate(parts)
     events.event[:] = np.arange(1, len(events) + 1)
     return events
+
+
+def pool_lock() -> filelock.FileLock:
+    """The lock of the process that makes the pile-up of this machine, beside the pile-up itself."""
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "e2e_jax"
+    cache.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(cache / "minimum_bias.lock")
+
+
+def pool_and_collisions(
+    make_pool: Callable[[], pileup.Pool],
+    collisions: Iterator[Ragged],
+    enough: int,
+    lock: filelock.BaseFileLock,
+) -> tuple[pileup.Pool, Iterator[Ragged]]:
+    """Gets the pile-up, and generates collisions as long as another process makes it.
+
+    Args:
+      make_pool: reads or makes the pile-up; called while `lock` is held.
+      collisions: chunks of the task's collisions.
+      enough: collisions after which this process only waits.
+      lock: held by the process that makes the pile-up.
+
+    Returns:
+      The pile-up, and the same chunks as `collisions`.
+    """
+    ahead: list[Ragged] = []
+    while True:
+        try:
+            with lock.acquire(blocking=False):
+                return make_pool(), itertools.chain(ahead, collisions)
+        except filelock.Timeout:
+            if sum(map(len, ahead)) < enough:
+                ahead.append(next(collisions))
+            else:
+                time.sleep(0.1)
 
 
 def with_endcaps(category: str) -> bool:

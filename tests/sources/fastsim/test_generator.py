@@ -46,6 +46,7 @@ def test_two_photons_carry_the_higgs_mass(higgs):
     assert np.mean(np.abs(mass - 125.0).min((1, 2)) < 0.1) > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", PROCESSES)
 def test_particles_are_final_visible_and_physical(process, minimum_bias):
     hard = process != "minimum_bias"

@@ -12,6 +12,8 @@ from e2e_jax.sources.fastsim import pileup, simulate
 from e2e_jax.sources.selection import ERAS
 from e2e_jax.sources.tasks import SimulationTask
 
+pytestmark = pytest.mark.slow
+
 HIGGS = SimulationTask(
     CLASSES.index("h"), era=1, seed=11, events=250, fast=True, reduction="selective_readout"
 )

@@ -14,6 +14,8 @@ from e2e_jax.sources.fastsim.response import Deposits
 from e2e_jax.sources.selection import ERAS, is_fiducial
 from e2e_jax.sources.tasks import SimulationTask
 
+pytestmark = pytest.mark.slow
+
 HIGGS = SimulationTask(CLASSES.index("h"), era=1, seed=12, events=250, fast=True, category="central_forward")
 
 
