@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from e2e_jax import models, train, workdir
+from e2e_jax import models, train
 from e2e_jax.checkpoint import initial_params
 from tests.synthetic import image_config
 
@@ -71,15 +71,6 @@ def test_parameters_moments_logits_and_loss_stay_float32_and_convolutions_do_not
     lines = [line for line in str(traced).splitlines() if "= conv_general_dilated" in line]
     assert lines
     assert all(":bf16[" in line.split("=")[0] for line in lines), lines
-
-
-def test_a_config_from_before_the_field_is_float32():
-    config = image_config()
-    with config.unlocked():
-        del config.precision
-    assert models.build(config).precision == "float32"
-    # A run from before goes on with the config of now.
-    assert workdir.differences(config, image_config()) == {}
 
 
 def test_an_unknown_precision_is_named():

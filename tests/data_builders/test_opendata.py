@@ -175,7 +175,7 @@ def test_all_that_the_reading_imports_counts_in_its_version():
 def test_the_command_builds_own_files(lists, tmp_path):
     pytest.importorskip("apache_beam", reason="the tfds command imports it")
     size = json.dumps({"name": "few", "train": 4, "validation": 2, "own_files": True})
-    command = [pathlib.Path(sys.executable).with_name("tfds"), "build", "cms_hgg/opendata_files"]
+    command = [pathlib.Path(sys.executable).with_name("tfds"), "build", "cms_hgg"]
     options = [f"--config={size}", f"--data_dir={tmp_path}", f"--manual_dir={lists}"]
     done = subprocess.run([*command, *options], cwd=ROOT / "data_builders", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
