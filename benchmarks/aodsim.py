@@ -34,8 +34,8 @@ import uproot
 import uproot.models.TBasket
 
 from e2e_jax.detector import ids
-from e2e_jax.sources import aodsim, root_files
-from e2e_jax.sources.baskets import Branch, Column
+from e2e_jax.sources.root import aodsim, root_files
+from e2e_jax.sources.root.baskets import Branch, Column
 
 BASKET = 50
 BRANCHES = {**aodsim.SKIM_BRANCHES, **aodsim.HIT_BRANCHES}

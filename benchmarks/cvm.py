@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from e2e_jax import host
+from e2e_jax.devices import host
 
 if __name__ == "__main__":
     host.use_well()  # as a training does: a device a core, memory in large pages
@@ -30,7 +30,7 @@ import jax
 import numpy as np
 
 from benchmarks import train_step
-from e2e_jax.cvm import cvm_metric, cvm_penalty
+from e2e_jax.models.decorrelation.cvm import cvm_metric, cvm_penalty
 
 WINDOW, STEP = 200, 50
 CHANNELS = 3

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from ml_collections import config_dict
 
-from e2e_jax.dataset import DERIVED, DatasetError
+from e2e_jax.datasets.preparation import DERIVED, DatasetError
 
 NAME, SPLITS = "cms_hgg/tiny", ("train", "validation")
 
@@ -134,11 +134,11 @@ def build(data_dir):
 
 def read(data_dir):
     """The arrays of both splits and the description, as a training reads them."""
-    from e2e_jax import input_pipeline
+    from e2e_jax.datasets import batches
 
     config = config_dict.ConfigDict({"dataset": {"name": NAME, "data_dir": str(data_dir)}})
-    splits = {split: input_pipeline.load_split(config, split, progress=False).arrays() for split in SPLITS}
-    return splits, input_pipeline.describe(config)
+    splits = {split: batches.load_split(config, split, progress=False).arrays() for split in SPLITS}
+    return splits, batches.describe(config)
 
 
 def same(one, other):

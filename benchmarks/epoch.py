@@ -21,17 +21,19 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from e2e_jax import host
+from e2e_jax.devices import host
 
 if __name__ == "__main__":
     host.use_well()  # as a training does: a device a core, memory in large pages
 
 import jax
 
-from configs import cms_b
-from e2e_jax import dataset, dataset_reading, input_pipeline, parallel, placement
-from e2e_jax.checkpoint import host_copy
-from e2e_jax.step import create_state, make_train_step
+from e2e_jax.configs import cms_b
+from e2e_jax.datasets import batches as input_pipeline
+from e2e_jax.datasets import preparation, reading
+from e2e_jax.devices import parallel, placement
+from e2e_jax.runs.checkpoints import host_copy
+from e2e_jax.training.step import create_state, make_train_step
 
 FEEDS = {"device": placement.resident, "stream": placement.streamed}
 WORKERS = len(os.sched_getaffinity(0))
@@ -40,8 +42,8 @@ WORKERS = len(os.sched_getaffinity(0))
 
 def read(name, count):
     """The first events of the training sample; with fewer than all, as many of each class as there are."""
-    return dataset_reading.read_split(
-        dataset.prepare_dataset(name), "train", rows=range(count) if count else None
+    return reading.read_split(
+        preparation.prepare_dataset(name), "train", rows=range(count) if count else None
     )
 
 

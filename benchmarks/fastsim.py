@@ -18,8 +18,10 @@ import time
 
 import numpy as np
 
-from e2e_jax.sources.events import CLASSES
-from e2e_jax.sources.fastsim import (
+from e2e_jax.events.diphotons import CLASSES
+from e2e_jax.execution.jobs import SimulationTask
+from e2e_jax.sources.selection import FIDUCIAL
+from e2e_jax.sources.simulation import (
     endcap_photons,
     endcap_readout,
     generator,
@@ -28,9 +30,7 @@ from e2e_jax.sources.fastsim import (
     readout,
     simulate,
 )
-from e2e_jax.sources.fastsim import response as detector
-from e2e_jax.sources.selection import FIDUCIAL
-from e2e_jax.sources.tasks import SimulationTask
+from e2e_jax.sources.simulation import response as detector
 
 STAGES = {
     "response to the hard collision": (simulate, "respond"),

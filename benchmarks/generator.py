@@ -14,7 +14,7 @@ import json
 import time
 from pathlib import Path
 
-from e2e_jax.sources.fastsim.generator import PROCESSES, generate
+from e2e_jax.sources.simulation.generator import PROCESSES, generate
 
 CMS_CROSS_SECTION, CMS_EFFICIENCY = 8884.0, 0.05387
 """The CMS double-EM-enriched photon+jet sample, 8 TeV, pTHat > 40 GeV: pb and filter efficiency."""

@@ -129,7 +129,7 @@ def line(row):
 
 def main(arguments=None):
     from benchmarks import gpu_epochs, gpu_parts
-    from e2e_jax.models import resnet_cpu
+    from e2e_jax.models.cpu import resnet_cpu
 
     parts = {
         "machine": (gpu_parts.machine, 25),

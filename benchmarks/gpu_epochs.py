@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import epoch, gpu_parts, synthetic_events
-from e2e_jax import history, input_pipeline, parallel, placement
-from e2e_jax.checkpoint import host_copy
-from e2e_jax.step import create_state, make_train_step
-from e2e_jax.validation import Validation
+from e2e_jax.datasets import batches
+from e2e_jax.devices import parallel, placement
+from e2e_jax.runs.checkpoints import host_copy
+from e2e_jax.training import history
+from e2e_jax.training.step import create_state, make_train_step
+from e2e_jax.training.validation import Validation
 
 
 def states_of_seeds(config, seeds):
@@ -41,7 +43,7 @@ def epochs(bench):
     """An epoch with the hits on the device, streamed, and PyTorch's from HDF5."""
     config = bench.config(bench.sizes.precisions[0])
     size, events = config.train.batch_size, bench.events
-    done = input_pipeline.steps_per_epoch(events, size) * size
+    done = batches.steps_per_epoch(events, size) * size
     rates = {}
     for place in epoch.FEEDS:
         run = epoch.our_epoch(place, events, config)
@@ -78,7 +80,7 @@ def training(bench):
     config = bench.config(bench.sizes.precisions[0])
     size, events = config.train.batch_size, bench.events
     validation = synthetic_events.make_events(bench.sizes.validation, seed=2)
-    steps = input_pipeline.steps_per_epoch(events, size)
+    steps = batches.steps_per_epoch(events, size)
     began = time.perf_counter()
     train_step = parallel.parallelize(lambda axis: make_train_step(config, axis, steps), config)
     feed = placement.resident(train_step, events, config)

@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import synthetic_events
-from configs import cms_b
-from e2e_jax import preprocessing
+from e2e_jax.configs import cms_b
+from e2e_jax.datasets.layout import Layout
 from e2e_jax.detector import images
-from e2e_jax.forward import logits_function
-from e2e_jax.layout import Layout
+from e2e_jax.models import preprocessing
+from e2e_jax.models.forward import logits_function
 from e2e_jax.models.resnet import PRECISIONS
-from e2e_jax.step import create_state, make_train_step
+from e2e_jax.training.step import create_state, make_train_step
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from e2e_jax import host
+from e2e_jax.devices import host
 
 if __name__ == "__main__":
     host.use_well()  # as a training does: a device a core, memory in large pages
@@ -26,11 +26,13 @@ if __name__ == "__main__":
 import jax
 import numpy as np
 
-from e2e_jax import input_pipeline, parallel, train
-from e2e_jax.checkpoint import host_copy
+from e2e_jax.datasets import batches
+from e2e_jax.datasets.layout import Layout
 from e2e_jax.detector import geometry, images
-from e2e_jax.layout import Layout
-from e2e_jax.sources.events import CLASSES
+from e2e_jax.devices import parallel
+from e2e_jax.events.diphotons import CLASSES
+from e2e_jax.runs.checkpoints import host_copy
+from e2e_jax.training import loop
 
 CLASSIFIERS = {"barrel": "cms_b", "ecal_centric": "cms_i", "hcal_centric": "cms_ii"}
 """The paper's classifier on all three channels of each geometry."""
@@ -67,19 +69,19 @@ def random_batch(events, seed=0):
 def dataset_batch(config, name, events):
     """The first batch of a dataset's validation split."""
     config.dataset.name, config.dataset.category = name, ""
-    sample = input_pipeline.load_split(config, "validation")
+    sample = batches.load_split(config, "validation")
     return Layout.padded(sample).batch(sample[np.arange(events)])
 
 
 def compiled(config, batch):
     """Two functions that wait for their result: the images of the batch, and a training step on it."""
-    made = parallel.parallelize(lambda axis: train.make_train_step(config, axis), config)
+    made = parallel.parallelize(lambda axis: loop.make_train_step(config, axis), config)
     grid = parallel.mesh(config.train.batch_size)
     _, split = parallel.shardings(grid)
     arguments = config.inputs.geometry, tuple(config.inputs.channels)
     draw = jax.jit(lambda b: images.make_images(b, *arguments), in_shardings=split, out_shardings=split)
     hits = jax.device_put(batch, split)
-    state = [made.place(host_copy(train.create_state(config, jax.random.key(0))))]
+    state = [made.place(host_copy(loop.create_state(config, jax.random.key(0))))]
 
     def step():
         state[0], metrics = made.step(state[0], hits)
@@ -119,7 +121,7 @@ def main():
     print(f"{os.cpu_count()} cores, batch {args.batch}; ms an event")
     print("geometry      images: wall  processor    step: wall  processor   share: wall  processor")
     for name in args.geometry:
-        config = importlib.import_module(f"configs.{CLASSIFIERS[name]}").get_config("quick")
+        config = importlib.import_module(f"e2e_jax.configs.{CLASSIFIERS[name]}").get_config("quick")
         config.train.batch_size = args.batch
         batch = dataset_batch(config, args.dataset, args.batch) if args.dataset else random_batch(args.batch)
         times = measure(compiled(config, batch), args.rounds)

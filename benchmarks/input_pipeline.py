@@ -20,15 +20,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from e2e_jax import host
+from e2e_jax.devices import host
 
 if __name__ == "__main__":
     host.use_well()  # as a training does: a device a core, memory in large pages
 
 import jax
 
-from configs import cms_b
-from e2e_jax import dataset, dataset_reading, input_pipeline, parallel, preprocessing
+from e2e_jax.configs import cms_b
+from e2e_jax.datasets import batches as input_pipeline
+from e2e_jax.datasets import preparation, reading
+from e2e_jax.devices import parallel
+from e2e_jax.models import preprocessing
 
 
 def our_passes(folder, args, config):
@@ -37,7 +40,7 @@ def our_passes(folder, args, config):
     make = jax.jit(lambda batch: preprocessing.model_inputs(batch, config.inputs), in_shardings=split)
 
     def read():
-        return dataset_reading.read_split(folder, "train", False, range(args.events) if args.events else None)
+        return reading.read_split(folder, "train", False, range(args.events) if args.events else None)
 
     def batches(events, use):
         done = 0
@@ -91,7 +94,7 @@ def main():
     args = parser.parse_args()
 
     config, sizes = cms_b.get_config("medium"), {}
-    source = dataset.prepare_dataset(args.dataset)
+    source = preparation.prepare_dataset(args.dataset)
     passes, events = our_passes(source, args, config)
     with tempfile.TemporaryDirectory() as folder:
         if args.peer:

@@ -28,12 +28,13 @@ LONGEST_SECONDS = 3.0
 
 TRAIN = """
 import sys
-from e2e_jax import history, input_pipeline, train
+from e2e_jax.training import history, loop
+from e2e_jax.datasets import batches
 from tests.synthetic import image_config, sample
 
 splits = {"train": sample(200, seed=1), "validation": sample(20, seed=2)}
-input_pipeline.load_split = lambda config, split: splits[split]
-input_pipeline.describe = input_pipeline.fingerprints = lambda config: {}
+batches.load_split = lambda config, split: splits[split]
+batches.describe = batches.fingerprints = lambda config: {}
 add = history.Progress.add
 
 def add_and_tell(progress, metrics):
@@ -43,7 +44,7 @@ def add_and_tell(progress, metrics):
 history.Progress.add = add_and_tell
 config = image_config(epochs=int(sys.argv[2]), checkpoint_seconds=0.0)
 config.model.widths = (16, 32)
-train.train_and_evaluate(config, sys.argv[1])
+loop.train(config, sys.argv[1])
 """
 
 
@@ -75,7 +76,7 @@ def same(one, other):
     import jax
     import numpy as np
 
-    from e2e_jax.checkpoint import load_classifier
+    from e2e_jax.runs.checkpoints import load_classifier
 
     if rows(one) != rows(other):
         return False

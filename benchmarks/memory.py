@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from e2e_jax import host
+from e2e_jax.devices import host
 
 if __name__ == "__main__":
     host.use_well()  # as a training does: a device a core, memory in large pages
@@ -27,7 +27,9 @@ import importlib
 
 import jax
 
-from e2e_jax import dataset, dataset_reading, input_pipeline, placement, train
+from e2e_jax.datasets import batches, preparation, reading
+from e2e_jax.devices import placement
+from e2e_jax.training import loop
 
 
 def peak():
@@ -40,11 +42,11 @@ def repeated(counts, peaks, sizes):
     """A `load_split` that reads a dataset's events until it has `counts` of them, and notes the memory."""
 
     def load_split(config, split):
-        described = input_pipeline.describe(config)["events"][split]
+        described = batches.describe(config)["events"][split]
         there = sum(sum(runs.values()) for runs in described.values())
-        folder = dataset.prepare_dataset(config.dataset.name, config.dataset.data_dir)
+        folder = preparation.prepare_dataset(config.dataset.name, config.dataset.data_dir)
         rows = [row % there for row in range(counts[split])]
-        events = dataset_reading.read_split(folder, split, rows=rows).validate()
+        events = reading.read_split(folder, split, rows=rows).validate()
         peaks[f"{split} sample read"] = peak()
         packed = placement.pack(events)
         sizes[split] = sum(array.nbytes for array in jax.tree.leaves(packed)) / 1e9
@@ -67,14 +69,14 @@ def main():
     parser.add_argument("--json", type=Path, help="write the numbers here too")
     args = parser.parse_args()
 
-    config = importlib.import_module(f"configs.{args.config}").get_config("paper")
+    config = importlib.import_module(f"e2e_jax.configs.{args.config}").get_config("paper")
     config.dataset.name, config.data.placement = args.dataset, args.placement
     config.train.update(batch_size=args.batch, epochs=1)
     peaks, sizes = {"imports": peak()}, {}
-    input_pipeline.load_split = repeated({"train": args.train, "validation": args.validation}, peaks, sizes)
-    input_pipeline.steps_per_epoch = lambda *_: args.steps
+    batches.load_split = repeated({"train": args.train, "validation": args.validation}, peaks, sizes)
+    batches.steps_per_epoch = lambda *_: args.steps
     with tempfile.TemporaryDirectory() as folder:
-        train.train_and_evaluate(config, Path(folder) / "run")
+        loop.train(config, Path(folder) / "run")
     peaks["trained and evaluated"] = peak()
 
     print(

@@ -60,12 +60,16 @@ import uproot
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from e2e_jax.sources import aodsim, keeping, npz, shower_files, skim
-from e2e_jax.sources.errors import SourceError
-from e2e_jax.sources.fastsim import pileup
-from e2e_jax.sources.file_contents import Content
-from e2e_jax.sources.record import Ragged
-from e2e_jax.sources.showers import Showers
+from e2e_jax.errors import SourceError
+from e2e_jax.events.base import Ragged
+from e2e_jax.events.showers import Showers
+from e2e_jax.execution import keeping
+from e2e_jax.files import npz
+from e2e_jax.sources.opendata import skim
+from e2e_jax.sources.public import shower_files
+from e2e_jax.sources.root import aodsim
+from e2e_jax.sources.root.file_contents import Content
+from e2e_jax.sources.simulation import pileup
 from tests.aodsim_file import random_events, write_aodsim
 
 SECONDS = 60

@@ -16,7 +16,8 @@ def write_images(path, events, config):
     """Writes the barrel's images of events, float32 [events, rows, columns, channels], and their labels."""
     import jax
 
-    from e2e_jax import input_pipeline, preprocessing
+    from e2e_jax.datasets import batches as input_pipeline
+    from e2e_jax.models import preprocessing
 
     make = jax.jit(lambda batch: preprocessing.model_inputs(batch, config.inputs)["barrel"])
     with h5py.File(path, "w") as file:

@@ -21,14 +21,14 @@ ROOT = Path(__file__).parents[1]
 SAVE = """
 import sys
 import jax
-from e2e_jax import train
-from e2e_jax.checkpoint import Checkpoints, host_copy
-from e2e_jax.workdir import claim
+from e2e_jax.training import loop
+from e2e_jax.runs.checkpoints import Checkpoints, host_copy
+from e2e_jax.runs.folder import claim
 from tests.synthetic import kinematics_config
 
 config = kinematics_config()
 claim(sys.argv[1], config)
-state = host_copy(train.create_state(config, jax.random.key(0)))
+state = host_copy(loop.create_state(config, jax.random.key(0)))
 with Checkpoints(sys.argv[1], config, {}) as checkpoints:
     checkpoints.save(1, state, state.params, {"history": []})
 """

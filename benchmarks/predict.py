@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from e2e_jax import host
+from e2e_jax.devices import host
 
 if __name__ == "__main__":
     host.use_well()  # as a training does: a device a core, memory in large pages
@@ -27,11 +27,12 @@ if __name__ == "__main__":
 import jax
 import numpy as np
 
-from configs.default import SIZES
-from e2e_jax import parallel, train
-from e2e_jax.checkpoint import load_classifier
-from e2e_jax.layout import Layout
-from e2e_jax.release import read_events
+from e2e_jax.configs.default import SIZES
+from e2e_jax.datasets.layout import Layout
+from e2e_jax.devices import parallel
+from e2e_jax.inference.release import read_events
+from e2e_jax.runs.checkpoints import load_classifier
+from e2e_jax.training import loop
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,13 +42,13 @@ BATCH = SIZES["medium"]["batch_size"]
 LOADING = """
 import sys, time, resource
 start = time.perf_counter()
-from e2e_jax.checkpoint import load_classifier
+from e2e_jax.runs.checkpoints import load_classifier
 imported = time.perf_counter()
 classifier = load_classifier(sys.argv[1])
 loaded = time.perf_counter()
 used = resource.getrusage(resource.RUSAGE_SELF)
 if sys.argv[2] == "predict":
-    from e2e_jax.release import read_events
+    from e2e_jax.inference.release import read_events
     classifier.predict(read_events(sys.argv[3])[0][:1])
 print(imported - start, loaded - start, used.ru_utime + used.ru_stime, time.perf_counter() - start)
 """
@@ -71,8 +72,8 @@ def throughput(classifier, events, rounds):
     config = classifier.config.copy_and_resolve_references()
     config.train.batch_size = BATCH
     host.keep_memory(BATCH)  # as a training does
-    step = parallel.parallelize(lambda axis: train.make_train_step(config, axis), config)
-    state = step.place(train.create_state(config, jax.random.key(0)))
+    step = parallel.parallelize(lambda axis: loop.make_train_step(config, axis), config)
+    state = step.place(loop.create_state(config, jax.random.key(0)))
     layout, turns = Layout.padded(events), max(1, len(events) // BATCH)
     batches = [layout.batch(events[i * BATCH : (i + 1) * BATCH]) for i in range(turns)]
     rates = {"predict": [], "train": []}

@@ -23,10 +23,10 @@ import distributed
 import numpy as np
 
 from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder, HggConfig
-from e2e_jax.sources import cluster, keeping
-from e2e_jax.sources.events import Events
-from e2e_jax.sources.fastsim.simulate import produce
-from e2e_jax.sources.tasks import SPLITS, SimulationTask, run_tasks, simulation_tasks
+from e2e_jax.events.diphotons import Events
+from e2e_jax.execution import cluster, keeping
+from e2e_jax.execution.jobs import SPLITS, SimulationTask, run_tasks, simulation_tasks
+from e2e_jax.sources.simulation.simulate import produce
 
 TASK_EVENTS = {"gamma_gamma": 20, "h": 20, "gamma_jet": 5}
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import h5py
 import numpy as np
 
-from e2e_jax.sources import shower_files
+from e2e_jax.sources.public import shower_files
 
 LIT = 60
 """Crystals of a crop with energy: of the order of those that a shower and the noise light."""

@@ -14,9 +14,9 @@ import time
 
 import numpy as np
 
-from e2e_jax.sources.fastsim import guns, pileup
-from e2e_jax.sources.record import Ragged
-from e2e_jax.sources.showers import CLASSES, Showers
+from e2e_jax.events.base import Ragged
+from e2e_jax.events.showers import CLASSES, Showers
+from e2e_jax.sources.simulation import guns, pileup
 
 SAMPLES = {
     "crops": {},

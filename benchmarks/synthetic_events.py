@@ -7,8 +7,8 @@ photons of H are more central, and one photon of gamma+jet often has tracks and 
 import numpy as np
 
 from e2e_jax.detector import geometry
-from e2e_jax.sources.events import CELLS, CLASSES, Events
-from e2e_jax.sources.record import Ragged
+from e2e_jax.events.base import Ragged
+from e2e_jax.events.diphotons import CELLS, CLASSES, Events
 
 MEAN = {"eb": 235, "ee": 150, "hcal": 50, "tracks": 260}
 """Mean entries of an event beside those of its photons, as in the fast simulation with pile-up 20."""

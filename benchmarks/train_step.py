@@ -29,7 +29,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from e2e_jax import host
+from e2e_jax.devices import host
 
 LEARNING_RATE = 5e-4
 
@@ -76,8 +76,9 @@ def jax_step(x, labels, fast):
     import jax
     import optax
 
-    from e2e_jax import parallel
-    from e2e_jax.models import backend, resnet_cpu
+    from e2e_jax.devices import parallel
+    from e2e_jax.models import backend
+    from e2e_jax.models.cpu import resnet_cpu
     from e2e_jax.models.resnet import ResNet15
 
     if fast and not resnet_cpu.usable((16, 32), x):

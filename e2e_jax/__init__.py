@@ -1,3 +1,45 @@
-"""End-to-end classification of collision events from detector data, in JAX."""
+"""End-to-end classification of collision events from detector data, in JAX.
+
+These names are loaded when they are first used, so that `import e2e_jax` is quick:
+
+    read_events(path, select=None)                 the events of AODSIM files or flat ntuples
+    make_images(events, geometry="barrel")         their images, by name
+    train(config, workdir)                         trains a classifier and evaluates it
+    load_classifier(workdir)                       a trained classifier: `predict(events)`
+    evaluate(probabilities, labels, mass, config)  metrics with uncertainties, as in results.json
+    cvm_penalty(scores, mass, mask)                the penalty on a dependence of scores on the mass
+    cvm_metric(scores, mass)                       the size of that dependence
+    roc_auc(scores, is_signal)                     area under the ROC curve
+    pairwise_auc(probabilities, labels, ...)       area for two classes of several
+"""
+
+import importlib
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "read_events": "sources.reading",
+    "make_images": "detector.images",
+    "train": "training.loop",
+    "load_classifier": "checkpoint",
+    "evaluate": "evaluation.results",
+    "cvm_penalty": "models.decorrelation.cvm",
+    "cvm_metric": "models.decorrelation.cvm",
+    "roc_auc": "evaluation.metrics",
+    "pairwise_auc": "evaluation.metrics",
+}
+"""Public name -> the module below e2e_jax that defines it."""
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_HOMES})

@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from e2e_jax.sources.events import Events
-from e2e_jax.sources.record import Record
-from e2e_jax.sources.showers import Showers
+from e2e_jax.events.base import Record
+from e2e_jax.events.diphotons import Events
+from e2e_jax.events.showers import Showers
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,9 @@ import os
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from e2e_jax import command_line, host
-from e2e_jax.cache import CacheError, cache_folder
+from e2e_jax.commands import command_line
+from e2e_jax.devices import host
+from e2e_jax.files.cache import CacheError, cache_folder
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config and size: configs/cms_b.py:quick, or e2e_jax.configs.cms_b:quick."
@@ -45,7 +46,7 @@ def main(_):
         return work(config, workdir)
     if MODE.value == "report":
         raise ValueError("--mode=report is for one process: leave out what makes it one of several.")
-    from e2e_jax import distributed
+    from e2e_jax.devices import distributed
 
     distributed.join(*given)
     with distributed.dying_together():
@@ -69,12 +70,12 @@ def work(config, workdir):
         except CacheError as error:
             logging.warning("Compiled programs are not kept: %s", error)
     if MODE.value != "report":
-        from e2e_jax import train
+        from e2e_jax.training import loop
 
         if MODE.value == "train":
-            train.train_and_evaluate(config, workdir)
+            loop.train(config, workdir)
         else:
-            train.evaluate_run(workdir, config)
+            loop.evaluate_run(workdir, config)
     if jax.process_index() == 0:
         print(f"Report: {report.write_report(workdir, compare)}")
 

@@ -1,6 +1,7 @@
 """Small files that read like CMS AODSIM: the same tree, branch names, types and bytes, made in memory.
 
-`write_aodsim(path, events)` writes what `sources.aodsim` reads back. To write a file with a fault, change
+`write_aodsim(path, events)` writes what `sources.root.aodsim` reads back. To write a file with a fault,
+change
 the lists that `branches(events)` returns and write them with `write_branches`.
 """
 
@@ -13,7 +14,8 @@ import pytest
 import uproot
 
 from e2e_jax.detector import geometry, ids
-from e2e_jax.sources.events import Events, Ragged
+from e2e_jax.events.base import Ragged
+from e2e_jax.events.diphotons import Events
 from e2e_jax.sources.selection import diphoton_mass
 
 AUXILIARY = "EventAuxiliary"

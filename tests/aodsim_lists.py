@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from e2e_jax.sources.events import CLASSES
+from e2e_jax.events.diphotons import CLASSES
 from e2e_jax.sources.selection import ERAS
 from tests.aodsim_file import random_events, write_aodsim
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 import distributed
 
-from e2e_jax.sources import cluster_security
-from e2e_jax.sources.cluster_security import CA_FILE, CERT_FILE, KEY_FILE
+from e2e_jax.execution import cluster_security
+from e2e_jax.execution.cluster_security import CA_FILE, CERT_FILE, KEY_FILE
 
 WAIT = 60.0
 """Seconds that processes may take to start."""

@@ -11,8 +11,8 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from e2e_jax.sources.events import CELLS, CLASSES, COLLECTIONS, SCALARS, TENSORS, Events, cell_exists
-from e2e_jax.sources.record import Ragged
+from e2e_jax.events.base import Ragged
+from e2e_jax.events.diphotons import CELLS, CLASSES, COLLECTIONS, SCALARS, TENSORS, Events, cell_exists
 
 PLACES = {name: np.flatnonzero(cell_exists(name, np.arange(count))) for name, count in CELLS.items()}
 """The cells of each collection that exist."""

@@ -3,8 +3,8 @@
 import numpy as np
 
 from e2e_jax.detector import crops
-from e2e_jax.sources.record import Ragged
-from e2e_jax.sources.showers import Showers
+from e2e_jax.events.base import Ragged
+from e2e_jax.events.showers import Showers
 
 
 def showers_of(cells, energies, label=0, lumi=1, digis=True):

@@ -4,8 +4,9 @@ import functools
 
 import numpy as np
 
-from configs import default, four_momentum, high_level
-from e2e_jax.sources.events import CELLS, CLASSES, COLLECTIONS, Events, Ragged, cell_exists
+from e2e_jax.configs import default, four_momentum, high_level
+from e2e_jax.events.base import Ragged
+from e2e_jax.events.diphotons import CELLS, CLASSES, COLLECTIONS, Events, cell_exists
 
 CONSTANT = {"learning_rate": 5e-4, "schedule": "constant"}
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from configs import showers_conv_lstm, showers_fcn, showers_pairs, showers_resnet, showers_vgg
+from e2e_jax.configs import showers_conv_lstm, showers_fcn, showers_pairs, showers_resnet, showers_vgg
 from e2e_jax.detector import crops
-from e2e_jax.sources.record import Ragged
-from e2e_jax.sources.showers import Showers
+from e2e_jax.events.base import Ragged
+from e2e_jax.events.showers import Showers
 
 PULSE = np.array([0, 0, 0, 0.2, 0.9, 1, 0.8, 0.6, 0.4, 0.3])
 """Of a crystal, about."""

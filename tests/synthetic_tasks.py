@@ -7,9 +7,10 @@ import time
 
 import numpy as np
 
-from e2e_jax.sources.events import CELLS, COLLECTIONS, Events, Ragged, cell_exists
+from e2e_jax.events.base import Ragged
+from e2e_jax.events.diphotons import CELLS, COLLECTIONS, Events, cell_exists
+from e2e_jax.execution.workers import THREAD_VARIABLES
 from e2e_jax.sources.selection import ERAS
-from e2e_jax.sources.workers import THREAD_VARIABLES
 
 HITS = {"eb": 350, "ee": 0, "hcal": 70, "tracks": 300}
 """Mean hits of an event in the central category."""

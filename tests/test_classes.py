@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import cms_b_binary, default
-from e2e_jax import evaluate, input_pipeline, losses, metrics, train
 from e2e_jax.classes import ALL, Classes
-from e2e_jax.input_pipeline import DatasetError
+from e2e_jax.configs import cms_b_binary, default
+from e2e_jax.datasets import batches as input_pipeline
+from e2e_jax.datasets.preparation import DatasetError
+from e2e_jax.evaluation import metrics
+from e2e_jax.evaluation import results as evaluate
+from e2e_jax.training import loop, losses
 from tests.synthetic import binary_config, sample
 
 BINARY = Classes(("background", "h"), (0, 1, 0))
@@ -125,7 +128,7 @@ def test_a_binary_classifier_trains_and_evaluates(tmp_path, monkeypatch):
     monkeypatch.setattr(input_pipeline, "load_split", lambda config, split: splits[split])
     for name in ("describe", "fingerprints"):
         monkeypatch.setattr(input_pipeline, name, lambda config: {})
-    results = train.train_and_evaluate(binary_config(epochs=2, learning_rate=0.02), tmp_path)
+    results = loop.train(binary_config(epochs=2, learning_rate=0.02), tmp_path)
     assert set(results["auc_vs_rest"]) == {"background", "h"}
     parquet = pytest.importorskip("pyarrow.parquet")
     table = parquet.read_table(tmp_path / "scores.parquet").to_pydict()

@@ -6,9 +6,9 @@ from pathlib import Path
 import jax
 import pytest
 
-from e2e_jax.checkpoint import initial_params
 from e2e_jax.classes import Classes
 from e2e_jax.detector.shower_shapes import NAMES as NAMES_OF_SHAPES
+from e2e_jax.runs.checkpoints import initial_params
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("[!_]*.py"))
 CLASSIFIERS = [name for name in NAMES if name != "default"]

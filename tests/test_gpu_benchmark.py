@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from benchmarks import gpu, gpu_epochs, gpu_parts, synthetic_events
-from e2e_jax.models import backend, resnet_cpu
+from e2e_jax.models import backend
+from e2e_jax.models.cpu import resnet_cpu
 
 ROOT = Path(__file__).resolve().parents[1]
 

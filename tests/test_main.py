@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e_jax import command_line
+from e2e_jax.commands import command_line
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,11 +64,12 @@ def test_an_error_is_one_paragraph_that_names_the_thing(arguments, words):
 
 TRAIN = """
 import sys
-from e2e_jax import input_pipeline, main
+from e2e_jax.datasets import batches
+from e2e_jax import main
 from tests.synthetic import sample
 
-input_pipeline.load_split = lambda config, split: sample(20, seed=len(split))
-input_pipeline.describe = input_pipeline.fingerprints = lambda config: {}
+batches.load_split = lambda config, split: sample(20, seed=len(split))
+batches.describe = batches.fingerprints = lambda config: {}
 try:
     main.run()
 finally:

@@ -8,9 +8,9 @@ import nbformat
 import numpy as np
 import pytest
 
-from e2e_jax.checkpoint import load_classifier
-from e2e_jax.release import LARGEST, read_events
-from e2e_jax.sources.events import CLASSES, Events
+from e2e_jax.events.diphotons import CLASSES, Events
+from e2e_jax.inference.release import LARGEST, read_events
+from e2e_jax.runs.checkpoints import load_classifier
 from tests.synthetic import sample
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +55,7 @@ def test_it_runs_from_top_to_bottom(notebook, tmp_path):
 
 
 def test_new_collisions_can_stand_for_the_kept_ones(notebook, monkeypatch):
-    simulate = pytest.importorskip("e2e_jax.sources.fastsim.simulate")
+    simulate = pytest.importorskip("e2e_jax.sources.simulation.simulate")
     tasks = []
 
     def produce(task):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e_jax import console
+from e2e_jax.commands import console
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("e2e_jax", "configs", "data_builders", "tests", "benchmarks")
@@ -35,7 +35,7 @@ BEYOND_CORE = {
     *("XRootD", "distributed", "dask"),
 }
 QUICKSTART = (
-    *("e2e_jax.main", "e2e_jax.train", "e2e_jax.sources.fastsim.simulate"),
+    *("e2e_jax.main", "e2e_jax.training.loop", "e2e_jax.sources.simulation.simulate"),
     *(f"e2e_jax.report.{name}" for name in ("events", "mass", "page", "quality", "roc", "tables")),
     "data_builders.cms_hgg.cms_hgg_dataset_builder",
 )

@@ -15,9 +15,9 @@ from typing import ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders.hits_builder import HitsBuilder
-from e2e_jax.features import DetectorImages
-from e2e_jax.sources.events import CLASSES
+from e2e_jax.datasets.builder import HitsBuilder
+from e2e_jax.datasets.features import DetectorImages
+from e2e_jax.events.diphotons import CLASSES
 
 from .configs import CONFIGS, HggConfig, OpenDataConfig
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import tensorflow_datasets as tfds
 
-from data_builders import code_version, production
-from e2e_jax.sources.errors import SourceError
-from e2e_jax.sources.events import CLASSES, Events
+from e2e_jax.datasets import code_version, production
+from e2e_jax.errors import SourceError
+from e2e_jax.events.diphotons import CLASSES, Events
+from e2e_jax.execution.jobs import SPLITS, SimulationTask, simulation_tasks
 from e2e_jax.sources.selection import ERAS
-from e2e_jax.sources.tasks import SPLITS, SimulationTask, simulation_tasks
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -21,7 +21,7 @@ class HggConfig(tfds.core.BuilderConfig):
 
     Attributes:
       train, validation: events of each class in the split.
-      fast: simulate without multi-parton interactions, see `sources.fastsim`.
+      fast: simulate without multi-parton interactions, see `sources.simulation`.
       category: where the photons may lie, a key of `sources.selection.FIDUCIAL`; the endcaps are
         simulated in all but "central".
       seed: everything random in the events derives from it.
@@ -95,7 +95,7 @@ class OpenDataConfig(tfds.core.BuilderConfig):
         Raises:
           SourceError: a list of files is absent or wrong.
         """
-        from e2e_jax.sources import file_lists
+        from e2e_jax.sources.opendata import file_lists
 
         samples = {name: {"record": s.record, "doi": s.doi} for name, s in file_lists.SAMPLES.items()}
         origin = {"origin": "CMS Open Data (AODSIM)", "samples": samples}
@@ -125,12 +125,12 @@ class Reading:
 
     def __init__(self, config: OpenDataConfig, place: production.Place):
         # Only who reads AODSIM needs uproot.
-        from e2e_jax.sources import file_lists, opendata, quotas
+        from e2e_jax.sources.opendata import file_lists, hits, quotas
 
         lists = self._lists(config, place)
         self._files = file_lists.class_files(lists)
         sizes = {field.name: getattr(config, field.name) for field in dataclasses.fields(quotas.Sizes)}
-        self._source = opendata.OpenDataEvents(
+        self._source = hits.OpenDataEvents(
             self._files,
             quotas.Sizes(**sizes),
             seed=config.seed,
@@ -138,7 +138,7 @@ class Reading:
             run=place.run,
             kept=place.kept,
             scratch=place.scratch,
-            version=code_version.code_version(opendata.read_hits, code_version.READING),
+            version=code_version.code_version(hits.read_hits, code_version.READING),
             title=place.title,
             contents=file_lists.listed_contents(lists),
         )
@@ -159,13 +159,13 @@ class Reading:
 
     def metadata(self) -> dict:
         """What was read, skipped and taken."""
-        from e2e_jax.sources import file_lists
+        from e2e_jax.sources.opendata import file_lists
 
         return self._source.metadata() | {"lists": file_lists.identity(self._files)}
 
     def write_tables(self, folder: pathlib.Path) -> None:
         """Writes skim.parquet beside the dataset: which entries of which files its events are."""
-        from e2e_jax.sources import skim
+        from e2e_jax.sources.opendata import skim
 
         skim.write_table(folder / "skim.parquet", self._source.table())
 
@@ -225,7 +225,7 @@ CONFIGS = (
 
 def _simulation() -> Callable[[SimulationTask], Events]:
     """The fast simulation, imported when it is needed: reading a dataset needs no Pythia."""
-    from e2e_jax.sources.fastsim.simulate import produce
+    from e2e_jax.sources.simulation.simulate import produce
 
     return produce
 

@@ -9,19 +9,19 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders import code_version, production
-from e2e_jax.sources.errors import SourceError
-from e2e_jax.sources.keeping import kept_as
-from e2e_jax.sources.showers import CLASSES, Showers
-from e2e_jax.sources.tasks import SPLITS
+from e2e_jax.datasets import code_version, production
+from e2e_jax.errors import SourceError
+from e2e_jax.events.showers import CLASSES, Showers
+from e2e_jax.execution.jobs import SPLITS
+from e2e_jax.execution.keeping import kept_as
 
-GUNS = (*code_version.SIMULATION, "sources/showers.py")
+GUNS = (*code_version.SIMULATION, "events/showers.py")
 """Where the code lies that may change simulated showers."""
 
 
 @dataclasses.dataclass(kw_only=True)
 class GunConfig(tfds.core.BuilderConfig):
-    """Showers of particle guns in the fast simulation, see `sources.fastsim.guns`.
+    """Showers of particle guns in the fast simulation, see `sources.simulation.guns`.
 
     Attributes:
       train, validation: events of each class in the split.
@@ -52,7 +52,7 @@ class GunConfig(tfds.core.BuilderConfig):
 
     def tasks(self, split: str) -> list:
         """The tasks of "train" or "validation"."""
-        from e2e_jax.sources.fastsim import guns
+        from e2e_jax.sources.simulation import guns
 
         size = {"train": self.train, "validation": self.validation}[split]
         options = {name: getattr(self, name) for name in ("kind", "view", "max_eta", "pileup", "digis")}
@@ -87,7 +87,7 @@ class GunConfig(tfds.core.BuilderConfig):
 
 @dataclasses.dataclass(kw_only=True)
 class FilesConfig(tfds.core.BuilderConfig):
-    """The public crops, read from HDF5 files, see `sources.shower_files`.
+    """The public crops, read from HDF5 files, see `sources.public.shower_files`.
 
     Attributes:
       files: folder with a file a particle; where it is empty, the one that the command names.
@@ -126,7 +126,7 @@ class Reading:
     """Reads crops of the files; nothing is kept of finished tasks, as they are read faster than written."""
 
     def __init__(self, config: FilesConfig, place: production.Place):
-        from e2e_jax.sources import shower_files
+        from e2e_jax.sources.public import shower_files
 
         folder = config.files or place.lists
         if not folder:
@@ -184,6 +184,6 @@ CONFIGS = (
 
 def _guns() -> Callable:
     """The particle guns, imported when they are needed."""
-    from e2e_jax.sources.fastsim.guns import produce
+    from e2e_jax.sources.simulation.guns import produce
 
     return produce

@@ -15,9 +15,9 @@ from typing import ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders.hits_builder import HitsBuilder
-from e2e_jax.shower_features import ShowerImages
-from e2e_jax.sources.showers import CLASSES, Showers
+from e2e_jax.datasets.builder import HitsBuilder
+from e2e_jax.datasets.shower_features import ShowerImages
+from e2e_jax.events.showers import CLASSES, Showers
 
 from .configs import CONFIGS, FilesConfig, GunConfig
 

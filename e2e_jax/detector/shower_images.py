@@ -1,4 +1,4 @@
-"""Images of showers from their crystals, on the device: what networks see of `sources.showers.Showers`."""
+"""Images of showers from their crystals, on the device: what networks see of `events.showers.Showers`."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from matplotlib.patches import Circle
 from e2e_jax.detector import images
 from e2e_jax.display.panels import PANELS, Panel
 from e2e_jax.display.showers import Shower, find_showers
-from e2e_jax.sources.events import CLASSES, COLLECTIONS, Events
+from e2e_jax.events.diphotons import CLASSES, COLLECTIONS, Events
 
 TITLES = dict(zip(CLASSES, ("γγ (Born)", "H → γγ", "γ + jet")))
 LAYERS = {

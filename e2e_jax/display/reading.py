@@ -5,9 +5,9 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-from e2e_jax import dataset, dataset_reading
-from e2e_jax.sources.errors import SourceError
-from e2e_jax.sources.events import Events
+from e2e_jax.datasets import preparation, reading
+from e2e_jax.errors import SourceError
+from e2e_jax.events.diphotons import Events
 
 AODSIM, NTUPLE = "CMS simulation (AODSIM)", "flat ntuple"
 """Origins of what ROOT files hold; a dataset's stands in its metadata."""
@@ -37,13 +37,13 @@ def read_events(
         return _root_events(source, rows, select)
     if select:
         raise ValueError(f"{source} is a dataset, selected when it was built: leave --select={select} out.")
-    events = dataset_reading.read_split(folder, split, progress=False, rows=rows)
-    return events, dataset.read_metadata(folder)["origin"]
+    events = reading.read_split(folder, split, progress=False, rows=rows)
+    return events, preparation.read_metadata(folder)["origin"]
 
 
 def _root_events(source: str, rows: Sequence[int], select: str | None) -> tuple[Events, str]:
     """Reads from whichever of the known trees a file has."""
-    from e2e_jax.sources import aodsim  # imports uproot, which a report does not need
+    from e2e_jax.sources.root import aodsim  # imports uproot, which a report does not need
 
     try:
         if select is None:
@@ -59,7 +59,7 @@ def _root_events(source: str, rows: Sequence[int], select: str | None) -> tuple[
 
 def _ntuple_events(source: str, rows: Sequence[int], select: str | None, no_aodsim: SourceError) -> Events:
     """Reads a flat ntuple up to the last event asked for."""
-    from e2e_jax.sources import ntuple
+    from e2e_jax.sources.root import ntuple
 
     found, seen = {}, 0
     try:
@@ -93,8 +93,8 @@ def _dataset_folder(source: str, data_dir: str) -> pathlib.Path | None:
 
         root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
         path = root / source
-        if source.partition("/")[0] not in dataset.BUILDERS or not path.is_dir():
-            builds = ", ".join(f"{name}/CONFIG" for name in dataset.BUILDERS)
+        if source.partition("/")[0] not in preparation.BUILDERS or not path.is_dir():
+            builds = ", ".join(f"{name}/CONFIG" for name in preparation.BUILDERS)
             raise ValueError(
                 f"There is no file and no folder {source}, and no dataset of this name ({builds}) in {root}. "
                 "Name a ROOT file, the folder of a TFDS dataset, or a dataset that was built there."

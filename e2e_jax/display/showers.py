@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from e2e_jax.detector import geometry
-from e2e_jax.sources.events import Events
+from e2e_jax.events.diphotons import Events
 
 ETA_WINDOW = 0.15
 """A photon's eta is seen from its vertex, a crystal's from the origin. A vertex 18 cm off along the beam,

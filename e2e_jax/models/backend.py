@@ -14,8 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from e2e_jax.models import resnet_cpu
 from e2e_jax.models.convolution import Convolution, add_bias, convolve, max_pool, max_pool_elementwise
+from e2e_jax.models.cpu import resnet_cpu
 from e2e_jax.models.resnet import ResNetFeatures
 
 ANY = "any"

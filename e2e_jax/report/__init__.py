@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from e2e_jax.report.runs import read_runs
-from e2e_jax.workdir import owned
+from e2e_jax.runs.folder import owned
 
 REPORT, FIGURES, TABLES = "report.html", "figures", "tables"
 

@@ -65,7 +65,7 @@ class Board:
 
         Args:
           row: of metrics.jsonl; its "step" and numbers.
-          probabilities, labels, mass: of the validation sample, as for `evaluate.evaluate`.
+          probabilities, labels, mass: of the validation sample, as for `results.evaluate`.
           config: of the training.
 
         Returns:

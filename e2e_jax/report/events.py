@@ -14,12 +14,12 @@ from e2e_jax.display.figure import LAYERS, MARK, RING, event_figure, event_image
 from e2e_jax.display.panels import PANELS, Panel
 from e2e_jax.display.reading import read_events
 from e2e_jax.display.showers import find_showers
+from e2e_jax.events.base import Record
+from e2e_jax.events.diphotons import Events
+from e2e_jax.events.showers import Showers
 from e2e_jax.report.pictures import Picture, class_title
 from e2e_jax.report.runs import Run, Scored
 from e2e_jax.report.shower_figure import draw_shower
-from e2e_jax.sources.events import Events
-from e2e_jax.sources.record import Record
-from e2e_jax.sources.showers import Showers
 
 FIRST_FROM = 0.56
 """Where the first of several images begins, as a part of the height."""

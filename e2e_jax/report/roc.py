@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from e2e_jax import evaluate, metrics
 from e2e_jax.classes import Classes
 from e2e_jax.display.figure import literal
+from e2e_jax.evaluation import metrics
+from e2e_jax.evaluation import results as evaluate
 from e2e_jax.report.pictures import CLASS_COLOURS, COLOURS, DASHES, Picture, class_title, new_figure
 from e2e_jax.report.runs import Run, Scored
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from ml_collections import config_dict
 
-from e2e_jax import metrics, paper
 from e2e_jax.classes import Classes
-from e2e_jax.evaluate import RESULTS, SCORES
-from e2e_jax.workdir import CONFIG, METRICS, WorkdirError
+from e2e_jax.evaluation import metrics, published
+from e2e_jax.evaluation.results import RESULTS, SCORES
+from e2e_jax.runs.folder import CONFIG, METRICS, WorkdirError
 
 NAMES = {
     "four_momentum": "4-mom",
@@ -106,8 +106,8 @@ class Run:
 
     @property
     def table(self) -> str:
-        """The table of results that the run belongs to, as `paper.table_of` says."""
-        return paper.table_of(self.results["config"], self.dataset)
+        """The table of results that the run belongs to, as `published.table_of` says."""
+        return published.table_of(self.results["config"], self.dataset)
 
     def same_events(self, other: Run) -> bool:
         """Whether another run was evaluated on the same events."""

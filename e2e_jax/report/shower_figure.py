@@ -11,8 +11,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from e2e_jax.detector import crops, geometry
+from e2e_jax.events.showers import Showers
 from e2e_jax.report.pictures import COLOURS, DASHES, STYLE, header
-from e2e_jax.sources.showers import Showers
 
 FAINTEST = 0.05
 """GeV below which crystals look alike."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jinja2
 
-from e2e_jax.paper import cvm_floor_text, digits, paper_row, published, value_at
+from e2e_jax.evaluation.published import cvm_floor_text, digits, paper_row, published, value_at
 from e2e_jax.report.runs import Run
 
 NOT_THE_SAME = "Not the same validation events as {first}: part of the difference is that of the samples."

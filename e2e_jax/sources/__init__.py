@@ -1,1 +1,1 @@
-"""Where events come from: CMS files or the embedded simulation, as one record."""
+"""Sources of events: the simulation, ROOT files, CMS Open Data, public files."""

@@ -12,7 +12,7 @@ import dataclasses
 
 import numpy as np
 
-from e2e_jax.sources.events import Ragged
+from e2e_jax.events.base import Ragged
 
 PHOTON_PT = 20.0
 """Least transverse momentum of a selected photon, GeV."""

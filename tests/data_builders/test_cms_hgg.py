@@ -15,12 +15,11 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_builders import code_version
 from data_builders.cms_hgg.cms_hgg_dataset_builder import CONFIGS, Builder, HggConfig
-from data_builders.production import Place
-from e2e_jax import dataset
-from e2e_jax.sources import tasks
-from e2e_jax.sources.events import CLASSES, Events
+from e2e_jax.datasets import code_version, preparation
+from e2e_jax.datasets.production import Place
+from e2e_jax.events.diphotons import CLASSES, Events
+from e2e_jax.execution import jobs as tasks
 from tests import synthetic_tasks
 
 HITS = {"detector": tfds.decode.SkipDecoding()}
@@ -89,7 +88,7 @@ def test_a_build_by_another_process_has_the_same_fingerprint(folder, tmp_path):
     here = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=here, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    one, other = (dataset.fingerprint(at / "cms_hgg/tiny/2.0.0") for at in (folder, tmp_path))
+    one, other = (preparation.fingerprint(at / "cms_hgg/tiny/2.0.0") for at in (folder, tmp_path))
     assert one == other
     assert len({*one.values()}) == 2
 

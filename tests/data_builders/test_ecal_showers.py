@@ -13,14 +13,15 @@ import pytest
 import tensorflow_datasets as tfds
 
 from data_builders.ecal_showers.ecal_showers_dataset_builder import CONFIGS, Builder, FilesConfig, GunConfig
-from e2e_jax import dataset_reading, input_pipeline, placement
-from e2e_jax.dataset import DatasetError
-from e2e_jax.layout import Layout
-from e2e_jax.sources import tasks
-from e2e_jax.sources.errors import SourceError
-from e2e_jax.sources.showers import CLASSES, Showers
+from e2e_jax.datasets import batches, reading
+from e2e_jax.datasets.layout import Layout
+from e2e_jax.datasets.preparation import DatasetError
+from e2e_jax.devices import placement
+from e2e_jax.errors import SourceError
+from e2e_jax.events.showers import CLASSES, Showers
+from e2e_jax.execution import jobs
 from tests import showers_of_cells
-from tests.sources.test_shower_files import images_of, write
+from tests.sources.public.test_shower_files import images_of, write
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -51,11 +52,11 @@ def configured(folder, **inputs):
 
 def test_every_shower_of_every_task_is_there_once(folder):
     for split, size in (("train", 6), ("validation", 3)):
-        showers = dataset_reading.read_split(folder, split, progress=False)
+        showers = reading.read_split(folder, split, progress=False)
         assert isinstance(showers, Showers)
         made = [showers_of_cells.produce(task) for task in guns().tasks(split)]
-        keys = [key for part in made for key in tasks.event_keys(part)]
-        assert sorted(tasks.event_keys(showers)) == sorted(keys)
+        keys = [key for part in made for key in jobs.event_keys(part)]
+        assert sorted(jobs.event_keys(showers)) == sorted(keys)
         assert np.bincount(showers.label).tolist() == [size, size]
         assert showers.digis.counts.all()
 
@@ -81,11 +82,11 @@ def test_an_interrupted_build_goes_on(tmp_path):
 
     def stop_in_validation(task):
         made.append(task)
-        if task.lumi > tasks.LUMI_BLOCK:
+        if task.lumi > jobs.LUMI_BLOCK:
             raise ArithmeticError("power cut")
         return showers_of_cells.produce(task)
 
-    with pytest.raises(tasks.TaskError, match="power cut"):
+    with pytest.raises(jobs.TaskError, match="power cut"):
         build(tmp_path, guns(stop_in_validation))
     assert len(list((tmp_path / "downloads").rglob("*.npz"))) == 2
     made.clear()
@@ -96,7 +97,7 @@ def test_an_interrupted_build_goes_on(tmp_path):
 
     build(tmp_path, guns(note))
     assert made
-    assert all(task.lumi > tasks.LUMI_BLOCK for task in made)
+    assert all(task.lumi > jobs.LUMI_BLOCK for task in made)
 
 
 def test_configs_have_the_sizes_of_the_paper():
@@ -118,7 +119,7 @@ def test_each_config_has_a_builder(name, tmp_path):
 
 def test_training_gets_batches_of_showers(folder):
     config = configured(folder)
-    showers = input_pipeline.load_split(config, "train", progress=False)
+    showers = batches.load_split(config, "train", progress=False)
     assert not showers.digis.counts.any()  # no network reads them
     layout = Layout.padded(showers)
     batch = showers[[3, 1]].to_batch(layout.lengths)
@@ -130,7 +131,7 @@ def test_training_gets_batches_of_showers(folder):
 
 
 def test_digis_reach_the_device(folder):
-    showers = input_pipeline.load_split(configured(folder, channels=("digis",)), "train", progress=False)
+    showers = batches.load_split(configured(folder, channels=("digis",)), "train", progress=False)
     layout = Layout.padded(showers)
     taken = layout.take(placement.pack(showers), np.arange(4))["digis"]
     np.testing.assert_array_equal(taken["samples"], showers[:4].to_batch(layout.lengths)["digis"]["samples"])
@@ -138,14 +139,14 @@ def test_digis_reach_the_device(folder):
 
 def test_a_dataset_that_does_not_fit_the_inputs_is_refused(folder, tmp_path):
     with pytest.raises(DatasetError, match=r"geometry is 'barrel', but .*tiny.*in the view 'crop'"):
-        input_pipeline.load_split(configured(folder, geometry="barrel"), "train", progress=False)
+        batches.load_split(configured(folder, geometry="barrel"), "train", progress=False)
     without = build(tmp_path, guns(digis=False))
     with pytest.raises(DatasetError, match="asks for digis, but the dataset 'ecal_showers/tiny'"):
-        input_pipeline.load_split(configured(without, channels=("digis",)), "train", progress=False)
+        batches.load_split(configured(without, channels=("digis",)), "train", progress=False)
     config = configured(folder)
     config.dataset.category = "central"
     with pytest.raises(DatasetError, match=r"'central', but the dataset .* the category 'showers'"):
-        input_pipeline.load_split(config, "train", progress=False)
+        batches.load_split(config, "train", progress=False)
 
 
 @pytest.fixture
@@ -170,12 +171,12 @@ def test_files_become_a_dataset(tmp_path, files):
     assert {n: sum(of[n] for of in counts.values()) for n in CLASSES} == {"photon": 12, "electron": 12}
     assert metadata["files"] == {"photon": "SinglePhoton.hdf5", "electron": "SingleElectron.hdf5"}
     for split, of in counts.items():
-        showers = input_pipeline.load_split(configured(folder), split, progress=False)
+        showers = batches.load_split(configured(folder), split, progress=False)
         assert np.bincount(showers.label).tolist() == list(of.values())
 
 
 def test_a_file_at_fault_stops_the_build_or_is_counted(tmp_path, files):
-    with pytest.raises(tasks.TaskError, match=r"Event 3 of .*SingleElectron.hdf5 has no hit"):
+    with pytest.raises(jobs.TaskError, match=r"Event 3 of .*SingleElectron.hdf5 has no hit"):
         build(tmp_path, FilesConfig(name="hdf5", files=str(files)))
     folder = build(tmp_path, FilesConfig(name="hdf5", files=str(files), on_error="skip"))
     metadata = json.loads((folder / "metadata.json").read_text())

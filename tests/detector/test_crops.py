@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from e2e_jax.detector import crops, geometry, shower_images
-from e2e_jax.sources.record import Ragged
+from e2e_jax.events.base import Ragged
 from tests.showers_of_cells import showers_of
 
 ROW, COLUMN = crops.SHAPES["barrel"]

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
+from e2e_jax.datasets.layout import Layout
 from e2e_jax.detector import geometry as g
 from e2e_jax.detector import images
 from e2e_jax.detector.drawing import Drawing, in_blocks
-from e2e_jax.layout import Layout
 from tests.synthetic import sample
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from e2e_jax.detector.shower_shapes import NAMES, shower_shapes
-from e2e_jax.sources import aodsim, root_files
-from e2e_jax.sources.events import Ragged
+from e2e_jax.events.base import Ragged
+from e2e_jax.sources.root import aodsim, root_files
 from tests.aodsim_file import real_file
 
 SHAPES, ISOLATION = f"{aodsim.PHOTONS}showerShapeBlock_.", f"{aodsim.PHOTONS}isolationR03_."

@@ -8,8 +8,9 @@ import pytest
 
 from e2e_jax.detector import geometry
 from e2e_jax.detector.shower_shapes import NAMES, shower_shapes
-from e2e_jax.sources.events import COLLECTIONS, Events, Ragged
-from e2e_jax.sources.fastsim import shapes as fastsim_shapes
+from e2e_jax.events.base import Ragged
+from e2e_jax.events.diphotons import COLLECTIONS, Events
+from e2e_jax.sources.simulation import shapes as fastsim_shapes
 
 ISOLATION = [NAMES.index(f"{name}_isolation") for name in ("ecal", "hcal", "track")]
 CRYSTALS = geometry.ee_crystals()

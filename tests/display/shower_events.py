@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from e2e_jax.detector import geometry
-from e2e_jax.sources.events import Ragged
+from e2e_jax.events.base import Ragged
 from tests.aodsim_file import random_events
 
 NOISE = {"eb": 200, "ee": 100, "hcal": 30, "tracks": 100}

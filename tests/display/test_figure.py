@@ -14,7 +14,7 @@ from e2e_jax.detector import geometry, images, projections
 from e2e_jax.display import figure as drawing
 from e2e_jax.display.panels import BARREL, FULL, PANELS
 from e2e_jax.display.showers import Shower, find_showers
-from e2e_jax.sources import aodsim
+from e2e_jax.sources.root import aodsim
 from tests.display.shower_events import crystal, shower_event
 
 BARREL_PAIRS = [

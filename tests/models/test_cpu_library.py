@@ -17,7 +17,7 @@ FLAGS = {"x86-64-v2": "sse4_2", "x86-64-v3": "avx2", "x86-64-v4": "avx512vl"}
 """A flag of /proc/cpuinfo that processors with the instruction set have."""
 
 LAWS = """
-from tests.models import test_resnet_cpu as laws
+from tests.models.cpu import test_resnet_cpu as laws
 for case in laws.CASES[1:]:
     laws.test_values_and_gradients_are_the_plain_networks(*case)
 laws.test_empty_and_full_images_are_taken_too(1.0)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import showers_conv_lstm, showers_fcn, showers_vgg
+from e2e_jax.configs import showers_conv_lstm, showers_fcn, showers_vgg
 from e2e_jax.models import build
 from e2e_jax.models.showers import ShowerConvLSTM, ShowerFCN, ShowerVGG
 

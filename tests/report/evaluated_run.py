@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 
-from configs import default
-from e2e_jax import evaluate
 from e2e_jax.classes import Classes
-from e2e_jax.workdir import METRICS, claim
+from e2e_jax.configs import default
+from e2e_jax.evaluation import results as evaluate
+from e2e_jax.runs.folder import METRICS, claim
 from tests.synthetic import sample
 
 DATASET = {

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from e2e_jax.dataset import DatasetError
+from e2e_jax.datasets.preparation import DatasetError
 from e2e_jax.display.figure import MARK
 from e2e_jax.display.panels import PANELS
 from e2e_jax.report import events

@@ -5,7 +5,7 @@ import pytest
 
 from e2e_jax import report
 from e2e_jax.report import events, mass, page, quality, roc
-from e2e_jax.workdir import LOCK, WorkdirError, owned
+from e2e_jax.runs.folder import LOCK, WorkdirError, owned
 from tests.report.evaluated_run import write_run
 from tests.report.test_events import serve
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from e2e_jax.metrics import roc_auc
+from e2e_jax.evaluation.metrics import roc_auc
 from e2e_jax.report import mass, quality, roc
 from e2e_jax.report.runs import read_runs
 from tests.report.evaluated_run import write_run

@@ -6,7 +6,7 @@ import pyarrow.parquet
 import pytest
 
 from e2e_jax.report.runs import read_run, read_runs
-from e2e_jax.workdir import WorkdirError
+from e2e_jax.runs.folder import WorkdirError
 from tests.report.evaluated_run import DATASET, write_run
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from e2e_jax.sources.events import Ragged
+from e2e_jax.events.base import Ragged
 from e2e_jax.sources.selection import ERAS, diphoton_mass, era_quotas, is_fiducial, select
 
 PAIR = [(60.0, 0.3, 0.0), (55.0, -0.4, 3.0)]

@@ -1,4 +1,4 @@
-"""The C++ library of `models.resnet_cpu`: compiled and tried once on a machine, then kept in the cache.
+"""The C++ library of `models.cpu.resnet_cpu`: compiled and tried once on a machine, then kept in the cache.
 
 The machine's C++ compiler (`CXX`, or the first of `COMPILERS`) compiles it for this processor, or for the
 instruction set that E2E_CPU_ARCH names. A process of its own then compares its values with XLA's and times
@@ -20,7 +20,7 @@ import warnings
 
 import jax
 
-from e2e_jax.cache import cache_folder, check_private
+from e2e_jax.files.cache import cache_folder, check_private
 
 SOURCES = tuple(
     pathlib.Path(__file__).with_name(name)

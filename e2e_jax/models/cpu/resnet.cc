@@ -1,7 +1,7 @@
 // ResNet-15 without its head on a CPU, forward and backward: the arithmetic of models/resnet.py.
 //
 // One event runs through the whole network before the next, so its maps stay in the core's cache; the layers
-// are those of resnet_cpu_layers.h. models/resnet_cpu.py compiles this file when it is first needed and binds
+// are those of resnet_cpu_layers.h. models/cpu/resnet_cpu.py compiles this file when it is first needed and binds
 // it to JAX.
 
 #include "stem.h"

@@ -13,7 +13,7 @@ import time
 import jax
 import numpy as np
 
-from e2e_jax.models import resnet_cpu
+from e2e_jax.models.cpu import resnet_cpu
 from e2e_jax.models.resnet import ResNetFeatures
 
 EVENTS, ROWS, COLUMNS, CHANNELS = 4, 170, 360, 3

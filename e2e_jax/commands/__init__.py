@@ -1,0 +1,1 @@
+"""The commands: parsing of their options and what they print."""

@@ -1,0 +1,156 @@
+"""Builds a dataset, without TensorFlow.
+
+python -m e2e_jax.build cms_hgg/opendata_files --lists=DIR [--on_error=skip] [--train=N --validation=N]
+                        [--data_dir=DIR] [--name=NAME] [--scheduler=tls://host:8786 | --workers=N]
+"""
+
+import argparse
+import dataclasses
+import importlib
+import json
+import pathlib
+import sys
+
+from absl import logging
+
+from e2e_jax.commands import command_line
+from e2e_jax.datasets.preparation import BUILDERS, DatasetError
+
+CONFIG_OPTIONS = {
+    "name": (str, "name of the dataset built, where it is not that of the config it derives from"),
+    "train": (int, "training events of each class"),
+    "validation": (int, "validation events of each class"),
+    "sample": (int, "events of each class chosen before the split; train + validation by default"),
+    "category": (str, "central or central_forward"),
+    "eras": (str, "paper, for its proportions of the eras of 2012, or any"),
+    "seed": (int, "seed of the dataset"),
+    "lists": (str, "folder with <class>.txt for each class, or with copies of the published file indexes"),
+    "files": (str, "folder with the HDF5 file of each particle"),
+    "pileup": (float, "mean number of collisions overlaid on showers"),
+    "on_error": (str, "fail, or skip: leave out and count what is at fault in the data"),
+}
+"""Options that change a field of the dataset's config: name -> type, what it is."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        command_line.stop(f"{message}. --help lists the options.")
+
+
+def parse(argv):
+    """The options given, as a namespace; on a bad one prints a paragraph and exits with code 1."""
+    parser = _Parser(prog="python -m e2e_jax.build", description="Builds a dataset.", allow_abbrev=False)
+    parser.add_argument("dataset", help="builder and config, such as cms_hgg/opendata_central")
+    parser.add_argument("--data_dir", default="", help="folder of the datasets; TFDS's own by default")
+    parser.add_argument("--scheduler", help="Dask scheduler to run on: tls://host:8786, or its file")
+    parser.add_argument("--workers", type=int, help="processes on this machine; one a core by default")
+    for name, (kind, text) in CONFIG_OPTIONS.items():
+        parser.add_argument(f"--{name}", type=kind, help=text)
+    return parser.parse_args(argv[1:])
+
+
+def build(dataset, data_dir="", scheduler=None, workers=None, **changes):
+    """Builds a dataset where there is none yet.
+
+    Args:
+      dataset: builder and config, such as "cms_hgg/opendata_files".
+      data_dir: folder of the datasets; TFDS's own (`TFDS_DATA_DIR`, or `~/tensorflow_datasets`) where
+        it is empty.
+      scheduler: Dask scheduler to run on, see `execution.cluster`.
+      workers: processes to use on this machine, where there is no scheduler.
+      **changes: fields of the config to change; see `CONFIG_OPTIONS`.
+
+    Returns:
+      The folder of the dataset and its metadata.
+
+    Raises:
+      DatasetError: there is no such dataset or field, or another dataset of that name.
+      SourceError, QuotaError, TaskError, ClusterError: see `sources`.
+    """
+    import tensorflow_datasets as tfds
+
+    from e2e_jax.execution import cluster
+    from e2e_jax.execution.workers import WorkerPool
+
+    builder_class, config = _changed_config(dataset, changes)
+    root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    folder = root / builder_class.name / config.name / str(builder_class.VERSION)
+    if folder.exists():
+        return folder, _recorded(folder, config)
+
+    executor = cluster.executor(scheduler)
+    if executor is None and workers is not None:
+        if workers < 1:
+            raise DatasetError(f"{workers} workers make no dataset: --workers takes 1 or more.")
+        executor = WorkerPool(workers)
+    try:
+        builder_class(config=config, data_dir=root, executor=executor).download_and_prepare()
+    finally:
+        if executor is not None:
+            executor.shutdown(wait=True, cancel_futures=True)
+    return folder, _recorded(folder, config)
+
+
+def _changed_config(dataset, changes):
+    """The builder class, and its config of that name with some fields changed."""
+    name, _, config_name = dataset.partition("/")
+    classes = {name: importlib.import_module(module).Builder for name, module in BUILDERS.items()}
+    known = [f"{name}/{config}" for name, builder in classes.items() for config in builder.builder_configs]
+    if dataset not in known:
+        raise DatasetError(f"No dataset {dataset!r}. There are: {', '.join(known)}.")
+    config = classes[name].builder_configs[config_name]
+    fields = {field.name for field in dataclasses.fields(config)}
+    changes = {field: value for field, value in changes.items() if value is not None}
+    if unknown := sorted(changes.keys() - fields):
+        options = ", ".join(f"--{option}" for option in CONFIG_OPTIONS if option in fields)
+        raise DatasetError(f"{dataset} has no --{unknown[0]}; it has {options}.")
+    if "sample" in fields and changes.keys() & {"train", "validation"}:
+        # The sample of the config is that of its own sizes.
+        changes = {"sample": 0} | changes
+    return classes[name], dataclasses.replace(config, **changes) if changes else config
+
+
+def _recorded(folder, config):
+    """The metadata of the dataset in the folder, after checking that it is the one of the config."""
+    recorded = json.loads((folder / "metadata.json").read_text())
+    asked = json.loads(json.dumps(config.provenance()))
+    differ = [f"{k} {recorded.get(k)}" for k, v in asked.items() if k != "versions" and recorded.get(k) != v]
+    if differ:
+        raise DatasetError(
+            f"There is another dataset of that name in {folder}: it has {', '.join(differ)}. Give this one "
+            "a name of its own (--name=NAME), or remove that folder."
+        )
+    return recorded
+
+
+def _summary(folder, metadata):
+    """What was built, in a few lines."""
+    lines = [str(folder)]
+    for split, classes in metadata["events"].items():
+        events = {name: sum(by_run.values()) for name, by_run in classes.items()}
+        each = ", ".join(f"{number} {name}" for name, number in events.items())
+        lines.append(f"{split}: {sum(events.values())} events ({each})")
+    if skipped := metadata.get("skipped"):
+        lines.append("skipped: " + ", ".join(f"{number} x {reason}" for reason, number in skipped.items()))
+    return "\n".join(lines)
+
+
+def main(argv):
+    """Builds what the command line says; errors that the user can mend are one paragraph."""
+    from e2e_jax.errors import ClusterError
+    from e2e_jax.execution.jobs import TaskError
+
+    options = vars(parse(argv))
+    # What TFDS tells of its inner life would bury the progress bar.
+    logging.set_verbosity(logging.ERROR)
+    try:
+        print(_summary(*build(**options)))
+    except (ClusterError, TaskError) as error:
+        command_line.stop(str(error))
+    except KeyboardInterrupt:
+        command_line.stop("Interrupted. The same command goes on where it stopped.")
+
+
+def run():
+    """Runs the command with the arguments of the program."""
+    command_line.reporting(main)(sys.argv)

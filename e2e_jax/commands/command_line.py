@@ -1,0 +1,157 @@
+"""Errors of the command line in one paragraph, with what was meant and the way out."""
+
+import difflib
+import functools
+import importlib.util
+import re
+import sys
+import textwrap
+import traceback
+from pathlib import Path
+
+from absl import flags
+from ml_collections.config_flags.config_flags import ConfigFileFlagParser
+
+from e2e_jax.runs import config_ranges
+from e2e_jax.runs.folder import WorkdirError
+from e2e_jax.training import stopping
+from e2e_jax.training.history import TrainingError
+
+KNOWN = (WorkdirError, TrainingError, ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
+"""Errors whose message says what to mend. Others are ours to mend, and keep their traceback; so does a plain
+ValueError from outside this package."""
+
+_CONFIG_HINT = (
+    "Give one as --config=configs/cms_b.py:quick (file, colon, size) or, from any folder, as "
+    "--config=e2e_jax.configs.cms_b:quick."
+)
+
+
+def parse(argv):
+    """Parses the flags; on a bad one prints a paragraph and exits with code 1."""
+    argv = [_with_config_file(argument) for argument in argv]
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as error:
+        stop(_flag_message(error))
+    except (KeyError, AttributeError) as error:
+        # How ml_collections says that a config has no such field.
+        stop(_field_message(argv, error))
+    except ValueError as error:
+        stop(f"A value on the command line does not fit its config field: {error}")
+    if len(rest) > 1:
+        stop(f"Do not know what to do with {' '.join(rest[1:])!r}: every argument has the form --name=value.")
+    return rest
+
+
+def checked_config(flag):
+    """The config that the flag holds.
+
+    Raises:
+      ValueError: no config was given, or a field is out of its range.
+      FileNotFoundError: its file does not exist.
+    """
+    if flag.value is None:
+        raise ValueError(f"No config was given. {_CONFIG_HINT}")
+    try:
+        # ml_collections reports a missing file at the first use.
+        flag.value.to_dict()
+    except OSError as error:
+        raise FileNotFoundError(
+            f"The config file cannot be read ({error.__cause__}). {_CONFIG_HINT}"
+        ) from None
+    config_ranges.check_fields(flag.value)
+    return flag.value
+
+
+def reporting(main):
+    """`main`, with the errors in `KNOWN` and absent packages printed as a paragraph, exit code 1."""
+
+    @functools.wraps(main)
+    def wrapped(argv):
+        try:
+            return main(argv)
+        except KNOWN as error:
+            if type(error) is ValueError and not _raised_here(error):
+                raise
+            stop(str(error))
+        except stopping.Stopped as stopped:
+            _paragraph(str(stopped))
+            sys.exit(stopping.EXIT_CODE)
+        except ImportError as error:
+            stop(_absent_package(error))
+        except KeyboardInterrupt:
+            stop("Interrupted. The same command goes on from the last checkpoint.")
+
+    return wrapped
+
+
+def stop(message):
+    """Prints a paragraph and ends the program with exit code 1."""
+    _paragraph(f"Error: {message}")
+    sys.exit(1)
+
+
+def _paragraph(text):
+    print(textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False), file=sys.stderr)
+
+
+def _absent_package(error):
+    """The message for a package that is not installed; raises any other ImportError again."""
+    if error.name is None:
+        # Raised by this package, with the way out.
+        return str(error)
+    package = error.name.partition(".")[0]
+    if package in sys.modules or importlib.util.find_spec(package):
+        raise error
+    return (
+        f"This needs the package {package!r}, which is not installed. "
+        "`pip install -r requirements.txt` installs every package that the commands use."
+    )
+
+
+def _raised_here(error):
+    frame = list(traceback.walk_tb(error.__traceback__))[-1][0]
+    return Path(frame.f_code.co_filename).is_relative_to(Path(__file__).parents[1])
+
+
+def _with_config_file(argument):
+    """The argument `--config=MODULE:SIZE` with the file of the module; any other argument as it is."""
+    given = re.fullmatch(r"(--?config=)([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)(:.*)?", argument)
+    if not given or given[2].endswith(".py"):
+        return argument
+    try:
+        found = importlib.util.find_spec(given[2])
+    except ModuleNotFoundError:
+        found = None
+    if found is None or not found.has_location:
+        stop(f"There is no config {given[2]!r} to import. {_CONFIG_HINT}")
+    return f"{given[1]}{found.origin}{given[3] or ''}"
+
+
+def _flag_message(error):
+    text = str(error)
+    if "Error whilst parsing config file" in text:
+        # Between the flag's name and the cause stands a traceback; the cause is what the config said.
+        return text.strip().splitlines()[-1].partition(": ")[2]
+    return f"{text.rstrip(' .?')}. --helpshort lists the flags; configs/default.py the fields of a config."
+
+
+def _field_message(argv, error):
+    """Names the field of a config that does not exist, and those it may have been meant for."""
+    path = next(argument.partition("=")[2] for argument in argv if argument.lstrip("-").startswith("config="))
+    fields = _fields(ConfigFileFlagParser("config").parse(path), "config.")
+    for argument in argv[1:]:
+        name = argument.lstrip("-").partition("=")[0]
+        if name.startswith("config.") and not any(f == name or f.startswith(f"{name}.") for f in fields):
+            close = difflib.get_close_matches(name, fields, n=3)
+            meant = f" Did you mean {' or '.join(close)}?" if close else ""
+            return f"There is no field {name}.{meant} configs/default.py documents every field."
+    return f"A config field does not exist: {error}"
+
+
+def _fields(config, prefix):
+    names = []
+    for name, value in config.items():
+        names += _fields(value, f"{prefix}{name}.") if hasattr(value, "items") else [prefix + name]
+    return names

@@ -1,0 +1,42 @@
+"""The command line of the export.
+
+python -m e2e_jax.export --workdir=DIR --format=stablehlo|onnx [--input=hits|images] [--which=best]
+                         --output=FILE
+"""
+
+import argparse
+import sys
+
+from e2e_jax.commands import command_line
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        command_line.stop(f"{message}. {' '.join(self.format_usage().split())}")
+
+
+def main(argv):
+    """Exports what the command line names, and prints what was written."""
+    arguments = _parser().parse_args(argv[1:])
+    # Imported here, so that --help answers at once.
+    from e2e_jax.inference.export import files
+
+    which = int(arguments.which) if arguments.which.isdigit() else arguments.which
+    print(files.export(arguments.workdir, arguments.output, arguments.format, arguments.input, which))
+
+
+def _parser():
+    parser = _Parser("python -m e2e_jax.export", description="Exports a trained classifier as one file.")
+    parser.add_argument("--workdir", required=True, help="folder of the run")
+    parser.add_argument("--format", required=True, choices=("stablehlo", "onnx"))
+    parser.add_argument(
+        "--input", default="hits", choices=("hits", "images"), help="what it scores (default: %(default)s)"
+    )
+    parser.add_argument("--which", default="best", help="best, latest or a step (default: %(default)s)")
+    parser.add_argument("--output", required=True, help="the file to write")
+    return parser
+
+
+def run():
+    """Runs the command with the arguments of the program."""
+    command_line.reporting(main)(sys.argv)

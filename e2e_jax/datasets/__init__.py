@@ -1,0 +1,1 @@
+"""Datasets: how events are stored, read and put into batches."""

@@ -1,0 +1,155 @@
+"""What the TFDS builders share: hits stored under "detector", tasks on any executor, builds that go on."""
+
+from __future__ import annotations
+
+import abc
+import concurrent.futures
+import contextlib
+import functools
+import pathlib
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import tensorflow_datasets as tfds
+
+from e2e_jax.datasets import preparation
+from e2e_jax.datasets.production import Place
+from e2e_jax.execution import cluster
+from e2e_jax.execution.jobs import SPLITS, event_keys, run_tasks
+from e2e_jax.execution.workers import WorkerPool, available_cores
+from e2e_jax.files import digests, locks
+
+
+class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """A dataset of a `Record`; a subclass says how one event of it is stored, and lists the configs.
+
+    A config has `provenance()`, the metadata known beforehand; `announcement()`, what a build is about to do;
+    and `production(place)`, see `e2e_jax.datasets.production`.
+
+    Args:
+      file_format: "array_record" (read at random without TensorFlow; the default) or "tfrecord".
+      executor: where the events are made or read, for instance Dask's `Client.get_executor()`; by default
+        the cluster that `E2E_DASK_SCHEDULER` names, or else all cores of this machine.
+      **kwargs: `data_dir`, `config` and `version` as in every TFDS builder.
+    """
+
+    CONFIGS: ClassVar[Sequence[tfds.core.BuilderConfig]] = ()
+
+    def __init__(
+        self,
+        *,
+        file_format: str | None = None,
+        executor: concurrent.futures.Executor | None = None,
+        **kwargs,
+    ):
+        super().__init__(file_format=file_format, **kwargs)
+        self._executor = executor
+        # `is_prepared` would log a warning about a dataset that is not there yet.
+        if file_format is None and not self.data_path.exists():
+            self.info.set_file_format("array_record", override=True)
+
+    @tfds.core.utils.classproperty
+    @classmethod
+    def builder_configs(cls) -> dict[str, tfds.core.BuilderConfig]:
+        """All configs by name."""
+        return {config.name: config for config in cls.CONFIGS}
+
+    @abc.abstractmethod
+    def features(self) -> dict:
+        """What is stored of an event, name -> feature, in the order of the dataset."""
+
+    def checked(self, events):
+        """The events of a task, or a ValueError that names the first bad one and its value."""
+        return events.validate()
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(self.features()),
+            homepage="https://arxiv.org/abs/1807.11916",
+            metadata=tfds.core.MetadataDict(self.builder_config.provenance()),
+        )
+
+    def _create_builder_config(self, builder_config, version):
+        # TFDS would not take a config that differs from its namesake in this list, such as one with
+        # the folder of the user's own files filled in.
+        if isinstance(builder_config, tfds.core.BuilderConfig):
+            return builder_config
+        return super()._create_builder_config(builder_config, version)
+
+    def download_and_prepare(self, *, download_dir=None, download_config=None, **kwargs) -> None:
+        """As in every TFDS builder; finished tasks are kept in `download_dir` until all are done."""
+        root = pathlib.Path(download_dir or pathlib.Path(self.data_dir).parents[2] / "downloads")
+        scratch = root / self.name / self.builder_config.name
+        lists = download_config and download_config.manual_dir
+        with self._alone(), _own_progress_bar(), contextlib.ExitStack() as stack:
+            executor = self._executor or stack.enter_context(
+                cluster.executor() or WorkerPool(available_cores())
+            )
+            self._place = Place(
+                run=functools.partial(run_tasks, executor=executor),
+                scratch=scratch,
+                kept=root / "skims",
+                lists=lists and pathlib.Path(lists),
+                title=f"{self.name}/{self.builder_config.name}",
+            )
+            super().download_and_prepare(download_dir=download_dir, download_config=download_config, **kwargs)
+            shutil.rmtree(scratch, ignore_errors=True)
+            # What builds that were killed could not tidy up themselves.
+            for leftover in pathlib.Path(self.data_dir).parent.glob(f"incomplete.*_{self.version}"):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Waits until no other process builds this dataset; TFDS then uses what the other has built."""
+        folder = pathlib.Path(self.data_dir)
+        lock = folder.parents[2] / "downloads" / self.name / f"{self.builder_config.name}.lock"
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locks.locked(lock))
+            except locks.LockedError as error:
+                print(f"Waiting for {error.owner}, which builds this dataset: {folder}.", flush=True)
+                stack.enter_context(locks.locked(lock, wait=True))
+            if (folder / "dataset_info.json").exists():
+                self.info.read_from_directory(folder)
+            yield
+
+    def _download_and_prepare(self, dl_manager, download_config, **kwargs) -> None:
+        """Writes the data files, then adds their digests to the metadata, which TFDS writes after this."""
+        self._made = {split: digests.OfColumns() for split in SPLITS}
+        super()._download_and_prepare(dl_manager, download_config, **kwargs)
+        fingerprints = {split: made.hexdigest() for split, made in self._made.items()}
+        folder = pathlib.Path(self.data_dir)
+        self.info.metadata.update(
+            preparation.sealed_metadata(self.info.metadata, folder, self.name, fingerprints)
+        )
+
+    def _log_download_bytes(self) -> None:
+        """Says what is about to happen, where TFDS would announce a download of unknown size."""
+        print(
+            f"{self.builder_config.announcement()} for {self.info.full_name} in {self.data_dir}. "
+            "An interrupted build goes on where it stopped.",
+            flush=True,
+        )
+
+    def _split_generators(self, dl_manager):
+        production = self.builder_config.production(self._place)
+        return {split: self._generate_examples(production, split) for split in SPLITS}
+
+    def _generate_examples(self, production, split: str) -> Iterator[tuple[str, dict]]:
+        for events in production.events(split):
+            self._made[split].update(self.checked(events).parts())
+            yield from zip(event_keys(events), events.examples())
+        if split == SPLITS[-1]:
+            self.info.metadata.update(production.metadata())
+            production.write_tables(pathlib.Path(self.data_dir))
+
+
+@contextlib.contextmanager
+def _own_progress_bar():
+    """TFDS's bars know no totals and would overwrite ours."""
+    tfds.disable_progress_bar()
+    try:
+        yield
+    finally:
+        tfds.enable_progress_bar()

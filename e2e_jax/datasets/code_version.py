@@ -1,0 +1,79 @@
+"""Names the code that makes events, so that what other code left behind is not taken for its own."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import inspect
+import pathlib
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+import e2e_jax
+
+SIMULATION = (
+    "detector",
+    "events/base.py",
+    "events/diphotons.py",
+    "events/joining.py",
+    "sources/selection.py",
+    "sources/simulation",
+)
+"""Where the code lies that may change simulated events."""
+
+READING = (
+    "detector/geometry.py",
+    "detector/ids.py",
+    "events/base.py",
+    "events/diphotons.py",
+    "events/joining.py",
+    "sources/opendata/hits.py",
+    "sources/opendata/skim.py",
+    "sources/root/aodsim.py",
+    "sources/root/auxiliary.py",
+    "sources/root/baskets.py",
+    "sources/root/faults.py",
+    "sources/root/rec_hits.py",
+    "sources/root/root_files.py",
+    "sources/selection.py",
+)
+"""Where the code lies that may change what is read of an AODSIM file."""
+
+
+def code_version(produce: Callable, rooms: Iterable[str] = SIMULATION, packages: Iterable[str] = ()) -> str:
+    """Changes with whatever may change the events of a task, so that no stale task is reused.
+
+    Comments, docstrings and layout of the code do not count.
+
+    Args:
+      produce: what makes the events; its file counts.
+      rooms: files and folders of the package that count.
+      packages: packages whose versions count, besides numpy.
+    """
+    package = pathlib.Path(e2e_jax.__file__).parent
+    files = {pathlib.Path(inspect.getfile(produce))}
+    for path in (package / room for room in rooms):
+        files.update(path.rglob("*.py") if path.is_dir() else [path])
+    code = hashlib.sha256("".join(_statements(path) for path in sorted(files)).encode()).hexdigest()
+    others = "".join(f" {name} {package_version(name)}" for name in packages)
+    return f"{code[:32]} numpy {np.__version__}{others}"
+
+
+def package_version(name: str) -> str:
+    """The version of an installed package, or "absent"."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _statements(path: pathlib.Path) -> str:
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [
+                s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+            ]
+    return ast.dump(tree)

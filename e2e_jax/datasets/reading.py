@@ -1,0 +1,159 @@
+"""Reads the events of a dataset: a few of them, or a whole split as flat arrays that are made once."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import shutil
+from collections.abc import Sequence
+
+import tqdm
+from absl import logging
+
+from e2e_jax.datasets import flat_arrays
+from e2e_jax.datasets.preparation import DatasetError, again, check_files, derived_folders, read_metadata
+from e2e_jax.events.base import Record
+from e2e_jax.events.diphotons import Events
+from e2e_jax.events.showers import Showers
+from e2e_jax.files import digests, locks
+
+RECORDS: dict[str, type[Record]] = {"cms_hgg": Events, "ecal_showers": Showers}
+"""What a dataset holds, by the name of its builder."""
+
+READ_TOGETHER = 1000
+"""Events read before they become flat arrays: bounds the memory of the small ones."""
+
+KEY_LENGTH = 16
+"""Digits of a key in the name of a folder of flat arrays."""
+
+LAYOUT = 1
+"""Version of how flat arrays are made of a dataset. Increase it when reading or validation changes."""
+
+
+def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: Sequence[str] = ()) -> Record:
+    """A split of the dataset in the folder, validated, as read-only arrays that are mapped into memory.
+
+    The first call reads and validates the split and keeps its flat arrays beside the dataset, or in the
+    user's cache where the dataset is read-only. Later calls map them. Where they were changed, or the dataset
+    is another, they are made again.
+
+    Args:
+      folder, split, progress, unread: as in `read_split`.
+
+    Raises:
+      DatasetError: see `read_split`.
+      ValueError: an event holds a value that cannot be (`Record.validate`).
+    """
+    record, places = record_of(folder), derived_folders(folder)
+    view = {name: value for name, value in read_metadata(folder).items() if name == "view"}
+    files = check_files(folder).get(split)
+    key = digests.of_json([LAYOUT, flat_arrays.layout(record), files, sorted(unread), view])
+    variant = "-".join((split, *(f"without_{name}" for name in sorted(unread))))
+    name = f"{variant}-{key[:KEY_LENGTH]}"
+
+    def mapped():
+        found = (flat_arrays.open_mapped(place / name, record, key, places) for place in places)
+        return next((events for events in found if events is not None), None)
+
+    def read():
+        return read_split(folder, split, progress, unread=unread).validate(**view)
+
+    if (events := mapped()) is not None:
+        return events
+    with contextlib.ExitStack() as stack:
+        place = next((place for place in places if _entered(stack, place / f"{variant}.lock")), None)
+        if place is None:
+            return read()
+        # Another process may have made them in the meantime.
+        if (events := mapped()) is not None:
+            return events
+        events = read()
+        for stale in place.glob(f"{variant}-{'?' * KEY_LENGTH}"):
+            shutil.rmtree(stale, ignore_errors=True)
+        try:
+            flat_arrays.write(place / name, events, key)
+        except OSError as error:
+            logging.warning("The flat arrays of %s are not kept in %s: %s.", folder, place, error)
+        return mapped() or events
+
+
+def _entered(stack: contextlib.ExitStack, lock: pathlib.Path) -> bool:
+    """Takes a lock for the length of the stack; False where its folder cannot be written."""
+    try:
+        stack.enter_context(locks.locked(lock, wait=True))
+    except OSError:
+        return False
+    return True
+
+
+def read_split(
+    folder: pathlib.Path,
+    split: str,
+    progress: bool = True,
+    rows: Sequence[int] | None = None,
+    unread: Sequence[str] = (),
+) -> Record:
+    """Reads a split of the dataset in the folder into memory, as the record that its builder writes.
+
+    Args:
+      folder: as `prepare_dataset` gives it.
+      split: "train" or "validation".
+      progress: whether to show a progress bar.
+      rows: which events to read, counted from 0; all of them by default.
+      unread: collections to leave empty.
+
+    Raises:
+      DatasetError: the dataset is half-written, damaged, or not in ArrayRecord format, or has no such split
+        or event.
+    """
+    from tensorflow_datasets.core.example_parser import ExampleParserNp
+
+    from e2e_jax.datasets.features import stored
+
+    source, record = _stored(folder, split), record_of(folder)
+    rows = range(len(source)) if rows is None else rows
+    if outside := [row for row in rows if not 0 <= row < len(source)]:
+        raise DatasetError(
+            f"The split {split!r} of the dataset in {folder} has no event {outside[0]}: "
+            f"its {len(source)} events count from 0 to {len(source) - 1}."
+        )
+    parser = ExampleParserNp(stored(record))
+    title = f"reading {'/'.join(folder.parts[-3:-1])} {split}"
+
+    def parts(bar):
+        for first in range(0, max(len(rows), 1), READ_TOGETHER):
+            together = list(rows[first : first + READ_TOGETHER])
+            try:
+                examples = [parser.parse_example(content) for content in source.__getitems__(together)]
+                part = record.from_examples(examples)
+            except Exception as error:
+                raise DatasetError(
+                    f"The dataset in {folder} does not hold {record.__name__} as this code writes them "
+                    f"({error}). {again(folder)}"
+                ) from error
+            bar.update(len(together))
+            yield part.without(unread)
+
+    with tqdm.tqdm(total=len(rows), desc=title, unit="event", disable=not progress) as bar:
+        return record.concatenate(parts(bar))
+
+
+def record_of(folder: pathlib.Path) -> type[Record]:
+    """What the dataset in a folder holds."""
+    return RECORDS.get(folder.parts[-3], Events)
+
+
+def _stored(folder: pathlib.Path, split: str):
+    """The stored examples of a split, after checking that the dataset is whole."""
+    from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+    files = check_files(folder)
+    if not files.get(split):
+        have = ", ".join(name for name, some in files.items() if some) or "none"
+        raise DatasetError(f"The dataset in {folder} has no split {split!r} with events; it has {have}.")
+    if other := [name for name in files[split] if ".array_record" not in name]:
+        raise DatasetError(
+            f"The dataset in {folder} is stored as {other[0].partition('.')[2]}, which only TensorFlow "
+            f"reads; training reads array_record. {again(folder)}"
+        )
+    return ArrayRecordDataSource([str(folder / name) for name in files[split]])

@@ -1,0 +1,1 @@
+"""Evaluation: metrics with uncertainties, results.json, and the published numbers."""

@@ -1,0 +1,283 @@
+"""What every sample is, whatever it holds: scalars, small tensors, and lists of different length.
+
+A subclass of `Record` declares its columns, and gets slicing, joining, padding, storing and checking with
+them. `Ragged` keeps each list flat, with offsets, so a million events are a few arrays, and pads it only when
+a batch goes to the device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar, Self
+
+import numpy as np
+
+from e2e_jax.events import joining
+
+
+@dataclasses.dataclass(frozen=True)
+class Ragged:
+    """Lists of different length, one an event: flat columns and the offsets between events.
+
+    Attributes:
+      offsets: int64 `[n + 1]`; event i owns entries `offsets[i]:offsets[i + 1]`.
+      columns: name -> flat array `[offsets[-1], ...]`; also readable as attributes (`hits.energy`).
+    """
+
+    offsets: np.ndarray
+    columns: Mapping[str, np.ndarray]
+
+    @classmethod
+    def from_counts(cls, counts: np.ndarray, columns: Mapping[str, np.ndarray]) -> Ragged:
+        """Builds from the number of entries of each event `[n]` and the flat columns."""
+        offsets = np.zeros(len(counts) + 1, np.int64)
+        np.cumsum(counts, out=offsets[1:])
+        for name, column in columns.items():
+            if len(column) != offsets[-1]:
+                raise ValueError(
+                    f"Column {name!r} has {len(column)} entries, but the counts add up to {offsets[-1]}."
+                )
+        return cls(offsets, dict(columns))
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[Ragged]) -> Ragged:
+        """Joins the events of several records with the same columns."""
+        parts = list(parts)
+        counts = np.concatenate([part.counts for part in parts])
+        names = parts[0].columns
+        return cls.from_counts(counts, {n: np.concatenate([p.columns[n] for p in parts]) for n in names})
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Entries of each event, int64 `[n]`."""
+        return np.diff(self.offsets)
+
+    @property
+    def event_index(self) -> np.ndarray:
+        """For each flat entry, the event it belongs to, int64 `[offsets[-1]]`."""
+        return np.repeat(np.arange(len(self)), self.counts)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        columns = object.__getattribute__(self, "__dict__").get("columns", {})
+        if name in columns:
+            return columns[name]
+        raise AttributeError(f"No column {name!r}; there are {sorted(columns)}.")
+
+    def __getitem__(self, rows) -> Ragged:
+        """Selects events by slice, boolean mask or index array."""
+        rows = np.arange(len(self))[rows]
+        counts = self.counts[rows]
+        entries = np.arange(counts.sum()) + np.repeat(self.offsets[rows] - np.cumsum(counts) + counts, counts)
+        return self.from_counts(counts, {name: column[entries] for name, column in self.columns.items()})
+
+    def event(self, index: int) -> dict[str, np.ndarray]:
+        """The columns of one event."""
+        entries = slice(self.offsets[index], self.offsets[index + 1])
+        return {name: column[entries] for name, column in self.columns.items()}
+
+    def filter(self, keep: np.ndarray) -> Ragged:
+        """Keeps the flat entries where the boolean array `[offsets[-1]]` is true."""
+        counts = np.bincount(self.event_index[keep], minlength=len(self))
+        return self.from_counts(counts, {name: column[keep] for name, column in self.columns.items()})
+
+    def padded(self, length: int | None = None) -> dict[str, np.ndarray]:
+        """Columns as rectangular arrays `[n, length, ...]`, short events filled with zeros.
+
+        Args:
+          length: entries kept an event; the longest event's by default.
+
+        Raises:
+          ValueError: an event holds more entries than `length`.
+        """
+        counts = self.counts
+        longest = int(counts.max(initial=0))
+        length = longest if length is None else length
+        if longest > length:
+            raise ValueError(
+                f"Event {int(counts.argmax())} has {longest} entries, over the padded length {length}."
+            )
+        filled = np.arange(length) < counts[:, None]
+        out = {}
+        for name, column in self.columns.items():
+            out[name] = np.zeros((len(self), length, *column.shape[1:]), column.dtype)
+            out[name][filled] = column
+        return out
+
+
+def column_type(declared) -> tuple[type, tuple[int, ...]]:
+    """(dtype, shape of one entry) of a column of `Record.COLLECTIONS`, given as a dtype or as both."""
+    return declared if isinstance(declared, tuple) else (declared, ())
+
+
+class Record:
+    """A sample: n events of the same columns. A frozen dataclass derives from it, with a field a column.
+
+    Attributes:
+      CLASSES: names of the classes, in label order.
+      SCALARS: columns `[n]`, name -> dtype; "run", "lumi", "event" and "label" are among them.
+      TENSORS: columns `[n, *shape]`, name -> (shape, dtype).
+      COLLECTIONS: `Ragged` columns, name -> column -> dtype, or (dtype, shape of an entry).
+      CELLS: how many cells the "cell" column of a collection counts, where it has one.
+      BATCHED: the scalars and tensors that go to the device with the collections.
+    """
+
+    CLASSES: ClassVar[tuple[str, ...]]
+    SCALARS: ClassVar[Mapping[str, type]]
+    TENSORS: ClassVar[Mapping[str, tuple[tuple[int, ...], type]]] = {}
+    COLLECTIONS: ClassVar[Mapping[str, Mapping[str, type | tuple]]]
+    CELLS: ClassVar[Mapping[str, int]]
+    BATCHED: ClassVar[tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __getitem__(self, rows) -> Self:
+        """Selects events by slice, boolean mask or index array."""
+        return type(self)(**{f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)})
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[Self]) -> Self:
+        """Joins several records, in order; an iterator's are taken one by one (`joining`)."""
+        joined = joining.join(part.parts() for part in parts)
+        if not joined:
+            raise ValueError("No events to concatenate: the list of records is empty.")
+        fields = {name: joined[name] for name in (*cls.SCALARS, *cls.TENSORS)}
+        for name, columns in cls.COLLECTIONS.items():
+            flat = {column: joined[f"{name}.{column}"] for column in columns}
+            fields[name] = Ragged.from_counts(joined[name], flat)
+        return cls(**fields)
+
+    def parts(self) -> dict[str, np.ndarray]:
+        """Columns that joined records concatenate, by name; of a collection, its counts and "name.column"."""
+        arrays = {name: getattr(self, name) for name in (*self.SCALARS, *self.TENSORS)}
+        for name in self.COLLECTIONS:
+            ragged = getattr(self, name)
+            arrays |= {name: ragged.counts, **{f"{name}.{c}": v for c, v in ragged.columns.items()}}
+        return arrays
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All columns by name, as kept on disk; of a collection, "name.offsets" and "name.column"."""
+        arrays = {name: getattr(self, name) for name in (*self.SCALARS, *self.TENSORS)}
+        for name in self.COLLECTIONS:
+            ragged = getattr(self, name)
+            arrays[f"{name}.offsets"] = ragged.offsets
+            arrays |= {f"{name}.{column}": values for column, values in ragged.columns.items()}
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Builds from all columns by name (`arrays()`)."""
+        fields = {name: arrays[name] for name in (*cls.SCALARS, *cls.TENSORS)}
+        for name, columns in cls.COLLECTIONS.items():
+            flat = {column: arrays[f"{name}.{column}"] for column in columns}
+            fields[name] = Ragged(arrays[f"{name}.offsets"], flat)
+        return cls(**fields)
+
+    @classmethod
+    def from_examples(cls, examples: Iterable[Mapping]) -> Self:
+        """Builds from dataset examples (`examples()`), one dict an event."""
+        examples = list(examples)
+        fields = {name: np.array([e[name] for e in examples], dtype) for name, dtype in cls.SCALARS.items()}
+        for name, (shape, dtype) in cls.TENSORS.items():
+            fields[name] = np.array([e[name] for e in examples], dtype).reshape(-1, *shape)
+        for name, declared in cls.COLLECTIONS.items():
+            columns = {column: column_type(kind) for column, kind in declared.items()}
+            lists = [e["detector"][name] for e in examples]
+            counts = np.array([len(item[next(iter(columns))]) for item in lists], np.int64)
+            flat = {
+                column: [np.zeros((0, *shape), dtype), *(np.asarray(item[column], dtype) for item in lists)]
+                for column, (dtype, shape) in columns.items()
+            }
+            fields[name] = Ragged.from_counts(counts, {c: np.concatenate(parts) for c, parts in flat.items()})
+        return cls(**fields)
+
+    def examples(self) -> Iterator[dict]:
+        """Yields one nested dict an event, as the dataset stores it: the collections under "detector"."""
+        for i in range(len(self)):
+            example = {name: getattr(self, name)[i] for name in (*self.SCALARS, *self.TENSORS)}
+            example["detector"] = {name: getattr(self, name).event(i) for name in self.COLLECTIONS}
+            yield example
+
+    def to_batch(self, lengths: Mapping[str, int] | None = None) -> dict:
+        """The padded batch that jitted code takes.
+
+        Args:
+          lengths: padded length of each collection; the longest event's where it is not given.
+
+        Returns:
+          The columns of `BATCHED`, `{"label": [n], ...}`, and the collections, such as `{"eb": {"cell":
+          [n, length], "energy": [n, length]}, ...}`. Padding has cell 0 and energy (or pt) 0, so it adds
+          nothing.
+        """
+        lengths = lengths or {}
+        batch = {name: getattr(self, name) for name in self.BATCHED}
+        for name in self.COLLECTIONS:
+            batch[name] = getattr(self, name).padded(lengths.get(name))
+        return batch
+
+    @classmethod
+    def cells(cls, inputs) -> Mapping[str, int]:
+        """How many cells each collection counts where a network with these `config.inputs` sees them."""
+        return cls.CELLS
+
+    @classmethod
+    def unread(cls, inputs) -> tuple[str, ...]:
+        """Collections that no network with these `config.inputs` reads, and that training does without."""
+        return ()
+
+    def without(self, collections: Iterable[str]) -> Self:
+        """The same events with some collections empty."""
+        nothing = np.zeros(len(self), np.int64)
+        emptied = {}
+        for name in collections:
+            columns = getattr(self, name).columns
+            emptied[name] = Ragged.from_counts(nothing, {c: values[:0] for c, values in columns.items()})
+        return dataclasses.replace(self, **emptied)
+
+    def validate(self) -> Self:
+        """Returns itself, or raises a ValueError that names the first bad event and value."""
+        lengths = {field.name: len(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"The columns of these events differ in length: {lengths}.")
+        for name in (*self.SCALARS, *self.TENSORS):
+            values = getattr(self, name)
+            if values.dtype.kind == "f":
+                self._refuse(name, ~np.isfinite(values), "is not finite")
+        unknown = (self.label < -1) | (self.label >= len(self.CLASSES))
+        self._refuse("label", unknown, f"is no class (-1 to {len(self.CLASSES) - 1})")
+        for name in self.COLLECTIONS:
+            self._validate_collection(name, getattr(self, name))
+        return self
+
+    def _validate_collection(self, name: str, ragged: Ragged) -> None:
+        for column, values in ragged.columns.items():
+            if column == "cell":
+                outside = f"is outside the detector (cells 0 to {self.CELLS[name] - 1})"
+                self._refuse(f"{name}.cell", values >= self.CELLS[name], outside, ragged)
+                absent = ~self.cell_exists(name, values)
+                self._refuse(f"{name}.cell", absent, "is a place without a crystal or tower", ragged)
+            elif values.dtype.kind == "f":
+                self._refuse(f"{name}.{column}", ~np.isfinite(values), "is not finite", ragged)
+
+    @classmethod
+    def cell_exists(cls, collection: str, cells: np.ndarray) -> np.ndarray:
+        """Which cells of a collection, below `CELLS`, there are: all, unless a subclass knows better."""
+        return np.ones(np.shape(cells), bool)
+
+    def _refuse(self, what: str, bad: np.ndarray, why: str, ragged: Ragged | None = None) -> None:
+        if not bad.any():
+            return
+        entry = np.argwhere(bad)[0]
+        row = int(entry[0]) if ragged is None else int(ragged.event_index[entry[0]])
+        name, _, column = what.partition(".")
+        values = getattr(self, name) if ragged is None else ragged.columns[column]
+        raise ValueError(
+            f"Event {row} (run {self.run[row]}, lumi {self.lumi[row]}, event {self.event[row]}): "
+            f"{what} = {values[tuple(entry)]} {why}. "
+            f"{int(bad.sum())} such values in these {len(self)} events. "
+            "Drop these events, or mend the source that wrote them."
+        )

@@ -1,0 +1,143 @@
+"""How the results of tasks are kept on disk, so that work that was interrupted goes on where it stopped.
+
+A worker of this machine writes its results itself. One of a cluster may not share a disk with who
+ordered them: it sends the content of the file, and who ordered it writes that down.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from e2e_jax.events.base import Ragged, Record, column_type
+from e2e_jax.events.diphotons import Events
+from e2e_jax.files import atomic, npz
+
+
+class Format(NamedTuple):
+    """How the result of a task is kept on disk.
+
+    Attributes:
+      suffix: end of the files' names.
+      write: writes a result to a path, whole or not at all; goes to the workers.
+      read: reads it back, or gives None where there is no file or it cannot be read.
+    """
+
+    suffix: str
+    write: Callable
+    read: Callable
+
+
+def to_arrays(events: Record) -> dict[str, np.ndarray]:
+    """The columns of a record by name: of a collection, "name.counts" and "name.column"."""
+    arrays = {name: getattr(events, name) for name in (*events.SCALARS, *events.TENSORS)}
+    for name, columns in events.COLLECTIONS.items():
+        ragged = getattr(events, name)
+        arrays |= {f"{name}.counts": ragged.counts.astype(np.int32)}
+        arrays |= {f"{name}.{column}": ragged.columns[column] for column in columns}
+    return arrays
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray], record: type[Record]) -> Record:
+    """The record that `to_arrays` took apart; other arrays are ignored.
+
+    Raises:
+      ValueError: a column is missing, or has another type or length than it should.
+    """
+    scalars = {name: (dtype, ()) for name, dtype in record.SCALARS.items()}
+    tensors = {name: (dtype, shape) for name, (shape, dtype) in record.TENSORS.items()}
+    fields = {name: _column(arrays, name, *kind) for name, kind in (scalars | tensors).items()}
+    for name, columns in record.COLLECTIONS.items():
+        counts = _column(arrays, f"{name}.counts", np.int32, ()).astype(np.int64)
+        if counts.min(initial=0) < 0:
+            raise ValueError(f"Column {name}.counts is negative.")
+        flat = {
+            column: _column(arrays, f"{name}.{column}", *column_type(columns[column])) for column in columns
+        }
+        fields[name] = Ragged.from_counts(counts, flat)
+    if len(lengths := {len(field) for field in fields.values()}) > 1:
+        raise ValueError(f"The columns differ in their number of events: {sorted(lengths)}.")
+    return record(**fields)
+
+
+def _column(arrays: Mapping[str, np.ndarray], name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    array = arrays.get(name)
+    if array is None or array.dtype != dtype or array.ndim == 0 or array.shape[1:] != shape:
+        found = "missing" if array is None else f"{array.dtype}{list(array.shape)}"
+        raise ValueError(
+            f"Column {name} is {found}; expected {np.dtype(dtype)} of shape [n, *{list(shape)}]."
+        )
+    return array
+
+
+def write_events(path: str | os.PathLike, events: Record, **notes: np.ndarray) -> None:
+    """Writes a record, and arrays noted beside it, to an .npz file, completely or not at all.
+
+    Raises:
+      atomic.WriteError: the disk is full, or the folder cannot be written.
+    """
+    npz.write(path, to_arrays(events) | notes)
+
+
+def read_events(path: str | os.PathLike, record: type[Record] = Events) -> Record | None:
+    """A record as `write_events` wrote it, or None where there is no file or it cannot be read."""
+    kept = read_noted(path, record)
+    return kept and kept[0]
+
+
+def read_noted(
+    path: str | os.PathLike, record: type[Record] = Events
+) -> tuple[Record, dict[str, np.ndarray]] | None:
+    """The same, with all arrays of the file, those noted beside the record among them."""
+    try:
+        arrays = npz.read(path)
+        return from_arrays(arrays, record), arrays
+    except (OSError, ValueError):
+        return None
+
+
+def kept_as(record: type[Record]) -> Format:
+    """How a record is kept."""
+    return Format(".npz", write_events, functools.partial(read_events, record=record))
+
+
+EVENTS = kept_as(Events)
+"""How events are kept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Packed:
+    """A result on its way: the content of the file that it will be kept as."""
+
+    content: bytes
+
+
+def make_and_keep(produce: Callable, task, path: pathlib.Path, write: Callable) -> Any:
+    """Runs in a worker of this machine: makes a result and writes it to `path`."""
+    result = produce(task)
+    write(path, result)
+    return result
+
+
+def make_and_pack(produce: Callable, task, suffix: str, write: Callable) -> Any:
+    """Runs in a worker anywhere: makes a result and packs it; as it is where `write` writes no file."""
+    result = produce(task)
+    with tempfile.TemporaryDirectory(prefix="e2e_jax-") as folder:
+        path = pathlib.Path(folder) / f"result{suffix}"
+        write(path, result)
+        return Packed(path.read_bytes()) if path.exists() else result
+
+
+def unpack(result: Any, path: pathlib.Path | None, read: Callable) -> Any:
+    """The result itself; one that comes packed is written to `path` first."""
+    if not isinstance(result, Packed):
+        return result
+    atomic.write_file(path, lambda file: file.write(result.content))
+    return read(path)

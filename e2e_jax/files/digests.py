@@ -1,0 +1,118 @@
+"""SHA-256 digests of files and of JSON content, so that changed data is noticed before it is used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from e2e_jax.files.atomic import write_whole
+
+SEAL = "sha256"
+"""Key of a JSON object that holds the digest of the rest of the object."""
+
+CHECKED = "checked.json"
+"""Name of the file that lists the files whose digests were verified."""
+
+
+class OfColumns:
+    """The SHA-256 of named columns that come in parts, the same however they are divided into parts."""
+
+    def __init__(self):
+        self._columns = {}
+
+    def update(self, part: Mapping[str, np.ndarray]) -> None:
+        """Adds entries to the end of each column."""
+        for name, values in part.items():
+            self._columns.setdefault(name, hashlib.sha256()).update(np.ascontiguousarray(values))
+
+    def hexdigest(self) -> str:
+        """The digest as hexadecimal digits."""
+        return of_json({name: column.hexdigest() for name, column in self._columns.items()})
+
+
+def of_file(path: pathlib.Path) -> str:
+    """The SHA-256 of a file's content, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def of_json(content) -> str:
+    """The SHA-256 of content that JSON can hold, independent of its layout, as hexadecimal digits."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(content: Mapping) -> dict:
+    """The JSON object with the digest of its own content under `SEAL`."""
+    plain = json.loads(json.dumps({name: value for name, value in content.items() if name != SEAL}))
+    return plain | {SEAL: of_json(plain)}
+
+
+def read_sealed(path: pathlib.Path) -> dict | None:
+    """The content of a sealed JSON file, or None where it is absent, damaged or not sealed."""
+    try:
+        content = json.loads(path.read_text())
+        seal = content.pop(SEAL)
+        return content if seal == of_json(content) else None
+    # RecursionError: deeply nested brackets.
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def write_sealed(path: pathlib.Path, content: Mapping) -> None:
+    """Writes a sealed JSON file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(sealed(content)))
+
+
+def changed(folder: pathlib.Path, expected: Mapping[str, str], notes: Sequence[pathlib.Path]) -> list[str]:
+    """Which files of a folder are absent or have another digest than expected.
+
+    A file is read only where its size or its times of change differ from those noted when it was last found
+    to have the expected digest.
+
+    Args:
+      folder: the folder of the files.
+      expected: name -> SHA-256.
+      notes: folders that may hold notes of verified files; new notes go to the first that can be written.
+
+    Returns:
+      The names, in the order of `expected`.
+    """
+    noted = [read_sealed(place / CHECKED) or {} for place in notes]
+    found, wrong = {}, []
+    for name, digest in expected.items():
+        path = folder / name
+        try:
+            mark = [digest, _stamp(path)]
+            key = str(path.absolute())
+            if any(known.get(key) == mark for known in noted):
+                continue
+            if of_file(path) == digest:
+                found[key] = mark
+                continue
+        except OSError:
+            pass
+        wrong.append(name)
+    if found:
+        _note(notes, noted, found)
+    return wrong
+
+
+def _note(notes: Sequence[pathlib.Path], noted: Sequence[Mapping], found: Mapping[str, list]) -> None:
+    """Notes verified files; where no folder can be written they are verified again next time."""
+    for place, known in zip(notes, noted):
+        kept = {name: mark for name, mark in known.items() if pathlib.Path(name).exists()}
+        try:
+            return write_sealed(place / CHECKED, kept | dict(found))
+        except OSError:
+            continue
+
+
+def _stamp(path: pathlib.Path) -> list[int]:
+    """Differs after each write to a file: its size and the times of change of its content and status."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]

@@ -1,0 +1,89 @@
+"""Files of named arrays (.npz): checked before they are read.
+
+`numpy.load` allocates whatever a file's headers declare, so a few kilobytes can ask for all the memory of a
+machine. Here the declared sizes are compared with each other and with a limit before any array is made.
+Pickled objects are refused. The CRC of the zip format covers the content of every array.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pathlib
+import zipfile
+from collections.abc import Mapping
+from typing import IO
+
+import numpy as np
+
+from e2e_jax.files import atomic
+
+MAX_BYTES = 2**31
+"""Largest size in memory of the arrays of one file."""
+
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+class NpzError(ValueError):
+    """A file that holds no sound arrays. The message names the file."""
+
+
+def read(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
+    """Reads all arrays of a file.
+
+    Args:
+      path: the file.
+      max_bytes: most bytes that the arrays may take in memory.
+
+    Raises:
+      NpzError: the file is damaged, is no .npz file, holds objects, or declares more than `max_bytes`.
+      OSError: the file cannot be opened.
+    """
+    with pathlib.Path(path).open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+                declared = sum(member.file_size for member in members)
+                if declared > max_bytes:
+                    raise NpzError(f"its arrays take {declared:,} bytes, over the limit of {max_bytes:,}")
+                return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
+        except Exception as error:  # zipfile, its decompressors and numpy raise errors of many kinds
+            raise NpzError(f"{path} cannot be read as arrays: {error or type(error).__name__}.") from error
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            raise NpzError(f"{member.filename} has a header of version {version}")
+        shape, fortran_order, dtype = _HEADERS[version](file)
+        if dtype.hasobject:
+            raise NpzError(f"{member.filename} holds Python objects")
+        if math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
+            raise NpzError(f"{member.filename} declares {dtype}{list(shape)}, which is not its size")
+        array = np.empty(shape, dtype, "F" if fortran_order else "C")
+        _fill(memoryview(array.T if fortran_order else array).cast("B") if array.size else b"", file)
+    return array
+
+
+def _fill(target, file: IO[bytes]) -> None:
+    """Reads to the end of the file, where zipfile compares the CRC."""
+    done = 0
+    while piece := file.read(2**20):
+        target[done : done + len(piece)] = piece
+        done += len(piece)
+    if done != len(target):
+        raise NpzError(f"{file.name} ends early")
+
+
+def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], compressed: bool = True) -> None:
+    """Writes arrays to a file, completely or not at all, and makes its folder.
+
+    Raises:
+      atomic.WriteError: the disk is full, or the folder cannot be written.
+    """
+    save = np.savez_compressed if compressed else np.savez
+    atomic.write_file(path, lambda file: save(file, **arrays))

@@ -1,0 +1,1 @@
+"""Inference: what a trained classifier is used for."""

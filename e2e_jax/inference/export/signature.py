@@ -1,0 +1,162 @@
+"""What an exported file computes, and of what: the scoring function, and the shapes of its inputs."""
+
+from __future__ import annotations
+
+import copy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+from e2e_jax.classes import category_of
+from e2e_jax.detector import images
+from e2e_jax.events.diphotons import CELLS, COLLECTIONS, cell_exists
+from e2e_jax.inference import validity
+from e2e_jax.inference.prediction import Classifier, Predictor
+from e2e_jax.models import backend
+from e2e_jax.models.forward import logits_function
+
+GIVEN = ("hits", "images")
+EVENTS = "events"
+"""Name of the batch dimension; the other symbolic dimensions have the names of the collections of hits."""
+
+
+class ExportError(ValueError):
+    """The classifier cannot be exported as asked; the message says why."""
+
+
+def in_float32(classifier):
+    """The classifier computing in float32, which every runtime knows; its parameters always are."""
+    config = copy.deepcopy(classifier.config)
+    with config.unlocked():
+        config.precision, config.deterministic = "float32", False
+    return Classifier(config, classifier.params, Predictor(config))
+
+
+def scoring_function(classifier):
+    """The pure function {input: array} -> probabilities f4 [n, classes], parameters inside, by XLA alone.
+
+    An event that `validity.is_invalid` has NaN for probabilities.
+    """
+    inputs, record = classifier.config.inputs, category_of(classifier.config).record
+    probabilities = _probabilities(classifier)
+
+    def score(batch):
+        invalid = validity.is_invalid(batch, inputs, record, jnp)
+        return jnp.where(invalid[:, None], jnp.float32(np.nan), probabilities(batch))
+
+    return score
+
+
+def _probabilities(classifier):
+    """The scoring function without the check of its inputs."""
+    config, params = in_float32(classifier).config, jax.tree.map(np.asarray, classifier.params)
+    logits_of = logits_function(config, backend.ANY)
+
+    def score(batch):
+        return jax.nn.softmax(logits_of(params, batch), axis=-1)
+
+    return score
+
+
+def input_shapes(classifier, given):
+    """The inputs that the classifier reads, as arrays without content and with symbolic dimensions.
+
+    Args:
+      classifier: the classifier.
+      given: "hits", the padded batch of `Events.to_batch` with cells in int32; or "images", in GeV.
+
+    Returns:
+      {"mass": f4[events], "eb": {"cell": i4[events, eb], "energy": f4[events, eb]}, ...} or
+      {"barrel": f4[events, 170, 360, channels], "mass": f4[events]}: only what the network reads, and
+      the mass, without which no event is known to be valid. Every symbolic dimension is at least 1.
+
+    Raises:
+      ExportError: `given` is neither, or the classifier sees no images.
+    """
+    inputs = classifier.config.inputs
+    if given not in GIVEN:
+        raise ExportError(f"Inputs {given!r} are not known: --input is one of {', '.join(GIVEN)}.")
+    if inputs.kind == "showers":
+        raise ExportError(
+            "This classifier sees showers, and only those of events with two photons are exported so far. "
+            "`load_classifier(workdir).predict` scores showers."
+        )
+    if given == "images" and inputs.kind != "images":
+        raise ExportError(
+            f"This classifier sees {inputs.kind}, no images. Export it with --input=hits: its inputs are "
+            "then the photons and their mass."
+        )
+    names = (EVENTS, *COLLECTIONS)
+    dimension = dict(zip(names, export.symbolic_shape(", ".join(names))))
+    events = dimension[EVENTS]
+    shapes = {
+        "mass": jax.ShapeDtypeStruct((events,), np.float32),
+        "photons": jax.ShapeDtypeStruct((events, 2, 3), np.float32),
+    }
+    if given == "images":
+        for name, size in images.SHAPES[inputs.geometry].items():
+            shapes[name] = jax.ShapeDtypeStruct((events, *size, len(inputs.channels)), np.float32)
+    else:
+        for name, columns in COLLECTIONS.items():
+            shapes[name] = {
+                column: jax.ShapeDtypeStruct((events, dimension[name]), _portable(dtype))
+                for column, dtype in columns.items()
+            }
+    read = _only_read(_probabilities(classifier), shapes)
+    return {name: read.get(name, shapes[name]) for name in shapes if name in read or name == "mass"}
+
+
+def flat_names(tree):
+    """The leaves of nested inputs by names: {"eb": {"cell": x}} -> {"eb.cell": x}."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def as_inputs(batch, shapes):
+    """A batch of `Events.to_batch`, or images, as the arrays that `shapes` asks for."""
+    return {
+        name: as_inputs(batch[name], shape) if isinstance(shape, dict) else batch[name].astype(shape.dtype)
+        for name, shape in shapes.items()
+    }
+
+
+def probe(shapes, events, seed=0):
+    """Inputs of these shapes with random hits on random cells, mostly zeros in images; to compare outputs."""
+    rng = np.random.default_rng(seed)
+
+    def fill(name, shape):
+        size = [events, *(axis if isinstance(axis, int) else 40 for axis in shape.shape[1:])]
+        if name.endswith("cell"):
+            collection = name.removesuffix(".cell")
+            exists = cell_exists(collection, np.arange(CELLS[collection]))
+            return rng.choice(np.flatnonzero(exists), size).astype(shape.dtype)
+        if name.endswith(("eta", "phi")):
+            return rng.uniform(-2.9, 2.9, size).astype(shape.dtype)
+        values = rng.uniform(1, 60, size) + (100 if name == "mass" else 0)
+        return (values * (rng.random(size) < 0.01) if len(size) == 4 else values).astype(shape.dtype)
+
+    leaves = [fill(name, shape) for name, shape in flat_names(shapes).items()]
+    return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+
+
+def _portable(dtype):
+    """Cells as int32, which every format and language has."""
+    return np.int32 if np.issubdtype(dtype, np.integer) else dtype
+
+
+def _only_read(score, shapes):
+    """The shapes without what `score` does not read."""
+    leaves, structure = jax.tree.flatten(shapes)
+    program = jax.make_jaxpr(lambda *leaves: score(jax.tree.unflatten(structure, leaves)))(*leaves).jaxpr
+    read = {id(variable) for equation in program.eqns for variable in equation.invars}
+    kept = jax.tree.unflatten(structure, [id(variable) in read for variable in program.invars])
+    pruned = {}
+    for name, shape in shapes.items():
+        if isinstance(shape, dict):
+            columns = {column: shape[column] for column in shape if kept[name][column]}
+            pruned |= {name: columns} if columns else {}
+        elif kept[name]:
+            pruned[name] = shape
+    return pruned

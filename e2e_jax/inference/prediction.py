@@ -1,0 +1,206 @@
+"""Events, hits or images in, probabilities out: the forward pass of a classifier on all devices."""
+
+import dataclasses
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from e2e_jax.classes import Classes, category_of
+from e2e_jax.devices import parallel
+from e2e_jax.events.base import Record
+from e2e_jax.inference import validity
+from e2e_jax.models.forward import logits_function
+
+LENGTH_STEP = 128
+"""Padded lengths are multiples of this, so that similar events share one compiled program."""
+
+LONGEST_USUAL = 4096
+"""Entries of a list up to which events are padded together, as those of collisions are."""
+
+GROUP_ENTRIES = 2**20
+"""Padded entries of a collection in a group of longer events, about that of a usual batch."""
+
+INVALID = ("raise", "nan")
+"""What `Classifier.predict` can do with invalid events."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """A trained classifier.
+
+    Attributes:
+      config: the config it was trained with.
+      params: the network's parameters.
+    """
+
+    config: ml_collections.ConfigDict
+    params: Any
+    _predict: Callable = dataclasses.field(repr=False)
+
+    @property
+    def classes(self):
+        """Names of the classes, in the order of the probabilities."""
+        return Classes.of(self.config).names
+
+    def predict(self, events_or_images, invalid="raise"):
+        """Probabilities of the classes, in the order of `classes`.
+
+        Args:
+          events_or_images: `Events`, or `Showers` for a classifier of showers; a padded batch of their
+            hits (`to_batch`); or images in GeV, with what they are normalised by, if anything:
+            {"barrel": [n, 170, 360, channels], "mass": [n]}. In numpy.
+          invalid: what to do with events that the selection of the training would have refused
+            (`validity.is_invalid`): "raise", or "nan" for NaN in place of their probabilities.
+
+        Returns:
+          f4 `[n, classes]`.
+
+        Raises:
+          ValueError: the input is none of these; or, with "raise", an event is invalid or has no finite
+            probabilities.
+        """
+        if invalid not in INVALID:
+            raise ValueError(f"invalid is {invalid!r}; it is one of {', '.join(map(repr, INVALID))}.")
+        inputs, record = self.config.inputs, category_of(self.config).record
+        validity.check_columns(events_or_images, inputs, record)
+        bad = validity.is_invalid(events_or_images, inputs, record)
+        if not bad.any():
+            probabilities = self._predict(self.params, events_or_images)
+        elif invalid == "raise":
+            raise ValueError(
+                f"{validity.reason(events_or_images, inputs, record)} The selection of the training refuses "
+                f"such events, so a classifier cannot score them ({bad.sum()} of these {len(bad)} events). "
+                'Drop them, correct the source that wrote them, or predict with invalid="nan".'
+            )
+        else:
+            probabilities = np.full((len(bad), len(self.classes)), np.nan, np.float32)
+            probabilities[~bad] = self._predict(self.params, _select(events_or_images, np.flatnonzero(~bad)))
+        broken = ~np.isfinite(probabilities).all(axis=1) & ~bad
+        if broken.any() and invalid == "raise":
+            raise ValueError(
+                f"Event {np.flatnonzero(broken)[0]} has no finite probabilities although it is valid "
+                f"({broken.sum()} such events in these {len(broken)}). Check the classifier's parameters."
+            )
+        return probabilities
+
+
+def prediction_devices(config) -> list:
+    """The first `config.devices` of this process's devices, all where that is 0 or more than there are.
+
+    So a classifier that was trained on more devices than there are here is read all the same.
+    """
+    return jax.local_devices()[: config.devices or None]
+
+
+class Predictor:
+    """The compiled forward pass: (params, events or images) -> probabilities f4 [n, classes], on the host.
+
+    Batches of `config.evaluate.batch_size`, or of the power of two that fits fewer events, go over as many of
+    this process's devices as divide them, at most `config.devices` (0: all).
+    """
+
+    def __init__(self, config):
+        self._config, self._logits = config, logits_function(config)
+        self._compiled = {}
+
+    def __call__(self, params, events_or_images):
+        return self.of_batches(params, self.batches(events_or_images))
+
+    def batches(self, events_or_images):
+        """Yields what `padded_batches` does, the batches on the devices."""
+        for batch, rows in _one_ahead(padded_batches(events_or_images, self._config.evaluate.batch_size)):
+            _, split = self._for_size(_rows(batch))
+            yield jax.device_put(batch, split), rows
+
+    def of_batches(self, params, batches):
+        """The probabilities of what `batches` yields; a list of it can be used again and again."""
+        params = jax.device_get(params)
+        parts, places = [np.zeros((0, self._config.model.classes), np.float32)], [np.zeros(0, int)]
+        for batch, rows in batches:
+            run, _ = self._for_size(_rows(batch))
+            parts.append(np.asarray(run(params, batch))[: len(rows)])
+            places.append(rows)
+        probabilities = np.concatenate(parts)
+        probabilities[np.concatenate(places)] = probabilities.copy()
+        return probabilities
+
+    def _for_size(self, size):
+        """(the compiled function, the layout of its batches) for batches of a size."""
+        if size not in self._compiled:
+            replicated, split = parallel.shardings(parallel.mesh(size, prediction_devices(self._config)))
+            run = jax.jit(
+                self._forward,
+                in_shardings=(replicated, split),
+                out_shardings=replicated,
+                compiler_options=parallel.compiler_options(self._config),
+            )
+            self._compiled[size] = run, split
+        return self._compiled[size]
+
+    def _forward(self, params, batch):
+        return jax.nn.softmax(self._logits(params, batch), axis=-1)
+
+
+def padded_batches(events_or_images, most):
+    """Yields (a padded batch of at most `most` rows, the rows of the events that it begins with).
+
+    Events of similar length are together, so that padding stays bounded. The last event fills a batch up.
+    """
+    for group in _groups(events_or_images):
+        size = min(most, 1 << (len(group) - 1).bit_length())
+        lengths = {}
+        if isinstance(events_or_images, Record):
+            collections = {name: getattr(events_or_images, name) for name in events_or_images.COLLECTIONS}
+            longest = {name: int(ragged.counts[group].max(initial=1)) for name, ragged in collections.items()}
+            lengths = {name: -(-count // LENGTH_STEP) * LENGTH_STEP for name, count in longest.items()}
+        for start in range(0, len(group), size):
+            rows = group[start : start + size]
+            batch = _select(events_or_images, np.pad(rows, (0, size - len(rows)), mode="edge"))
+            yield batch.to_batch(lengths) if isinstance(batch, Record) else batch, rows
+
+
+def _groups(events_or_images):
+    """The rows of each group: events whose longest lists have the same length but for a factor of 4.
+
+    All events up to `LONGEST_USUAL` are one group. The groups of longer ones hold at most `GROUP_ENTRIES`
+    padded entries of a collection, or one event. Batches and images are one group, as they are padded.
+    """
+    if not isinstance(events_or_images, Record):
+        rows = np.arange(_rows(events_or_images))
+        return [rows] if len(rows) else []
+    collections = (getattr(events_or_images, name) for name in events_or_images.COLLECTIONS)
+    longest = np.max([ragged.counts for ragged in collections], axis=0)
+    level = np.ceil(np.log2(np.maximum(longest / LONGEST_USUAL, 1)) / 2).astype(int)
+    groups = []
+    for found in np.unique(level):
+        rows = np.flatnonzero(level == found)
+        most = max(GROUP_ENTRIES // (LONGEST_USUAL * 4**found), 1) if found else len(rows)
+        groups += [rows[start : start + most] for start in range(0, len(rows), most)]
+    return groups
+
+
+def _rows(events_or_images):
+    if isinstance(events_or_images, Record):
+        return len(events_or_images)
+    return len(jax.tree.leaves(events_or_images)[0])
+
+
+def _select(events_or_images, rows):
+    """Some events of a record, or of a batch or images."""
+    if isinstance(events_or_images, Record):
+        return events_or_images[rows]
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[rows], dict(events_or_images))
+
+
+def _one_ahead(items):
+    """The items, each made by a thread while the one before is in use."""
+    items, end = iter(items), object()
+    with ThreadPoolExecutor(1, "batches") as thread:
+        waiting = thread.submit(next, items, end)
+        while (item := waiting.result()) is not end:
+            waiting = thread.submit(next, items, end)
+            yield item

@@ -1,0 +1,68 @@
+"""Which hits make an event look like a class: the gradient of its score, through the images, to each hit."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from e2e_jax.events.diphotons import COLLECTIONS, Events
+from e2e_jax.inference.prediction import Classifier
+from e2e_jax.models import backend
+from e2e_jax.models.forward import logits_function
+
+STRENGTHS = {"eb": "energy", "ee": "energy", "hcal": "energy", "tracks": "pt"}
+"""What the score is differentiated by: the hits' energies and the tracks' transverse momenta, in GeV."""
+
+CHUNK = 12
+"""Events whose gradients are computed together; a network's maps of an event take some megabytes."""
+
+
+def hit_gradients(classifier: Classifier, events: Events, name: str = "h") -> dict[str, np.ndarray]:
+    """The gradient of a class's probability by the energy of every hit.
+
+    How much the probability of an event would rise, to first order, for one GeV more in a hit that it has.
+    The diphoton mass, by which images are normalised, stays as it is. A hit that no image shows, or whose
+    pixel is below the threshold, has the gradient 0.
+
+    Args:
+      classifier: a classifier that sees images.
+      events: any events.
+      name: one of `classifier.classes`.
+
+    Returns:
+      {"eb": f4 [hits], ...} in 1/GeV, one array for each of `STRENGTHS`, in the order of `events.eb.energy`.
+
+    Raises:
+      ValueError: there is no such class, or the classifier sees no hits.
+    """
+    inputs = classifier.config.inputs
+    if name not in classifier.classes:
+        raise ValueError(f"There is no class {name!r}; there are {', '.join(classifier.classes)}.")
+    if inputs.kind == "showers":
+        raise ValueError(
+            "This classifier sees showers: gradients by hits are those of events with two photons. Take a "
+            'classifier whose config.inputs.kind is "images".'
+        )
+    if inputs.kind != "images":
+        raise ValueError(f"This classifier sees {inputs.kind}: its score does not depend on any hit.")
+    # By XLA, which computes the gradient of images; the C++ of a CPU does not.
+    logits_of, column = logits_function(classifier.config, backend.ANY), classifier.classes.index(name)
+
+    def score(strengths, batch):
+        hits = {c: {**batch[c], STRENGTHS[c]: strengths[c]} for c in COLLECTIONS}
+        logits = logits_of(classifier.params, {**batch, **hits})
+        # Events do not see each other, so the gradient of the sum has that of each.
+        return jnp.sum(jax.nn.softmax(logits, axis=-1)[:, column])
+
+    gradient = jax.jit(jax.grad(score))
+    lengths = {c: int(getattr(events, c).counts.max(initial=1)) for c in COLLECTIONS}
+    parts = {c: [np.zeros(0, np.float32)] for c in COLLECTIONS}
+    for start in range(0, len(events), CHUNK):
+        some = events[start : start + CHUNK]
+        batch = some.to_batch(lengths)
+        made = gradient({c: batch[c][STRENGTHS[c]] for c in COLLECTIONS}, batch)
+        for c in COLLECTIONS:
+            filled = np.arange(lengths[c]) < getattr(some, c).counts[:, None]
+            parts[c].append(np.asarray(made[c])[filled])
+    return {c: np.concatenate(part) for c, part in parts.items()}

@@ -1,0 +1,1 @@
+"""Penalties on the dependence of the score on an observable."""

@@ -1,0 +1,194 @@
+"""The folder of one checkpoint: written whole or not at all, and bound to its content by digests.
+
+`checkpoints/<step>/` holds the arrays as Orbax writes them, a folder for each part, and `e2e_jax.json`: the
+config, the dataset, where the epochs stand, and the SHA-256 of every other file and of itself.
+"""
+
+import errno
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from e2e_jax import __version__
+from e2e_jax.files import atomic
+from e2e_jax.runs.folder import WorkdirError, saved_steps
+
+ABOUT = "e2e_jax.json"
+KEPT = 2
+"""Checkpoints kept: the latest, and the one before in case a crash or a full disk spoils it."""
+
+FORMAT = 2
+"""What the parts of a checkpoint mean; one more when an older version would misread them."""
+
+ROOM = 1_000_000
+"""Bytes that must be free beside those of the arrays: for their descriptions."""
+
+MARK = "commit_success.txt"
+"""Orbax's mark for object stores. It names the folder that was written to, and nothing reads it here."""
+
+
+def write(folder, step, parts, about):
+    """Writes `folder/<step>`, which gets its name when all of it is on the disk; older checkpoints go.
+
+    Args:
+      folder: of the checkpoints of a run.
+      step: the name of the checkpoint.
+      parts: {"state": tree of host arrays}.
+      about: what JSON can hold, see `read_about`.
+
+    Raises:
+      WorkdirError: it cannot be written. Earlier checkpoints are unchanged.
+    """
+    path, part = folder / str(step), folder / f".{step}{atomic.PART}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(part, ignore_errors=True)
+        # Told before: threads of Orbax print tracebacks where the disk becomes full below them.
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(parts))
+        if shutil.disk_usage(folder).free < size + ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        ocp.save_checkpointables(part, parts)
+        for mark in part.rglob(MARK):
+            mark.unlink()
+        about = {"format": FORMAT, "e2e_jax": __version__, **about, "files": _digests(part)}
+        (part / ABOUT).write_text(_sealed(about))
+        atomic.sync_tree(part)
+        if path.exists():
+            # Two renames: a crash between them costs this checkpoint, the one before is there.
+            _remove(path)
+        os.replace(part, path)
+        atomic.sync(folder)
+    except Exception as error:  # Orbax and TensorStore have their own for a full disk
+        for left in folder.glob(f"{part.name}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        full = os.strerror(errno.ENOSPC)
+        why = full if full in str(error) else _first_line(error)
+        raise WorkdirError(
+            f"The checkpoint {path} cannot be written ({why}). Make room there or ask for the permission, "
+            "and start the same command again: it goes on from the last checkpoint."
+        ) from error
+    for older in saved_steps(folder.parent)[:-KEPT]:
+        _remove(folder / str(older))
+
+
+def check_written(folder, step, parts, about):
+    """Reads back what `write` was given.
+
+    Raises:
+      WorkdirError: it cannot be read, or is not what was given.
+    """
+    path = folder / str(step)
+    written = read_about(path)
+    for name, part in parts.items():
+        read = load(path, written, name, part)
+        if not all(map(np.array_equal, jax.tree.leaves(read), jax.tree.leaves(part))):
+            raise unreadable(path, f"{name!r} is not what was written")
+
+
+def remove_leftovers(folder):
+    """Removes what killed processes left beside the checkpoints."""
+    for path in folder.glob(".*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def read_about(path):
+    """What was saved beside the arrays: {"config", "dataset", "progress", ...}.
+
+    Raises:
+      WorkdirError: it is damaged, or from another version.
+    """
+    try:
+        text = (path / ABOUT).read_text()
+        about = json.loads(text)
+        version, sound = about["format"], _sealed(about) == text
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise unreadable(path, f"{ABOUT}: {_first_line(error)}") from error
+    if version != FORMAT and isinstance(version, int):
+        raise WorkdirError(
+            f"The checkpoint {path} has format {version}, written by e2e_jax {about.get('e2e_jax')}; this is "
+            f"e2e_jax {__version__}, which reads format {FORMAT}. Install that version."
+        )
+    if not sound:
+        raise unreadable(path, f"the content of {ABOUT} is not what was saved")
+    return about
+
+
+def load(path, about, name, like=None):
+    """The arrays of a part, each byte of which is what was saved.
+
+    Args:
+      path: of the checkpoint.
+      about: from `read_about`.
+      name: of the part.
+      like: a tree of the same structure and shapes; by default the arrays come as they were saved.
+
+    Raises:
+      WorkdirError: a file is damaged or missing.
+    """
+    # The part's own files, and those that describe all parts.
+    expected = [file for file in about["files"] if Path(file).parts[0] in (name, file)]
+    try:
+        for file in expected:
+            if _digest(path / file) != about["files"][file]:
+                raise unreadable(path, f"the content of {file} is not what was saved")
+        return ocp.load_checkpointables(path, {name: None if like is None else _host_shapes(like)})[name]
+    except WorkdirError:
+        raise
+    except Exception as error:  # of many kinds, as a missing file may have it
+        raise unreadable(path, error) from error
+
+
+def unreadable(path, why):
+    """The error of a checkpoint that cannot be read; it names the ways out."""
+    others = [step for step in saved_steps(path.parents[1]) if str(step) != path.name]
+    other = f", or load the step {others[-1]}, which is there as well" if others else ""
+    return WorkdirError(
+        f"The checkpoint {path} cannot be read: a file of it is cut, changed or missing, or a newer version "
+        f"of orbax-checkpoint wrote it (this is {importlib.metadata.version('orbax-checkpoint')}). Copy its "
+        f"folder again{other}; a training goes on from there when the folder {path.name} is deleted. "
+        f"({_first_line(why)})"
+    )
+
+
+def _remove(path):
+    """Removes a checkpoint; its name goes first, so that no half of it is taken for one."""
+    doomed = path.with_name(f".{path.name}.old")
+    shutil.rmtree(doomed, ignore_errors=True)
+    os.replace(path, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _digests(folder):
+    """{path in the folder: SHA-256} of its files."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): _digest(path) for path in files}
+
+
+def _digest(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sealed(about):
+    """JSON of a dict with the SHA-256 of all else in it."""
+    write = functools.partial(json.dumps, indent=1, sort_keys=True, allow_nan=False)
+    content = {name: value for name, value in about.items() if name != "sha256"}
+    return write(content | {"sha256": hashlib.sha256(write(content).encode()).hexdigest()}) + "\n"
+
+
+def _first_line(why):
+    while getattr(why, "__cause__", None):
+        why = why.__cause__
+    return str(why).splitlines()[0][:200] if str(why) else type(why).__name__
+
+
+def _host_shapes(tree):
+    return jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), tree)

@@ -1,0 +1,261 @@
+"""A run is a folder: the config it belongs to, the names of what lies in it, and the process that owns it."""
+
+import contextlib
+import errno
+import json
+import os
+import socket
+from pathlib import Path
+
+from ml_collections import config_dict
+
+from e2e_jax.files.atomic import is_part, write_whole
+from e2e_jax.runs import config_ranges
+
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+PROFILE = "profile"
+TENSORBOARD = "tensorboard"
+LOCK, OWNER = ".lock", ".owner"
+
+CHANGEABLE = (
+    "data.placement",
+    "dataset.data_dir",
+    "devices",
+    "evaluate.",
+    "parallel",
+    "profile",
+    "train.checkpoint_seconds",
+    "train.epochs",
+    "train.patience",
+)
+"""Fields (with a dot at the end, groups) that may change when a run continues or is evaluated: none enters a
+step's result or a probability. All others decide results, and a checkpoint is bound to their values."""
+
+UNUSABLE = "[]*?{}\\"
+"""Characters that the path of a run may not contain: the checkpoint library takes them for patterns."""
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""Errors of a disk, which do not always name the file."""
+
+
+class WorkdirError(Exception):
+    """The folder cannot be used as asked; the message says why, and the way out."""
+
+
+@contextlib.contextmanager
+def owned(workdir):
+    """Makes the folder of a run where it is missing, and keeps other processes from writing into it.
+
+    The operating system ends the lock with the process, so a killed process blocks nobody.
+
+    Raises:
+      WorkdirError: another process owns the folder, its path cannot be used, or, at any time, it cannot be
+        written to.
+    """
+    # Not needed to load a checkpoint, so not in the light core.
+    import filelock
+
+    workdir = Path(workdir)
+    check_path(workdir)
+    with _told(workdir):
+        _refuse_something_else(workdir)
+        workdir.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(workdir / LOCK)
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise WorkdirError(
+                f"{_owner(workdir)} is training, evaluating or writing a report in the folder {workdir}. "
+                "Wait until it ends, or choose another folder with --workdir=DIR."
+            ) from None
+        try:
+            write_whole(workdir / OWNER, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+            yield
+        finally:
+            (workdir / OWNER).unlink(missing_ok=True)
+            lock.release()
+
+
+def check_path(workdir):
+    """Refuses a path at which no checkpoint could be read.
+
+    Raises:
+      WorkdirError: it names what is wrong with the path.
+    """
+    path = str(Path(workdir).absolute())
+    if bad := sorted(set(path) & set(UNUSABLE)):
+        why = f"contains {' '.join(bad)}, which the checkpoint library takes for a pattern"
+    elif not path.isprintable():
+        why = "contains a character that is not printable, or is not UTF-8"
+    elif any(part.endswith(":") for part in Path(path).parts):
+        why = "looks like the address of a remote file; a run is a folder of this machine"
+    else:
+        return
+    raise WorkdirError(f"The path of the run, {path!r}, {why}. Choose another folder with --workdir=DIR.")
+
+
+def claim(workdir, config):
+    """Takes a folder for a run: a new one, or one whose run has the same config or has saved nothing yet.
+
+    Raises:
+      WorkdirError: the folder belongs to another config, or holds something else. Nothing in it was touched.
+      ValueError: a field of the config is out of its range.
+    """
+    config_ranges.check_fields(config)
+    workdir = Path(workdir)
+    check_path(workdir)
+    _refuse_something_else(workdir)
+    if saved_steps(workdir):
+        _refuse_another_config(workdir, config)
+    workdir.mkdir(parents=True, exist_ok=True)
+    for part in filter(is_part, workdir.iterdir()):
+        part.unlink()
+    write_whole(workdir / CONFIG, json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def saved_steps(workdir):
+    """The steps of the checkpoints in a run's folder, in order."""
+    return sorted(int(path.name) for path in (Path(workdir) / CHECKPOINTS).glob("*") if path.name.isdigit())
+
+
+def read_config(workdir):
+    """The config of the run in a folder.
+
+    Raises:
+      WorkdirError: there is no run in it, or its config cannot be read.
+    """
+    path = Path(workdir) / CONFIG
+    try:
+        fields = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise WorkdirError(
+            f"There is no run in {Path(workdir)}: it has no {CONFIG}. Give the --workdir of a training."
+        ) from None
+    except OSError as error:
+        raise WorkdirError(f"{path} cannot be read ({error.strerror}).") from None
+    except (ValueError, RecursionError) as error:
+        raise WorkdirError(
+            f"{path} is not valid JSON ({error}). Restore it, or train into a new folder."
+        ) from None
+    try:
+        return as_config(fields)
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        why = str(error).rstrip(".")
+        raise WorkdirError(
+            f"{path} holds no sound config ({why}). Restore it, or train into a new folder."
+        ) from None
+
+
+def as_config(fields):
+    """A locked config of what JSON held.
+
+    Raises:
+      ValueError: it is no dict, a name in it is not the name of a field, or a field is out of its range.
+      RecursionError: it is nested too deeply.
+    """
+    if not isinstance(fields, dict):
+        raise ValueError("it is no dict")
+    config = config_dict.ConfigDict(_tuples(fields))
+    config.lock()
+    config_ranges.check_fields(config)
+    return config
+
+
+def differences(old, new):
+    """The fields in which two configs differ: {"train.epochs": (old, new)}, None where there is no value."""
+    old, new = (_flat(config) for config in (old, new))
+    return {
+        field: (old.get(field), new.get(field))
+        for field in sorted(old.keys() | new.keys())
+        if old.get(field) != new.get(field)
+    }
+
+
+def deciding_differences(old, new):
+    """Those of `differences` that decide a result (see `CHANGEABLE`), or have another type."""
+    # A schedule stretches the learning rate over the epochs, so their number enters every step.
+    scheduled = _flat(old).get("train.schedule") != "constant"
+    return {
+        field: values
+        for field, values in differences(old, new).items()
+        if not _changeable(field) or (scheduled and field == "train.epochs") or not _same_type(*values)
+    }
+
+
+def in_words(changes, there, here):
+    """Differences as a part of a sentence: "seed: 0 there, 1 asked for"."""
+    return "; ".join(f"{field}: {old!r} {there}, {new!r} {here}" for field, (old, new) in changes.items())
+
+
+def _refuse_something_else(workdir):
+    """Refuses a folder that holds other things than a run; what a killed process left may be in it."""
+    if (workdir / CONFIG).exists() or not workdir.exists():
+        return
+    if any(not is_part(path) and path.name not in (LOCK, OWNER) for path in workdir.iterdir()):
+        raise WorkdirError(
+            f"The folder {workdir} is not empty and holds no {CONFIG}, so it is not a run of this program; "
+            "nothing in it was touched. Choose another folder with --workdir=DIR."
+        )
+
+
+def _refuse_another_config(workdir, config):
+    if fixed := deciding_differences(read_config(workdir), config):
+        raise WorkdirError(
+            f"The folder {workdir} belongs to a run with another config "
+            f"({in_words(fixed, 'there', 'asked for')}); nothing in it was touched. Choose another folder "
+            "with --workdir=DIR, or give the config that the run began with."
+        )
+
+
+@contextlib.contextmanager
+def _told(workdir):
+    """Makes a sentence of an error of the disk, or of a file of the run."""
+    try:
+        yield
+    except OSError as error:
+        run = Path(workdir).absolute()
+        place = run if error.filename is None else Path(os.fsdecode(error.filename)).absolute()
+        ours = place.is_relative_to(run) or run.is_relative_to(place)
+        if not ours or (error.filename is None and error.errno not in DISK):
+            raise
+        raise WorkdirError(
+            f"{place} cannot be written ({error.strerror}). Make room there or ask for the permission, and "
+            "start the same command again: a training continues from its last checkpoint. Or choose another "
+            "folder with --workdir=DIR."
+        ) from error
+
+
+def _owner(workdir):
+    """The process that owns a folder, in words."""
+    try:
+        owner = json.loads((workdir / OWNER).read_text())
+        return f"Process {owner['pid']} on {owner['host']}"
+    except (OSError, ValueError, TypeError, KeyError):
+        return "Another process"
+
+
+def _changeable(field):
+    return any(field == name or (name.endswith(".") and field.startswith(name)) for name in CHANGEABLE)
+
+
+def _same_type(old, new):
+    numbers = (int, float)
+    return type(old) is type(new) or (type(old) in numbers and type(new) in numbers)
+
+
+def _flat(config):
+    """The fields of a config by their full names, lists as tuples."""
+    fields = config_ranges.flat_fields(config.to_dict())
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+def _tuples(value):
+    """JSON has no tuples; the configs have no lists."""
+    if isinstance(value, dict):
+        for name in value:
+            if not name.isidentifier() or name.startswith("_"):
+                raise ValueError(f"{name!r} is no name of a field")
+        return {name: _tuples(item) for name, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,1 +1,0 @@
-"""Fast simulation: Pythia 8 events through a parametrised CMS detector, on the user's own machine."""

@@ -1,0 +1,208 @@
+"""Which of the selected events a dataset takes: the first of each era, split at random.
+
+The run-dependent simulation tells the eras of 2012 by their run numbers. Every class takes its events
+in the same proportions of them, the paper's Table 1, so that the conditions do not tell the classes.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping
+
+import numpy as np
+
+from e2e_jax.errors import SourceError
+from e2e_jax.sources.opendata.skim import FileSkim
+from e2e_jax.sources.selection import ERAS, era_quotas
+
+ANY_RUN = None
+"""Stands for the run of an era where events of whatever run are taken."""
+
+Quotas = Mapping[int | None, int]
+"""Run of an era, or `ANY_RUN`, -> events."""
+
+ADDRESS = ("run", "lumi", "event")
+
+
+class QuotaError(ValueError):
+    """There are fewer selected events than were asked for; the message says how many, by class and era."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """How many events of each class a dataset takes.
+
+    Attributes:
+      train, validation: events in the split.
+      sample: events chosen before the split, which may leave some over; train + validation where 0.
+      category: "central" or "central_forward": the column of the paper's Table 1.
+      eras: "paper" for its proportions of the eras, "any" for the first events of whatever run.
+    """
+
+    train: int
+    validation: int
+    sample: int = 0
+    category: str = "central"
+    eras: str = "paper"
+
+    def __post_init__(self):
+        if self.eras not in ("paper", "any"):
+            raise ValueError(f"No eras {self.eras!r}; there are 'paper' (its proportions) and 'any'.")
+        if self.sample and self.sample < self.train + self.validation:
+            raise ValueError(
+                f"A sample of {self.sample} events does not hold {self.train} for training and "
+                f"{self.validation} for validation. Make it larger, or leave it at 0."
+            )
+
+    def quotas(self, part: str) -> Quotas:
+        """Events of each era in "train", "validation" or the "sample" before the split."""
+        if part == "sample":
+            both = [self.quotas(split) for split in ("train", "validation")]
+            least = {era: sum(quotas[era] for quotas in both) for era in both[0]}
+            asked = self._by_era(self.sample)
+            return {era: max(asked[era], events) for era, events in least.items()}
+        return self._by_era({"train": self.train, "validation": self.validation}[part])
+
+    def _by_era(self, events: int) -> Quotas:
+        quotas = era_quotas(events, self.category)
+        if self.eras == "any":
+            return {ANY_RUN: events}
+        return dict(zip((era.run for era in ERAS), quotas))
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """The events of one class that a dataset takes, in the order of the files.
+
+    Attributes:
+      files: the files that were skimmed until the quotas were filled.
+      columns: "file" (index into `files`), "entry", "run", "lumi", "event": int64 `[n]`; "mass":
+        float32 `[n]`, GeV; "photons": float32 `[n, 2, 3]`.
+      found: run of an era (or `ANY_RUN`) -> events found, at most its quota.
+      other_runs: run -> selected events of runs that have no quota.
+      skipped: reason -> events left out, "file: reason" -> files left out.
+      entries: events read in all.
+    """
+
+    files: tuple[str, ...]
+    columns: Mapping[str, np.ndarray]
+    found: Quotas
+    other_runs: Mapping[int, int]
+    skipped: Mapping[str, int]
+    entries: int
+
+    def __len__(self) -> int:
+        return len(self.columns["entry"])
+
+
+def choose(
+    skims: Iterable[tuple[str, FileSkim]],
+    quotas: Quotas,
+    on_error: str = "fail",
+    refused: Collection[tuple[str, int]] = frozenset(),
+) -> Chosen:
+    """Takes the first events of each era in the order of the files, until all quotas are filled.
+
+    Nothing is taken from `skims` after that. Whether they were filled says `check_quotas`.
+
+    Args:
+      skims: (file, its skim), in the order of the list.
+      quotas: events wanted.
+      on_error: whether an event that was chosen before ends it all ("fail") or is counted ("skip").
+      refused: (file, entry) of events to pass over.
+
+    Raises:
+      SourceError: an event comes twice and `on_error` is "fail".
+    """
+    missing, other_runs, skipped = dict(quotas), collections.Counter(), collections.Counter()
+    files, parts, places, entries = [], [], {}, 0
+    for file, skim in skims:
+        found, rows = skim.candidates, []
+        files.append(file)
+        entries += found.entries
+        skipped.update(skim.skipped)
+        for row, address in enumerate(zip(*(getattr(found, name).tolist() for name in ADDRESS))):
+            era, place = address[0] if ANY_RUN not in quotas else ANY_RUN, (file, int(found.entry[row]))
+            if era not in missing:
+                other_runs[era] += 1
+            elif missing[era] and place not in refused:
+                if address not in places:
+                    places[address] = place
+                    missing[era] -= 1
+                    rows.append(row)
+                elif on_error == "skip":
+                    skipped["duplicate"] += 1
+                else:
+                    raise _duplicate(address, places[address], place)
+        parts.append(_rows(found, rows, len(files) - 1))
+        if not any(missing.values()):
+            break
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    reached = {era: quota - missing[era] for era, quota in quotas.items()}
+    return Chosen(tuple(files), columns, reached, dict(other_runs), dict(skipped), entries)
+
+
+def _rows(found, rows, file) -> dict[str, np.ndarray]:
+    taken = {name: getattr(found, name)[rows] for name in ("entry", *ADDRESS, "mass", "photons")}
+    return {"file": np.full(len(rows), file, np.int64), **taken}
+
+
+def _duplicate(address, first, second) -> SourceError:
+    file, entry = second
+    name = f"run {address[0]}, lumi {address[1]}, event {address[2]}"
+    return SourceError(
+        file,
+        "duplicate",
+        f"Entry {entry} of {file} ({name}) is the same event as entry {first[1]} of {first[0]}. Take one of "
+        "the files off the list, or leave such events out, counted, with on_error=skip.",
+    )
+
+
+def check_quotas(chosen: Mapping[str, Chosen], quotas: Quotas) -> None:
+    """Makes sure that every class has all its events.
+
+    Raises:
+      QuotaError: some have not. Says how many were found, by class and era.
+    """
+    names = {era.run: f"run {era.run} ({era.name})" for era in ERAS} | {ANY_RUN: "any run"}
+    lines, fraction = [], 1.0
+    for name, events in chosen.items():
+        short = [era for era, quota in quotas.items() if events.found[era] < quota]
+        if not short:
+            continue
+        fraction = min(fraction, *(events.found[era] / quotas[era] for era in short))
+        text = ", ".join(f"{names[era]} {events.found[era]} of {quota}" for era, quota in quotas.items())
+        others = ", ".join(f"{count} of run {run}" for run, count in events.other_runs.items())
+        lines.append(
+            f"{name} has {text}, in {len(events.files)} files with {events.entries} events"
+            + (f" (and {others})" if others else "")
+        )
+    if lines:
+        others = any(events.other_runs for events in chosen.values())
+        raise QuotaError(
+            f"There are too few selected events: {'; '.join(lines)}. List more files, or ask for less: "
+            f"{fraction:.1%} of the size can be had"
+            + (", or for events of whatever run with eras=any." if others else ".")
+        )
+
+
+def split_events(run: np.ndarray, label: int, sizes: Sizes, seed: int) -> np.ndarray:
+    """Which split each chosen event of a class belongs to, at random within its era.
+
+    Args:
+      run: run numbers of the events `[n]`, all that `sizes.quotas("sample")` asks for.
+      label: the class, index into `diphotons.CLASSES`.
+      sizes: what the splits hold.
+      seed: seed of the dataset.
+
+    Returns:
+      int64 `[n]`: 0 train, 1 validation, -1 left over.
+    """
+    split = np.full(len(run), -1)
+    for place, (era, train) in enumerate(sizes.quotas("train").items()):
+        rows = np.arange(len(run)) if era is ANY_RUN else np.flatnonzero(run == era)
+        rows = np.random.default_rng((seed, label, place)).permutation(rows)
+        split[rows[:train]] = 0
+        split[rows[train : train + sizes.quotas("validation")[era]]] = 1
+    return split

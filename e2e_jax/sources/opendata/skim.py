@@ -1,0 +1,151 @@
+"""The first pass over AODSIM: which events pass the selection, and where they lie.
+
+The samples are 7 TB, of which a dataset uses about 1 %. So the first pass reads the photons and the
+event's address alone, file by file, and stops as soon as the quotas of every era are filled; the hits
+of the chosen events are read after it (`opendata`). What was found in a file is kept beside the others
+as a small Parquet file, so that no file is ever skimmed twice.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from e2e_jax.errors import SourceError
+from e2e_jax.files import atomic
+from e2e_jax.sources.root import aodsim
+from e2e_jax.sources.root.aodsim import Candidates
+from e2e_jax.sources.root.file_contents import UNKNOWN, Content
+
+_NUMBERS = ("entry", "run", "lumi", "event", "mass")
+_PHOTONS = [f"{which}_{column}" for which in ("leading", "trailing") for column in ("pt", "eta", "phi")]
+
+
+@dataclasses.dataclass(frozen=True)
+class FileSkim:
+    """What the first pass finds in one file.
+
+    Attributes:
+      candidates: the events that pass the selection; `candidates.entries` were read in all.
+      skipped: reason -> events left out, or "file: reason" -> 1 where the whole file was.
+    """
+
+    candidates: Candidates
+    skipped: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class SkimTask:
+    """One file to be skimmed.
+
+    Attributes:
+      file: path or root:// address.
+      category: "central" or "central_forward", see `selection`.
+      on_error: one of `faults.ON_ERROR`. A skim without a fault serves for both.
+      state: size and time of a file of this machine: one that was changed is skimmed again.
+      content: what the file's list states about it, which is compared before the skim.
+    """
+
+    file: str
+    category: str
+    on_error: str = "fail"
+    state: str = ""
+    content: Content = UNKNOWN
+    events: ClassVar[int] = 1
+
+    def fingerprint(self, version: str = "") -> str:
+        """Hexadecimal name of the task's content, given the version of what produces it."""
+        text = json.dumps([self.file, self.category, self.state, str(self.content), version])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def __str__(self) -> str:
+        return f"The skim of {self.file}"
+
+
+def file_state(path: str) -> str:
+    """What changes when a file of this machine does; empty for others, which the portal never changes."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def skim_file(task: SkimTask) -> FileSkim:
+    """Runs in a worker: the first pass over a file.
+
+    Raises:
+      SourceError: the file or an event is at fault and `on_error` is "fail", or the network is.
+    """
+    skipped = collections.Counter()
+    try:
+        options = {"on_error": task.on_error, "skipped": skipped, "content": task.content}
+        candidates = aodsim.read_candidates(task.file, task.category, **options)
+    except SourceError as error:
+        if task.on_error == "fail" or error.reason == "network":
+            raise
+        return FileSkim(_no_candidates(), {f"file: {error.reason}": 1})
+    return FileSkim(candidates, dict(skipped))
+
+
+def _no_candidates() -> Candidates:
+    numbers = {name: np.zeros(0, np.float32 if name == "mass" else np.int64) for name in _NUMBERS}
+    return Candidates(photons=np.zeros((0, 2, 3), np.float32), entries=0, **numbers)
+
+
+def write_skim(path: str | os.PathLike, skim: FileSkim) -> None:
+    """Keeps a file's skim as Parquet, completely or not at all.
+
+    The skim of a file that could not be read is not kept: a server that refuses, a missing file or an
+    unfinished copy is no property of the file's content. The next build tries such a file again.
+    """
+    if unreadable(skim.skipped):
+        return
+    found = skim.candidates
+    table = numeric_table({name: getattr(found, name) for name in _NUMBERS}, found.photons)
+    notes = {"entries": str(found.entries), "skipped": json.dumps(skim.skipped)}
+    write_table(path, table.replace_schema_metadata(notes))
+
+
+def unreadable(skipped: Mapping[str, int]) -> bool:
+    """Whether a whole file was left out, and not only some of its events."""
+    return any(reason.startswith("file: ") for reason in skipped)
+
+
+def read_skim(path: str | os.PathLike, on_error: str = "skip") -> FileSkim | None:
+    """What `write_skim` wrote; None where there is none or it cannot be read.
+
+    Args:
+      on_error: with "fail", a skim that left something out is none either.
+    """
+    try:
+        table = pyarrow.parquet.read_table(path)
+        columns = {name: table.column(name).to_numpy() for name in (*_NUMBERS, *_PHOTONS)}
+        entries = int(table.schema.metadata[b"entries"])
+        skipped = json.loads(table.schema.metadata[b"skipped"])
+    except (OSError, KeyError, ValueError, TypeError, pyarrow.ArrowException):
+        return None
+    if skipped and on_error == "fail":
+        return None
+    photons = np.stack([columns.pop(name) for name in _PHOTONS], axis=-1).reshape(-1, 2, 3)
+    return FileSkim(Candidates(photons=photons, entries=entries, **columns), skipped)
+
+
+def numeric_table(numbers: Mapping[str, np.ndarray], photons: np.ndarray) -> pyarrow.Table:
+    """A table of columns `[n]` and of the photons `[n, 2, 3]`, as leading_pt, leading_eta, ..."""
+    flat = dict(zip(_PHOTONS, photons.reshape(-1, 6).T))
+    return pyarrow.table({name: np.ascontiguousarray(column) for name, column in (numbers | flat).items()})
+
+
+def write_table(path: str | os.PathLike, table: pyarrow.Table) -> None:
+    """Writes a Parquet file, completely or not at all."""
+    atomic.write_file(path, lambda file: pyarrow.parquet.write_table(table, file))

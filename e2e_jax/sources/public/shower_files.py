@@ -1,0 +1,268 @@
+"""Reads the public crops of showers: HDF5 files of 32 x 32 images, one file a particle.
+
+Those of the authors of arXiv:1807.11916, `SinglePhotonPt50_IMGCROPS_n249k_RHv1.hdf5` and its namesake of
+electrons, hold `X` (n, 32, 32, 2), the energy in GeV and the time in ns of each crystal, both over 50, and
+`y` (n), 0 for a photon and 1 for an electron. A file is read in pieces, so memory does not grow with it.
+
+What is checked: types and shapes; that every chunk is stored, and in this file; labels; that energies and
+times are finite and in range; that each event has a hit. HDF5 itself verifies the numbers of a chunk where
+the writer chose a checksum (`fletcher32=True`) or compression (`compression="gzip"`, which has adler32).
+What is not guaranteed: in a file with neither, as h5py writes by default, a damaged number that stays in
+range is not noticed. Neither is damage to the file's own tables that leads to other numbers in range.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import math
+import pathlib
+from collections.abc import Iterable
+
+import h5py
+import numpy as np
+
+from e2e_jax.detector import crops
+from e2e_jax.errors import SourceError
+from e2e_jax.events.base import Ragged
+from e2e_jax.events.showers import CLASSES, Showers
+from e2e_jax.execution.jobs import LUMI_BLOCK, SPLITS, Task
+from e2e_jax.sources.root.faults import check_on_error
+from e2e_jax.sources.root.rec_hits import MAX_ENERGY
+
+SCALE = 50.0
+"""GeV and ns of a pixel that holds 1."""
+
+MAX_TIME = 1000.0
+"""ns; the ten samples of a crystal's pulse span 250."""
+
+SMALLEST = 1e-20
+"""Of a pixel that is not 0: a damaged byte of a 0 makes smaller ones."""
+
+PIECE = 1000
+"""Most events read together: 8 MB of images."""
+
+SHARE = 5
+"""Every fifth piece of a file is validation."""
+
+PIXELS = (crops.SIDE, crops.SIDE, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class CropsTask(Task):
+    """Some consecutive events of a file.
+
+    Attributes:
+      path: the file.
+      first, events: the first event, counted from 0, and how many.
+      lumi: luminosity section of the events, unique in a dataset.
+      on_error: "fail", or "skip" to leave out events at fault.
+    """
+
+    path: str
+    first: int
+    events: int
+    lumi: int = 1
+    on_error: str = "fail"
+
+
+def class_files(folder) -> dict[str, pathlib.Path]:
+    """The file of each class in a folder: the only one with its name in the file's, such as "Photon".
+
+    Raises:
+      SourceError: a class has no file, or several.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    names = sorted(path for path in folder.glob("*") if path.suffix in (".hdf5", ".h5"))
+    found = {name: [path for path in names if name in path.name.lower()] for name in CLASSES}
+    for name, paths in found.items():
+        if len(paths) != 1:
+            raise SourceError(
+                str(folder),
+                "missing_file",
+                f"The folder {folder} holds {len(paths)} .hdf5 files with {name!r} in their name, and one is "
+                f"needed; all that it holds are: {', '.join(path.name for path in names) or 'none'}. Put the "
+                "file of each particle there, such as SinglePhotonPt50_IMGCROPS_n249k_RHv1.hdf5.",
+            )
+    return {name: paths[0] for name, paths in found.items()}
+
+
+def file_tasks(paths: Iterable, on_error: str = "fail", piece: int = PIECE) -> dict[str, list[CropsTask]]:
+    """The tasks of "train" and "validation", that read all events of the files.
+
+    Args:
+      paths: the files.
+      on_error: "fail" or "skip", see `read`.
+      piece: most events a task.
+
+    Raises:
+      SourceError: a file is no HDF5, truncated, lacks a dataset or has one of another shape.
+      ValueError: `on_error` is neither.
+    """
+    check_on_error(on_error)
+    tasks = {split: [] for split in SPLITS}
+    for number, path in enumerate(paths):
+        with _opened(path) as (images, _):
+            events = len(images)
+        pieces = max(SHARE, -(-events // piece))
+        for k in range(pieces):
+            first, end = events * k // pieces, events * (k + 1) // pieces
+            split = SPLITS[k % SHARE == SHARE - 1]
+            lumi = number * LUMI_BLOCK + k + 1
+            if end > first:
+                tasks[split].append(CropsTask(str(path), first, end - first, lumi, on_error))
+    return tasks
+
+
+def read(task: CropsTask) -> Showers:
+    """The events of a task, in the view "crop"; each has its row in the file as its number.
+
+    Raises:
+      SourceError: as `file_tasks`; the file cannot be read there; or, unless the task says "skip", an event
+        has a label outside {0, 1}, a pixel that is not finite or out of range, or no hit.
+    """
+    rows = slice(task.first, task.first + task.events)
+    with _opened(task.path) as (images, labels):
+        pixels, label = images[rows], labels[rows].reshape(-1)
+    beyond = abs(pixels) > (MAX_ENERGY / SCALE, MAX_TIME / SCALE)
+    faults = {
+        "bad_label": ~np.isin(label, range(len(CLASSES))),
+        "not_finite": ~np.isfinite(pixels).all(axis=(1, 2, 3)),
+        "out_of_range": (beyond | (pixels != 0) & (abs(pixels) < SMALLEST)).any(axis=(1, 2, 3)),
+        "empty": ~pixels[..., 0].any(axis=(1, 2)),
+    }
+    bad = np.logical_or.reduce(list(faults.values()))
+    if bad.any():
+        if task.on_error == "fail":
+            _refuse(task, label, faults)
+        pixels, label = pixels[~bad], label[~bad]
+    number = task.first + np.flatnonzero(~bad)
+    return _showers(pixels.reshape(len(pixels), -1, 2), label, number, task.lumi)
+
+
+def _showers(pixels: np.ndarray, label: np.ndarray, number: np.ndarray, lumi: int) -> Showers:
+    """Hits of images `[n, 1024, 2]`: wherever there is an energy."""
+    n = len(pixels)
+    event, cell = np.nonzero(pixels[..., 0])
+    values = np.float32(SCALE) * pixels[event, cell].astype(np.float32)
+    columns = {"cell": cell.astype(np.uint16), "energy": values[:, 0].copy(), "time": values[:, 1].copy()}
+    nothing = {"cell": np.zeros(0, np.uint16), "samples": np.zeros((0, crops.SAMPLES), np.uint16)}
+    return Showers(
+        run=np.ones(n, np.int64),
+        lumi=np.full(n, lumi, np.int64),
+        event=number.astype(np.int64),
+        label=label.astype(np.int32),
+        particles=np.zeros((n, 2, 3), np.float32),
+        crystals=Ragged.from_counts(np.bincount(event, minlength=n), columns),
+        digis=Ragged.from_counts(np.zeros(n, np.int64), nothing),
+    )
+
+
+def _refuse(task: CropsTask, label: np.ndarray, faults: dict[str, np.ndarray]) -> None:
+    """Raises for the first event at fault."""
+    row = min(int(np.flatnonzero(bad)[0]) for bad in faults.values() if bad.any())
+    reason = next(name for name, bad in faults.items() if bad[row])
+    what = {
+        "bad_label": f"has the label y = {label[row]}, but 0 (photon) and 1 (electron) are all there are",
+        "not_finite": "has a pixel of X that is not finite",
+        "out_of_range": "has a pixel of X that no crystal measures: beyond "
+        f"{MAX_ENERGY:g} GeV or {MAX_TIME:g} ns, or smaller than {SMALLEST:g} and not 0",
+        "empty": "has no hit: all its energies are 0",
+    }[reason]
+    raise SourceError(
+        task.path,
+        reason,
+        f"Event {task.first + row} of {task.path} {what}. Mend the file, or leave such events out with "
+        "--on_error=skip of python -m e2e_jax.build, which counts them in the metadata.",
+    )
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """Yields the checked datasets X and y of a file; what h5py raises becomes a `SourceError`."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield _checked(path, file)
+    except (SourceError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # h5py raises errors of many kinds on damaged content
+        if isinstance(error, FileNotFoundError):
+            reason, what = "missing_file", "does not exist"
+        elif "signature not found" in str(error):
+            reason, what = "not_hdf5", "is no HDF5 file"
+        elif "truncated" in str(error):
+            reason, what = "truncated", "is truncated"
+        else:
+            reason, what = "damaged", "cannot be read"
+        words = " ".join(str(error).split())[:300]
+        raise SourceError(str(path), reason, f"The file {path} {what} ({words}). Fetch it again.") from error
+
+
+def _checked(path, file) -> tuple:
+    missing = [name for name in ("X", "y") if not isinstance(file.get(name), h5py.Dataset)]
+    if missing:
+        raise SourceError(
+            str(path),
+            "missing_dataset",
+            f"The file {path} has no dataset {' and '.join(map(repr, missing))}; it holds "
+            f"{', '.join(sorted(file)) or 'nothing'}. A file of crops holds the images X and the labels y.",
+        )
+    images, labels = file["X"], file["y"]
+    numbers = all(of.dtype.kind in "fiu" for of in (images, labels))
+    if not numbers or images.shape[1:] != PIXELS or labels.shape not in ((len(images),), (len(images), 1)):
+        raise SourceError(
+            str(path),
+            "other_shape",
+            f"The file {path} has X {images.dtype}{list(images.shape)} and y {labels.dtype}"
+            f"{list(labels.shape)}, but crops are numbers X [n, {', '.join(map(str, PIXELS))}] and y [n]: "
+            "energy / 50 GeV and time / 50 ns of each crystal, and the label of each event.",
+        )
+    _check_storage(path, file)
+    return images, labels
+
+
+def _check_storage(path, file) -> None:
+    """Refuses numbers of other files, numbers that the file does not store, and numbers that it has twice."""
+    ranges = []
+    for name in ("X", "y"):
+        dataset = file[name]
+        elsewhere = isinstance(file.get(name, getlink=True), h5py.ExternalLink)
+        if elsewhere or dataset.external or dataset.is_virtual:
+            raise SourceError(
+                str(path),
+                "external_storage",
+                f"The dataset {name} of {path} keeps its numbers in another file, which is not read. Copy "
+                "them into one file, such as with h5repack.",
+            )
+        ranges += _stored(path, dataset)
+    ranges.sort()
+    if any(stop > start for (_, stop), (start, _) in itertools.pairwise(ranges)):
+        raise SourceError(
+            str(path), "damaged", f"The file {path} is damaged: two of its chunks overlap. Fetch it again."
+        )
+
+
+def _stored(path, dataset) -> list[tuple[int, int]]:
+    """First byte of each stored part of a dataset, and the one behind it."""
+    if not dataset.chunks:
+        complete = dataset.id.get_storage_size() == dataset.nbytes
+        start = dataset.id.get_offset()  # None where the numbers lie in the header
+        ranges = [] if start is None else [(start, start + dataset.nbytes)]
+    else:
+        chunks = []
+        dataset.id.chunk_iter(chunks.append)
+        grid = itertools.product(*(range(0, size, step) for size, step in zip(dataset.shape, dataset.chunks)))
+        complete = sorted(chunk.chunk_offset for chunk in chunks) == list(grid)
+        # A chunk that skipped a filter, as compression would gain nothing, has its full size.
+        size = math.prod(dataset.chunks) * dataset.dtype.itemsize
+        complete &= all(chunk.size >= size for chunk in chunks if chunk.filter_mask)
+        ranges = [(chunk.byte_offset, chunk.byte_offset + chunk.size) for chunk in chunks]
+    if not complete:
+        raise SourceError(
+            str(path),
+            "truncated",
+            f"The dataset {dataset.name} of {path} is not stored completely, as in a file that is damaged "
+            "or whose writing was interrupted. Fetch it again.",
+        )
+    return ranges

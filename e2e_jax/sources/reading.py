@@ -1,0 +1,36 @@
+"""The events of a ROOT file, of either kind that is known."""
+
+from __future__ import annotations
+
+import os
+
+from e2e_jax.errors import SourceError
+from e2e_jax.events.diphotons import Events
+from e2e_jax.sources.root import aodsim, ntuple
+
+
+def read_events(path: str | os.PathLike, select: str | None = None) -> Events:
+    """Reads all events of AODSIM files or of flat ntuples into memory.
+
+    Args:
+      path: a file, a pattern such as "*.root", or a root:// address.
+      select: of AODSIM files, the selection that events must pass: a key of `selection.FIDUCIAL`; all events
+        by default.
+
+    Raises:
+      SourceError: the file is of another kind, damaged, or holds values that cannot be.
+      ValueError: there is no such selection, or the file is a flat ntuple, which was selected before.
+    """
+    try:
+        return aodsim.read_events(path, select)
+    except SourceError as error:
+        if error.reason != "missing_tree":
+            raise
+        no_aodsim = error
+    try:
+        return ntuple.read_events(path, select)
+    except SourceError as error:
+        if error.reason != "missing_tree":
+            raise
+        message = f"{no_aodsim} Nor is it a flat ntuple: those have a tree {ntuple.TREE}."
+        raise SourceError(str(path), "missing_tree", message) from error

@@ -1,0 +1,1 @@
+"""ROOT files, local or remote: AODSIM and flat ntuples."""

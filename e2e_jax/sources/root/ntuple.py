@@ -1,0 +1,200 @@
+"""Collision events from the flat ntuples of the paper's authors and of the works that followed.
+
+Their tree has one dense image a sub-detector, of which most is zero; here it becomes the sparse
+`Events` again. An ntuple keeps less than AODSIM:
+
+- the photons are not in it: `photons` is zero, and the mass is the ntuple's `m0`;
+- the HCAL depths are summed, and ring 29 is in ring 28: all hits get depth 1. With only
+  `HBHE_energy_EB`, |ieta| > 17 is missing;
+- the momenta of the tracks at one crystal are summed, and count as one track at its centre;
+- the selection was made when it was written.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+
+from e2e_jax.detector import geometry
+from e2e_jax.errors import SourceError
+from e2e_jax.events.base import Ragged
+from e2e_jax.events.diphotons import Events
+from e2e_jax.sources.root import aodsim, rec_hits, remote, root_files
+from e2e_jax.sources.root.faults import Faults
+from e2e_jax.sources.root.root_files import Column, Tree
+
+TREE = "fevt/RHTree"
+_FLOAT = ("float32", "float64")
+_NUMBER = (*_FLOAT, "int32", "uint32", "int64", "uint64")
+_ENDCAP = geometry.EE_CELLS // 2
+_ECAL = {"EB_energy": geometry.EB_CELLS, "EEm_energy": _ENDCAP, "EEp_energy": _ENDCAP}
+_TRACKS = {"TracksPt_EB": geometry.EB_CELLS, "TracksPt_EEm": _ENDCAP, "TracksPt_EEp": _ENDCAP}
+
+BRANCHES = {
+    "m0": _FLOAT,
+    **dict.fromkeys(("runId", "lumiId", "eventId"), _NUMBER),
+    **dict.fromkeys((*_ECAL, *_TRACKS), _FLOAT),
+}
+"""What is read besides the HCAL: branch -> types its numbers may have."""
+
+HCAL_BRANCHES = {"HBHE_energy": 28, "HBHE_energy_EB": 17}
+"""HCAL images of 72 columns and their rings a side; the first that the tree has is read."""
+
+HCAL_PHI_SHIFT = 2
+"""Columns by which the authors turn the HCAL image: column = iphi - 1 + 2."""
+
+
+def iterate_events(
+    path,
+    select: str | None = None,
+    *,
+    label: int = -1,
+    on_error: str = "fail",
+    skipped: collections.Counter | None = None,
+    timeout: float = remote.TIMEOUT,
+    retries: int = remote.RETRIES,
+) -> Iterator[Events]:
+    """Reads ntuples piece by piece, with bounded memory; arguments and errors as `aodsim.iterate_events`.
+
+    Args:
+      select: must be None, as there are no photons to select by.
+    """
+    if select is not None:
+        raise ValueError(
+            f"An ntuple has no photons to apply the selection {select!r} to: it was selected when it was "
+            "written. Read it with select=None."
+        )
+
+    types = BRANCHES | dict.fromkeys(HCAL_BRANCHES, _FLOAT)
+
+    def read(file):
+        with root_files.open_tree(file, TREE, types, timeout, retries, optional=HCAL_BRANCHES) as tree:
+            yield from _events(tree, label, Faults(tree.path, on_error, skipped))
+
+    yield from root_files.each_file(path, read, on_error, skipped)
+
+
+def read_events(path, select: str | None = None, **options) -> Events:
+    """Reads whole ntuples, as `iterate_events` with the same arguments; the pieces are put together."""
+    return Events.concatenate([aodsim.no_events(), *iterate_events(path, select, **options)])
+
+
+def _events(tree: Tree, label: int, faults: Faults) -> Iterator[Events]:
+    hcal = next((name for name in HCAL_BRANCHES if name in tree), None)
+    if hcal is None:
+        message = f"{tree.path} has no branch {' or '.join(HCAL_BRANCHES)} in {TREE}. Is it of another kind?"
+        raise SourceError(tree.path, "missing_branch", message)
+    names, seen = [*BRANCHES, hcal], np.zeros((0, 3), np.int64)
+    for group in tree.groups(names, np.arange(tree.entries)):
+        columns = tree.read(names, group)
+        address, mass = _scalars(tree, columns, seen, group, faults)
+        seen = np.concatenate([seen, address])
+        ecal, momenta = (
+            [_image(tree, columns, name, size) for name, size in images.items()]
+            for images in (_ECAL, _TRACKS)
+        )
+        towers = _towers(_image(tree, columns, hcal, 2 * HCAL_BRANCHES[hcal] * geometry.HCAL_COLUMNS))
+        events = Events(
+            *address.T,
+            mass=mass,
+            photons=np.zeros((len(group), 2, 3), np.float32),
+            label=np.full(len(group), label, np.int32),
+            eb=_hits("eb", ecal[0], group, faults),
+            ee=_hits("ee", np.concatenate(ecal[1:], axis=1), group, faults),
+            hcal=_hits("hcal", towers, group, faults),
+            tracks=_tracks(np.concatenate(momenta, axis=1), group, faults),
+        )
+        sound = faults.sound(group)
+        if sound.any():
+            yield events if sound.all() else events[sound]
+
+
+def _scalars(tree: Tree, columns: dict[str, Column], seen: np.ndarray, entries: np.ndarray, faults: Faults):
+    """Addresses int64 `[n, 3]` and masses float32 `[n]`, checked."""
+    names = ("runId", "lumiId", "eventId")
+    numbers = np.concatenate([_image(tree, columns, name, 1) for name in names], axis=1)
+    with np.errstate(invalid="ignore"):
+        address = numbers.astype(np.int64)
+    faults.mark("bad_auxiliary", ~(numbers >= 0).all(axis=1), entries, "its run, lumi or event is no number")
+    # Some ntuples hold the event number as float32, which is not exact from 2^24 on.
+    exact = (address[:, 2] < 2**24) | (columns["eventId"].values.dtype.kind != "f")
+    again = aodsim.repeated(np.concatenate([seen, address]), np.ones(len(seen) + len(address), bool))[
+        len(seen) :
+    ]
+    faults.mark(
+        "duplicate", again & exact, entries, "another entry has its run, luminosity section and event"
+    )
+    mass = _image(tree, columns, "m0", 1)[:, 0].astype(np.float32)
+    faults.mark("not_finite", ~np.isfinite(mass), entries, "m0 is not finite")
+    faults.mark("out_of_range", mass < 0, entries, "m0 is negative")
+    return address, mass
+
+
+def _image(tree: Tree, columns: dict[str, Column], name: str, size: int) -> np.ndarray:
+    """A branch as `[n, size]`."""
+    counts, values = columns[name]
+    if (counts != size).any():
+        message = (
+            f"Branch {name} of {tree.path} has {counts[counts != size][0]} numbers an entry, not {size}. "
+            "Is it a file of another kind?"
+        )
+        raise SourceError(tree.path, "count_mismatch", message)
+    return values.reshape(-1, size)
+
+
+def _sparse(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Numbers of pixels that are not zero by event, their places, their values."""
+    event, place = np.nonzero(image)
+    return np.bincount(event, minlength=len(image)), place, image[event, place].astype(np.float32)
+
+
+def _hits(collection: str, image: np.ndarray, entries: np.ndarray, faults: Faults) -> Ragged:
+    """Hits of the pixels that are not zero; the place of a pixel is its cell."""
+    counts, cell, energy = _sparse(image)
+    hits = Ragged.from_counts(counts, {"cell": cell.astype(np.uint16), "energy": energy})
+    if collection == "ee":
+        none = ~geometry.ee_exists()[cell]
+        faults.mark_values("bad_id", none, hits, entries, "a pixel of EE that is no crystal has energy")
+    rec_hits.mark_unlikely(energy, hits, entries, faults, f"a hit of {collection.upper()}")
+    return hits
+
+
+def _towers(image: np.ndarray) -> np.ndarray:
+    """The HCAL image by cells at depth 1: the shift in phi is undone, and wide towers are one cell again."""
+    rings = image.shape[1] // geometry.HCAL_COLUMNS // 2
+    image = image.reshape(len(image), 2 * rings, geometry.HCAL_COLUMNS)
+    rows = geometry.HCAL_ROWS // 2 + np.arange(-rings, rings)
+    towers = np.zeros((len(image), geometry.HCAL_ROWS, geometry.HCAL_COLUMNS), image.dtype)
+    towers[:, rows] = np.roll(image, -HCAL_PHI_SHIFT, axis=2)
+    ring = np.concatenate([np.arange(29, 0, -1), np.arange(1, 30)])
+    wide = ring > geometry.HCAL_LAST_NARROW
+    # Each half of a wide tower was given half of its energy.
+    towers[:, wide, 0::2] += towers[:, wide, 1::2]
+    towers[:, wide, 1::2] = 0
+    return towers.reshape(len(image), -1)
+
+
+def _tracks(image: np.ndarray, entries: np.ndarray, faults: Faults) -> Ragged:
+    """Tracks at the centres of the crystals, of EB and then EE, that have momenta."""
+    counts, place, pt = _sparse(image)
+    eta, phi = _crystal_centres()
+    columns = {"pt": pt, "eta": eta[place], "phi": phi[place]}
+    tracks = Ragged.from_counts(counts, columns)
+    faults.mark_values("bad_id", np.isnan(columns["eta"]), tracks, entries, "a track is at no crystal")
+    rec_hits.mark_unlikely(pt, tracks, entries, faults, "a track")
+    return tracks
+
+
+@functools.cache
+def _crystal_centres() -> tuple[np.ndarray, np.ndarray]:
+    """Eta and phi, float32 `[EB_CELLS + EE_CELLS]`, of the crystals; NaN where there is none."""
+    eta, phi = np.full((2, geometry.EB_CELLS + geometry.EE_CELLS), np.nan, np.float32)
+    eta[: geometry.EB_CELLS] = np.repeat(geometry.eb_eta_centres(), geometry.EB_COLUMNS)
+    phi[: geometry.EB_CELLS] = np.tile(geometry.eb_phi_centres(), geometry.EB_ROWS)
+    crystals = geometry.ee_crystals()
+    eta[geometry.EB_CELLS + crystals.cell.astype(int)] = crystals.eta
+    phi[geometry.EB_CELLS + crystals.cell.astype(int)] = crystals.phi
+    return eta, phi

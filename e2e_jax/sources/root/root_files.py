@@ -1,0 +1,310 @@
+"""Trees of ROOT files, read branch by branch and checked.
+
+uproot finds the baskets and decompresses them. Whatever it raises on a damaged file becomes a `SourceError`.
+
+What is guaranteed: a damaged file ends in a `SourceError` or gives the numbers that were written, wherever a
+checksum covers the numbers. That is the case
+- in baskets compressed with zlib (as CMS files of 2012 are), LZMA or LZ4, which have a checksum each;
+- in all of a file of this machine whose list states a checksum (`file_contents`).
+Keys and tables, which no checksum of ROOT covers, are compared with each other: the tree's number of
+entries, the baskets' places, lengths, entries, branch names and offsets, and the lengths of the branches of
+one collection. The readers (`aodsim`, `ntuple`, `rec_hits`) check the range of every column.
+
+What is not guaranteed: ROOT stores a basket as it is where compression gains nothing. Damage to the numbers
+in such a basket is noticed only if a number leaves its range, or an id names no cell or is not in the order
+of ids. Of a root:// file, the size is compared with the list's, but not the checksum, which would need all
+of its bytes. `benchmarks/mutations.py` counts what goes unnoticed.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import difflib
+import functools
+import glob
+import itertools
+import os
+import pathlib
+import queue
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import uproot
+
+from e2e_jax.errors import SourceError
+from e2e_jax.sources.root import baskets, file_contents, remote
+from e2e_jax.sources.root.faults import check_on_error
+
+__all__ = ["RAW", "Column", "SourceError", "Tree", "each_file", "expand", "open_tree"]
+
+MAX_BYTES = 8 * 2**20
+"""Most bytes, uncompressed, that `Tree.groups` puts together: what is in the cache is read again soon."""
+
+RAW, Column = baskets.RAW, baskets.Column
+
+
+def expand(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[str]:
+    """The files that a path, a glob pattern, or a list of both names, in order; root:// stays as it is.
+
+    Raises:
+      SourceError: nothing is named ("empty"), a pattern has no match ("vanished"), or the same file is
+        named twice ("duplicate").
+    """
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    files = [file for path in given for file in _matches(os.fspath(path))]
+    if not files:
+        raise SourceError("", "empty", "The list of files is empty: name at least one file to read.")
+    seen = {}
+    for file in files:
+        name = file if remote.is_remote(file) else os.path.realpath(file)
+        if name in seen:
+            message = (
+                f"{file} is listed twice, the first time as {seen[name]}: its events would count double. "
+                "Take one of them off the list."
+            )
+            raise SourceError(file, "duplicate", message)
+        seen[name] = file
+    return files
+
+
+def _matches(path: str) -> list[str]:
+    if remote.is_remote(path) or not glob.has_magic(path) or os.path.exists(path):
+        return [path]
+    found = sorted(glob.glob(os.path.expanduser(path), recursive=True))
+    if not found:
+        raise SourceError(path, "vanished", f"No file matches {path}. Check the pattern.")
+    return found
+
+
+def each_file(
+    paths,
+    read: Callable[[str], Iterator],
+    on_error: str = "fail",
+    skipped: collections.Counter | None = None,
+) -> Iterator:
+    """What `read` yields of one file after the other.
+
+    Args:
+      paths: as in `expand`.
+      on_error: "fail" ends with the first file that raises a SourceError; "skip" goes on with the next.
+      skipped: counts the files left off by "file: " and the reason.
+    """
+    check_on_error(on_error)
+    for file in expand(paths):
+        try:
+            yield from read(file)
+        except SourceError as error:
+            if on_error == "fail":
+                raise
+            if skipped is not None:
+                skipped[f"file: {error.reason}"] += 1
+
+
+@contextlib.contextmanager
+def open_tree(
+    path: str | os.PathLike,
+    name: str,
+    types: Mapping[str, Sequence[str]],
+    timeout: float = remote.TIMEOUT,
+    retries: int = remote.RETRIES,
+    optional: Container[str] = (),
+    content: file_contents.Content = file_contents.UNKNOWN,
+) -> Iterator[Tree]:
+    """Opens a tree of a file and finds the branches that are to be read, at any depth.
+
+    Args:
+      path: a local file or a root:// address.
+      name: the tree.
+      types: name of each branch -> the types its numbers may have, such as ("float32",), or (RAW,).
+      timeout, retries: as in `remote.open_file`.
+      optional: branches that may be missing.
+      content: size and checksum that the file should have, where its list states them.
+
+    Raises:
+      SourceError: here or while reading. Reasons: "vanished", "network", "truncated", "unreadable" (no
+        ROOT file), "size_mismatch", "checksum_mismatch", "missing_tree", "missing_branch", "wrong_type",
+        "empty" (no entries), "corrupt".
+    """
+    path = os.fspath(path)
+    with contextlib.ExitStack() as stack:
+        with _translated(path, f"opening {name}"):
+            _check_start(path)
+            file = stack.enter_context(remote.open_file(path, timeout, retries))
+            file_contents.check(path, file.file.source.num_bytes, content)
+            tree = Tree(path, _tree(path, file, name), types, optional)
+        yield tree
+
+
+def _tree(path: str, file, name: str) -> uproot.TTree:
+    """The tree of an open file, if it has it whole."""
+    if file.file.fEND > file.file.source.num_bytes:
+        raise _truncated(path, file.file.source.num_bytes, file.file.fEND)
+    if name not in file:
+        found = ", ".join(sorted({key.split(";")[0] for key in file})[:10]) or "nothing"
+        message = f"{path} has no tree {name}; it holds {found}. Is it a file of another kind?"
+        raise SourceError(path, "missing_tree", message)
+    tree = file[name]
+    if not isinstance(tree, uproot.TTree):
+        message = f"{name} in {path} is a {type(tree).__name__}, not a TTree. Is it a file of another kind?"
+        raise SourceError(path, "wrong_type", message)
+    if tree.num_entries <= 0:
+        raise SourceError(path, "empty", f"{name} in {path} has no entries. Take the file off the list.")
+    return tree
+
+
+class Tree:
+    """An open tree, whose branches have been found to be what they should be.
+
+    Attributes:
+      path: the file.
+      entries: number of entries.
+    """
+
+    def __init__(
+        self, path: str, tree: uproot.TTree, types: Mapping[str, Sequence[str]], optional: Container[str] = ()
+    ):
+        self.path, self.entries, self._tree = path, int(tree.num_entries), tree
+        branches = _find(path, tree, types, optional)
+        self._branches = {
+            leaf: baskets.Branch.of(path, branches[leaf], types[leaf], self.entries) for leaf in branches
+        }
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._branches
+
+    def read(self, names: Iterable[str], entries: np.ndarray | None = None) -> dict[str, Column]:
+        """Reads branches, of all entries or of some.
+
+        Only the baskets that hold one of the entries are fetched, those of all branches in one request.
+
+        Args:
+          entries: ascending entry numbers.
+
+        Returns:
+          name -> `Column`.
+        """
+        entries = np.arange(self.entries) if entries is None else np.asarray(entries, np.int64)
+        names = list(names)
+        with _translated(self.path, f"reading {', '.join(names)}"):
+            wanted = [(name, number) for name in names for number in self._branches[name].holding(entries)]
+            ranges = [self._branches[name].range(number) for name, number in wanted]
+            self._check_ranges(ranges, wanted)
+            parts, chunks = {name: {} for name in names}, self._fetch(ranges)
+            # Chunks are let go one by one, so that compressed and decompressed bytes do not add up.
+            for (name, number), chunk in zip(wanted, _consumed(chunks)):
+                parts[name][number] = self._branches[name].unpack(number, chunk)
+            return {name: self._branches[name].join(entries, parts.pop(name)) for name in names}
+
+    def groups(
+        self, names: Iterable[str], entries: np.ndarray, max_bytes: int = MAX_BYTES
+    ) -> list[np.ndarray]:
+        """Cuts ascending entries into groups whose branches take a bounded number of bytes.
+
+        Cuts are where the baskets of all the branches end, so that none is read twice, unless the
+        entries between two such places are too many.
+        """
+        branches = [self._branches[name] for name in names]
+        bounds = functools.reduce(np.intersect1d, [branch.offsets for branch in branches])
+        size = max(1.0, sum(branch.bytes for branch in branches) / self.entries)
+        limit = max(1, int(max_bytes // size))
+        cuts, last = [0], 0
+        for end in bounds.tolist():
+            if end - cuts[-1] > limit and last > cuts[-1]:
+                cuts.append(last)
+            while end - cuts[-1] > limit:
+                cuts.append(cuts[-1] + limit)
+            last = end
+        pieces = np.split(entries, np.searchsorted(entries, cuts[1:]))
+        return [piece for piece in pieces if len(piece)]
+
+    def _fetch(self, ranges: list[tuple[int, int]]) -> list:
+        return self._tree.file.source.chunks(ranges, notifications=queue.Queue()) if ranges else []
+
+    def _check_ranges(self, ranges, wanted):
+        size = self._tree.file.source.num_bytes
+        for (name, number), (start, stop) in zip(wanted, ranges):
+            if not 0 < start < stop:
+                raise baskets.corrupt(self.path, name, number, f"it lies at byte {start} to {stop}")
+            if stop > size:
+                raise _truncated(self.path, size, stop)
+        order = sorted(range(len(ranges)), key=ranges.__getitem__)
+        for before, after in itertools.pairwise(order):
+            if ranges[after][0] < ranges[before][1]:
+                raise baskets.corrupt(self.path, *wanted[after], "it lies where another basket is")
+
+
+def _consumed(chunks: list) -> Iterator:
+    """Lets go of each chunk as soon as the next is asked for."""
+    chunks.reverse()
+    while chunks:
+        yield chunks.pop()
+
+
+def _find(
+    path: str, tree: uproot.TTree, types: Mapping, optional: Container[str]
+) -> dict[str, uproot.TBranch]:
+    """The branches by name. Their paths need not be known: the top of each is a prefix of its name."""
+    tops = [branch for branch in tree.branches if any(name.startswith(branch.name) for name in types)]
+    found = {}
+    for top in tops:
+        for branch in (top, *top.itervalues(recursive=True)):
+            if branch.name in types and found.setdefault(branch.name, branch) is not branch:
+                message = f"{path} has two branches {branch.name}. The file is damaged: fetch it again."
+                raise SourceError(path, "corrupt", message)
+    for name in types:
+        if name not in found and name not in optional:
+            near = difflib.get_close_matches(name, [branch.name for branch in tree.branches], n=3, cutoff=0.4)
+            hint = f" Nearest to it: {', '.join(near)}." if near else ""
+            message = (
+                f"{path} has no branch {name} in {tree.name}.{hint} Is it a file of another kind, or of "
+                "another release? Take it off the list."
+            )
+            raise SourceError(path, "missing_branch", message)
+    return found
+
+
+@contextlib.contextmanager
+def _translated(path: str, doing: str) -> Iterator[None]:
+    """Turns whatever a reader raises on a bad file into a SourceError."""
+    try:
+        yield
+    except (SourceError, ModuleNotFoundError):
+        raise
+    except Exception as error:
+        raise _diagnosed(path, doing, error) from error
+
+
+def _diagnosed(path: str, doing: str, error: Exception) -> SourceError:
+    """What an error says of the file."""
+    try:
+        _check_start(path)
+    except SourceError as found:
+        return found
+    words = " ".join(str(error).split())[:300]
+    return SourceError(
+        path,
+        "corrupt",
+        f"{path} is damaged; {doing[:200]} failed with {type(error).__name__}: {words}. Fetch it again.",
+    )
+
+
+def _check_start(path: str):
+    """Raises a SourceError if the first bytes of a local file say that it is cut, or no ROOT file."""
+    if remote.is_remote(path) or not os.path.isfile(path):
+        return
+    with pathlib.Path(path).open("rb") as file:
+        size, head = os.fstat(file.fileno()).st_size, file.read(20)
+    if head[:4] != b"root"[: len(head)]:
+        message = f"{path} is no ROOT file: it starts with {head[:8]!r}. Check the list of files."
+        raise SourceError(path, "unreadable", message)
+    # The end of the file is 4 bytes, or 8 where the version is over a million (ROOT's TFile.h).
+    wide = int.from_bytes(head[4:8], "big") >= 1_000_000
+    end = int.from_bytes(head[12:20] if wide else head[12:16], "big")
+    if len(head) < 20 or end > size:
+        raise _truncated(path, size, max(end, 20))
+
+
+def _truncated(path: str, size: int, expected: int) -> SourceError:
+    message = f"{path} is cut: it has {size:,} bytes of at least {expected:,}. Fetch it again."
+    return SourceError(path, "truncated", message)

@@ -1,0 +1,1 @@
+"""The fast simulation: Pythia 8 and a parametrized detector."""

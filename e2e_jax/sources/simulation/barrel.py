@@ -1,0 +1,107 @@
+"""The barrel in units of crystals: where particles enter it, and where spots of energy fall."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from e2e_jax.detector import geometry
+from e2e_jax.sources.simulation.columns import Columns, EnergySpots
+from e2e_jax.sources.simulation.particles import Particles
+from e2e_jax.sources.simulation.propagation import ECAL_RADIUS, to_radius
+
+CRYSTAL_PITCH = 2.35
+"""Crystal size in cm at the depth of the shower: 2.2 in front, 2.6 at the rear (CMS ECAL TDR)."""
+OFF_POINTING = np.tan(np.radians(3.0))
+"""Crystal axes miss the interaction point by 3 degrees, in eta and in phi (CMS ECAL TDR)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entries(Columns):
+    """Particles at the barrel's front face.
+
+    Attributes:
+      particles: `[n]`, on the front face.
+      row, column: float64 `[n]`; crystal (r, c) covers `[r, r + 1) x [c, c + 1)`.
+      slope_row, slope_column: float64 `[n]`, sideways per unit of depth, relative to the crystals.
+    """
+
+    particles: Particles
+    row: np.ndarray
+    column: np.ndarray
+    slope_row: np.ndarray
+    slope_column: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+def to_face(particles: Particles) -> tuple[Particles, np.ndarray]:
+    """The particles that reach the barrel, on its front face, and bool `[n]`: which they are not."""
+    at_face, reached = to_radius(particles, ECAL_RADIUS)
+    reached &= np.abs(np.arcsinh(at_face.position[:, 2] / ECAL_RADIUS)) < geometry.EB_MAX_ETA
+    return at_face[reached], ~reached
+
+
+def enter(particles: Particles) -> Entries:
+    """Takes particles to the barrel's front face; those that miss it are dropped."""
+    return entries(to_face(particles)[0])
+
+
+def entries(at_face: Particles) -> Entries:
+    """Where and how particles on the barrel's front face enter the crystals.
+
+    The crystals are seen from the nominal interaction point, the particles come from theirs: the
+    difference, and the crystals' off-pointing, is the slope at which a shower crosses crystals.
+    """
+    eta = np.arcsinh(at_face.position[:, 2] / ECAL_RADIUS)
+    phi = np.arctan2(at_face.position[:, 1], at_face.position[:, 0])
+    row = np.interp(eta, geometry.eb_eta_edges(), np.arange(geometry.EB_ROWS + 1))
+    column = (np.degrees(phi) + 10) % 360  # iphi = 1 is centred at -9.5 degrees
+
+    direction = at_face.momentum / np.linalg.norm(at_face.momentum, axis=1, keepdims=True)
+    outward = at_face.position / np.linalg.norm(at_face.position, axis=1, keepdims=True)
+    around = np.stack([-np.sin(phi), np.cos(phi), np.zeros_like(phi)], axis=1)
+    forward = np.cross(outward, around)
+    forward *= np.sign(forward[:, 2:])
+    depth = np.maximum((direction * outward).sum(1), 0.2)
+    slope_row = (direction * forward).sum(1) / depth - np.sign(eta) * OFF_POINTING
+    slope_column = (direction * around).sum(1) / depth - OFF_POINTING
+    return Entries(at_face, row, column, slope_row, slope_column)
+
+
+@dataclasses.dataclass(frozen=True)
+class Spots(EnergySpots):
+    """Points of energy in a batch of events, in units of crystals.
+
+    Attributes:
+      event: `[n]`, the event each belongs to.
+      row, column: `[n]`; crystal (r, c) covers `[r, r + 1) x [c, c + 1)`; columns wrap around.
+      energy: `[n]`, GeV.
+    """
+
+    event: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    energy: np.ndarray
+
+    def in_crystals(self, events: int) -> np.ndarray:
+        """Energy in each crystal, float64 `[events, 61200]`; what falls past the barrel's ends is lost."""
+        row, column = np.floor(self.row), np.floor(self.column)
+        return self._on_grid(row, column, geometry.EB_ROWS, geometry.EB_COLUMNS, events)
+
+    def in_towers(self, events: int) -> np.ndarray:
+        """Energy in the HCAL towers behind, 5x5 crystals each, float64 `[events, HCAL_TOWERS]`.
+
+        Tower iphi = 1 lies behind crystals iphi 11 to 15.
+        """
+        row = np.floor((self.row - geometry.EB_ROWS // 2) / 5) + geometry.HCAL_ROWS // 2
+        column = np.floor(self.column / 5) - 2
+        return self._on_grid(row, column, geometry.HCAL_ROWS, geometry.HCAL_COLUMNS, events)
+
+    def _on_grid(self, row, column, rows: int, columns: int, events: int) -> np.ndarray:
+        row, column = row.astype(np.int32), column.astype(np.int32)
+        column = np.where(column < 0, column + columns, np.where(column >= columns, column - columns, column))
+        inside = (row >= 0) & (row < rows)
+        return self._binned(row * columns + column, inside, rows * columns, events)

@@ -1,0 +1,297 @@
+"""What the electronics keep of the energy in the barrel calorimeters: noise, thresholds, read-out.
+
+The ECAL follows the CMS scheme of 2012: zero suppression at 2.5 sigma of the noise everywhere, and
+full read-out of the 3x3 trigger towers around every tower whose transverse energy is high (CMS, "The
+ECAL selective readout", and CMS-NOTE 2006/121). Noise in the empty crystals is drawn only where it
+passes the threshold: 380 crystals an event instead of 61200, with the same distribution.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from e2e_jax.detector import geometry
+from e2e_jax.events.base import Ragged
+from e2e_jax.sources.simulation.photons import DOMINO_REACH, domino_mask
+
+EB_NOISE = 0.040
+"""GeV, electronics noise of a barrel crystal."""
+EB_THRESHOLD = 2.5
+"""Zero suppression of the barrel crystals, in units of the noise: 0.1 GeV."""
+TOWER_ET = 2.0
+"""GeV, transverse energy of a trigger tower (5x5 crystals) that calls for full read-out around it."""
+NEGLIGIBLE = 0.001
+"""GeV; a crystal with less counts as empty: 1/40 of the noise moves its chance to be read by 7 %."""
+
+HCAL_NOISE = 0.2
+"""GeV, noise of an HCAL channel."""
+HCAL_THRESHOLD = 0.5
+"""GeV, an HCAL channel with less is not kept."""
+HB_DEEP_SHARE = {15: 0.1, 16: 0.25}
+"""Share of a tower's energy in depth 2, the last layers: the barrel towers with two depths are |ieta| 15
+and 16 (CMS-TDR-002). The shares are rough: the layers' part of the absorber behind a shower's maximum."""
+HE_SHARES = {
+    **dict.fromkeys((*range(18, 27), 29), (0.6, 0.4)),
+    **dict.fromkeys((27, 28), (0.5, 0.3, 0.2)),
+}
+"""Shares of a tower's energy in its depths, as rough; the towers and depths of HE in 2012 are those of
+the CMS HCAL TDR (CMS-TDR-002), but for HE's third depth of |ieta| 16, which is counted with HB's."""
+HB_TOWERS = 17
+"""Largest |ieta| that is read; 17, the first tower of HE, still lies on the ECAL barrel's grid."""
+HE_TOWERS = 29
+"""The same with the endcaps."""
+
+ISOLATION_RADIUS = 0.6
+ISOLATION_ENERGY = 0.095
+"""Hits above 95 MeV are kept this far from a photon, for isolation (CMSSW, `interestingGamIsoDetIdEB`)."""
+
+
+def ecal_barrel_readout(
+    deposits: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    noise: float = EB_NOISE,
+    threshold: float = EB_THRESHOLD,
+    tower_et: float = TOWER_ET,
+) -> Ragged:
+    """Reads out the ECAL barrel: what is above threshold, and all of the interesting regions.
+
+    Args:
+      deposits: `[events, 61200]`, the crystals' energies in GeV before noise, by `geometry.eb_cell`.
+      rng: source of the noise.
+      noise: standard deviation of the noise of a crystal, GeV.
+      threshold: zero suppression, in units of the noise.
+      tower_et: transverse energy, in GeV, above which a tower and its eight neighbours are read in full.
+
+    Returns:
+      Hits with `cell` (uint16) and `energy` (float32, GeV), in the order of the cells. Crystals of
+      the full read-out are there with whatever they show, a negative energy too, as in CMS.
+
+    Raises:
+      ValueError: `deposits` has another shape.
+    """
+    if deposits.ndim != 2 or deposits.shape[1] != geometry.EB_CELLS:
+        raise ValueError(
+            f"ECAL barrel deposits have shape {deposits.shape}, expected [events, {geometry.EB_CELLS}]: "
+            "one row an event, one column a crystal, numbered by geometry.eb_cell."
+        )
+    return read_out(deposits, full_readout(deposits, tower_et), rng, noise, threshold)
+
+
+def read_out(
+    deposits: np.ndarray, full: np.ndarray, rng: np.random.Generator, noise: float, threshold: float
+) -> Ragged:
+    """Crystals above threshold after noise, and those of the full read-out.
+
+    Args:
+      deposits: `[events, crystals]`, GeV before noise.
+      full: bool `[events, crystals]`, which to read whatever they show.
+      rng: source of the noise.
+      noise: its standard deviation, GeV.
+      threshold: zero suppression, in units of the noise.
+
+    Returns:
+      Hits with `cell` (uint16, the crystal's column in `deposits`) and `energy` (float32, GeV), in order.
+    """
+    events, crystals = deposits.shape
+    signal = np.ravel(deposits)
+    state = (deposits > NEGLIGIBLE) | full
+    drawn = np.flatnonzero(state)
+    fluctuated = signal[drawn] + np.float32(noise) * rng.standard_normal(len(drawn), np.float32)
+    keep = (fluctuated > threshold * noise) | np.ravel(full)[drawn]
+    # Empty crystals that fluctuate above threshold: drawn over all crystals, less those dealt with above.
+    lone = _bernoulli_positions(_gaussian_tail(threshold) if noise else 0.0, signal.size, rng)
+    lone = lone[~np.ravel(state)[lone]]
+    tail = noise * _truncated_normal(threshold, len(lone), rng)
+
+    index = np.concatenate([drawn[keep], lone])
+    energy = np.concatenate([fluctuated[keep], tail]).astype(np.float32)
+    order = np.argsort(index, kind="stable")
+    index, energy = index[order], energy[order]
+    counts = np.diff(np.searchsorted(index, np.arange(events + 1) * crystals))
+    return Ragged.from_counts(counts, {"cell": (index % crystals).astype(np.uint16), "energy": energy})
+
+
+def hcal_readout(
+    towers: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    noise: float = HCAL_NOISE,
+    threshold: float = HCAL_THRESHOLD,
+    endcaps: bool = False,
+) -> Ragged:
+    """Reads out the HCAL towers with |ieta| up to 17, which lie behind the ECAL barrel, or up to 29.
+
+    Args:
+      towers: `[events, HCAL_TOWERS]`, energies in GeV before noise, depths summed, at native (ieta, iphi).
+      rng: source of the noise.
+      noise: standard deviation of the noise of a channel (one depth of a tower), GeV.
+      threshold: least energy of a hit, GeV.
+      endcaps: read the towers up to |ieta| 29.
+
+    Returns:
+      Hits with `cell` (uint16, `geometry.hcal_cell`) and `energy` (float32, GeV), in the order of the cells.
+
+    Raises:
+      ValueError: `towers` has another shape.
+    """
+    if towers.ndim != 2 or towers.shape[1] != geometry.HCAL_TOWERS:
+        raise ValueError(
+            f"HCAL towers have shape {towers.shape}, expected [events, {geometry.HCAL_TOWERS}]: "
+            "one row an event, one column a tower, numbered as geometry.hcal_cell numbers depth 1."
+        )
+    channels, share = _hcal_channels(HE_TOWERS if endcaps else HB_TOWERS)
+    energy = towers[:, channels % geometry.HCAL_TOWERS] * share
+    energy = energy.astype(np.float32) + np.float32(noise) * rng.standard_normal(energy.shape, np.float32)
+    event, channel = np.nonzero(energy > threshold)
+    counts = np.bincount(event, minlength=len(towers))
+    return Ragged.from_counts(counts, {"cell": channels[channel], "energy": energy[event, channel]})
+
+
+def reduce_hits(
+    hits: Ragged, clusters: Ragged, photons: Ragged, rule: str = "reduced", others: Ragged | None = None
+) -> Ragged:
+    """The ECAL barrel hits that reach the analysis format.
+
+    Args:
+      hits: every hit that was read (`ecal_barrel_readout`).
+      clusters: superclusters (`photons.superclusters`).
+      photons: photons (`photons.reconstruct_photons`).
+      rule: "reduced" is AODSIM's choice (CMSSW, `reducedEcalRecHits`): the crystals of the superclusters,
+        5x5 around their seeds, and hits above 95 MeV within 0.6 in (eta, phi) of a photon.
+        "selective_readout" keeps every hit.
+      others: photons in the endcaps, whose neighbourhood may reach into the barrel.
+
+    Returns:
+      The hits that are kept, same columns and order.
+
+    Raises:
+      ValueError: there is no such rule.
+    """
+    if keeps_all(rule):
+        return hits
+    wanted = np.zeros((len(hits), geometry.EB_ROWS, geometry.EB_COLUMNS), bool)
+    row, column = np.divmod(clusters.seed_cell.astype(np.int64), geometry.EB_COLUMNS)
+    rows = np.clip(row[:, None] + np.arange(-2, 3), 0, geometry.EB_ROWS - 1)
+    steps = np.arange(-DOMINO_REACH, DOMINO_REACH + 1)
+    cluster, domino = np.nonzero(domino_mask(clusters.dominoes) | (abs(steps) <= 2))
+    columns = (column[cluster] + steps[domino]) % geometry.EB_COLUMNS
+    wanted[clusters.event_index[cluster][:, None], rows[cluster], columns[:, None]] = True
+    keep = wanted.reshape(len(hits), -1)[hits.event_index, hits.cell]
+    keep |= _near_photons(hits, photons)
+    if others is not None:
+        row, column = np.divmod(hits.cell.astype(np.int64), geometry.EB_COLUMNS)
+        eta, phi = geometry.eb_eta_centres()[row], geometry.eb_phi_centres()[column]
+        keep |= (hits.energy > ISOLATION_ENERGY) & near_directions(hits.event_index, eta, phi, others)
+    return hits.filter(keep)
+
+
+def keeps_all(rule: str) -> bool:
+    """Whether a rule keeps every hit; raises a ValueError where there is no such rule."""
+    if rule not in ("reduced", "selective_readout"):
+        raise ValueError(
+            f"Rule {rule!r} for reducing ECAL hits is not known; there are 'reduced', 'selective_readout'."
+        )
+    return rule == "selective_readout"
+
+
+def near_directions(event: np.ndarray, eta: np.ndarray, phi: np.ndarray, photons: Ragged) -> np.ndarray:
+    """Which hits `[n]` lie within `ISOLATION_RADIUS` of a photon of their event, as seen from the origin.
+
+    Args:
+      event, eta, phi: `[n]`, the event and the direction of each hit.
+      photons: `detector_eta` and `phi`.
+    """
+    near = np.zeros(len(event), bool)
+    padded = photons.padded()
+    for rank, (photon_eta, photon_phi) in enumerate(zip(padded["detector_eta"].T, padded["phi"].T)):
+        d_phi = geometry.delta_phi(phi, photon_phi[event])
+        within = (eta - photon_eta[event]) ** 2 + d_phi**2 < ISOLATION_RADIUS**2
+        near |= within & (rank < photons.counts[event])
+    return near
+
+
+def full_readout(deposits: np.ndarray, tower_et: float) -> np.ndarray:
+    """Marks crystals, of GeV `[events, 61200]`, in the 3x3 towers around towers above a transverse energy."""
+    events = len(deposits)
+    rows = deposits.reshape(events, geometry.EB_ROWS // 5, 5, geometry.EB_COLUMNS).sum(axis=2)
+    towers = sum(rows[:, :, step::5] for step in range(5))
+    sin_theta = 1 / np.cosh(geometry.eb_eta_centres()[2::5])
+    high = towers * sin_theta[:, None] > tower_et
+    high = high | np.roll(high, 1, axis=2) | np.roll(high, -1, axis=2)
+    around = high.copy()
+    around[:, 1:] |= high[:, :-1]
+    around[:, :-1] |= high[:, 1:]
+    full = np.zeros((events, geometry.EB_ROWS // 5, 5, geometry.EB_COLUMNS // 5, 5), bool)
+    event, tower_row, tower_column = np.nonzero(around)
+    full[event, tower_row, :, tower_column, :] = True
+    return full.reshape(events, geometry.EB_CELLS)
+
+
+def _near_photons(hits: Ragged, photons: Ragged) -> np.ndarray:
+    """Marks the hits above `ISOLATION_ENERGY` within `ISOLATION_RADIUS` of a photon's seed crystal."""
+    keep = np.zeros(len(hits.energy), bool)
+    eta = geometry.eb_eta_centres()
+    candidates = np.flatnonzero(hits.energy > ISOLATION_ENERGY)
+    row, column = np.divmod(hits.cell[candidates].astype(np.int64), geometry.EB_COLUMNS)
+    event, hit_eta = hits.event_index[candidates], eta[row]
+    seeds = photons.padded()["seed_cell"].astype(np.int64)
+    for rank in range(seeds.shape[1]):
+        seed_row, seed_column = np.divmod(seeds[event, rank], geometry.EB_COLUMNS)
+        half = geometry.EB_COLUMNS // 2
+        phi = np.radians((column - seed_column + half) % geometry.EB_COLUMNS - half)
+        near = (hit_eta - eta[seed_row]) ** 2 + phi**2 < ISOLATION_RADIUS**2
+        keep[candidates[near & (rank < photons.counts[event])]] = True
+    return keep
+
+
+@functools.cache
+def _hcal_channels(last: int) -> tuple[np.ndarray, np.ndarray]:
+    """The cells up to |ieta| `last` and the share of its tower's energy that each sees, in order of depth."""
+    cells, shares = [], []
+    for depth in (1, 2, 3):
+        for ieta in (*range(-last, 0), *range(1, last + 1)):
+            share = _depth_shares(abs(ieta))
+            if depth <= len(share):
+                step = 2 if abs(ieta) > geometry.HCAL_LAST_NARROW else 1
+                cells.append(geometry.hcal_cell(ieta, np.arange(1, geometry.HCAL_COLUMNS + 1, step), depth))
+                shares.append(np.full(len(cells[-1]), share[depth - 1], np.float32))
+    return np.concatenate(cells), np.concatenate(shares)
+
+
+def _depth_shares(ring: int) -> tuple[np.float32, ...]:
+    """Shares of the energy of a tower with this |ieta| in its depths."""
+    if ring in HE_SHARES:
+        return HE_SHARES[ring]
+    deep = np.float32(HB_DEEP_SHARE.get(ring, 0.0))
+    return (1 - deep, deep) if deep else (np.float32(1),)
+
+
+def _gaussian_tail(threshold: float) -> float:
+    """Chance of a standard normal number above `threshold`."""
+    return 0.5 * math.erfc(threshold / math.sqrt(2))
+
+
+def _bernoulli_positions(chance: float, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Which of `size` independent trials succeed, in order: the gaps between them are geometric."""
+    positions = np.zeros(0, np.int64)
+    last = -1 if chance else size
+    while last < size:
+        expected = (size - last) * chance
+        gaps = rng.geometric(chance, int(expected + 6 * math.sqrt(expected)) + 10)
+        positions = np.concatenate([positions, last + np.cumsum(np.minimum(gaps, size + 1))])
+        last = int(positions[-1])
+    return positions[positions < size]
+
+
+def _truncated_normal(threshold: float, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Standard normal numbers above `threshold` > 0 (Marsaglia's tail method)."""
+    drawn = np.zeros(0)
+    while len(drawn) < size:
+        trials = int(1.3 * (size - len(drawn))) + 10
+        value = np.sqrt(threshold**2 + 2 * rng.exponential(size=trials))
+        drawn = np.concatenate([drawn, value[rng.random(trials) * value < threshold]])
+    return drawn[:size]

@@ -1,0 +1,116 @@
+"""One command builds a dataset, says what it built, and says in a paragraph what is to be mended."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from e2e_jax.commands import build, command_line
+from e2e_jax.datasets.preparation import DatasetError
+from e2e_jax.datasets.reading import read_split
+from tests.aodsim_file import write_aodsim
+from tests.aodsim_lists import file_events, write_lists
+
+pytestmark = pytest.mark.slow
+
+ROOT = pathlib.Path(__file__).parents[2]
+NAME = "cms_hgg/opendata_files"
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    """Files of three classes, one of them with an event at fault."""
+    folder = write_lists(tmp_path_factory.mktemp("lists"), files=2)
+    events = file_events(0, 1)
+    events.hcal.energy[events.hcal.offsets[2]] = np.inf
+    write_aodsim(folder / "h_0.root", events)
+    return folder
+
+
+def command(*options):
+    return [sys.executable, "-m", "e2e_jax.build", *options]
+
+
+def run(*options):
+    return subprocess.run(command(*options), cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def built(lists, tmp_path_factory):
+    """The folder of the datasets, and what the command printed."""
+    data_dir = tmp_path_factory.mktemp("datasets")
+    done = run(
+        NAME, f"--lists={lists}", "--on_error=skip", f"--data_dir={data_dir}", "--train=4", "--validation=2"
+    )
+    assert done.returncode == 0, done.stderr
+    return data_dir, done.stdout
+
+
+def test_the_command_builds_what_it_says(built):
+    data_dir, said = built
+    folder = data_dir / "cms_hgg/opendata_files/2.0.0"
+    assert said.splitlines()[-4:] == [
+        str(folder),
+        "train: 12 events (4 gamma_gamma, 4 h, 4 gamma_jet)",
+        "validation: 6 events (2 gamma_gamma, 2 h, 2 gamma_jet)",
+        "skipped: 1 x not_finite",
+    ]
+    assert [len(read_split(folder, split, progress=False)) for split in ("train", "validation")] == [12, 6]
+
+
+def test_the_same_again_is_there_already_and_another_needs_another_name(built, lists, tmp_path):
+    data_dir, _ = built
+    same = {"lists": str(lists), "on_error": "skip", "data_dir": data_dir, "train": 4, "validation": 2}
+    folder, metadata = build.build(NAME, **same)
+    assert (folder.name, metadata["skipped"]) == ("2.0.0", {"not_finite": 1})
+    with pytest.raises(DatasetError, match=r"another dataset of that name.*'train': 4.*--name=NAME"):
+        build.build(NAME, **same | {"train": 3})
+    shutil.copytree(lists, tmp_path / "lists")
+    with pytest.raises(DatasetError, match=r"another dataset of that name.*sha256"):
+        build.build(NAME, **same | {"lists": str(tmp_path / "lists")})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "the following arguments are required: dataset. --help lists the options."),
+        (["cms_hgg/opendata"], "No dataset 'cms_hgg/opendata'. There are: cms_hgg/quick, "),
+        (["cms_hgg/quick", "--lists=x"], "cms_hgg/quick has no --lists; it has --name, --train,"),
+        ([NAME, "--train=many"], "argument --train: invalid int value: 'many'"),
+        ([NAME, "--lists=nowhere"], "nowhere does not list the files of gamma_gamma"),
+        ([NAME, "--workers=0"], "0 workers make no dataset"),
+        ([NAME, "--scheduler=nowhere.json"], "nowhere.json"),
+        ([NAME], "reads files of your own"),
+    ],
+)
+def test_what_is_wrong_is_one_paragraph(options, message, tmp_path, capsys):
+    if options and options[0].startswith("cms_hgg"):
+        options = [*options, f"--data_dir={tmp_path}"]
+    with pytest.raises(SystemExit) as end:
+        command_line.reporting(build.main)(["build", *options])
+    assert end.value.code == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith("Error: ")
+    assert message in said
+    assert not list(tmp_path.rglob("*2.0.0*"))
+
+
+def test_a_fault_in_a_file_is_one_paragraph_too(lists, tmp_path):
+    done = run(
+        NAME, f"--lists={lists}", f"--data_dir={tmp_path}", "--train=4", "--validation=2", "--workers=1"
+    )
+    assert done.returncode == 1
+    said = " ".join(done.stderr.rpartition("Error: ")[2].split())
+    assert "h_0.root" in said
+    assert said.endswith("counted in the metadata, with on_error=skip.")
+    assert "Traceback" not in done.stderr
+
+
+def test_sizes_of_ones_own_have_a_sample_of_their_own():
+    _, config = build._changed_config("cms_hgg/opendata_central", {"train": 50, "name": "small"})
+    assert (config.train, config.validation, config.sample, config.name) == (50, 11_800, 0, "small")
+    _, config = build._changed_config("cms_hgg/opendata_central", {"eras": "any", "train": None})
+    assert (config.sample, config.eras) == (63_052, "any")

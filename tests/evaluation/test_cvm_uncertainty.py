@@ -1,0 +1,61 @@
+"""The CVM metric's uncertainty is the spread of toys, and its floor their mean for an independent score."""
+
+import numpy as np
+import pytest
+
+from e2e_jax.evaluation.cvm_uncertainty import cvm_floor, cvm_uncertainty
+from e2e_jax.models.decorrelation.cvm import cvm_metric
+
+
+def toy(n, seed, dependence):
+    """Scores [n] and masses [n] in GeV; the score follows the mass, or has a bump at that of the H."""
+    random = np.random.default_rng(seed)
+    mass = 90 + random.exponential(40, n)
+    if dependence == "bump":
+        return random.random(n) + 0.4 * np.exp(-(((mass - 125) / 8) ** 2) / 2), mass
+    return random.random(n) + dependence * (mass - 130) / 40, mass
+
+
+@pytest.mark.parametrize("n", [600, 2400])
+@pytest.mark.parametrize("dependence", [0.0, 0.05, 0.4, "bump"])
+def test_toys_confirm_the_uncertainty_within_15_percent(n, dependence):
+    toys = [toy(n, seed, dependence) for seed in range(1000)]
+    values = [cvm_metric(*sample) for sample in toys]
+    # An independent score needs no jackknife as a rule, and its uncertainties scatter most.
+    errors = [cvm_uncertainty(*sample) for sample in toys[: 300 if dependence == 0 else 72_000 // n]]
+    assert np.mean(errors) / np.std(values) == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize(("n", "k"), [(600, 200), (2000, 100), (210, 200)])
+@pytest.mark.parametrize("kinds", [None, 3])
+def test_the_floor_is_the_mean_of_independent_scores(n, k, kinds):
+    """Also of scores with ties."""
+    scores, mass = toy(n, 0, 0.0)
+    scores = scores if kinds is None else np.floor(kinds * scores)
+    random = np.random.default_rng(1)
+    values = [cvm_metric(random.permutation(scores), mass, k) for _ in range(300)]
+    error = np.std(values) / np.sqrt(len(values))
+    assert abs(np.mean(values) - cvm_floor(scores, mass, k)) < 4 * error
+
+
+def test_independent_scores_have_the_uncertainty_of_their_permutations_also_with_ties():
+    scores, mass = toy(1200, 0, 0.0)
+    scores = np.floor(4 * scores)
+    random = np.random.default_rng(1)
+    values = [cvm_metric(random.permutation(scores), mass) for _ in range(1000)]
+    errors = [cvm_uncertainty(random.permutation(scores), mass) for _ in range(150)]
+    assert np.mean(errors) / np.std(values) == pytest.approx(1, abs=0.15)
+
+
+def test_the_order_of_the_events_does_not_matter():
+    scores, mass = toy(600, 0, 0.2)
+    mass = np.round(mass, -1)
+    order = np.random.default_rng(0).permutation(600)
+    for of in (cvm_uncertainty, cvm_floor):
+        assert of(scores[order], mass[order]) == pytest.approx(of(scores, mass), rel=1e-9)
+
+
+def test_a_single_window_and_a_constant_score_have_no_spread():
+    assert cvm_uncertainty(*toy(200, 0, 0.0)) == cvm_floor(*toy(200, 0, 0.0)) == 0
+    _, mass = toy(600, 0, 0.0)
+    assert cvm_uncertainty(np.ones(600), mass) == cvm_floor(np.ones(600), mass) == 0

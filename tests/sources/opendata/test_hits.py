@@ -1,0 +1,306 @@
+"""From lists of files to the events of a dataset: each once, whole, the same on any executor, or an error."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+import pickle
+import shutil
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from e2e_jax.errors import SourceError
+from e2e_jax.events.diphotons import CLASSES, Events
+from e2e_jax.execution.jobs import event_keys, run_tasks
+from e2e_jax.sources.opendata import hits as opendata
+from e2e_jax.sources.opendata import skim
+from e2e_jax.sources.opendata.file_lists import class_files
+from e2e_jax.sources.opendata.hits import HitsTask, OpenDataEvents, read_hits, read_kept_hits, write_hits
+from e2e_jax.sources.opendata.quotas import QuotaError, Sizes
+from e2e_jax.sources.root import aodsim
+from tests.aodsim_file import write_aodsim
+from tests.aodsim_lists import RUNS, file_events, write_lists
+
+SIZES = Sizes(train=9, validation=5)
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    return write_lists(tmp_path_factory.mktemp("lists"))
+
+
+@pytest.fixture(scope="module")
+def threads():
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        yield executor
+
+
+@pytest.fixture
+def make(tmp_path, threads):
+    """Makes the source of a dataset of the files in a folder."""
+
+    def make(folder, sizes=SIZES, on_error="fail", executor=threads, kept=tmp_path / "skims", **options):
+        run = functools.partial(run_tasks, executor=executor)
+        scratch = tmp_path / "hits"
+        places = {"kept": kept, "scratch": scratch}
+        return OpenDataEvents(
+            class_files(folder), sizes, seed=1, on_error=on_error, run=run, **places, **options
+        )
+
+    return make
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Counts the reads of each file in each pass: (pass, file name) -> times."""
+    counts = collections.Counter()
+
+    def counting(name, read):
+        def counted(path, *args, **options):
+            counts[name, str(path).rpartition("/")[2]] += 1
+            return read(path, *args, **options)
+
+        return counted
+
+    for name in ("read_candidates", "read_entries"):
+        monkeypatch.setattr(aodsim, name, counting(name, getattr(aodsim, name)))
+    return counts
+
+
+def both(source):
+    return {split: Events.concatenate(source.events(split)) for split in ("train", "validation")}
+
+
+def test_every_event_is_there_once_whole_and_from_the_first_of_its_era(lists, make):
+    source = make(lists)
+    splits = both(source)
+    events = Events.concatenate(splits.values())
+    assert len(set(event_keys(events))) == len(events) == 3 * (9 + 5)
+    for label in range(len(CLASSES)):
+        all_files = Events.concatenate(file_events(place, label) for place in range(3))
+        selected = all_files[np.arange(len(all_files)) % 4 != 3]
+        first = [selected[selected.run == run][: SIZES.quotas("sample")[run]] for run in RUNS]
+        expected = Events.concatenate(first)
+        assert sorted(event_keys(events[events.label == label])) == sorted(event_keys(expected))
+        for split, these in splits.items():
+            quotas = SIZES.quotas(split)
+            assert {run: np.sum((these.label == label) & (these.run == run)) for run in RUNS} == quotas
+        order = [event_keys(all_files).index(key) for key in event_keys(events[events.label == label])]
+        for one, other in zip(events[events.label == label].examples(), all_files[order].examples()):
+            np.testing.assert_allclose(one["photons"], other["photons"], rtol=1e-6)
+            np.testing.assert_array_equal(one["detector"]["eb"]["cell"], other["detector"]["eb"]["cell"])
+            np.testing.assert_array_equal(one["detector"]["ee"]["energy"], other["detector"]["ee"]["energy"])
+
+
+def test_the_table_says_where_each_event_lies(lists, make):
+    source = make(lists)
+    rows = source.table().to_pylist()
+    events = both(source)
+    for split, some in events.items():
+        here = [row for row in rows if row["split"] == split]
+        keys = [f"{CLASSES.index(r['class'])}_{r['run']}_{r['lumi']}_{r['event']}" for r in here]
+        assert sorted(keys) == sorted(event_keys(some))
+    row = rows[-1]
+    event = aodsim.read_entries(row["file"], [row["entry"]])
+    assert (event.run[0], event.lumi[0], event.event[0]) == (row["run"], row["lumi"], row["event"])
+    assert row["mass"] == pytest.approx(event.mass[0])
+    assert row["trailing_phi"] == event.photons[0, 1, 2]
+
+
+class Backwards(concurrent.futures.Executor):
+    """Finishes what was submitted last first."""
+
+    def __init__(self):
+        self._waiting, self._lock = [], threading.Lock()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def submit(self, function, /, *args):
+        future = concurrent.futures.Future()
+        with self._lock:
+            self._waiting.append((future, function, args))
+        return future
+
+    def _work(self):
+        while not getattr(self, "_ended", False):
+            time.sleep(0.02)
+            with self._lock:
+                work = self._waiting.pop() if self._waiting else None
+            if work and work[0].set_running_or_notify_cancel():
+                work[0].set_result(work[1](*work[2]))
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        self._ended = True
+        self._thread.join()
+
+
+def test_neither_workers_nor_order_of_completion_matter(lists, make, tmp_path, monkeypatch):
+    monkeypatch.setattr(opendata, "TASK_EVENTS", 2)
+    tables, keys = [], []
+    for name, executor in (("one", concurrent.futures.ThreadPoolExecutor(1)), ("last", Backwards())):
+        with executor:
+            source = make(lists, executor=executor, kept=tmp_path / name)
+            tables.append(source.table())
+            keys.append({split: event_keys(events) for split, events in both(source).items()})
+    assert tables[0].equals(tables[1])
+    assert keys[0] == keys[1]
+
+
+def test_no_file_is_read_beyond_those_that_fill_the_quotas_and_none_twice(lists, make, reads):
+    source = make(lists, Sizes(4, 2))
+    both(source)
+    # One file of each class has it all; the others may have been begun ahead.
+    assert source.metadata()["read"] == {name: {"files": 1, "events": 12} for name in CLASSES}
+    assert all(count == 1 for count in reads.values())
+    assert {name for step, name in reads if step == "read_entries"} == {f"{name}_0.root" for name in CLASSES}
+
+
+def test_an_interrupted_skim_goes_on_with_the_next_file(lists, make, reads, monkeypatch):
+    counted = aodsim.read_candidates
+
+    def interrupted(path, *args, **options):
+        if path.endswith("h_1.root"):
+            raise KeyboardInterrupt
+        return counted(path, *args, **options)
+
+    with monkeypatch.context() as patch, concurrent.futures.ThreadPoolExecutor(1) as alone:
+        patch.setattr(aodsim, "read_candidates", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            make(lists, executor=alone).table()
+    finished = {name for _, name in reads}
+    assert {f"gamma_gamma_{place}.root" for place in range(2)} | {"h_0.root"} <= finished
+    reads.clear()
+    table = make(lists).table()
+    again = {name for _, name in reads}
+    assert "h_1.root" in again
+    assert not again & finished
+    assert table.equals(make(lists).table())
+
+
+def test_a_file_that_was_changed_is_skimmed_again_and_never_mixed(tmp_path, make, reads):
+    folder = write_lists(tmp_path / "lists", files=1)
+    one = make(folder, Sizes(4, 2))
+    assert len(one.table()) == 18
+    write_aodsim(folder / "h_0.root", file_events(7, 1))
+    with pytest.raises(SourceError, match=r"h_0\.root has other events than when it was skimmed") as error:
+        both(one)
+    assert error.value.reason == "changed"
+    reads.clear()
+    assert len(both(make(folder, Sizes(4, 2)))["train"]) == 12
+    assert [name for step, name in reads if step == "read_candidates"] == ["h_0.root"]
+
+
+def test_too_few_events_are_told_and_what_was_read_is_kept(lists, make, reads):
+    with pytest.raises(
+        QuotaError, match=r"gamma_gamma has run 194533 \(2012AB\) 9 of .*; h has .*; gamma_jet has"
+    ):
+        make(lists, Sizes(90, 50)).table()
+    reads.clear()
+    assert len(make(lists).table()) == 42
+    assert not reads
+
+
+def test_events_of_whatever_run_are_taken_where_asked_for(tmp_path, make):
+    folder = write_lists(tmp_path / "lists", files=1, runs=(1,))
+    with pytest.raises(QuotaError, match=r"9 of run 1.*eras=any"):
+        make(folder, Sizes(4, 2)).table()
+    splits = both(make(folder, Sizes(4, 2, eras="any")))
+    assert [len(events) for events in splits.values()] == [12, 6]
+    assert set(splits["train"].run) == {1}
+
+
+@pytest.fixture(scope="module")
+def faulty(lists, tmp_path_factory):
+    """Lists with an event whose hits are not finite, an event that comes twice, and a file cut short."""
+    folder = tmp_path_factory.mktemp("faulty")
+    shutil.copytree(lists, folder, dirs_exist_ok=True)
+    events = file_events(0, 1)
+    events.eb.energy[events.eb.offsets[4]] = np.nan
+    write_aodsim(folder / "h_0.root", events)
+    again = Events.concatenate([file_events(0, 2)[1:2], file_events(1, 2)])
+    write_aodsim(folder / "gamma_jet_1.root", again)
+    cut = folder / "gamma_gamma_0.root"
+    cut.write_bytes(cut.read_bytes()[:2000])
+    return folder
+
+
+def test_faults_end_the_reading_with_the_file_and_the_way_out(faulty, make):
+    with pytest.raises(SourceError, match=r"gamma_gamma_0\.root.* on_error=skip") as error:
+        make(faulty).table()
+    assert error.value.path.endswith("gamma_gamma_0.root")
+
+
+def test_skipped_faults_are_counted_and_replaced(faulty, make):
+    source = make(faulty, on_error="skip")
+    splits, metadata = both(source), source.metadata()
+    skipped = dict(metadata["skipped"])
+    assert [skipped.pop(reason) for reason in ("not_finite", "duplicate")] == [1, 1]
+    ((reason, files),) = skipped.items()
+    assert reason.startswith("file: ")
+    assert files == 1
+    for split, events in splits.items():
+        keys = event_keys(events)
+        assert len(set(keys)) == len(keys) == 3 * {"train": 9, "validation": 5}[split]
+        assert "_".join(map(str, (1, *file_events(0, 1)[4:5].run, 1, 5))) not in keys
+        counts = {name: {str(run): n for run, n in SIZES.quotas(split).items()} for name in CLASSES}
+        assert metadata["events"][split] == counts
+
+
+def test_sound_files_are_not_read_again_when_faults_are_skipped_after_all(faulty, make, reads):
+    with concurrent.futures.ThreadPoolExecutor(1) as alone, pytest.raises(SourceError):
+        make(faulty, executor=alone).table()
+    sound = {name for _, name in reads} - {"gamma_gamma_0.root"}
+    reads.clear()
+    make(faulty, on_error="skip").table()
+    assert not {name for step, name in reads if step == "read_candidates"} & sound
+
+
+def test_a_choice_of_neither_is_refused(lists, make):
+    with pytest.raises(ValueError, match="on_error is 'ignore'"):
+        make(lists, on_error="ignore")
+
+
+def task(lists, **changes):
+    events = file_events(0, 1)[[0, 4]]
+    addresses = tuple(zip(*(getattr(events, name).tolist() for name in ("run", "lumi", "event"))))
+    return dataclasses.replace(HitsTask(str(lists / "h_0.root"), (0, 4), addresses, 1), **changes)
+
+
+def test_a_task_of_hits_is_known_by_all_that_it_reads(lists):
+    one = task(lists)
+    assert pickle.loads(pickle.dumps(one)) == one
+    assert one.fingerprint() == task(lists, on_error="skip").fingerprint()
+    changes = ({"file": "b"}, {"entries": (0, 5)}, {"label": 2}, {"state": "1 2"}, {"addresses": ()})
+    assert len({one.fingerprint(), *(task(lists, **change).fingerprint() for change in changes)}) == 6
+    assert len(str(one)) < 300
+
+
+def test_kept_hits_come_back_with_their_counts(lists, tmp_path):
+    hits = read_hits(task(lists))
+    write_hits(tmp_path / "a.npz", hits)
+    back = read_kept_hits(tmp_path / "a.npz", "fail")
+    for one, other in zip(back.events.examples(), hits.events.examples()):
+        np.testing.assert_equal(one, other)
+    write_hits(tmp_path / "b.npz", opendata.Hits(hits.events, {"bad_id": 2}))
+    assert read_kept_hits(tmp_path / "b.npz").skipped == {"bad_id": 2}
+    assert read_kept_hits(tmp_path / "b.npz", "fail") is None
+    for reason in ("vanished", "unreadable", "changed"):
+        write_hits(tmp_path / "c.npz", opendata.Hits(hits.events, {f"file: {reason}": 1}))
+        assert read_kept_hits(tmp_path / "c.npz") is None
+
+
+def test_a_file_that_shrank_is_a_file_that_changed(lists):
+    with pytest.raises(SourceError, match="other events than when it was skimmed"):
+        read_hits(task(lists, entries=(0, 400)))
+
+
+def test_a_network_that_is_down_says_that_the_command_goes_on(lists, make, monkeypatch):
+    def down(path, *_, **__):
+        raise SourceError(path, "network", f"{path}: no answer.")
+
+    monkeypatch.setattr(skim.aodsim, "read_candidates", down)
+    with pytest.raises(SourceError, match=r"no answer\. What was read is kept: the same command goes on"):
+        make(lists, on_error="skip").table()

@@ -1,0 +1,243 @@
+"""What the first pass finds in a file is kept, used again, and chosen from in the order of the files."""
+
+import collections
+import dataclasses
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from e2e_jax.errors import SourceError
+from e2e_jax.sources.opendata import skim
+from e2e_jax.sources.opendata.quotas import ANY_RUN, QuotaError, Sizes, check_quotas, choose, split_events
+from e2e_jax.sources.opendata.skim import FileSkim, SkimTask, read_skim, skim_file, write_skim
+from e2e_jax.sources.root.aodsim import Candidates
+from e2e_jax.sources.root.file_contents import Content
+from e2e_jax.sources.selection import ERAS, era_quotas
+from tests.aodsim_file import write_aodsim
+from tests.aodsim_lists import ENTRIES, RUNS, file_events
+
+FIELDS = [field.name for field in dataclasses.fields(Candidates)]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    return write_aodsim(tmp_path_factory.mktemp("files") / "sound.root", file_events(0))
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory):
+    """A photon of the second entry is not finite."""
+    events = file_events(0)
+    events.photons[1, 0, 0] = np.nan
+    return write_aodsim(tmp_path_factory.mktemp("files") / "faulty.root", events)
+
+
+def found(runs, first=1, skipped=(), entries=100):
+    """A skim with events of these runs, at entries 0, 2, 4, ..."""
+    n = len(runs)
+    numbers = {"lumi": np.ones(n, np.int64), "event": first + np.arange(n)}
+    photons, mass = np.zeros((n, 2, 3), np.float32), np.full(n, 100, np.float32)
+    candidates = Candidates(
+        entry=2 * np.arange(n),
+        run=np.array(runs, np.int64),
+        photons=photons,
+        mass=mass,
+        entries=entries,
+        **numbers,
+    )
+    return FileSkim(candidates, dict(skipped))
+
+
+def test_a_skim_finds_the_selected_events_with_their_addresses(sound):
+    events, candidates = file_events(0), skim_file(SkimTask(sound, "central")).candidates
+    selected = np.arange(ENTRIES) % 4 != 3
+    np.testing.assert_array_equal(candidates.entry, np.flatnonzero(selected))
+    assert candidates.entries == ENTRIES
+    for name in ("run", "lumi", "event"):
+        np.testing.assert_array_equal(getattr(candidates, name), getattr(events, name)[selected])
+    np.testing.assert_allclose(candidates.mass, events.mass[selected], rtol=1e-6)
+
+
+def test_a_kept_skim_comes_back_bit_for_bit_and_alone(tmp_path, sound):
+    made = skim_file(SkimTask(sound, "central"))
+    write_skim(tmp_path / "deep" / "a.parquet", made)
+    back = read_skim(tmp_path / "deep" / "a.parquet", "fail")
+    for name in FIELDS:
+        one, other = getattr(back.candidates, name), getattr(made.candidates, name)
+        np.testing.assert_array_equal(one, other)
+        assert np.asarray(one).dtype == np.asarray(other).dtype
+    assert os.listdir(tmp_path / "deep") == ["a.parquet"]
+
+
+def test_a_kept_skim_that_is_absent_or_damaged_is_none(tmp_path):
+    path = tmp_path / "a.parquet"
+    assert read_skim(path) is None
+    write_skim(path, found([]))
+    assert len(read_skim(path).candidates) == 0
+    for cut in (0, 3, 100, path.stat().st_size - 5):
+        path.write_bytes(path.read_bytes()[:cut])
+        assert read_skim(path) is None
+
+
+def test_a_fault_ends_it_or_is_counted(tmp_path, faulty):
+    with pytest.raises(SourceError, match=r"faulty\.root") as error:
+        skim_file(SkimTask(faulty, "central"))
+    assert error.value.reason == "not_finite"
+    made = skim_file(SkimTask(faulty, "central", "skip"))
+    assert made.skipped == {"not_finite": 1}
+    assert 1 not in made.candidates.entry
+    write_skim(tmp_path / "a.parquet", made)
+    assert read_skim(tmp_path / "a.parquet", "skip").skipped == made.skipped
+    assert read_skim(tmp_path / "a.parquet", "fail") is None
+
+
+def test_a_file_at_fault_is_counted_but_the_network_never_skipped(tmp_path, monkeypatch):
+    (tmp_path / "empty.root").touch()
+    made = skim_file(SkimTask(str(tmp_path / "empty.root"), "central", "skip"))
+    ((reason, files),) = made.skipped.items()
+    assert reason.startswith("file: ")
+    assert (files, len(made.candidates)) == (1, 0)
+
+    def down(*_, **__):
+        raise SourceError("root://a//b", "network", "no answer")
+
+    monkeypatch.setattr(skim.aodsim, "read_candidates", down)
+    with pytest.raises(SourceError, match="no answer"):
+        skim_file(SkimTask("root://a//b", "central", "skip"))
+
+
+@pytest.mark.parametrize("reason", ["vanished", "unreadable", "changed", "truncated", "corrupt"])
+def test_a_file_that_could_not_be_read_is_tried_again_by_the_next_build(tmp_path, reason):
+    write_skim(tmp_path / "a.parquet", found([], skipped={f"file: {reason}": 1}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_skim_is_known_by_file_state_category_and_version(tmp_path):
+    path = tmp_path / "a.root"
+    path.write_bytes(b"1")
+    task = SkimTask(str(path), "central", state=skim.file_state(path))
+    assert task.fingerprint("1") == dataclasses.replace(task, on_error="skip").fingerprint("1")
+    path.write_bytes(b"22")
+    changed = dataclasses.replace(task, state=skim.file_state(path))
+    other = dataclasses.replace(task, category="central_forward")
+    moved = dataclasses.replace(task, file="b.root")
+    marks = {
+        task.fingerprint("1"),
+        task.fingerprint("2"),
+        *(t.fingerprint("1") for t in (changed, other, moved)),
+    }
+    assert len(marks) == 5
+    assert skim.file_state("root://host//a.root") == ""
+
+
+def test_the_first_events_of_each_era_are_chosen_and_no_file_is_taken_after_them():
+    a, b, c = RUNS
+    taken = []
+
+    def skims():
+        for name, runs, first in (("x", [a, a, b, a], 1), ("y", [c, b, b, a], 5), ("z", [a], 9)):
+            taken.append(name)
+            yield name, found(runs, first)
+
+    chosen = choose(skims(), {a: 2, b: 2, c: 1})
+    assert taken == ["x", "y"] == list(chosen.files)
+    assert chosen.columns["file"].tolist() == [0, 0, 0, 1, 1]
+    assert chosen.columns["entry"].tolist() == [0, 2, 4, 0, 2]
+    assert chosen.columns["event"].tolist() == [1, 2, 3, 5, 6]
+    assert (chosen.found, chosen.entries, len(chosen)) == ({a: 2, b: 2, c: 1}, 200, 5)
+
+
+def test_refused_events_are_replaced_by_the_next():
+    chosen = choose([("x", found([1, 1, 1]))], {ANY_RUN: 2}, refused={("x", 0)})
+    assert chosen.columns["entry"].tolist() == [2, 4]
+
+
+def test_an_event_that_comes_twice_ends_it_or_is_counted():
+    skims = [("x", found([5, 5])), ("y", found([5, 5, 5]))]
+    with pytest.raises(
+        SourceError, match=r"Entry 0 of y \(run 5, lumi 1, event 1\).* as entry 0 of x"
+    ) as error:
+        choose(skims, {5: 3})
+    assert error.value.reason == "duplicate"
+    chosen = choose(skims, {5: 3}, "skip")
+    assert chosen.skipped == {"duplicate": 2}
+    assert chosen.columns["event"].tolist() == [1, 2, 3]
+
+
+def test_counts_of_what_was_skipped_add_up_over_the_files():
+    skips = [{"not_finite": 2}, {"not_finite": 1, "bad_id": 1}, {"file: truncated": 1}]
+    chosen = choose(((str(i), found([1], 1 + i, s)) for i, s in enumerate(skips)), {ANY_RUN: 3})
+    assert chosen.skipped == {"not_finite": 3, "bad_id": 1, "file: truncated": 1}
+
+
+def test_too_few_events_are_told_by_class_and_era():
+    a, b, _ = RUNS
+    full = choose([("x", found([a, a, b, b]))], {a: 2, b: 2})
+    short = choose([("x", found([a, b, b])), ("y", found([1, 1], 7))], {a: 4, b: 2})
+    check_quotas({"h": full}, {a: 2, b: 2})
+    with pytest.raises(QuotaError) as error:
+        check_quotas({"h": dataclasses.replace(full, found={a: 4, b: 2}), "gamma_jet": short}, {a: 4, b: 2})
+    message = str(error.value)
+    assert "gamma_jet has run 194533 (2012AB) 1 of 4, run 200519 (2012C) 2 of 2" in message
+    assert "in 2 files with 200 events (and 2 of run 1)" in message
+    assert "25.0% of the size" in message
+    assert "eras=any" in message
+    assert "h has" not in message
+
+
+@pytest.mark.parametrize("category", ["central", "central_forward"])
+def test_the_paper_s_sample_has_its_eras_and_holds_its_split(category):
+    train, validation = {"central": (51_200, 11_800), "central_forward": (120_000, 15_600)}[category]
+    table = {era.run: era.quotas[category] for era in ERAS}
+    sizes = Sizes(train, validation, sum(table.values()), category)
+    assert sizes.quotas("sample") == table
+    for split, size in (("train", train), ("validation", validation)):
+        assert tuple(sizes.quotas(split).values()) == era_quotas(size, category)
+
+
+def test_a_smaller_sample_holds_its_splits_in_every_era():
+    for train in range(1, 40):
+        sizes = Sizes(train, 7)
+        splits = collections.Counter(sizes.quotas("train")) + collections.Counter(sizes.quotas("validation"))
+        assert dict(splits) == {run: n for run, n in sizes.quotas("sample").items() if n}
+    assert Sizes(30, 7, eras="any").quotas("sample") == {ANY_RUN: 37}
+    with pytest.raises(ValueError, match="sample of 10 events does not hold 30"):
+        Sizes(30, 7, sample=10)
+    with pytest.raises(ValueError, match="No eras '2011'"):
+        Sizes(30, 7, eras="2011")
+
+
+def test_the_split_is_random_but_fixed_and_keeps_the_eras():
+    sizes = Sizes(60, 30, sample=96)
+    run = np.repeat(list(sizes.quotas("sample")), list(sizes.quotas("sample").values()))
+    split = split_events(run, 1, sizes, seed=5)
+    for place, name in enumerate(("train", "validation")):
+        assert {era: np.sum(run[split == place] == era) for era in RUNS} == sizes.quotas(name)
+    np.testing.assert_array_equal(split, split_events(run, 1, sizes, seed=5))
+    for other in (split_events(run, 1, sizes, seed=6), split_events(run, 2, sizes, seed=5)):
+        assert (other != split).any()
+    # Neither the first nor the last of an era's events.
+    first = split[run == RUNS[1]]
+    assert 0 < np.mean(first[: len(first) // 2] == 1) < 1
+
+
+def test_the_split_of_any_run_takes_all_events_as_one_era():
+    split = split_events(np.arange(12), 0, Sizes(7, 4, eras="any"), seed=1)
+    assert [np.sum(split == place) for place in (0, 1, -1)] == [7, 4, 1]
+
+
+def test_a_file_is_compared_with_what_its_list_states(sound):
+    content = Path(sound).read_bytes()
+    right = Content(len(content), zlib.adler32(content))
+    assert len(skim_file(SkimTask(sound, "central", content=right)).candidates)
+    for wrong, reason in (
+        (Content(len(content) + 1), "size_mismatch"),
+        (Content(None, right.adler32 ^ 1), "checksum_mismatch"),
+    ):
+        with pytest.raises(SourceError) as error:
+            skim_file(SkimTask(sound, "central", content=wrong))
+        assert error.value.reason == reason
+    assert SkimTask(sound, "central").fingerprint() != SkimTask(sound, "central", content=right).fingerprint()

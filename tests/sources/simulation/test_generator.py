@@ -1,0 +1,133 @@
+import builtins
+import itertools
+
+import numpy as np
+import pytest
+
+from e2e_jax.events.base import Ragged
+from e2e_jax.sources.simulation.generator import NEUTRINOS, PROCESSES, generate
+
+
+def take(events, **how):
+    """The first events of a generation, as one record."""
+    chunks = generate(**how)
+    parts, have = [], 0
+    while have < events:
+        parts.append(next(chunks))
+        have += len(parts[-1])
+    return Ragged.concatenate(parts)[:events]
+
+
+def same(first, second):
+    equal = [np.array_equal(first.columns[name], second.columns[name]) for name in first.columns]
+    return np.array_equal(first.offsets, second.offsets) and all(equal)
+
+
+@pytest.fixture(scope="module")
+def higgs():
+    return take(40, process="h", seed=3, fast=True)
+
+
+@pytest.fixture(scope="module")
+def minimum_bias():
+    return take(20, process="minimum_bias", seed=2, chunk=20)  # Pythia takes seconds to set this one up
+
+
+def test_the_seed_decides_the_events_and_the_chunk_does_not(higgs):
+    assert same(higgs, take(40, process="h", seed=3, fast=True, chunk=23))
+    assert not same(higgs, take(40, process="h", seed=4, fast=True))
+
+
+def test_two_photons_carry_the_higgs_mass(higgs):
+    photons = higgs.filter((higgs.pdg == 22) & (np.hypot(higgs.px, higgs.py) > 10)).padded()
+    total = {axis: photons[axis][:, :, None] + photons[axis][:, None, :] for axis in ("px", "py", "pz", "e")}
+    mass = np.sqrt(np.maximum(total["e"] ** 2 - total["px"] ** 2 - total["py"] ** 2 - total["pz"] ** 2, 0))
+    # A few photons split into a pair in the shower.
+    assert np.mean(np.abs(mass - 125.0).min((1, 2)) < 0.1) > 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("process", PROCESSES)
+def test_particles_are_final_visible_and_physical(process, minimum_bias):
+    hard = process != "minimum_bias"
+    particles = take(5, process=process, seed=1, fast=True, enrich=False, chunk=5) if hard else minimum_bias
+    for name in ("px", "py", "pz", "e", "x", "y", "z"):
+        assert np.isfinite(particles.columns[name]).all()
+    assert not np.isin(np.abs(particles.pdg), [*NEUTRINOS, 111, 1, 2, 3, 4, 5, 21, 25, 90]).any()
+    # Energy and momentum: what the proton beams brought, less the neutrinos.
+    energy = np.bincount(particles.event_index, particles.e)
+    assert (energy < 8000.0 * (1 + 1e-6)).all()
+    assert (energy > 4000.0).all()
+    mass2 = particles.e**2 - particles.px**2 - particles.py**2 - particles.pz**2
+    assert (mass2 > -1e-3 * np.maximum(1.0, particles.e)).all()
+
+
+def test_charges_follow_the_particle_kind_and_add_up(minimum_bias):
+    particles = minimum_bias
+    known = {
+        22: 0,
+        11: -1,
+        -11: 1,
+        13: -1,
+        211: 1,
+        -211: -1,
+        321: 1,
+        -321: -1,
+        2212: 1,
+        -2212: -1,
+        130: 0,
+        2112: 0,
+    }
+    for kind, charge in known.items():
+        assert (particles.charge[particles.pdg == kind] == charge).all()
+    assert (np.bincount(particles.event_index, particles.charge) == 2).all()  # two protons came in
+
+
+def test_long_lived_particles_reach_the_detector_and_short_lived_ones_decay(minimum_bias):
+    particles = minimum_bias
+    assert (np.abs(particles.pdg) == 310).any()
+    distance = np.sqrt(particles.x**2 + particles.y**2 + particles.z**2)
+    assert distance.max() > 0
+    assert np.median(distance) < 1e-3
+
+
+def test_statistics_count_what_was_made_and_kept():
+    chunks = generate("gamma_gamma", 1, fast=True, chunk=30)
+    kept = sum(len(chunk) for chunk in itertools.islice(chunks, 2))
+    assert chunks.generated == 60
+    assert 0 < chunks.passed == kept < 60
+    assert 2 < chunks.cross_section < 8  # pb, after the veto
+
+
+def test_photons_of_the_central_category_are_central():
+    particles = take(30, process="gamma_gamma", seed=1, fast=True)
+    pt = np.hypot(particles.px, particles.py)
+    central = (particles.pdg == 22) & (pt > 10) & (np.abs(np.arcsinh(particles.pz / pt)) < 1.6)
+    assert (np.bincount(particles.event_index[central], minlength=30) >= 1).all()
+
+
+def test_nothing_is_printed(capfd):
+    take(2, process="gamma_jet", seed=1, fast=True)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bad_input_is_refused_in_words():
+    with pytest.raises(ValueError, match="No process 'ttbar'; there are gamma_gamma, h"):
+        generate("ttbar", 1)
+    with pytest.raises(ValueError, match="No category 'barrel'"):
+        generate("h", 1, category="barrel")
+    with pytest.raises(ValueError, match="Seed -1"):
+        generate("h", -1)
+
+
+def test_a_missing_pythia_is_named_with_the_way_out(monkeypatch):
+    real_import = builtins.__import__
+
+    def without_pythia(name, *args, **kwargs):
+        if name == "pythia8mc":
+            raise ImportError(name)
+        return real_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_pythia)
+    with pytest.raises(ImportError, match="pip install"):
+        generate("h", 1)

@@ -1,0 +1,94 @@
+"""From task to selected events: the same ones each time, and like those of CMS."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pythia8mc")
+
+from e2e_jax.events.diphotons import CLASSES
+from e2e_jax.execution.jobs import SimulationTask
+from e2e_jax.sources.selection import ERAS
+from e2e_jax.sources.simulation import pileup, simulate
+
+pytestmark = pytest.mark.slow
+
+HIGGS = SimulationTask(
+    CLASSES.index("h"), era=1, seed=11, events=250, fast=True, reduction="selective_readout"
+)
+
+
+@pytest.fixture(scope="module")
+def small_pool():
+    """A pool that is made in seconds; 20 of its events are overlaid on each collision."""
+    return pileup.simulate_pool(400)
+
+
+@pytest.fixture(autouse=True)
+def use_small_pool(monkeypatch, small_pool):
+    monkeypatch.setattr(pileup, "minimum_bias_pool", lambda endcaps: small_pool)
+
+
+@pytest.fixture(scope="module")
+def higgs(small_pool):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pileup, "minimum_bias_pool", lambda endcaps: small_pool)
+        return simulate.produce(HIGGS)
+
+
+def test_minimum_bias_is_as_busy_as_in_cms(small_pool):
+    assert np.sum(small_pool.ecal.energy > 0.004) / len(small_pool) == pytest.approx(106, rel=0.2)
+    assert small_pool.ecal.energy.sum() / len(small_pool) == pytest.approx(6.25, rel=0.2)
+    assert len(small_pool.tracks.pt) / len(small_pool) == pytest.approx(14, rel=0.15)
+
+
+def test_the_higgs_peak_is_where_and_as_wide_as_it_should_be(higgs):
+    low, middle, high = np.quantile(higgs.mass, [0.16, 0.5, 0.84])
+    assert middle == pytest.approx(125.0, abs=0.7)
+    assert (high - low) / 2 == pytest.approx(1.5, abs=0.5)
+
+
+def test_occupancy_is_that_of_pile_up_20(higgs):
+    significant = np.bincount(higgs.eb.event_index[higgs.eb.energy > 0.1], minlength=len(higgs))
+    assert np.median(significant) == pytest.approx(850, rel=0.1)
+    assert np.median(higgs.hcal.counts) == pytest.approx(70, rel=0.15)
+    assert np.median(higgs.tracks.counts) == pytest.approx(320, rel=0.1)
+    assert not higgs.ee.counts.any()
+
+
+def test_every_event_passes_the_selection(higgs):
+    higgs.validate()
+    assert len(higgs) == HIGGS.events
+    assert np.all(higgs.photons[:, :, 0] > 20)
+    assert np.all(np.abs(higgs.photons[:, :, 1]) < 1.44)
+    assert np.all(higgs.mass > 90)
+    assert set(higgs.run) == {ERAS[1].run}
+    assert set(higgs.label) == {HIGGS.label}
+    np.testing.assert_array_equal(higgs.event, np.arange(1, HIGGS.events + 1))
+
+
+def test_energy_lies_where_the_photons_are(higgs):
+    batch = higgs.to_batch()
+    row, column = np.divmod(batch["eb"]["cell"].astype(int), 360)
+    eta = np.linspace(-1.479, 1.479, 170)[row]
+    phi = np.radians(column - 9.5)
+    for rank in range(2):
+        d_eta = eta - higgs.photons[:, rank, 1, None]
+        d_phi = (phi - higgs.photons[:, rank, 2, None] + np.pi) % (2 * np.pi) - np.pi
+        near = (np.abs(d_eta) < 0.1) & (np.abs(d_phi) < 0.3)
+        energy = np.sum(batch["eb"]["energy"] * near, axis=1)
+        true = higgs.photons[:, rank, 0] * np.cosh(higgs.photons[:, rank, 1])
+        assert np.median(energy / true) == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("label", range(len(CLASSES)))
+def test_a_task_fixes_its_events(label):
+    task = SimulationTask(label, era=0, seed=2**62 + 5, events=4, fast=True)
+    first, again = simulate.produce(task), simulate.produce(task)
+    other = simulate.produce(dataclasses.replace(task, seed=6))
+    for name in ("mass", "photons"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    np.testing.assert_array_equal(first.eb.energy, again.eb.energy)
+    np.testing.assert_array_equal(first.tracks.pt, again.tracks.pt)
+    assert not np.array_equal(first.mass, other.mass)
