@@ -1,6 +1,7 @@
 """The dataset on disk: written whole or not at all, the same each time, read with and without TensorFlow."""
 
 import concurrent.futures
+import dataclasses
 import json
 import logging
 import os
@@ -15,12 +16,15 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+import e2e_jax
 from data_builders.cms_hgg.cms_hgg_dataset_builder import CONFIGS, Builder, HggConfig
 from e2e_jax.datasets import code_version, preparation
 from e2e_jax.datasets.production import Place
 from e2e_jax.events.diphotons import CLASSES, Events
 from e2e_jax.execution import jobs as tasks
+from e2e_jax.runs.folder import WorkdirError
 from tests import synthetic_tasks
+from tests.synthetic import kinematics_config
 
 HITS = {"detector": tfds.decode.SkipDecoding()}
 ROOT = pathlib.Path(__file__).parents[2]
@@ -65,6 +69,20 @@ def test_events_are_stored_as_made(folder):
     np.testing.assert_array_equal(events.photons, made.photons)
     np.testing.assert_array_equal(events.eb.cell, made.eb.cell)
     np.testing.assert_allclose(events.tracks.pt, made.tracks.pt, rtol=2e-4)
+
+
+def test_a_run_is_bound_to_the_events_of_its_dataset(tmp_path):
+    def others(task):
+        return synthetic_tasks.produce(dataclasses.replace(task, seed=task.seed + 1))
+
+    build(tmp_path / "here", train=12, validation=12)
+    build(tmp_path / "elsewhere", produce=others, train=12, validation=12)
+    config = kinematics_config(epochs=1)
+    config.dataset.update(name="cms_hgg/tiny", data_dir=str(tmp_path / "here"))
+    e2e_jax.train(config, tmp_path / "run")
+    config.dataset.data_dir = str(tmp_path / "elsewhere")
+    with pytest.raises(WorkdirError, match="another dataset"):
+        e2e_jax.train(config, tmp_path / "run")
 
 
 def test_another_build_gives_the_same_files(folder, tmp_path):
