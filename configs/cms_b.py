@@ -3,17 +3,17 @@
     python -m e2e_jax.main --config=configs/cms_b.py            # quick
     python -m e2e_jax.main --config=configs/cms_b.py:paper
 
-Fast simulation on two AMD Zen 4 cores, shared with other work, beside the paper's Table 6 (51,200 events per
-class); H against one class is pair-normalised. Quick: 8 epochs, 4 minutes on an idle machine. Medium: 5
-epochs in 15 minutes (217 to 267 events/s), the run of release/cms_b.
+Fast simulation on two AMD Zen 4 cores (AVX-512) beside the paper's Table 6 (51,200 events per class);
+H against one class is pair-normalized. Quick: 8 epochs in 150 s (360 events/s). Medium, the run of
+release/cms_b: 5 epochs in 15 minutes (217 to 267 events/s, earlier kernels, on a machine with other work).
 
                           quick             medium            paper
-    H vs rest             0.772 +- 0.011    0.829 +- 0.004    0.813
-    gamma gamma vs rest   0.812 +- 0.009    0.850 +- 0.004    0.838
+    H vs rest             0.774 +- 0.011    0.829 +- 0.004    0.813
+    gamma gamma vs rest   0.818 +- 0.009    0.850 +- 0.004    0.838
     gamma+jet vs rest     0.935 +- 0.008    0.960 +- 0.003    0.959
-    H vs gamma gamma      0.684 +- 0.015    0.746 +- 0.006    0.722
-    H vs gamma+jet        0.927 +- 0.008    0.957 +- 0.003    0.956
-    CVM                   0.0002 +- 0.0002  0.0009 +- 0.0003  0.002
+    H vs gamma gamma      0.694 +- 0.015    0.746 +- 0.006    0.722
+    H vs gamma+jet        0.924 +- 0.008    0.957 +- 0.003    0.956
+    CVM                   0.0003 +- 0.0003  0.0009 +- 0.0003  0.002
 
 With Pythia's Monash tune (dataset 1.0.0) medium gave 0.834, 0.853, 0.959, 0.755, 0.957, CVM 0.0007.
 """
