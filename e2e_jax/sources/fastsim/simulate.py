@@ -9,6 +9,7 @@ for a result on CMS Open Data.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -92,15 +93,20 @@ def pool_and_collisions(
       The pile-up, and the same chunks as `collisions`.
     """
     ahead: list[Ragged] = []
-    while True:
-        try:
-            with lock.acquire(blocking=False):
-                return make_pool(), itertools.chain(ahead, collisions)
-        except filelock.Timeout:
-            if sum(map(len, ahead)) < enough:
-                ahead.append(next(collisions))
-            else:
-                time.sleep(0.1)
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(lock.acquire(blocking=False))
+                break
+            except filelock.Timeout:
+                if sum(map(len, ahead)) < enough:
+                    ahead.append(next(collisions))
+                else:
+                    time.sleep(0.1)
+            except (OSError, NotImplementedError):
+                # A file system without locks: every process makes the pile-up.
+                break
+        return make_pool(), itertools.chain(ahead, collisions)
 
 
 def with_endcaps(category: str) -> bool:

@@ -51,3 +51,13 @@ def test_a_process_that_is_alone_generates_nothing_ahead(locks):
     pool_and_collisions(lambda: "pool", numbered_chunks(made), enough=100, lock=locks[0])
     assert made == []
     assert not locks[0].is_locked
+
+
+def test_without_locks_every_process_makes_the_pileup():
+    class Unsupported(filelock.SoftFileLock):
+        def acquire(self, **_):
+            raise NotImplementedError("this file system has no locks")
+
+    pool, chunks = pool_and_collisions(lambda: "pool", numbered_chunks([]), 100, Unsupported("lock"))
+    assert pool == "pool"
+    assert len(list(chunks)) == 5
