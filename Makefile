@@ -1,5 +1,5 @@
 # make quickstart   collisions -> dataset -> CMS-B -> results, in one go
-# make test         the test suite
+# make test         the test suite, without the long runs that are marked stress
 # make test-fast    the tests that take less than two seconds each, for daily work
 # make lint         ruff, as CI runs it
 # make clean        removes .venv and every cache; datasets and runs stay
@@ -28,7 +28,7 @@ test: install-test
 	$(PYTEST)
 
 test-fast: install-test
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m 'not slow and not stress'
 
 lint: install-test
 	$(BIN)/ruff check .

@@ -106,6 +106,7 @@ def test_every_geometry_is_decoded_as_the_device_draws_it(forward, name):
         np.testing.assert_allclose(made, expected[image], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_tensorflow_decodes_every_geometry(forward, name):
     tf = pytest.importorskip("tensorflow")

@@ -64,6 +64,7 @@ def test_a_barrel_is_decoded_whole():
     assert (image[0, 0, 0], image[-1, -1, 0], image.sum()) == (2, 4, 6)
 
 
+@pytest.mark.slow
 def test_tensorflow_decodes_the_same():
     tf = pytest.importorskip("tensorflow")
     features = features_of(digis=True)

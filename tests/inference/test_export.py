@@ -120,6 +120,7 @@ def test_a_file_calls_nothing_of_this_machine():
     assert b"e2e_resnet_forward" not in content
 
 
+@pytest.mark.slow
 def test_only_what_is_read_is_an_input():
     classifier = classifier_of(image_config())
     assert set(signature.input_shapes(classifier, "hits")) == {"mass", "eb", "tracks"}

@@ -28,6 +28,7 @@ def test_the_gradient_is_what_a_little_more_energy_does(name, column):
     assert np.median(abs(change / length[steep] - 1)) < 0.03
 
 
+@pytest.mark.slow
 def test_hits_that_no_image_shows_have_no_gradient():
     events = sample(per_class=1)
     gradients = hit_gradients(classifier_of(image_config()), events)
@@ -47,6 +48,7 @@ def test_many_events_have_the_gradients_of_each():
     assert hit_gradients(classifier, events[:0])["eb"].shape == (0,)
 
 
+@pytest.mark.slow
 def test_what_has_no_gradient_is_named():
     events = sample(per_class=1)
     with pytest.raises(ValueError, match=r"no class 'signal'; there are gamma_gamma, h, gamma_jet"):

@@ -82,6 +82,7 @@ def test_logits_and_gradients_are_those_of_pytorch(channels):
     np.testing.assert_allclose(image_gradient, expected, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_the_same_key_and_images_give_the_same_bits():
     model, x = ResNet15(), {"barrel": images(2, 48, 64)}
     first, second = (model.init(jax.random.key(3), x) for _ in range(2))

@@ -216,6 +216,7 @@ def test_hits_on_cells_that_do_not_exist_are_named(classifier):
         classifier.predict(batch)
 
 
+@pytest.mark.slow
 def test_hits_and_images_may_have_any_type_of_number(classifier):
     events = sample(1)
     expected, batch = classifier.predict(events), events.to_batch()

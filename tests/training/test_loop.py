@@ -109,6 +109,7 @@ def test_an_unknown_way_is_named():
         some_steps(config, jax.devices()[:1])
 
 
+@pytest.mark.slow
 def test_the_step_never_touches_the_callers_copy_of_the_state():
     config = kinematics_config()
     state = host_copy(loop.create_state(config, jax.random.key(0)))
@@ -158,6 +159,7 @@ def test_more_epochs_continue_a_finished_run_as_if_it_had_never_stopped(tmp_path
     assert without_times(rows(tmp_path / "extended")) == without_times(rows(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 def test_a_workdir_of_another_config_is_left_alone(tmp_path):
     loop.train(kinematics_config(epochs=1), tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -166,6 +168,7 @@ def test_a_workdir_of_another_config_is_left_alone(tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
     with pytest.raises(history.TrainingError, match=r"not finite at step \d+ of epoch 1.*learning_rate"):
         loop.train(kinematics_config(learning_rate=1e30), tmp_path)

@@ -72,6 +72,7 @@ def test_only_gamma_gamma_events_are_decorrelated():
     assert not pushed[(batch["label"] != 0) | ~batch["valid"]].any()
 
 
+@pytest.mark.slow
 def test_descent_lowers_a_gamma_gamma_score_that_grows_with_mass():
     """The sign, end to end: H scores of heavy events go down, those of light events up."""
     _, batch = toy_batch()
@@ -89,6 +90,7 @@ def test_strength_zero_computes_no_penalty():
     assert "cvm_penalty" not in metrics
 
 
+@pytest.mark.slow
 def test_padding_counts_nowhere_and_an_empty_batch_is_finite():
     features, batch = toy_batch()
     logits = jnp.asarray(features @ WEIGHTS)

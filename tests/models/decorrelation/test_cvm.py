@@ -60,6 +60,7 @@ def test_value_and_gradient_are_those_of_the_definition(n, k):
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_gradient_is_that_of_hep_ml():
     losses = pytest.importorskip("hep_ml.losses")

@@ -113,6 +113,7 @@ def test_deposits_hold_the_energy_that_reaches_the_barrel():
     assert np.median(moment.sum(axis=1) / energy.sum(axis=1)) == pytest.approx(3.0, abs=0.1)
 
 
+@pytest.mark.slow
 def test_light_from_deep_in_the_crystals_comes_early():
     """Photons shower a radiation length deeper than electrons: 1.1 cm, at (n - 1) / c."""
     late = []
