@@ -20,9 +20,11 @@ import e2e_jax
 from data_builders.cms_hgg.cms_hgg_dataset_builder import CONFIGS, Builder, HggConfig
 from e2e_jax.datasets import code_version, preparation
 from e2e_jax.datasets.production import Place
+from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import CLASSES, Events
 from e2e_jax.execution import jobs as tasks
 from e2e_jax.runs.folder import WorkdirError
+from e2e_jax.sources.simulation import pileup
 from tests import synthetic_tasks
 from tests.synthetic import kinematics_config
 
@@ -277,10 +279,22 @@ def test_a_build_and_its_reading_need_no_tensorflow(tmp_path):
     assert done.stdout.splitlines()[-1] == "6 (170, 360, 3) False"
 
 
+def write_empty_pileup():
+    """Puts a pile-up without deposits into the cache: simulating that of a dataset takes a minute."""
+    nothing = np.zeros(pileup.POOL_EVENTS, np.int64)
+    cells = {"cell": np.zeros(0, np.uint16), "energy": np.zeros(0, np.float32)}
+    tracks = dict.fromkeys(("pt", "eta", "phi"), np.zeros(0, np.float32))
+    ecal, hcal, tracks = (Ragged.from_counts(nothing, columns) for columns in (cells, cells, tracks))
+    pileup.pool_path().parent.mkdir(parents=True)
+    pileup.write_pool(pileup.pool_path(), pileup.Pool(ecal, hcal, tracks))
+
+
 @pytest.mark.slow
-def test_the_command_builds_from_either_folder(tmp_path):
+def test_the_command_builds_from_either_folder(tmp_path, monkeypatch):
     """`tfds build` as typed, from both places, with the simulation itself; any size may be asked for."""
     pytest.importorskip("apache_beam", reason="the tfds command imports it")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_empty_pileup()
     size = json.dumps({"name": "few", "train": 1, "validation": 1})
     tfds_command = pathlib.Path(sys.executable).with_name("tfds")
     for cwd, name in ((ROOT / "data_builders", "cms_hgg"), (ROOT, "data_builders/cms_hgg")):

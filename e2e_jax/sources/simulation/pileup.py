@@ -173,20 +173,27 @@ def _sparse(dense: np.ndarray, smallest: float = SMALLEST_DEPOSIT) -> Ragged:
 
 @functools.cache
 def minimum_bias_pool(events: int = POOL_EVENTS, seed: int = POOL_SEED, endcaps: bool = False) -> Pool:
-    """The pool that all simulations share: read from the user's cache, or made and put there.
+    """The pool that all simulations share: read from `pool_path`, or made and put there.
 
-    The cache is `$XDG_CACHE_HOME/e2e_jax` (`~/.cache/e2e_jax`). The name of a file holds the version of
-    Pythia and a digest of the code that makes the pool, so another version makes a pool of its own. A
-    damaged file is made again.
+    A damaged file is made again.
     """
-    root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    extent = "_endcaps" if endcaps else ""
-    path = root / "e2e_jax" / f"minimum_bias_{_made_by()}{extent}_{seed}_{events}.npz"
+    path = pool_path(events, seed, endcaps)
     with contextlib.suppress(FileNotFoundError, npz.NpzError):
         return read_pool(path, events, endcaps)
     pool = simulate_pool(events, seed, endcaps)
     write_pool(path, pool)
     return pool
+
+
+def pool_path(events: int = POOL_EVENTS, seed: int = POOL_SEED, endcaps: bool = False) -> pathlib.Path:
+    """The file of a pool in the user's cache, `$XDG_CACHE_HOME/e2e_jax` (`~/.cache/e2e_jax`).
+
+    Its name holds the version of Pythia and a digest of the code that makes the pool, so another version
+    makes a pool of its own.
+    """
+    root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    extent = "_endcaps" if endcaps else ""
+    return root / "e2e_jax" / f"minimum_bias_{_made_by()}{extent}_{seed}_{events}.npz"
 
 
 @functools.cache

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import pathlib
 import time
 from collections.abc import Callable, Iterator
 
@@ -55,7 +53,7 @@ def produce(task: SimulationTask) -> Events:
     )
     endcaps = with_endcaps(task.category)
     pool, chunks = pool_and_collisions(
-        lambda: pileup.minimum_bias_pool(endcaps=endcaps), chunks, 2 * task.events, pool_lock()
+        lambda: pileup.minimum_bias_pool(endcaps=endcaps), chunks, 2 * task.events, pool_lock(endcaps)
     )
     parts, made = [], 0
     for record in batches(chunks, BATCH):
@@ -69,11 +67,11 @@ def produce(task: SimulationTask) -> Events:
     return events
 
 
-def pool_lock() -> filelock.FileLock:
-    """The lock of the process that makes the pile-up of this machine, beside the pile-up itself."""
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "e2e_jax"
-    cache.mkdir(parents=True, exist_ok=True)
-    return filelock.FileLock(cache / "minimum_bias.lock")
+def pool_lock(endcaps: bool) -> filelock.FileLock:
+    """The lock of the process that makes the pile-up, beside the file of the pile-up."""
+    path = pileup.pool_path(endcaps=endcaps).with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(path)
 
 
 def pool_and_collisions(
