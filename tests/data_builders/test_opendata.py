@@ -179,3 +179,14 @@ def test_the_command_builds_own_files(lists, tmp_path):
     done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(read_split(tmp_path / "cms_hgg/few/2.0.0", "train", progress=False)) == 12
+
+
+@pytest.mark.slow
+def test_the_tfds_command_reads_own_files(lists, tmp_path):
+    """It finds the config by its name, and tells that the few events of the lists are too few for it."""
+    pytest.importorskip("apache_beam", reason="the tfds command imports it")
+    command = [pathlib.Path(sys.executable).with_name("tfds"), "build", "cms_hgg", "--config=opendata_files"]
+    options = [f"--data_dir={tmp_path}", f"--manual_dir={lists}"]
+    done = subprocess.run([*command, *options], cwd=ROOT / "data_builders", capture_output=True, text=True)
+    assert done.returncode
+    assert "QuotaError" in done.stderr

@@ -34,6 +34,8 @@ inline void store(float* p, Vec v) { *reinterpret_cast<InMemory*>(p) = v; }
 inline void add(float* p, Vec v) { store(p, load(p) + v); }
 inline Vec relu(Vec v) { return v <= 0.0f ? Vec{} : v; }  // NaN stays NaN, here and in the maxima of the stem
 
+inline Vec absolute(Vec v) { return v < 0.0f ? -v : v; }
+
 // Registers of output channels that are computed together, of `maps` channels.
 constexpr int group(int maps) { return maps / kLanes < kGroup ? maps / kLanes : kGroup; }
 

@@ -17,6 +17,9 @@ constexpr int kPlaces = 16;
 // Most tiles that are transformed together: what is made of them stays in the core's cache.
 constexpr long kStrip = 12;
 
+// A sum is rounding alone below this share of its terms' total: some units in the last place of a float.
+constexpr float kRounding = 1e-6f;
+
 // G g G^T of a kernel [3, 3, size] into [4, 4, size]; `around`: of the kernel turned by 180 degrees.
 void transform_kernel(const float* kernel, long size, bool around, float* to) {
   auto line = [](const float g[3], float u[4]) {
@@ -167,6 +170,10 @@ void add_products(long tiles, const float (*pixels)[maps], const float (*gradien
     }
 }
 
+// A sum of numbers of a total `size`, or 0 where it is no more than their rounding. Where a gradient is zero,
+// Winograd's sums cancel but for that, and Adam would make steps of it.
+inline Vec above_rounding(Vec sum, Vec size) { return absolute(sum) <= kRounding * size ? Vec{} : sum; }
+
 // Adds the gradient of a kernel [3, 3, maps, maps]; g has a zero border.
 template <int maps>
 void add_tiles_gradient(Shape s, const float* x, const float* g, float* kernel) {
@@ -180,18 +187,22 @@ void add_tiles_gradient(Shape s, const float* x, const float* g, float* kernel) 
       add_products<maps, V, kInputs<V>>(next - first, pixels[p], gradients[p], &sums[p * maps * maps]);
   });
   // A'^T of the sums, A'^T being (1, 1, 1, 0), (0, 1, -1, 0), (0, 1, 1, -1), as B^T's last line is negative.
+  // `sizes` are the same sums of absolute values.
   for (long i = 0; i < maps * maps; i += kLanes) {
-    Vec lines[3][4];
+    Vec lines[3][4], sizes[3][4];
     for (int b = 0; b < 4; ++b) {
       auto sum = [&](int a) { return load(&sums[(4 * a + b) * maps * maps + i]); };
-      lines[0][b] = sum(0) + sum(1) + sum(2), lines[1][b] = sum(1) - sum(2), lines[2][b] = sum(1) + sum(2) - sum(3);
+      Vec middle = absolute(sum(1)) + absolute(sum(2));
+      lines[0][b] = sum(0) + sum(1) + sum(2), sizes[0][b] = absolute(sum(0)) + middle;
+      lines[1][b] = sum(1) - sum(2), sizes[1][b] = middle;
+      lines[2][b] = sum(1) + sum(2) - sum(3), sizes[2][b] = middle + absolute(sum(3));
     }
     for (int y = 0; y < 3; ++y) {
-      const Vec* m = lines[y];
+      const Vec *m = lines[y], *size = sizes[y];
       float* to = kernel + 3 * y * maps * maps + i;
-      add(to, m[0] + m[1] + m[2]);
-      add(to + maps * maps, m[1] - m[2]);
-      add(to + 2 * maps * maps, m[1] + m[2] - m[3]);
+      add(to, above_rounding(m[0] + m[1] + m[2], size[0] + size[1] + size[2]));
+      add(to + maps * maps, above_rounding(m[1] - m[2], size[1] + size[2]));
+      add(to + 2 * maps * maps, above_rounding(m[1] + m[2] - m[3], size[1] + size[2] + size[3]));
     }
   }
 }

@@ -43,6 +43,18 @@ def test_values_and_gradients_are_the_plain_networks(size, widths):
     jax.tree.map(lambda a, b: close(a, b, 1e-4), ours, reference)
 
 
+def test_a_gradient_that_is_zero_is_exactly_zero():
+    """Adam would make whole steps of its rounding."""
+    x = images((170, 360, 1), occupancy=0.02)
+    fast, plain = CpuFeatures(), ResNetFeatures()
+    params = plain.init(jax.random.key(1), x)
+    weights = np.random.default_rng(2).normal(size=(len(x), 32)).astype(np.float32) / len(x)
+    ours, reference = (jax.jit(jax.grad(objective(n, weights)))(params, x) for n in (fast, plain))
+    zeros = jax.tree.map(lambda a: np.asarray(a) == 0, reference)
+    assert sum(zero.sum() for zero in jax.tree.leaves(zeros)) > 100
+    jax.tree.map(lambda a, zero: np.testing.assert_array_equal(a[zero], 0), ours, zeros)
+
+
 @pytest.mark.parametrize("occupancy", [0.0, 1.0])
 def test_empty_and_full_images_are_taken_too(occupancy):
     x = images((40, 40, 2), occupancy=occupancy) - np.float32(occupancy)  # full: negative pixels as well
