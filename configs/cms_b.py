@@ -8,11 +8,11 @@ H against one class is pair-normalized. Quick: 8 epochs in 150 s (360 events/s).
 release/cms_b: 5 epochs in 15 minutes (217 to 267 events/s, earlier kernels, on a machine with other work).
 
                           quick             medium            paper
-    H vs rest             0.774 +- 0.011    0.829 +- 0.004    0.813
-    gamma gamma vs rest   0.818 +- 0.009    0.850 +- 0.004    0.838
-    gamma+jet vs rest     0.935 +- 0.008    0.960 +- 0.003    0.959
-    H vs gamma gamma      0.694 +- 0.015    0.746 +- 0.006    0.722
-    H vs gamma+jet        0.924 +- 0.008    0.957 +- 0.003    0.956
+    H vs rest             0.780 +- 0.010    0.829 +- 0.004    0.813
+    gamma gamma vs rest   0.821 +- 0.009    0.850 +- 0.004    0.838
+    gamma+jet vs rest     0.934 +- 0.008    0.960 +- 0.003    0.959
+    H vs gamma gamma      0.699 +- 0.014    0.746 +- 0.006    0.722
+    H vs gamma+jet        0.923 +- 0.008    0.957 +- 0.003    0.956
     CVM                   0.0003 +- 0.0003  0.0009 +- 0.0003  0.002
 
 With Pythia's Monash tune (dataset 1.0.0) medium gave 0.834, 0.853, 0.959, 0.755, 0.957, CVM 0.0007.
