@@ -247,6 +247,6 @@ Rows 0-54 are EE-, 55-224 the barrel, 225-279 EE+.
 * ecal: energy in GeV. Barrel crystals are pixels; endcap crystals are binned by their centers and smeared
   over blocks of 2 x 2 pixels (`projections.smeared_pixels`).
 * hcal: energy in GeV of the towers, depths summed and 29 added to 28. Each of the 5 x 5 pixels shows the
-  whole energy, so the channel sums to 25 times its hits. The wide towers with |ieta| > 20 show one half in each of
-  their two blocks.
+  whole energy, so the channel sums to 25 times its hits. The wide towers with |ieta| > 20 show one half in
+  each of their two blocks.
 """
