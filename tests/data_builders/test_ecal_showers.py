@@ -15,9 +15,8 @@ import tensorflow_datasets as tfds
 from data_builders.ecal_showers.ecal_showers_dataset_builder import CONFIGS, Builder, FilesConfig, GunConfig
 from e2e_jax.datasets import batches, reading
 from e2e_jax.datasets.layout import Layout
-from e2e_jax.datasets.preparation import DatasetError
 from e2e_jax.devices import placement
-from e2e_jax.errors import SourceError
+from e2e_jax.errors import DatasetError, SourceError
 from e2e_jax.events.showers import CLASSES, Showers
 from e2e_jax.execution import jobs
 from tests import showers_of_cells

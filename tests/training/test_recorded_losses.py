@@ -3,10 +3,9 @@
 import jax
 import pytest
 
-from e2e_jax.classes import Classes
 from e2e_jax.configs import cms_b, four_momentum, showers_vgg
-from e2e_jax.datasets import batches
-from e2e_jax.training.step import create_state, make_train_step
+from e2e_jax.datasets.batches import Sampling, epoch_batches
+from tests.objects import new_state, run_of, train_step
 from tests.synthetic import sample
 from tests.synthetic_showers import shower_sample
 
@@ -38,9 +37,9 @@ def test_the_same_seed_gives_the_recorded_losses(name, platform):
     module, make_events, size = RUNS[name]
     config, events = module.get_config("quick"), make_events()
     config.train.batch_size, steps = size, len(RECORDED[name])
-    step = jax.jit(make_train_step(config, steps_per_epoch=steps, platform=platform))
-    state, losses = create_state(config, jax.random.key(3)), []
-    for batch in batches.epoch_batches(events, size, seed=5, epoch=0, classes=Classes.of(config)):
+    step = jax.jit(train_step(config, steps=steps, platform=platform))
+    state, losses = new_state(config, seed=3), []
+    for batch in epoch_batches(events, run_of(config).task, Sampling(size, seed=5)):
         state, metrics = step(state, batch)
         losses.append(float(metrics["loss"]))
     assert losses == pytest.approx(RECORDED[name], rel=TOLERANCE)
