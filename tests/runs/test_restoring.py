@@ -108,7 +108,7 @@ def test_a_checkpoint_from_the_future_is_named(tmp_path, monkeypatch):
         future.setattr(checkpoint_files, "FORMAT", checkpoint_files.FORMAT + 1)
         future.setattr(checkpoint_files, "__version__", "9.8")
         save_run(tmp_path, config)
-    with pytest.raises(WorkdirError, match=r"format 3, written by e2e_jax 9\.8.*Install that version"):
+    with pytest.raises(WorkdirError, match=r"format 4, written by e2e_jax 9\.8.*Install that version"):
         load_classifier(tmp_path)
     with (
         Checkpoints(tmp_path, config, hgg.TASK, {}) as checkpoints,
