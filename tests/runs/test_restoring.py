@@ -233,4 +233,4 @@ def test_hits_and_images_may_have_any_type_of_number(classifier):
 
 
 def _made(classifier, events):
-    return make_images(events, channels=classifier.config.inputs.channels)
+    return make_images(events, channels=classifier.inputs.channels)
