@@ -4,11 +4,13 @@ These names are loaded when they are first used, so that `import e2e_jax` is qui
 
     read_events(path, select=None)                 the events of AODSIM files or flat ntuples
     make_images(events, geometry="barrel")         their images, by name
-    train(config, workdir)                         trains a classifier and evaluates it
+    Task(signal, decorrelate, of, ...)             what a classifier learns
+    Observable(name, unit, title)                  a named number of an event, such as a mass
+    train(config, workdir, dataset=None)           trains a classifier and evaluates it
     load_classifier(workdir)                       a trained classifier: `predict(events)`
-    evaluate(probabilities, labels, mass, config)  metrics with uncertainties, as in results.json
-    cvm_penalty(scores, mass, mask)                the penalty on a dependence of scores on the mass
-    cvm_metric(scores, mass)                       the size of that dependence
+    evaluate(task, probabilities, labels, ...)     metrics with uncertainties, as in results.json
+    cvm_penalty(scores, observable, mask)          the penalty on a dependence of scores on an observable
+    cvm_metric(scores, observable)                 the size of that dependence
     roc_auc(scores, is_signal)                     area under the ROC curve
     pairwise_auc(probabilities, labels, ...)       area for two classes of several
 """
@@ -20,11 +22,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "read_events": "sources.reading",
     "make_images": "detector.images",
+    "Task": "study",
+    "Observable": "study",
     "train": "training.loop",
     "load_classifier": "checkpoint",
     "evaluate": "evaluation.results",
     "cvm_penalty": "models.decorrelation.cvm",
-    "cvm_metric": "models.decorrelation.cvm",
+    "cvm_metric": "evaluation.cvm",
     "roc_auc": "evaluation.metrics",
     "pairwise_auc": "evaluation.metrics",
 }

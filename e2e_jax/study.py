@@ -1,12 +1,13 @@
 """What a dataset holds and what is learnt from it: the words that every other module takes from the user.
 
-A `Task` says which classes a classifier separates, which of them is the signal, and of what its score must be
-independent.
+A `Task` names the classes that a classifier separates, the signal among them, and the observable of which its
+score must be independent.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -22,17 +23,26 @@ class Observable:
       name: the column's name, an identifier such as "mass".
       unit: such as "GeV"; "" for a number without unit.
       title: on axes and in tables, such as "Diphoton mass"; the name by default.
+      least: the lowest value that the selection can give. A classifier refuses events below it. None for no
+        bound.
     """
 
     name: str
     unit: str = ""
     title: str = ""
+    least: float | None = None
 
     @property
     def label(self) -> str:
         """Title and unit, as an axis shows them: "Diphoton mass [GeV]"."""
         title = self.title or self.name
         return f"{title} [{self.unit}]" if self.unit else title
+
+    @property
+    def phrase(self) -> str:
+        """The title inside a sentence: "diphoton mass", but "HT"."""
+        title = self.title or self.name
+        return title if title[:2].isupper() else title[:1].lower() + title[1:]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +59,8 @@ class Task:
       classes: class -> its label or labels, in the order of the logits. Labels in no class are left out. By
         default each label is a class.
       efficiencies: of the signal, in per cent, at which the rejection of the background is a result.
+      titles: label or class -> its name in tables and figures, such as "γγ". By default the name itself, with
+        spaces for underscores.
       labels: the names of the dataset's labels, in order.
       observables: the observables of the dataset's events.
       events: the kind of the dataset's events, a key of `events.kinds.KINDS`.
@@ -63,6 +75,7 @@ class Task:
     of: str | Sequence[str] = ()
     classes: Mapping[str, str | Sequence[str]] = dataclasses.field(default_factory=dict)
     efficiencies: tuple[int, ...] = ()
+    titles: Mapping[str, str] = dataclasses.field(default_factory=dict)
     labels: tuple[str, ...] = ()
     observables: tuple[Observable, ...] = ()
     events: str = "collisions"
@@ -73,6 +86,7 @@ class Task:
         object.__setattr__(self, "classes", classes)
         object.__setattr__(self, "labels", tuple(self.labels))
         object.__setattr__(self, "efficiencies", tuple(self.efficiencies))
+        object.__setattr__(self, "titles", dict(self.titles))
         observables = tuple(o if isinstance(o, Observable) else Observable(**o) for o in self.observables)
         object.__setattr__(self, "observables", observables)
         if self.decorrelate and not self.of:
@@ -146,6 +160,10 @@ class Task:
         """The observable of which the score must be independent, if any."""
         return next((o for o in self.observables if o.name == self.decorrelate), None)
 
+    def title(self, name: str) -> str:
+        """A label or class as tables and figures show it."""
+        return self.titles.get(name, name.replace("_", " "))
+
     def of_labels(self, labels, xp=np):
         """The class of each event, of the labels' shape; -1 where it is left out or its label is not known.
 
@@ -170,9 +188,40 @@ class Task:
             if target >= 0
         }
 
+    def changed(
+        self, signal: str = "", decorrelate: str = "", of: Sequence[str] = (), classes: Sequence[str] = ()
+    ) -> Task:
+        """The task with other fields; an empty argument leaves the field as it is.
+
+        Args:
+          signal: as for the task.
+          decorrelate: an observable, or "none" for no decorrelation.
+          of: labels.
+          classes: one text per class: "background=gamma_gamma+gamma_jet", or "h" for the class of one label.
+
+        Raises:
+          ValueError: as for the task.
+        """
+        given = {"signal": signal, "decorrelate": decorrelate, "of": tuple(of), "classes": _classes(classes)}
+        fields = {name: value for name, value in given.items() if value}
+        if decorrelate == "none":
+            fields |= {"decorrelate": "", "of": ()}
+        return dataclasses.replace(self, **fields)
+
     def to_json(self) -> dict:
         """The task as JSON holds it; `Task(**json)` is the task again."""
-        return dataclasses.asdict(self)
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+def _classes(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """{"background": ("gamma_gamma", "gamma_jet"), "h": ("h",)} of the texts that `Task.changed` takes."""
+    classes = {}
+    for text in given:
+        name, _, labels = text.partition("=")
+        if name in classes:
+            raise ValueError(f"The task names the class {name!r} twice: {', '.join(given)}.")
+        classes[name] = tuple((labels or name).split("+"))
+    return classes
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:

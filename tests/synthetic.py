@@ -1,4 +1,4 @@
-"""A small sample of events in which the classes differ, made in memory, and the config that trains on it."""
+"""A small sample of events in which the classes differ, made in memory, and the configs that train on it."""
 
 import functools
 
@@ -80,7 +80,7 @@ def dropout_config(**train):
 def binary_config(**train):
     """A tiny 4-momentum classifier of H against everything else for `sample`."""
     config = kinematics_config(**train)
-    config.dataset.classes, config.model.classes = ("background", "h", "background"), 2
+    config.task.classes = ("background=gamma_gamma+gamma_jet", "h")
     return config
 
 

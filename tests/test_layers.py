@@ -1,4 +1,4 @@
-"""The order of the package's layers: lower ones know nothing of higher ones."""
+"""The order of the package's layers: lower ones import no higher ones."""
 
 import ast
 import graphlib
@@ -13,7 +13,7 @@ LAYERS = (  # from the bottom up
     {"events"},
     {"execution"},
     {"sources"},
-    {"study", "classes"},
+    {"study", "config_ranges"},
     {"studies"},
     {"datasets"},
     {"devices"},
@@ -26,13 +26,7 @@ LAYERS = (  # from the bottom up
     {"report", "display"},
     {"commands", "main", "build", "export", "release", "display.__main__"},
 )
-UPWARD = {
-    ("execution.jobs", "sources.selection"),
-    ("inference.release", "training.history"),
-    ("runs.checkpoints", "inference.prediction"),
-    ("runs.checkpoints", "training.history"),
-    ("training.loop", "report.board"),
-}
+UPWARD = {("execution.jobs", "sources.selection")}
 """Importer -> imported: what is still to be removed. Add nothing."""
 BUILDERS_BY_NAME = {"datasets.preparation"}
 """Modules that name `data_builders` in a string, which the next changes remove."""

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from e2e_jax.events.diphotons import CLASSES, Events
+from e2e_jax.inference.loading import load_classifier
 from e2e_jax.inference.release import LARGEST, read_events
-from e2e_jax.runs.checkpoints import load_classifier
 from tests.synthetic import sample
 
 ROOT = Path(__file__).parents[1]

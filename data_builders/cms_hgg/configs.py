@@ -13,6 +13,7 @@ from e2e_jax.errors import SourceError
 from e2e_jax.events.diphotons import CLASSES, Events
 from e2e_jax.execution.jobs import SPLITS, SimulationTask, simulation_tasks
 from e2e_jax.sources.selection import ERAS
+from e2e_jax.studies import hgg
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -44,6 +45,7 @@ class HggConfig(tfds.core.BuilderConfig):
         """What the metadata say before anything was made."""
         return {
             "origin": "fast simulation",
+            "task": hgg.TASK.to_json(),
             "seed": self.seed,
             "fast": self.fast,
             "category": self.category,
@@ -101,6 +103,7 @@ class OpenDataConfig(tfds.core.BuilderConfig):
         origin = {"origin": "CMS Open Data (AODSIM)", "samples": samples}
         return {
             **({"origin": "AODSIM files of own lists"} if self.own_files else origin),
+            "task": hgg.TASK.to_json(),
             **{name: getattr(self, name) for name in ("seed", "category", "eras", "on_error")},
             "sizes": {name: getattr(self, name) for name in ("train", "validation", "sample")},
             "versions": production.versions(uproot="uproot"),

@@ -14,6 +14,7 @@ from e2e_jax.errors import SourceError
 from e2e_jax.events.showers import CLASSES, Showers
 from e2e_jax.execution.jobs import SPLITS
 from e2e_jax.execution.keeping import kept_as
+from e2e_jax.studies import showers
 
 GUNS = (*code_version.SIMULATION, "events/showers.py")
 """Where the code lies that may change simulated showers."""
@@ -64,6 +65,7 @@ class GunConfig(tfds.core.BuilderConfig):
         return {
             "origin": "fast simulation of particle guns",
             "category": "showers",
+            "task": showers.TASK.to_json(),
             **gun,
             "pt": list(self.pt),
             "versions": production.versions(**({"pythia8": "pythia8mc"} if self.pileup else {})),
@@ -105,6 +107,7 @@ class FilesConfig(tfds.core.BuilderConfig):
         return {
             "origin": "HDF5 crops of full simulation",
             "category": "showers",
+            "task": showers.TASK.to_json(),
             **{name: getattr(self, name) for name in ("view", "digis", "on_error")},
             "versions": production.versions(h5py="h5py"),
         }
@@ -145,10 +148,10 @@ class Reading:
     def events(self, split: str) -> Iterator[Showers]:
         """The events of a split, piece by piece of each file."""
         title = f"{self._place.title} {split}"
-        for task, showers in self._place.run(self._tasks[split], self._read, progress=title):
-            self._counts[split].update(showers.label.tolist())
-            self._skipped[split] += task.events - len(showers)
-            yield showers
+        for task, crops in self._place.run(self._tasks[split], self._read, progress=title):
+            self._counts[split].update(crops.label.tolist())
+            self._skipped[split] += task.events - len(crops)
+            yield crops
 
     def metadata(self) -> dict:
         """What was read, from which files."""

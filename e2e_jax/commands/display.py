@@ -31,7 +31,7 @@ def main(argv):
 
     arguments = _parser(geometries()).parse_args(argv[1:])
     folder = _writable(arguments.output)
-    events, origin = read_events(
+    events, origin, task = read_events(
         arguments.file, arguments.event, arguments.split, arguments.select, arguments.data_dir
     )
     if not isinstance(events, Events):
@@ -40,7 +40,7 @@ def main(argv):
             "what this draws. The report of a run that was trained on them shows some."
         )
     for index in range(len(events)):
-        figure = event_figure(events, index, arguments.geometry, origin)
+        figure = event_figure(events, index, arguments.geometry, origin, task)
         name = f"run{events.run[index]}_lumi{events.lumi[index]}_event{events.event[index]}"
         name += "" if arguments.geometry == "barrel" else f"_{arguments.geometry}"
         print(*write(figure, folder, name), sep="\n")

@@ -8,6 +8,7 @@ import os
 import pathlib
 from collections.abc import Mapping
 
+from e2e_jax.errors import DatasetError
 from e2e_jax.execution.jobs import SPLITS
 from e2e_jax.files import digests
 
@@ -25,10 +26,6 @@ DIGESTS, FINGERPRINTS = "digests", "fingerprints"
 
 DERIVED = ".e2e_jax"
 """Folder within a dataset's for what can be made again from the dataset at any time."""
-
-
-class DatasetError(ValueError):
-    """A dataset that cannot be used as it is; the message says which, why, and the way out."""
 
 
 def prepare_dataset(name: str, data_dir: str = "") -> pathlib.Path:
@@ -70,8 +67,11 @@ def prepare_dataset(name: str, data_dir: str = "") -> pathlib.Path:
     return folder
 
 
-def describe(config) -> dict:
-    """What identifies the configured dataset, for a run's results: it must exist.
+def describe(name: str, data_dir: str = "") -> dict:
+    """What identifies a dataset, for a run's results; builds it where there is none.
+
+    Args:
+      name, data_dir: as for `prepare_dataset`.
 
     Returns:
       Its "name", "version", a "fingerprint" of its files' content, and its metadata: origin, seed,
@@ -80,9 +80,9 @@ def describe(config) -> dict:
     Raises:
       DatasetError: the dataset is damaged or was not written by this package.
     """
-    folder = prepare_dataset(config.dataset.name, config.dataset.data_dir)
+    folder = prepare_dataset(name, data_dir)
     content = digests.of_json(fingerprint(folder))[:16]
-    identity = {"name": config.dataset.name, "version": folder.name, "fingerprint": content}
+    identity = {"name": name, "version": folder.name, "fingerprint": content}
     metadata = read_metadata(folder)
     return identity | {n: value for n, value in metadata.items() if n not in (DIGESTS, FINGERPRINTS)}
 

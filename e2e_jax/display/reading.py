@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from e2e_jax.datasets import preparation, reading
 from e2e_jax.errors import SourceError
+from e2e_jax.events.base import Record
 from e2e_jax.events.diphotons import Events
+from e2e_jax.studies import hgg
+from e2e_jax.study import Task
 
 AODSIM, NTUPLE = "CMS simulation (AODSIM)", "flat ntuple"
 """Origins of what ROOT files hold; a dataset's stands in its metadata."""
 
 
+class Found(NamedTuple):
+    """Events that were read.
+
+    Attributes:
+      events: the events.
+      origin: where they come from, in a few words.
+      task: names their labels and observables.
+    """
+
+    events: Record
+    origin: str
+    task: Task
+
+
 def read_events(
     source: str, rows: Sequence[int], split: str = "validation", select: str | None = None, data_dir: str = ""
-) -> tuple[Events, str]:
-    """Reads some events, and says where they come from.
+) -> Found:
+    """Reads some events, with their origin and the task that names their labels.
 
     Args:
       source: a ROOT file (a path or a root:// address), the folder of a TFDS dataset, or its name.
@@ -26,7 +44,7 @@ def read_events(
       data_dir: folder of the datasets, for a dataset's name; TFDS's own where it is empty.
 
     Returns:
-      The events in the order of `rows`, and their origin in a few words.
+      The events in the order of `rows`.
 
     Raises:
       ValueError: there is no such file, dataset or event; `SourceError` or `DatasetError` where it cannot
@@ -34,11 +52,12 @@ def read_events(
     """
     folder = None if source.endswith(".root") else _dataset_folder(source, data_dir)
     if folder is None:
-        return _root_events(source, rows, select)
+        return Found(*_root_events(source, rows, select), hgg.TASK)
     if select:
         raise ValueError(f"{source} is a dataset, selected when it was built: leave --select={select} out.")
     events = reading.read_split(folder, split, progress=False, rows=rows)
-    return events, preparation.read_metadata(folder)["origin"]
+    metadata = preparation.read_metadata(folder)
+    return Found(events, metadata["origin"], Task(**metadata["task"]))
 
 
 def _root_events(source: str, rows: Sequence[int], select: str | None) -> tuple[Events, str]:

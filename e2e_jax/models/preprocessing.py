@@ -1,24 +1,60 @@
 """From a padded batch of hits to what the network sees; pure, and part of the jitted step.
 
 Images: hits -> GeV on the pixels -> zero below the channel's threshold -> times the channel's scale ->
-divided by the event's mass scale. Kinematics: five numbers of the two photons that do not grow with the mass.
-High-level: these, and the shower shapes and isolation of both photons. Showers: energies, times or digis of
-crystals, times the channel's scale.
+divided by the event's normalization. Kinematics: five numbers of the two photons that do not grow with the
+mass. High-level: these, and the shower shapes and isolation of both photons. Showers: energies, times or
+digis of crystals, times the channel's scale.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 
 from e2e_jax.detector import crops, images, shower_images, shower_shapes
-from e2e_jax.detector.drawing import PLAIN, in_blocks
+from e2e_jax.detector.drawing import PLAIN, Drawing, in_blocks
 
-NORMALISATIONS = ("mass", "sum_pt", "none")
+NONE, SUM_PT = "none", "sum_pt"
+"""Normalizations of images that are no observable: by nothing, and by the sum of the photons' pT."""
 DIGIS = "digis"
 """The channel of showers that is the ten samples of each crystal."""
 
 
-def model_inputs(batch, inputs, drawing=PLAIN):
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What a network sees of an event. The attributes are the fields of `config.inputs`.
+
+    Attributes:
+      kind: "images", "kinematics", "high_level" or "showers".
+      geometry: which images.
+      channels: of the images, in order.
+      matches_authors: whether images follow the arithmetic of the paper's authors (`detector.projections`).
+      threshold: channel -> GeV below which its pixels are set to zero, or one number for all channels.
+      scale: channel -> factor, or one number for all channels.
+      normalization: what an event's images are divided by: "none", "sum_pt", or the name of an observable.
+      shapes: which of `detector.shower_shapes.NAMES`.
+      standard: shape -> (centre, width).
+    """
+
+    kind: str = "images"
+    geometry: str = "barrel"
+    channels: tuple[str, ...] = ("tracks", "ecal", "hcal")
+    matches_authors: bool = False
+    threshold: Mapping[str, float] | float = 1e-3
+    scale: Mapping[str, float] | float = 50.0
+    normalization: str = NONE
+    shapes: tuple[str, ...] = ()
+    standard: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def observable(self) -> str:
+        """The observable that images are divided by; "" where there is none."""
+        images = self.kind == "images" and self.normalization not in (NONE, SUM_PT)
+        return self.normalization if images else ""
+
+
+def model_inputs(batch: Mapping, inputs: Inputs, drawing: Drawing = PLAIN) -> dict[str, jax.Array]:
     """Makes the network's inputs.
 
     Args:
@@ -26,7 +62,7 @@ def model_inputs(batch, inputs, drawing=PLAIN):
         channels], under their names ("barrel") in place of the hits; or with "shower_shapes", [n, 2, shapes],
         as `detector.shower_shapes` makes them. Of the scalars, those that are used. Of showers the batch of
         `Showers.to_batch`, or the image of `dense_shapes` in GeV (and ns).
-      inputs: `config.inputs`.
+      inputs: what the network sees.
       drawing: how images are drawn; with `drawing.blocks` those below are as `detector.drawing.in_blocks`
         makes them.
 
@@ -47,7 +83,7 @@ def _image_inputs(batch, inputs, drawing):
     scale = _by_channel(inputs, "scale")
     threshold = _by_channel(inputs, "threshold")
     # One factor [n, channels]: the large images are multiplied once.
-    factor = scale[None, :] / mass_scale(batch, inputs.normalisation)[:, None]
+    factor = scale[None, :] / normalizers(batch, inputs.normalization)[:, None]
     if drawing.blocks:
         # A block has the channels of its four pixels one after another.
         threshold, factor = jnp.tile(threshold, 4), jnp.tile(factor, (1, 4))
@@ -65,7 +101,7 @@ def _kinematic_inputs(batch, inputs, drawing):
 def _high_level_inputs(batch, inputs, drawing):
     _require(batch, ("photons", "mass"), "config.inputs.kind = 'high_level'")
     shapes = batch["shower_shapes"] if "shower_shapes" in batch else shower_shapes.shower_shapes(batch)
-    shapes = standardised_shapes(shapes, inputs)
+    shapes = standardized_shapes(shapes, inputs)
     columns = kinematics(batch["photons"], batch["mass"]), shapes.reshape(shapes.shape[0], -1)
     return {"high_level": jnp.concatenate(columns, axis=1)}
 
@@ -98,16 +134,13 @@ _INPUTS = {
 """What a network can see: `config.inputs.kind` -> function of (batch, inputs)."""
 
 
-def dense_shapes(inputs):
+def dense_shapes(inputs: Inputs) -> dict[str, tuple[int, ...]]:
     """The images that a classifier sees, {name: shape}: {"barrel": (170, 360, channels)}; {} if it sees none.
 
-    Args:
-      inputs: `config.inputs`.
-
     Raises:
-      ValueError: its geometry or channels do not exist, or there are none such together.
+      ValueError: the geometry or the channels do not exist, or not together.
     """
-    channels = tuple(inputs.get("channels", ()))
+    channels = tuple(inputs.channels)
     if inputs.kind == "images":
         images.canvases(inputs.geometry)
         return {name: (*shape, len(channels)) for name, shape in images.shapes(inputs.geometry).items()}
@@ -139,7 +172,7 @@ def kinematics(photons, mass):
     return jnp.concatenate([pt / _positive(mass)[:, None], eta, cosine[:, None]], axis=1).astype(jnp.float32)
 
 
-def standardised_shapes(shapes, inputs):
+def standardized_shapes(shapes, inputs: Inputs):
     """Shower shapes as numbers of order one: asinh((value - centre) / width).
 
     It is linear within a width or so of the centre and logarithmic beyond, as shapes and isolation have long
@@ -147,8 +180,7 @@ def standardised_shapes(shapes, inputs):
 
     Args:
       shapes: f4[n, 2, len(shower_shapes.NAMES)].
-      inputs: `config.inputs`; read are `shapes`, the names of those that are wanted, and `standard`,
-        {name: (centre, width)}.
+      inputs: gives the names of the shapes that are wanted, and the centre and width of each.
 
     Returns:
       f4[n, 2, len(inputs.shapes)].
@@ -175,17 +207,18 @@ def standardised_shapes(shapes, inputs):
     return jnp.arcsinh((wanted - centre[None, None, :]) / width[None, None, :])
 
 
-def mass_scale(batch, normalisation):
-    """What each event's image is divided by, [n] (or [1] where that is nothing), in GeV."""
-    if normalisation == "none":
+def normalizers(batch: Mapping, normalization: str) -> jax.Array:
+    """What each event's image is divided by, [n]; [1] where that is nothing.
+
+    Args:
+      batch: the events.
+      normalization: "none", "sum_pt", or the name of an observable of the batch.
+    """
+    if normalization == NONE:
         return jnp.ones(1, jnp.float32)
-    if normalisation not in NORMALISATIONS:
-        raise ValueError(
-            f"config.inputs.normalisation is {normalisation!r}; it is one of {', '.join(NORMALISATIONS)}."
-        )
-    needed = "mass" if normalisation == "mass" else "photons"
-    _require(batch, (needed,), f"config.inputs.normalisation = {normalisation!r}")
-    return _positive(batch["mass"] if normalisation == "mass" else jnp.sum(batch["photons"][:, :, 0], axis=1))
+    needed = "photons" if normalization == SUM_PT else normalization
+    _require(batch, (needed,), f"config.inputs.normalization = {normalization!r}")
+    return _positive(jnp.sum(batch[needed][:, :, 0], axis=1) if needed == "photons" else batch[needed])
 
 
 def _positive(scale):
@@ -198,8 +231,8 @@ def _pixels(batch, inputs, drawing):
     images.canvases(inputs.geometry)
     names = tuple(images.shapes(inputs.geometry))
     if not any(name in batch for name in names):
-        authors = inputs.get("matches_authors", False)
-        return images.make_images(batch, inputs.geometry, tuple(inputs.channels), authors, drawing)
+        how = inputs.geometry, tuple(inputs.channels), inputs.matches_authors, drawing
+        return images.make_images(batch, *how)
     _require(batch, names, f"config.inputs.geometry = {inputs.geometry!r}")
     pixels = {name: jnp.asarray(batch[name], jnp.float32) for name in names}
     for name, image in pixels.items():
@@ -213,7 +246,7 @@ def _pixels(batch, inputs, drawing):
 
 def _by_channel(inputs, field):
     """A field's number of each channel, f4[channels]; one number for all stands for each of them."""
-    values = inputs[field]
+    values = getattr(inputs, field)
     if isinstance(values, int | float):
         return jnp.full(len(inputs.channels), values, jnp.float32)
     for channel in inputs.channels:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from e2e_jax.commands import build, command_line
-from e2e_jax.datasets.preparation import DatasetError
 from e2e_jax.datasets.reading import read_split
+from e2e_jax.errors import DatasetError
 from tests.aodsim_file import write_aodsim
 from tests.aodsim_lists import file_events, write_lists
 

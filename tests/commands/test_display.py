@@ -69,14 +69,14 @@ def same(one: Events, other: Events):
 
 
 def test_events_of_an_aodsim_file_count_in_its_order_or_among_the_selected(aodsim_file, events):
-    read, origin = read_events(aodsim_file, [3, 1])
+    read, origin, _ = read_events(aodsim_file, [3, 1])
     same(read, events[[3, 1]])
     assert origin == AODSIM
     same(read_events(aodsim_file, [2, 0], select="central")[0], events[[3, 0]])
 
 
 def test_events_of_an_ntuple_have_no_photons(ntuple_file):
-    read, origin = read_events(ntuple_file, [2, 0])
+    read, origin, _ = read_events(ntuple_file, [2, 0])
     assert read.event.tolist() == [9, 7]
     assert read.eb.energy.tolist() == [3, 1]
     assert not read.photons.any()
@@ -85,7 +85,7 @@ def test_events_of_an_ntuple_have_no_photons(ntuple_file):
 
 @pytest.mark.parametrize("where", ["cms_hgg/tiny", "cms_hgg/tiny/2.0.0", ""])
 def test_a_dataset_is_found_by_name_and_by_folder(datasets, where):
-    whole, origin = read_events(str(datasets / where), range(4), "train")
+    whole, origin, _ = read_events(str(datasets / where), range(4), "train")
     assert origin == "fast simulation"
     same(read_events(str(datasets / where), [3, 1], "train")[0], whole[[3, 1]])
     if where.count("/") == 1:

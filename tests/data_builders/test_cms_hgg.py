@@ -20,10 +20,10 @@ import e2e_jax
 from data_builders.cms_hgg.cms_hgg_dataset_builder import CONFIGS, Builder, HggConfig
 from e2e_jax.datasets import code_version, preparation
 from e2e_jax.datasets.production import Place
+from e2e_jax.errors import WorkdirError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import CLASSES, Events
 from e2e_jax.execution import jobs as tasks
-from e2e_jax.runs.folder import WorkdirError
 from e2e_jax.sources.simulation import pileup
 from tests import synthetic_tasks
 from tests.synthetic import kinematics_config

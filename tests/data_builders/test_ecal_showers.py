@@ -7,19 +7,20 @@ import subprocess
 import sys
 
 import h5py
-import ml_collections
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
 from data_builders.ecal_showers.ecal_showers_dataset_builder import CONFIGS, Builder, FilesConfig, GunConfig
-from e2e_jax.datasets import batches, reading
+from e2e_jax.datasets import reading
 from e2e_jax.datasets.layout import Layout
-from e2e_jax.datasets.preparation import DatasetError
+from e2e_jax.datasets.splits import StoredDataset
 from e2e_jax.devices import placement
 from e2e_jax.errors import SourceError
 from e2e_jax.events.showers import CLASSES, Showers
 from e2e_jax.execution import jobs
+from e2e_jax.studies import showers as showers_study
+from e2e_jax.study import Task
 from tests import showers_of_cells
 from tests.sources.public.test_shower_files import images_of, write
 
@@ -43,11 +44,12 @@ def folder(tmp_path_factory):
     return build(tmp_path_factory.mktemp("datasets"), guns())
 
 
-def configured(folder, **inputs):
-    name = "/".join(folder.parts[-3:-1])
-    of_sample = {"name": name, "data_dir": str(folder.parents[2]), "category": "showers"}
-    seen = {"kind": "showers", "geometry": "crop", "channels": ("energy",), **inputs}
-    return ml_collections.ConfigDict({"dataset": of_sample, "inputs": seen})
+def dataset(folder):
+    return StoredDataset("/".join(folder.parts[-3:-1]), str(folder.parents[2]))
+
+
+def read(folder, split, unread=()):
+    return dataset(folder).read(split, showers_study.TASK, unread)
 
 
 def test_every_shower_of_every_task_is_there_once(folder):
@@ -118,9 +120,8 @@ def test_each_config_has_a_builder(name, tmp_path):
 
 
 def test_training_gets_batches_of_showers(folder):
-    config = configured(folder)
-    showers = batches.load_split(config, "train", progress=False)
-    assert not showers.digis.counts.any()  # no network reads them
+    showers = read(folder, "train", unread=("digis",))
+    assert not showers.digis.counts.any()
     layout = Layout.padded(showers)
     batch = showers[[3, 1]].to_batch(layout.lengths)
     taken = layout.take(placement.pack(showers), np.array([3, 1]))
@@ -131,22 +132,16 @@ def test_training_gets_batches_of_showers(folder):
 
 
 def test_digis_reach_the_device(folder):
-    showers = batches.load_split(configured(folder, channels=("digis",)), "train", progress=False)
+    showers = read(folder, "train")
     layout = Layout.padded(showers)
     taken = layout.take(placement.pack(showers), np.arange(4))["digis"]
     np.testing.assert_array_equal(taken["samples"], showers[:4].to_batch(layout.lengths)["digis"]["samples"])
 
 
-def test_a_dataset_that_does_not_fit_the_inputs_is_refused(folder, tmp_path):
-    with pytest.raises(DatasetError, match=r"geometry is 'barrel', but .*tiny.*in the view 'crop'"):
-        batches.load_split(configured(folder, geometry="barrel"), "train", progress=False)
-    without = build(tmp_path, guns(digis=False))
-    with pytest.raises(DatasetError, match="asks for digis, but the dataset 'ecal_showers/tiny'"):
-        batches.load_split(configured(without, channels=("digis",)), "train", progress=False)
-    config = configured(folder)
-    config.dataset.category = "central"
-    with pytest.raises(DatasetError, match=r"'central', but the dataset .* the category 'showers'"):
-        batches.load_split(config, "train", progress=False)
+def test_the_metadata_hold_the_task_and_the_view(folder):
+    description = dataset(folder).describe()
+    assert Task(**description["task"]) == showers_study.TASK
+    assert (description["view"], description["digis"]) == ("crop", True)
 
 
 @pytest.fixture
@@ -171,7 +166,7 @@ def test_files_become_a_dataset(tmp_path, files):
     assert {n: sum(of[n] for of in counts.values()) for n in CLASSES} == {"photon": 12, "electron": 12}
     assert metadata["files"] == {"photon": "SinglePhoton.hdf5", "electron": "SingleElectron.hdf5"}
     for split, of in counts.items():
-        showers = batches.load_split(configured(folder), split, progress=False)
+        showers = read(folder, split)
         assert np.bincount(showers.label).tolist() == list(of.values())
 
 

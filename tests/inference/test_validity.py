@@ -17,7 +17,7 @@ from e2e_jax.inference.prediction import Classifier, padded_batches
 from e2e_jax.sources.root import aodsim
 from e2e_jax.sources.root.rec_hits import MAX_ENERGY
 from tests.aodsim_file import real_file
-from tests.inference.test_export import classifier_of
+from tests.objects import classifier_of
 from tests.showers_of_cells import showers_of
 from tests.synthetic import image_config, kinematics_config, sample
 
@@ -57,7 +57,7 @@ def classifier():
     """It sees all detectors, and the mass by nothing but the check."""
     config = image_config()
     config.inputs.geometry, config.inputs.channels = "hcal_centric", ("tracks", "ecal", "hcal")
-    config.inputs.normalisation = "none"
+    config.inputs.normalization = "none"
     return classifier_of(config)
 
 
@@ -114,7 +114,7 @@ def test_an_onnx_file_gives_nan_for_the_same_events():
 def test_images_that_are_not_finite_and_masses_that_are_none_have_nan(form):
     module = pytest.importorskip(f"e2e_jax.inference.export.{form}")
     config = image_config()
-    config.inputs.normalisation = "none"
+    config.inputs.normalization = "none"
     classifier, events = classifier_of(config), sample(per_class=2)
     images = {"barrel": np.array(make_images(events, channels=config.inputs.channels)["barrel"])}
     images["barrel"][0, 3, 4, 1], images["barrel"][1, 0, 0, 0] = np.nan, 2 * MAX_ENERGY
