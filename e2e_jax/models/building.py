@@ -89,8 +89,8 @@ def _resnet15(network: Network, inputs: Inputs, platform):
     names = tuple(preprocessing.dense_shapes(inputs))
     if not names or preprocessing.DIGIS in names:
         raise ValueError(
-            f"config.model.name is 'resnet15', which takes images, but config.inputs.kind {inputs.kind!r} with the "
-            f"channels {inputs.channels} gives none."
+            f"config.model.name is 'resnet15', which takes images, but config.inputs.kind {inputs.kind!r} "
+            f"with the channels {inputs.channels} gives none."
         )
     sizes = {
         "classes": network.classes,
