@@ -30,8 +30,8 @@ from e2e_jax.datasets import batches
 from e2e_jax.datasets.layout import Layout
 from e2e_jax.detector import geometry, images
 from e2e_jax.devices import parallel
-from e2e_jax.events.diphotons import CLASSES
 from e2e_jax.runs.checkpoints import host_copy
+from e2e_jax.studies.hgg import LABELS
 from e2e_jax.training import loop
 
 CLASSIFIERS = {"barrel": "cms_b", "ecal_centric": "cms_i", "hcal_centric": "cms_ii"}
@@ -52,7 +52,7 @@ def random_batch(events, seed=0):
     batch = {
         "mass": random.uniform(90, 180, events).astype(np.float32),
         "photons": random.uniform(20, 80, (events, 2, 3)).astype(np.float32),
-        "label": (np.arange(events) % len(CLASSES)).astype(np.int32),
+        "label": (np.arange(events) % len(LABELS)).astype(np.int32),
     }
     for name, (hits, length) in HITS.items():
         filled = np.arange(length)[None, :] < random.poisson(hits, events)[:, None]

@@ -9,6 +9,7 @@ import numpy as np
 from e2e_jax.events.base import Record
 from e2e_jax.events.diphotons import Events
 from e2e_jax.events.showers import Showers
+from e2e_jax.studies import hgg, showers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,25 +17,22 @@ class Category:
     """What the samples of a category have in common, and what their classifiers are judged by.
 
     Attributes:
-      record: what a sample is; names the labels, in order.
+      record: what the events are.
+      labels: the labels of the dataset, in order.
       signal: the label whose score is the result.
       decorrelated: the label in which that score must not follow the mass; "" where there is no mass.
       efficiencies: of the signal, in per cent, at which the rejection of the background is a result.
     """
 
     record: type[Record]
+    labels: tuple[str, ...]
     signal: str
     decorrelated: str = ""
     efficiencies: tuple[int, ...] = ()
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels of the dataset, in order."""
-        return self.record.CLASSES
 
-
-DIPHOTON = Category(Events, "h", "gamma_gamma")
-SHOWERS = Category(Showers, "electron", efficiencies=(50, 70, 90))
+DIPHOTON = Category(Events, hgg.LABELS, "h", "gamma_gamma")
+SHOWERS = Category(Showers, showers.LABELS, "electron", efficiencies=(50, 70, 90))
 CATEGORIES = {"central": DIPHOTON, "central_forward": DIPHOTON, "showers": SHOWERS}
 """By `config.dataset.category`; where the photons of the first two may be says `sources.selection`."""
 

@@ -1,4 +1,4 @@
-"""Errors of the sources of events."""
+"""Errors that a user can mend."""
 
 from __future__ import annotations
 
@@ -26,3 +26,7 @@ class SourceError(ValueError):
 
 class ClusterError(RuntimeError):
     """The cluster cannot be used, or was lost."""
+
+
+class StudyError(ValueError):
+    """A study, or a part of it, that cannot be used as it is written; the message names the part."""

@@ -18,7 +18,6 @@ from e2e_jax.datasets.layout import Layout
 from e2e_jax.datasets.preparation import DatasetError, describe, fingerprint, prepare_dataset, read_metadata
 from e2e_jax.datasets.reading import open_split
 from e2e_jax.events.base import Record
-from e2e_jax.events.diphotons import CLASSES
 
 __all__ = [
     "DatasetError",
@@ -99,9 +98,9 @@ def _check_sample(config, folder: pathlib.Path) -> None:
 
 
 def _check_classes(events: Record, what: str, classes: Classes) -> None:
-    counts = np.bincount(events.label[events.label >= 0], minlength=len(events.CLASSES))
+    counts = np.bincount(events.label[events.label >= 0], minlength=len(classes.category.labels))
     if not all(count for count, target in zip(counts, classes.targets) if target >= 0):
-        having = ", ".join(f"{name}: {count}" for name, count in zip(events.CLASSES, counts))
+        having = ", ".join(f"{name}: {count}" for name, count in zip(classes.category.labels, counts))
         raise DatasetError(
             f"{what} has a class with no events ({having}). Training and its metrics need every class: use a "
             "larger dataset, or build this one again."
@@ -157,7 +156,7 @@ def steps_per_epoch(events: Record, batch_size: int, classes: Classes = ALL) -> 
 
 
 def epoch_rows(
-    targets: np.ndarray, batch_size: int, steps: int, seed: int, epoch: int, classes: int = len(CLASSES)
+    targets: np.ndarray, batch_size: int, steps: int, seed: int, epoch: int, classes: int = 3
 ) -> np.ndarray:
     """Which events make which batch, int64 `[steps, batch_size]`, by the class of each event.
 

@@ -14,9 +14,10 @@ from matplotlib.patches import Circle
 from e2e_jax.detector import images
 from e2e_jax.display.panels import PANELS, Panel
 from e2e_jax.display.showers import Shower, find_showers
-from e2e_jax.events.diphotons import CLASSES, COLLECTIONS, Events
+from e2e_jax.events.diphotons import COLLECTIONS, Events
+from e2e_jax.studies.hgg import LABELS
 
-TITLES = dict(zip(CLASSES, ("γγ (Born)", "H → γγ", "γ + jet")))
+TITLES = dict(zip(LABELS, ("γγ (Born)", "H → γγ", "γ + jet")))
 LAYERS = {
     "hcal": ("HCAL energy [GeV]", ("#e6e6e6", "#454545"), Normalize(0, 10), "max"),
     "ecal": ("ECAL energy [GeV]", ("#b5d4ee", "#3a86c8", "#08306b"), LogNorm(0.1, 100), "both"),
@@ -173,8 +174,8 @@ def photon_text(number: int, shower: Shower) -> str:
 def event_title(events: Events, index: int, origin: str = "") -> str:
     """Class, mass, origin and address of an event, in two lines."""
     label = int(events.label[index])
-    first = [TITLES[CLASSES[label]]] if label >= 0 else []
-    if events.mass[index] > 0:
+    first = [TITLES[LABELS[label]]] if label >= 0 else []
+    if "mass" in events.observables and events.mass[index] > 0:
         first.append(rf"$m_{{\gamma\gamma}}$ = {events.mass[index]:.1f} GeV")
     address = f"run {events.run[index]}, lumi {events.lumi[index]}, event {events.event[index]}"
     second = filter(None, [literal(origin), address])

@@ -127,7 +127,7 @@ def _columns(events_or_batch) -> dict[str, np.ndarray]:
             jax.tree_util.keystr(path, simple=True, separator="."): leaf
             for path, leaf in jax.tree_util.tree_leaves_with_path(dict(events_or_batch))
         }
-    columns = {name: getattr(events_or_batch, name) for name in events_or_batch.BATCHED}
+    columns = events_or_batch.batched()
     for name in events_or_batch.COLLECTIONS:
         ragged = getattr(events_or_batch, name)
         columns |= {f"{name}.{column}": values for column, values in ragged.columns.items()}
@@ -160,7 +160,8 @@ def _address(events_or_batch, row: int) -> str:
 
 def _check_record(events: Record) -> None:
     rows = len(events)
-    shapes = dict.fromkeys(events.SCALARS, ()) | {name: shape for name, (shape, _) in events.TENSORS.items()}
+    shapes = dict.fromkeys((*events.SCALARS, *events.observables), ())
+    shapes |= {name: shape for name, (shape, _) in events.TENSORS.items()}
     for name, shape in shapes.items():
         values = getattr(events, name)
         if np.shape(values) != (rows, *shape):
@@ -169,7 +170,7 @@ def _check_record(events: Record) -> None:
                 f"labels) take {(rows, *shape)}. Select events with events[rows], which keeps all columns "
                 "together."
             )
-    for name, declared in events.COLLECTIONS.items():
+    for name, declared in events.ragged().items():
         _check_ragged(name, getattr(events, name), declared, rows)
 
 
@@ -210,8 +211,7 @@ def _check_batch(batch: Mapping, inputs, record: type[Record]) -> None:
                 f"The image {name!r} has the shape {columns[name].shape}, but this classifier sees "
                 f"{_listed(shapes)}, the channels {', '.join(inputs.channels)}, in GeV."
             )
-    for name in record.BATCHED:
-        shape = record.TENSORS[name][0] if name in record.TENSORS else ()
+    for name, (shape, _) in {"mass": ((), np.float32), **record.BATCHED}.items():
         if name in columns and columns[name].shape != (rows, *shape):
             raise ValueError(
                 f"{name!r} has the shape {columns[name].shape}, but {rows} events take {(rows, *shape)}."
@@ -233,7 +233,7 @@ def _check_batch(batch: Mapping, inputs, record: type[Record]) -> None:
 def _expected(given, inputs, record: type[Record]) -> str:
     shapes = preprocessing.dense_shapes(inputs)
     shape = f" of shape {np.shape(given)}" if hasattr(given, "shape") else ""
-    kind, massive = record.__name__, "mass" in record.BATCHED
+    kind, massive = record.__name__, "photons" in record.BATCHED
     dense = f"{{{_listed(shapes)}{', ' + repr('mass') + ': [n]' if massive else ''}}}"
     beside = " with the diphoton mass beside them" if massive else ""
     return (

@@ -214,8 +214,8 @@ def initial_params(config, key):
     """The network's parameters before training, drawn from a key."""
     # A probe of one event; the sizes of a network never depend on the number of events or hits.
     record = category_of(config).record
-    scalars = {name: ((), dtype) for name, dtype in record.SCALARS.items()} | record.TENSORS
-    probe = {name: np.ones((1, *scalars[name][0]), scalars[name][1]) for name in record.BATCHED}
+    probe = {name: np.ones((1, *shape), dtype) for name, (shape, dtype) in record.BATCHED.items()}
+    probe["mass"] = np.ones(1, np.float32)
     for name, columns in record.COLLECTIONS.items():
         types = {column: column_type(declared) for column, declared in columns.items()}
         probe[name] = {c: np.zeros((1, 1, *shape), dtype) for c, (dtype, shape) in types.items()}

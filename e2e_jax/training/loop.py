@@ -116,7 +116,7 @@ def _evaluate(workdir, described, fingerprints, validation=None):
         dataset=described,
     )
     results["epoch_selection"] = best.rule
-    columns = {name: getattr(validation, name) for name in validation.SCALARS}
+    columns = {n: getattr(validation, n) for n in (*validation.SCALARS, *validation.observables)}
     scores = evaluate.write_scores(workdir, probabilities, columns, names=Classes.of(config).names)
     written = evaluate.write_results(workdir, results)
     print(evaluate.results_table(results))

@@ -7,10 +7,11 @@ import pytest
 
 from e2e_jax.commands.release import main
 from e2e_jax.datasets import batches
-from e2e_jax.events.diphotons import CLASSES, COLLECTIONS
+from e2e_jax.events.diphotons import COLLECTIONS
 from e2e_jax.inference.release import LARGEST, read_events, release
 from e2e_jax.runs.checkpoints import load_classifier, read_about
 from e2e_jax.runs.folder import WorkdirError
+from e2e_jax.studies.hgg import LABELS
 from tests.runs.test_checkpoints import assert_equal, save_run
 from tests.synthetic import kinematics_config, sample
 
@@ -36,7 +37,7 @@ def test_a_release_opens_like_its_run(run, tmp_path):
     assert read_about(folder)["progress"] == PROGRESS
     assert ours.config.dataset.data_dir == ""
     events, probabilities = read_events(folder)
-    assert np.bincount(events.label).tolist() == [4] * len(CLASSES)
+    assert np.bincount(events.label).tolist() == [4] * len(LABELS)
     np.testing.assert_array_equal(ours.predict(events), probabilities)
     np.testing.assert_array_equal(theirs.predict(events), probabilities)
 
@@ -64,7 +65,7 @@ def test_a_release_is_small_and_says_nothing_of_the_machine(run, tmp_path):
 def test_only_an_earlier_release_is_replaced(run, tmp_path):
     release(run, tmp_path / "released", per_class=1)
     main(["", f"--workdir={run}", f"--output={tmp_path / 'released'}", "--events=2"])
-    assert len(read_events(tmp_path / "released")[0]) == 2 * len(CLASSES)
+    assert len(read_events(tmp_path / "released")[0]) == 2 * len(LABELS)
     (run / "metrics.jsonl").write_text("")
     with pytest.raises(WorkdirError, match="is no release, so nothing in it was touched"):
         release(run, run)

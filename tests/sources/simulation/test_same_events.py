@@ -1,6 +1,6 @@
 """The built-in collisions are the same, bit for bit, whatever the code around their simulation looks like.
 
-Where a change of the physics is meant, print the digests anew: `python -m tests.sources.simulation.test_same_events`.
+After a change of the physics print new digests: `python -m tests.sources.simulation.test_same_events`.
 """
 
 import hashlib
@@ -12,9 +12,10 @@ pytest.importorskip("pythia8mc")
 
 from e2e_jax.detector import geometry
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.diphotons import CLASSES, Events
-from e2e_jax.execution.jobs import SimulationTask, simulation_tasks
+from e2e_jax.events.diphotons import Events
 from e2e_jax.sources.simulation import pileup, simulate
+from e2e_jax.sources.simulation.jobs import SimulationJob, simulation_jobs
+from e2e_jax.studies import hgg
 
 EVENTS = {
     ("central", "gamma_gamma"): "a5046e17ac7f6984",
@@ -90,14 +91,18 @@ def digest(events: Events) -> str:
 
 
 def digest_of_events(selection: str, label: str) -> str:
-    job = SimulationTask(CLASSES.index(label), 1, 2026, 2, fast=True, category=selection, lumi=3)
-    return digest(simulate.produce(job))
+    study = hgg.STUDIES[selection]
+    place = study.labels.index(label)
+    sample, options = study.samples[place], {"endcaps": study.endcaps, "fast": True, "lumi": 3}
+    return digest(
+        simulate.produce(SimulationJob(sample, place, sample.eras[1], 2026, 2, study.select, **options))
+    )
 
 
 def digest_of_jobs(selection: str, events: int, split: str) -> str:
     jobs = [
-        (job.label, job.era, job.seed, job.events, job.lumi)
-        for job in simulation_tasks(events, 2012, split, fast=True, category=selection)
+        (job.label, job.sample.eras.index(job.era), job.seed, job.events, job.lumi)
+        for job in simulation_jobs(hgg.STUDIES[selection], events, split, fast=True)
     ]
     return hashlib.sha256(repr(jobs).encode()).hexdigest()[:16]
 
@@ -121,7 +126,7 @@ def test_the_jobs_of_a_dataset_stay_the_same(selection, events, split):
 if __name__ == "__main__":
     pileup.minimum_bias_pool = pool
     for selection in ("central", "central_forward"):
-        for label in CLASSES:
+        for label in hgg.LABELS:
             print(f"    ({selection!r}, {label!r}): {digest_of_events(selection, label)!r},")
         for events in (7, 2000, 51200):
             for split in ("train", "validation"):
