@@ -122,7 +122,8 @@ def damage(folder, random):
 
 def build(data_dir):
     """Builds the dataset; gives its folder."""
-    from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder, HggConfig
+    from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder
+    from e2e_jax.datasets.naming import HggConfig
     from tests.synthetic_tasks import produce
 
     config = HggConfig(name="tiny", train=6, validation=3, produce=produce)

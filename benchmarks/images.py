@@ -30,7 +30,6 @@ from e2e_jax.datasets.layout import Layout
 from e2e_jax.datasets.splits import StoredDataset
 from e2e_jax.detector import geometry, images
 from e2e_jax.devices import parallel
-from e2e_jax.events.diphotons import CLASSES
 from e2e_jax.runs.checkpoints import host_copy
 from e2e_jax.studies import hgg
 from tests.objects import new_state, parallel_step
@@ -53,7 +52,7 @@ def random_batch(events, seed=0):
     batch = {
         "mass": random.uniform(90, 180, events).astype(np.float32),
         "photons": random.uniform(20, 80, (events, 2, 3)).astype(np.float32),
-        "label": (np.arange(events) % len(CLASSES)).astype(np.int32),
+        "label": (np.arange(events) % len(hgg.LABELS)).astype(np.int32),
     }
     for name, (hits, length) in HITS.items():
         filled = np.arange(length)[None, :] < random.poisson(hits, events)[:, None]

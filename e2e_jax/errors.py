@@ -42,3 +42,7 @@ class TrainingError(Exception):
 
 class ExportError(ValueError):
     """A classifier cannot be exported as asked."""
+
+
+class StudyError(ValueError):
+    """A study, or a part of it, that cannot be used as it is written; the message names the part."""

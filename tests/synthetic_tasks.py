@@ -8,9 +8,8 @@ import time
 import numpy as np
 
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.diphotons import CELLS, COLLECTIONS, Events, cell_exists
+from e2e_jax.events.diphotons import CELLS, COLLECTIONS, Events, cell_exists, from_leading
 from e2e_jax.execution.workers import THREAD_VARIABLES
-from e2e_jax.sources.selection import ERAS
 
 HITS = {"eb": 350, "ee": 0, "hcal": 70, "tracks": 300}
 """Mean hits of an event in the central category."""
@@ -23,11 +22,11 @@ def produce(task):
     random, n = np.random.default_rng(task.seed), task.events
     directions = [random.uniform(-1.4, 1.4, (n, 2)), random.uniform(-np.pi, np.pi, (n, 2))]
     return Events(
-        run=np.full(n, ERAS[task.era].run),
+        run=np.full(n, task.era.run),
         lumi=np.full(n, task.lumi),
         event=np.arange(1, n + 1),
-        mass=random.uniform(91, 180, n).astype(np.float32),
-        photons=np.stack([random.uniform(30, 90, (n, 2)), *directions], axis=-1).astype(np.float32),
+        observables={"mass": random.uniform(91, 180, n).astype(np.float32)},
+        photons=from_leading(np.stack([random.uniform(30, 90, (n, 2)), *directions], axis=-1)),
         label=np.full(n, task.label, np.int32),
         **{name: hits(random, name, n) for name in COLLECTIONS},
     )

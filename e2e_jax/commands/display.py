@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from e2e_jax.commands import command_line
-from e2e_jax.sources.selection import FIDUCIAL
+from e2e_jax.studies.hgg import SELECTIONS
 
 FORMATS = {"png": {"dpi": 300}, "pdf": {"metadata": {"CreationDate": None}}}
 """File formats and how matplotlib writes them; without its date, a PDF is the same every time."""
@@ -87,7 +87,7 @@ def _parser(geometries):
     )
     parser.add_argument("--output", required=True, help="folder for the PNG and PDF files")
     parser.add_argument("--split", default="validation", help="split of a dataset (default: %(default)s)")
-    parser.add_argument("--select", choices=FIDUCIAL, help="of an AODSIM file: only events that pass this")
+    parser.add_argument("--select", choices=SELECTIONS, help="of an AODSIM file: only events that pass this")
     parser.add_argument("--geometry", choices=geometries, default="barrel", help="default: %(default)s")
     parser.add_argument("--data_dir", default="", help="folder of the datasets (default: TFDS's own)")
     return parser

@@ -42,14 +42,14 @@ def pack(events: Record) -> dict:
     """The sample as flat arrays.
 
     Returns:
-      The columns of `BATCHED`, such as "label": [n], and of each collection, such as "eb": `{"first": [n],
-      "count": [n], "cell": [hits], "energy": [hits]}`: event i owns the hits `first[i]` to
+      The columns of `Record.batched`, such as "label": [n], and of each collection, such as "eb": `{"first":
+      [n], "count": [n], "cell": [hits], "energy": [hits]}`: event i owns the hits `first[i]` to
       `first[i] + count[i]` of a collection.
 
     Raises:
       ValueError: a collection has more hits than 32-bit numbers count.
     """
-    packed = {name: getattr(events, name) for name in events.BATCHED}
+    packed = events.batched()
     for name in events.COLLECTIONS:
         ragged = getattr(events, name)
         if ragged.offsets[-1] > np.iinfo(np.int32).max:

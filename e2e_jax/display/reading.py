@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from e2e_jax.datasets import preparation, reading
+from e2e_jax.datasets import naming, preparation, reading
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Record
 from e2e_jax.events.diphotons import Events
@@ -40,7 +40,7 @@ def read_events(
       source: a ROOT file (a path or a root:// address), the folder of a TFDS dataset, or its name.
       rows: which events, counted from 0; with `select`, among those that pass.
       split: of a dataset.
-      select: of an AODSIM file, a category of `selection.FIDUCIAL`.
+      select: of an AODSIM file, a key of `hgg.SELECTIONS`.
       data_dir: folder of the datasets, for a dataset's name; TFDS's own where it is empty.
 
     Returns:
@@ -64,16 +64,19 @@ def _root_events(source: str, rows: Sequence[int], select: str | None) -> tuple[
     """Reads from whichever of the known trees a file has."""
     from e2e_jax.sources.root import aodsim  # imports uproot, which a report does not need
 
+    if select is not None and select not in hgg.SELECTIONS:
+        raise ValueError(f"No selection {select!r}; there are {', '.join(hgg.SELECTIONS)}.")
+    chosen = None if select is None else hgg.SELECTIONS[select]
     try:
-        if select is None:
+        if chosen is None:
             return aodsim.read_entries(source, rows), AODSIM
-        candidates = aodsim.read_candidates(source, select)
+        candidates = aodsim.read_candidates(source, chosen)
     except SourceError as error:
         if error.reason != "missing_tree":
             raise
         return _ntuple_events(source, rows, select, error), NTUPLE
     _check_rows(rows, len(candidates), f"events of {source} that pass --select={select}")
-    return aodsim.read_entries(source, candidates.entry[list(rows)]), AODSIM
+    return aodsim.read_entries(source, candidates.entry[list(rows)], select=chosen), AODSIM
 
 
 def _ntuple_events(source: str, rows: Sequence[int], select: str | None, no_aodsim: SourceError) -> Events:
@@ -112,8 +115,10 @@ def _dataset_folder(source: str, data_dir: str) -> pathlib.Path | None:
 
         root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
         path = root / source
-        if source.partition("/")[0] not in preparation.BUILDERS or not path.is_dir():
-            builds = ", ".join(f"{name}/CONFIG" for name in preparation.BUILDERS)
+        if ":" in source:
+            path = preparation.locate(source, data_dir)
+        if not path.is_dir() or (":" not in source and source.partition("/")[0] not in naming.BUILT_IN):
+            builds = ", ".join(f"{name}/CONFIG" for name in naming.BUILT_IN)
             raise ValueError(
                 f"There is no file and no folder {source}, and no dataset of this name ({builds}) in {root}. "
                 "Name a ROOT file, the folder of a TFDS dataset, or a dataset that was built there."

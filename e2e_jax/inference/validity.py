@@ -127,7 +127,7 @@ def _columns(events_or_batch) -> dict[str, np.ndarray]:
             jax.tree_util.keystr(path, simple=True, separator="."): leaf
             for path, leaf in jax.tree_util.tree_leaves_with_path(dict(events_or_batch))
         }
-    columns = {name: getattr(events_or_batch, name) for name in events_or_batch.BATCHED}
+    columns = events_or_batch.batched()
     for name in events_or_batch.COLLECTIONS:
         ragged = getattr(events_or_batch, name)
         columns |= {f"{name}.{column}": values for column, values in ragged.columns.items()}
@@ -160,7 +160,8 @@ def _address(events_or_batch, row: int) -> str:
 
 def _check_record(events: Record) -> None:
     rows = len(events)
-    shapes = dict.fromkeys(events.SCALARS, ()) | {name: shape for name, (shape, _) in events.TENSORS.items()}
+    shapes = dict.fromkeys((*events.SCALARS, *events.observables), ())
+    shapes |= {name: shape for name, (shape, _) in events.TENSORS.items()}
     for name, shape in shapes.items():
         values = getattr(events, name)
         if np.shape(values) != (rows, *shape):
@@ -169,7 +170,7 @@ def _check_record(events: Record) -> None:
                 f"labels) take {(rows, *shape)}. Select events with events[rows], which keeps all columns "
                 "together."
             )
-    for name, declared in events.COLLECTIONS.items():
+    for name, declared in events.ragged().items():
         _check_ragged(name, getattr(events, name), declared, rows)
 
 
@@ -211,8 +212,8 @@ def _check_batch(batch: Mapping, task: Task, inputs: Inputs) -> None:
                 f"The image {name!r} has the shape {columns[name].shape}, but this classifier sees "
                 f"{_listed(shapes)}, the channels {', '.join(inputs.channels)}, in GeV."
             )
-    for name in dict.fromkeys((*record.BATCHED, *(observable.name for observable in task.observables))):
-        shape = record.TENSORS[name][0] if name in record.TENSORS else ()
+    observables = {observable.name: ((), np.float32) for observable in task.observables}
+    for name, (shape, _) in {**record.BATCHED, **observables}.items():
         if name in columns and columns[name].shape != (rows, *shape):
             raise ValueError(
                 f"{name!r} has the shape {columns[name].shape}, but {rows} events take {(rows, *shape)}."

@@ -75,8 +75,7 @@ def initial_params(network: Network, inputs: Inputs, record: type[Record], obser
 
 def _probe(record: type[Record], observables: Sequence[str]) -> dict:
     """A batch of one event. The sizes of a network never depend on the number of events or hits."""
-    scalars = {name: ((), dtype) for name, dtype in record.SCALARS.items()} | record.TENSORS
-    probe = {name: np.ones((1, *scalars[name][0]), scalars[name][1]) for name in record.BATCHED}
+    probe = {name: np.ones((1, *shape), dtype) for name, (shape, dtype) in record.BATCHED.items()}
     probe |= {name: np.ones(1, np.float32) for name in observables}
     for name, columns in record.COLLECTIONS.items():
         types = {column: column_type(declared) for column, declared in columns.items()}

@@ -9,19 +9,20 @@ import sys
 import numpy as np
 import pytest
 
-from data_builders.cms_hgg import cms_hgg_dataset_builder
-from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder, HggConfig
+from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder
 from e2e_jax.datasets import batches, reading
 from e2e_jax.datasets import preparation as dataset_module
 from e2e_jax.datasets.batches import Sampling
 from e2e_jax.datasets.layout import Layout
+from e2e_jax.datasets.naming import BUILT_IN, HggConfig
 from e2e_jax.datasets.splits import StoredDataset
 from e2e_jax.errors import DatasetError
-from e2e_jax.events.diphotons import CLASSES, COLLECTIONS, Events
-from e2e_jax.execution.jobs import simulation_tasks
+from e2e_jax.events.diphotons import COLLECTIONS, Events, leading
 from e2e_jax.files import digests
 from e2e_jax.studies import hgg
+from e2e_jax.studies.hgg import LABELS
 from e2e_jax.study import Task
+from tests.hgg_jobs import jobs
 from tests.synthetic_tasks import produce
 
 
@@ -31,7 +32,7 @@ def epoch_batches(events, size, seed=1, epoch=0, start=0, task=hgg.TASK):
 
 @pytest.fixture(scope="module")
 def events():
-    return Events.concatenate(produce(task) for task in simulation_tasks(10, seed=2))
+    return Events.concatenate(produce(task) for task in jobs(10, seed=2))
 
 
 def test_a_batch_is_a_function_of_seed_epoch_and_step_alone(events):
@@ -59,7 +60,7 @@ def test_rows_of_a_batch_belong_together(events):
     batch = next(epoch_batches(events, 3, seed=1, epoch=0))
     for i, mass in enumerate(batch["mass"]):
         (row,) = np.flatnonzero(events.mass == mass)
-        np.testing.assert_array_equal(batch["photons"][i], events.photons[row])
+        np.testing.assert_array_equal(batch["photons"][i], leading(events.photons[[row]])[0])
         for name in COLLECTIONS:
             hits = getattr(events, name).event(row)
             for column, values in hits.items():
@@ -137,14 +138,14 @@ def built(tmp_path_factory):
 def dataset(built, tmp_path):
     """A copy of that folder, and the dataset's own in it, to spoil."""
     shutil.copytree(built, tmp_path / "data")
-    return tmp_path / "data", tmp_path / "data/cms_hgg/tiny/2.0.0"
+    return tmp_path / "data", tmp_path / "data/cms_hgg/tiny/3.0.0"
 
 
 def test_a_split_is_read_whole(built, monkeypatch):
     monkeypatch.setattr(reading, "READ_TOGETHER", 5)
     events = load_split(built, "train")
-    assert np.bincount(events.label).tolist() == [6] * len(CLASSES)
-    assert events.photons.shape == (18, 2, 3)
+    assert np.bincount(events.label).tolist() == [6] * len(LABELS)
+    assert (events.photons.counts == 2).all()
     assert events.mass.dtype == np.float32
     assert events.eb.cell.dtype == np.uint16
 
@@ -160,23 +161,23 @@ def test_a_dataset_holds_the_task_of_its_study(built):
 
 def test_a_missing_dataset_is_built_first(tmp_path, monkeypatch):
     configs = (HggConfig(name="tiny", train=2, validation=1, produce=produce),)
-    monkeypatch.setattr(cms_hgg_dataset_builder.Builder, "CONFIGS", configs)
+    monkeypatch.setattr(BUILT_IN["cms_hgg"], "CONFIGS", configs)
     assert len(load_split(tmp_path, "validation")) == 3
     description = describe(tmp_path)
     assert description["origin"] == "fast simulation"
-    assert description["version"] == "2.0.0"
+    assert description["version"] == "3.0.0"
     assert len(load_split(tmp_path, "train")) == 6
 
 
 def test_the_fingerprint_is_that_of_the_events_of_each_split(built, dataset, tmp_path):
     folder, own = dataset
-    one = dataset_module.fingerprint(built / "cms_hgg/tiny/2.0.0")
+    one = dataset_module.fingerprint(built / "cms_hgg/tiny/3.0.0")
     assert one == dataset_module.fingerprint(own)
     assert one["train"] != one["validation"]
     other = HggConfig(name="tiny", train=7, validation=3, produce=produce)
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
         Builder(config=other, data_dir=tmp_path / "other", executor=executor).download_and_prepare()
-    another = dataset_module.fingerprint(tmp_path / "other/cms_hgg/tiny/2.0.0")
+    another = dataset_module.fingerprint(tmp_path / "other/cms_hgg/tiny/3.0.0")
     assert one["validation"] == another["validation"]
     assert one["train"] != another["train"]
     descriptions = [describe(at) for at in (built, folder, tmp_path / "other")]
@@ -237,14 +238,14 @@ def test_features_that_a_dataset_names_are_not_imported(dataset, tmp_path, monke
 def test_an_unknown_name_lists_what_there_is(built, name):
     with pytest.raises(DatasetError, match=r"cms_hgg/quick, cms_hgg/medium, cms_hgg/paper"):
         load_split(built, "train", name)
-    with pytest.raises(DatasetError, match=r"no split 'test'.*train.*validation"):
-        load_split(built, "test")
+    with pytest.raises(DatasetError, match=r"no split 'tests'.*train.*validation"):
+        load_split(built, "tests")
 
 
 def test_another_version_is_not_used(dataset):
     folder, own = dataset
     own.rename(own.with_name("0.9.0"))
-    with pytest.raises(DatasetError, match=r"version 0\.9\.0.*version 2\.0\.0.*tfds build"):
+    with pytest.raises(DatasetError, match=r"version 0\.9\.0.*version 3\.0\.0.*e2e_jax.build"):
         load_split(folder, "train")
     assert (own.with_name("0.9.0") / "dataset_info.json").exists()
 
@@ -268,7 +269,9 @@ def test_a_dataset_for_tensorflow_alone_is_named(dataset):
     folder, own = dataset
     for shard in own.glob("*.array_record*"):
         shard.rename(own / shard.name.replace("array_record", "tfrecord"))
-    metadata = dataset_module.sealed_metadata(dataset_module.read_metadata(own), own, "cms_hgg", {})
+    metadata = dataset_module.sealed_metadata(
+        dataset_module.read_metadata(own), own, "cms_hgg", {"train": "", "validation": "", "test": ""}
+    )
     (own / "metadata.json").write_text(json.dumps(metadata))
     with pytest.raises(DatasetError, match="stored as tfrecord"):
         load_split(folder, "train")

@@ -15,6 +15,7 @@ from e2e_jax.detector.pixels import table_canvas
 from e2e_jax.display import figure as drawing
 from e2e_jax.display.panels import BARREL, FULL, PANELS
 from e2e_jax.display.showers import Shower, find_showers
+from e2e_jax.events.diphotons import leading
 from e2e_jax.sources.root import aodsim
 from e2e_jax.studies import hgg
 from tests.display.shower_events import crystal, shower_event
@@ -163,7 +164,7 @@ def test_dotted_circles_on_a_disc_are_of_constant_eta(image):
 def test_what_is_known_of_the_event_is_written():
     events = shower_event(("eb", 40, 100), ("eb", -40, 200), label=1)
     written = text(drawing.event_figure(events, 0, origin="somewhere", task=hgg.TASK))
-    pt, eta, phi = events.photons[0, 1]
+    pt, eta, phi = leading(events.photons)[0, 1]
     numbers = [f"{pt:.1f} GeV", f"η = {eta:.2f}".replace("-", "−"), f"ϕ = {phi:.2f}".replace("-", "−")]
     assert all(
         word in written

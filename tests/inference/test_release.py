@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from e2e_jax.errors import WorkdirError
-from e2e_jax.events.diphotons import CLASSES, COLLECTIONS
+from e2e_jax.events.diphotons import COLLECTIONS
 from e2e_jax.inference.loading import load_classifier
 from e2e_jax.inference.release import LARGEST, read_events, release
 from e2e_jax.runs.checkpoints import read_about
 from e2e_jax.runs.folder import read_config
 from e2e_jax.studies import hgg
+from e2e_jax.studies.hgg import LABELS
 from tests.objects import dataset_in_memory
 from tests.runs.test_checkpoints import assert_equal, save_run
 from tests.synthetic import kinematics_config, sample
@@ -44,7 +45,7 @@ def test_a_release_opens_like_its_run(run, tmp_path):
     assert read_config(folder).dataset.data_dir == ""
     assert ours.task == hgg.TASK
     events, probabilities = read_events(folder)
-    assert np.bincount(events.label).tolist() == [4] * len(CLASSES)
+    assert np.bincount(events.label).tolist() == [4] * len(LABELS)
     np.testing.assert_array_equal(ours.predict(events), probabilities)
     np.testing.assert_array_equal(theirs.predict(events), probabilities)
 
@@ -72,7 +73,7 @@ def test_a_release_is_small_and_says_nothing_of_the_machine(run, tmp_path):
 def test_only_an_earlier_release_is_replaced(run, tmp_path):
     released(run, tmp_path / "released", 1)
     released(run, tmp_path / "released", 2)
-    assert len(read_events(tmp_path / "released")[0]) == 2 * len(CLASSES)
+    assert len(read_events(tmp_path / "released")[0]) == 2 * len(LABELS)
     (run / "metrics.jsonl").write_text("")
     with pytest.raises(WorkdirError, match="is no release, so nothing in it was touched"):
         release(run, run)

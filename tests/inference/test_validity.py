@@ -47,8 +47,10 @@ SPOILT = {
     "no endcap crystal": hit("ee", "cell", 1),
     "no tower": hit("hcal", "cell", 1),
     "beyond the HCAL": hit("hcal", "cell", geometry.HCAL_CELLS),
-    "no photon": lambda events: events.photons.__setitem__((BAD, 1, 0), 0),
-    "photon without direction": lambda events: events.photons.__setitem__((BAD, 0, 2), np.nan),
+    "no photon": lambda events: np.put(events.photons.pt, events.photons.offsets[BAD] + 1, 0),
+    "photon without direction": lambda events: events.photons.phi.__setitem__(
+        events.photons.offsets[BAD], np.nan
+    ),
 }
 
 
@@ -194,8 +196,8 @@ def without_column(events):
 
 
 RECORDS = {
-    "'mass'": lambda e: dataclasses.replace(e, mass=e.mass[:-1]),
-    "'photons'": lambda e: dataclasses.replace(e, photons=e.photons[:, :1]),
+    "'mass'": lambda e: dataclasses.replace(e, observables={"mass": e.mass[:-1]}),
+    "'photons'": lambda e: dataclasses.replace(e, photons=e.photons[:-1]),
     "'label'": lambda e: dataclasses.replace(e, label=e.label[:, None]),
     "'eb.energy'": without_column,
     "'eb.cell'": lambda e: dataclasses.replace(
