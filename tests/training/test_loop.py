@@ -181,16 +181,12 @@ RUN = """
 import os, signal, sys
 import jax
 jax.config.update("jax_num_cpu_devices", 4)
-from e2e_jax.report.board import Board
-from e2e_jax.studies import hgg
 from e2e_jax.training import loop
-from e2e_jax.datasets import batches
-from tests.synthetic import CONFIGS, sample
+from e2e_jax.training.progress import Progress
+from tests.objects import dataset_in_memory
+from tests.synthetic import CONFIGS
 
-splits = {"train": sample(20, seed=1), "validation": sample(20, seed=2)}
-batches.load_split = lambda config, split: splits[split]
-batches.describe = batches.fingerprints = lambda config: {}
-add = history.Progress.add
+add = Progress.add
 
 def deadly_add(progress, metrics):
     if (progress.epoch, progress.steps) == DEATH:
