@@ -146,6 +146,10 @@ class Selection:
         return hash(self._key)
 
 
+LEAST_MASS = 1.0
+"""GeV. Photons above 20 GeV with a smaller mass are closer than 0.05 rad, about three crystals of the barrel: they
+are one cluster."""
+
 RESERVED = {field.name for field in dataclasses.fields(Events)} | {"detector"}
 """Names that an observable cannot have."""
 
@@ -275,7 +279,7 @@ def photons(
     title = "Diphoton mass" if count == 2 else f"Mass of the {count} photons"
     return Selection(
         function,
-        (Observable("mass", "GeV", title),) if count > 1 else (),
+        (Observable("mass", "GeV", title, least=LEAST_MASS),) if count > 1 else (),
         photons_only=True,
         barrel=all(high <= geometry.EB_MAX_ETA for _, high in intervals),
         settings={"photons": {**dataclasses.asdict(function), "mass": mass and [str(end) for end in mass]}},

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from e2e_jax.configs import showers_vgg
-from e2e_jax.events.showers import Showers
+from e2e_jax.studies.showers import LABELS
 from tests.objects import classifier_of, new_state, predictor_of
 from tests.showers_of_cells import showers_of
 from tests.synthetic import kinematics_config, sample
@@ -22,7 +22,7 @@ def classifier():
 
 def test_showers_are_taken(classifier):
     assert classifier.predict(showers_of([[3], [1023]], [[1], [2]])).shape == (2, 2)
-    assert classifier.classes == Showers.CLASSES
+    assert classifier.classes == LABELS
 
 
 def test_showers_of_another_view_are_refused(classifier):

@@ -57,7 +57,7 @@ def write_evaluated(folder, config, run, events, probabilities, epochs=3, datase
     evaluated = run.task, probabilities, events.label, observable, run.metrics
     about = {"epoch": epochs, "train_events": 6000, "dataset": DATASET if dataset is None else dataset}
     results = evaluate(*evaluated, config=config.to_dict(), **about)
-    columns = {name: getattr(events, name) for name in events.SCALARS}
+    columns = {name: getattr(events, name) for name in (*events.SCALARS, *events.observables)}
     claim(folder, config)
     write_scores(folder, probabilities, columns, run.task.names)
     write_results(folder, results)
