@@ -147,8 +147,8 @@ class Selection:
 
 
 LEAST_MASS = 1.0
-"""GeV. Photons above 20 GeV with a smaller mass are closer than 0.05 rad, about three crystals of the barrel: they
-are one cluster."""
+"""GeV. Photons above 20 GeV with a smaller mass are closer than 0.05 rad, about three crystals of the barrel:
+they are one cluster."""
 
 RESERVED = {field.name for field in dataclasses.fields(Events)} | {"detector"}
 """Names that an observable cannot have."""
