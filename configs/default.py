@@ -136,7 +136,7 @@ def get_config(size="quick", category="central"):
         *("sigma_ieta_ieta", "sigma_iphi_iphi", "cov_ieta_iphi", "r9", "e1_over_e25", "h_over_e"),
         *("ecal_isolation", "hcal_isolation", "track_isolation"),
     )
-    # ... and the (centre, width) by which each becomes of order one, asinh((value - centre) / width):
+    # ... and the (center, width) by which each becomes of order one, asinh((value - center) / width):
     # about those of photons in the barrel. Isolation in GeV.
     inputs.standard = config_dict.ConfigDict(
         {

@@ -53,8 +53,8 @@ NOT_NEGATIVE = _number(", at least 0", lambda v: v >= 0)
 POSITIVE = _number(" above 0", lambda v: v > 0)
 FRACTION = _number(" from 0 to below 1", lambda v: 0 <= v < 1)
 UP_TO_ONE = _number(" above 0, at most 1", lambda v: 0 < v <= 1)
-CENTRE_AND_WIDTH = Range(
-    "a pair of finite numbers (centre, width), the width above 0",
+CENTER_AND_WIDTH = Range(
+    "a pair of finite numbers (center, width), the width above 0",
     lambda v: isinstance(v, tuple | list) and len(v) == 2 and NUMBER.holds(v[0]) and POSITIVE.holds(v[1]),
 )
 
@@ -86,7 +86,7 @@ RANGES = {
     "inputs.scale": NOT_NEGATIVE,
     "inputs.scale.*": NOT_NEGATIVE,
     "inputs.shapes": _each(TEXT, least=0),
-    "inputs.standard.*": CENTRE_AND_WIDTH,
+    "inputs.standard.*": CENTER_AND_WIDTH,
     "model.name": TEXT,
     "model.widths": _each(_whole(1)),
     "model.head": _each(_whole(1), least=0),

@@ -77,4 +77,4 @@ class Showers(Record):
     @classmethod
     def unread(cls, inputs) -> tuple[str, ...]:
         """The digis, unless they are what the network sees: they are most of the bytes."""
-        return () if "digis" in inputs.get("channels", ()) else ("digis",)
+        return () if "digis" in inputs.channels else ("digis",)

@@ -113,12 +113,11 @@ def _results(workdir):
     except ValueError as error:
         raise WorkdirError(f"{path} is not valid JSON ({error}). Evaluate the run again.") from None
     provenance = {name: value for name, value in results.get("provenance", {}).items() if name != "platform"}
-    return results | {"config": _without_folders(results.get("config", {})), "provenance": provenance}
+    return results | {"config": _without_folders(results["config"]), "provenance": provenance}
 
 
 def _without_folders(config):
-    dataset = config.get("dataset", {})
-    return {**config, "dataset": {**dataset, "data_dir": ""}} if "data_dir" in dataset else config
+    return {**config, "dataset": {**config["dataset"], "data_dir": ""}}
 
 
 def _validation_events(dataset: Dataset, classifier: Classifier, per_class: int):

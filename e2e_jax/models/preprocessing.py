@@ -34,7 +34,7 @@ class Inputs:
       scale: channel -> factor, or one number for all channels.
       normalization: what an event's images are divided by: "none", "sum_pt", or the name of an observable.
       shapes: which of `detector.shower_shapes.NAMES`.
-      standard: shape -> (centre, width).
+      standard: shape -> (center, width).
     """
 
     kind: str = "images"
@@ -173,20 +173,20 @@ def kinematics(photons, mass):
 
 
 def standardized_shapes(shapes, inputs: Inputs):
-    """Shower shapes as numbers of order one: asinh((value - centre) / width).
+    """Shower shapes as numbers of order one: asinh((value - center) / width).
 
-    It is linear within a width or so of the centre and logarithmic beyond, as shapes and isolation have long
-    tails. The centres and widths are the config's, not the sample's, so that all samples are seen alike.
+    It is linear within a width or so of the center and logarithmic beyond, as shapes and isolation have long
+    tails. The centers and widths are the config's, not the sample's, so that all samples are seen alike.
 
     Args:
       shapes: f4[n, 2, len(shower_shapes.NAMES)].
-      inputs: gives the names of the shapes that are wanted, and the centre and width of each.
+      inputs: gives the names of the shapes that are wanted, and the center and width of each.
 
     Returns:
       f4[n, 2, len(inputs.shapes)].
 
     Raises:
-      ValueError: a name is no shape, one has no centre and width above 0, or `shapes` are not all there.
+      ValueError: a name is no shape, one has no center and width above 0, or `shapes` are not all there.
     """
     if shapes.ndim != 3 or shapes.shape[1:] != (2, len(shower_shapes.NAMES)):
         raise ValueError(
@@ -199,12 +199,12 @@ def standardized_shapes(shapes, inputs: Inputs):
             raise ValueError(f"config.inputs.shapes names {name!r}, but the shapes are: {known}.")
         if name not in inputs.standard or not inputs.standard[name][1] > 0:
             raise ValueError(
-                f"config.inputs.shapes names {name!r}, but config.inputs.standard has no (centre, width) "
+                f"config.inputs.shapes names {name!r}, but config.inputs.standard has no (center, width) "
                 "with a width above 0 for it."
             )
     wanted = jnp.stack([shapes[..., shower_shapes.NAMES.index(name)] for name in inputs.shapes], axis=-1)
-    centre, width = jnp.array([inputs.standard[name] for name in inputs.shapes], jnp.float32).T
-    return jnp.arcsinh((wanted - centre[None, None, :]) / width[None, None, :])
+    center, width = jnp.array([inputs.standard[name] for name in inputs.shapes], jnp.float32).T
+    return jnp.arcsinh((wanted - center[None, None, :]) / width[None, None, :])
 
 
 def normalizers(batch: Mapping, normalization: str) -> jax.Array:

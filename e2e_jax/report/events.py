@@ -31,7 +31,7 @@ class Chosen(NamedTuple):
     row: int
     name: str
     title: str
-    says: str
+    caption: str
 
 
 class NotFound(Exception):
@@ -111,7 +111,7 @@ def pictures(run: Run) -> list[Picture]:
         Picture(
             one.name,
             one.title,
-            one.says,
+            one.caption,
             event_figure(events, index, geometry, origin, run.task),
             interactive(events, index, geometry),
             themed=False,
@@ -206,7 +206,7 @@ def row_numbers(panel: Panel, y: np.ndarray) -> np.ndarray:
 
 
 def axis_names(panel: Panel) -> list[str]:
-    """What the axes of a panel count, without what else its label says."""
+    """What the axes of a panel count, without the rest of its label."""
     return [re.sub(r"\s{2,}.*", "", name) for name in panel.names[:2]]
 
 

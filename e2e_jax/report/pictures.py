@@ -61,7 +61,7 @@ class Picture:
     Attributes:
       name: of its files, without their ends.
       title: its heading in the page.
-      says: what is seen, in a sentence or two.
+      caption: what is seen, in a sentence or two.
       figure: the drawing.
       interactive: the same as JSON for plotly.js; None where there is none.
       themed: whether its colours may change with the page; otherwise it stands on white.
@@ -70,7 +70,7 @@ class Picture:
 
     name: str
     title: str
-    says: str
+    caption: str
     figure: Figure
     interactive: str | None = None
     themed: bool = True

@@ -172,6 +172,6 @@ def pictures(run: Run) -> list[Picture]:
     ]
     if run.history:
         followed = "Losses, areas and CVM" if observable else "Losses and areas"
-        says = f"{followed} after each epoch; the dotted line marks the one chosen."
-        made.insert(0, Picture("training", "Training", says, draw_training(run)))
+        caption = f"{followed} after each epoch; the dotted line marks the one chosen."
+        made.insert(0, Picture("training", "Training", caption, draw_training(run)))
     return made

@@ -182,13 +182,13 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
     first = runs[0]
     others = any(not run.same_events(first) for run in runs)
     note = f"{len(first.scored.labels):,} events" + (", † others" if others else "")
-    says = "Signal efficiency against background rejection for every cut on the score. "
+    caption = "Signal efficiency against background rejection for every cut on the score. "
     pair = "The score is normalized to the pair of classes. "
     return [
         Picture(
             one.name,
             one.title,
-            says + (pair if "_vs_" in one.name and not one.name.endswith("_rest") else ""),
+            caption + (pair if "_vs_" in one.name and not one.name.endswith("_rest") else ""),
             draw(one, first.origin, note),
             interactive(one),
         )

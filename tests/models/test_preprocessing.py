@@ -125,7 +125,7 @@ def test_shapes_come_from_the_hits_where_they_are_not_given(inputs, batch):
     ("change", "match"),
     [
         ({"shapes": ("r9", "s4")}, "names 's4', but the shapes are: sigma_ieta_ieta"),
-        ({"standard": {"r9": (0.9, 0.0)}, "shapes": ("r9",)}, "no .centre, width. with a width above 0"),
+        ({"standard": {"r9": (0.9, 0.0)}, "shapes": ("r9",)}, "no .center, width. with a width above 0"),
     ],
 )
 def test_a_shape_that_cannot_be_is_named(inputs, batch, change, match):

@@ -37,7 +37,7 @@ def cvm_penalty(scores: jax.Array, observable: jax.Array, mask: jax.Array, neigh
     0.1 whatever N is; `losses.loss` divides it by N where that is wanted.
 
     Neither value nor gradient depends on the order of the events: events of equal observable are ordered by
-    a hash of their score's rank, which favours none, and events equal in both share their gradient. At
+    a hash of their score's rank, which favors none, and events equal in both share their gradient. At
     equal distance the group stays centered on its event. With k events or fewer in the mask a
     group is the whole sample, and penalty and gradient are zero. The penalty is not a sum over events:
     scores spread over devices must be gathered first.
