@@ -32,7 +32,7 @@ CATEGORIES = {
     "central_forward": {"dataset": "cms_hgg/forward_{size}", "strength": 0.2, "limit": 0.004},
     "showers": {"dataset": "ecal_showers/crops_{size}", "strength": 0.0, "limit": 1.0},
 }
-"""What a category of events changes: where its photons may be says `sources.selection`. Showers are of single
+"""What a category of events changes: `studies.hgg` defines where its photons may be. Showers are of single
 particles, or of uncorrelated pairs: they have no mass, so no penalty and no limit."""
 
 

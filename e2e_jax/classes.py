@@ -34,7 +34,7 @@ class Category:
 DIPHOTON = Category(Events, hgg.LABELS, "h", "gamma_gamma")
 SHOWERS = Category(Showers, showers.LABELS, "electron", efficiencies=(50, 70, 90))
 CATEGORIES = {"central": DIPHOTON, "central_forward": DIPHOTON, "showers": SHOWERS}
-"""By `config.dataset.category`; where the photons of the first two may be says `sources.selection`."""
+"""By `config.dataset.category`; `studies.hgg` defines where the photons of the first two may be."""
 
 SIGNAL, BACKGROUND = DIPHOTON.signal, DIPHOTON.decorrelated
 
