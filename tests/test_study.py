@@ -181,7 +181,7 @@ def test_studies_and_sizes_that_do_not_exist_are_named(file, tmp_path):
         naming.find(f"{file}:huge")
     with pytest.raises(StudyError, match=r"There is no file .*nowhere\.py"):
         naming.find(f"{tmp_path}/nowhere.py:quick")
-    with pytest.raises(StudyError, match="no.where does not import"):
+    with pytest.raises(StudyError, match=r"no\.where does not import"):
         naming.find("no.where:quick")
     other = tmp_path / "cms_hgg.py"
     other.write_text(FILE)

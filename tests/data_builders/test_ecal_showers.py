@@ -143,8 +143,8 @@ def test_a_dataset_that_does_not_fit_the_inputs_is_refused(folder, tmp_path):
     with pytest.raises(DatasetError, match=r"geometry is 'barrel', but .*tiny.*in the view 'crop'"):
         batches.load_split(configured(folder, geometry="barrel"), "train", progress=False)
     without = build(tmp_path, guns(category="barrel"))
+    inputs = {"geometry": "barrel", "channels": ("digis",)}
     with pytest.raises(DatasetError, match="asks for digis, but the dataset 'ecal_showers/tiny'"):
-        inputs = {"geometry": "barrel", "channels": ("digis",)}
         batches.load_split(configured(without, **inputs), "train", progress=False)
     config = configured(folder)
     config.dataset.category = "central"

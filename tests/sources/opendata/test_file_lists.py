@@ -131,7 +131,7 @@ def test_lists_that_are_no_text_or_not_there_are_named(tmp_path):
         sample_files("h", tmp_path)
     with pytest.raises(SourceError, match=r"nowhere does not list the files of h"):
         sample_files("h", tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="does not list the files of w: it has no w.txt"):
+    with pytest.raises(ValueError, match=r"does not list the files of w: it has no w\.txt"):
         sample_files("w", tmp_path)
 
 
