@@ -42,8 +42,8 @@ CATEGORIES = {
         "published": "table_4",
     },
 }
-"""What a category of events changes; `sources.selection` defines where its photons may be. Showers are of
-single particles, or of uncorrelated pairs. They have no mass, so no penalty and no limit."""
+"""What a category of events changes; `studies.hgg` defines where its photons may be. Showers are of single
+particles, or of uncorrelated pairs. They have no mass, so no penalty and no limit."""
 
 
 def get_config(size="quick", category="central"):

@@ -3,6 +3,11 @@
 These names are loaded when they are first used, so that `import e2e_jax` is quick:
 
     read_events(path, select=None)                 the events of AODSIM files or flat ntuples
+    Study(samples, task, sizes, select)            what defines a dataset, in one file of yours
+    Sample(label, source)                          the events of one label, and where they come from
+    Selection(function, observables)               which events are kept, and their observables
+    Size(train, validation)                        how many events of each label
+    Task(signal, decorrelate, of)                  what is learnt
     make_images(events, geometry="barrel")         their images, by name
     Task(signal, decorrelate, of, ...)             what a classifier learns
     Observable(name, unit, title)                  a named number of an event, such as a mass
@@ -21,6 +26,11 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "read_events": "sources.reading",
+    "Study": "study",
+    "Sample": "samples",
+    "Selection": "selection",
+    "Size": "study",
+    "Task": "study",
     "make_images": "detector.images",
     "Task": "study",
     "Observable": "study",

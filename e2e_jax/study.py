@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from e2e_jax.errors import StudyError
+from e2e_jax.events.energy import sum_et
 from e2e_jax.observables import Observable
 from e2e_jax.samples import Era, Files, Gun, QuickLook, Sample, files, gun, pythia
 from e2e_jax.selection import EVERYTHING, Selected, Selection, photons
@@ -32,6 +33,7 @@ __all__ = [
     "gun",
     "photons",
     "pythia",
+    "sum_et",
 ]
 
 MAX_CLASSES = 20

@@ -1,5 +1,6 @@
 """Stand-ins for the simulation: what makes the events of a task in an instant, in any process."""
 
+import dataclasses
 import os
 import pathlib
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import CELLS, COLLECTIONS, Events, cell_exists, from_leading
 from e2e_jax.execution.workers import THREAD_VARIABLES
+from e2e_jax.selection import kept
 
 HITS = {"eb": 350, "ee": 0, "hcal": 70, "tracks": 300}
 """Mean hits of an event in the central category."""
@@ -76,3 +78,8 @@ def produce_and_note(task):
     while (folder / "wait").exists():
         time.sleep(0.02)
     return produce(task)
+
+
+def produce_selected(task):
+    """As `produce`, with the observables and the events that the task's selection gives."""
+    return kept(dataclasses.replace(produce(task), observables={}), task.select)[0]

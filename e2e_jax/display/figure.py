@@ -180,7 +180,7 @@ def event_title(events: Events, index: int, origin: str = "", task: Task | None 
     if task is not None:
         first += [literal(task.title(task.labels[label]))] if label >= 0 else []
         # 0 where a source does not have it.
-        known = {o: float(getattr(events, o.name)[index]) for o in task.observables}
+        known = {o: events.observables.get(o.name, np.zeros(len(events)))[index] for o in task.observables}
         first += [f"{o.title or o.name}: {value:.1f} {o.unit}" for o, value in known.items() if value]
     address = f"run {events.run[index]}, lumi {events.lumi[index]}, event {events.event[index]}"
     second = filter(None, [literal(origin), address])

@@ -53,7 +53,7 @@ def test_a_release_opens_like_its_run(run, tmp_path):
 def test_the_events_come_back_as_they_were(run, tmp_path):
     folder = released(run, tmp_path / "released", 9)
     there, here = read_events(folder)[0], sample(per_class=9)
-    for name in ("run", "lumi", "event", "mass", "photons", "label"):
+    for name in ("run", "lumi", "event", "mass", "label"):
         np.testing.assert_array_equal(getattr(there, name), getattr(here, name))
         assert getattr(there, name).dtype == getattr(here, name).dtype
     for name in COLLECTIONS:
