@@ -7,9 +7,8 @@ These names are loaded when they are first used, so that `import e2e_jax` is qui
     Sample(label, source)                          the events of one label, and where they come from
     Selection(function, observables)               which events are kept, and their observables
     Size(train, validation)                        how many events of each label
-    Task(signal, decorrelate, of)                  what is learnt
-    make_images(events, geometry="barrel")         their images, by name
     Task(signal, decorrelate, of, ...)             what a classifier learns
+    make_images(events, geometry="barrel")         their images, by name
     Observable(name, unit, title)                  a named number of an event, such as a mass
     train(config, workdir, dataset=None)           trains a classifier and evaluates it
     load_classifier(workdir)                       a trained classifier: `predict(events)`
@@ -32,8 +31,7 @@ _HOMES = {
     "Size": "study",
     "Task": "study",
     "make_images": "detector.images",
-    "Task": "study",
-    "Observable": "study",
+    "Observable": "observables",
     "train": "training.loop",
     "load_classifier": "checkpoint",
     "evaluate": "evaluation.results",
