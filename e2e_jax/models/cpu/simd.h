@@ -2,7 +2,9 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace {
 
@@ -35,6 +37,21 @@ inline void add(float* p, Vec v) { store(p, load(p) + v); }
 inline Vec relu(Vec v) { return v <= 0.0f ? Vec{} : v; }  // NaN stays NaN, here and in the maxima of the stem
 
 inline Vec absolute(Vec v) { return v < 0.0f ? -v : v; }
+
+// Floats, zero at first, of which no register is in two cache lines.
+class Array {
+ public:
+  explicit Array(size_t size = 0) : lines_((size + 15) / 16) {}
+  size_t size() const { return 16 * lines_.size(); }
+  float* data() { return lines_.data()->values; }
+  const float* data() const { return lines_.data()->values; }
+
+ private:
+  struct alignas(64) Line {
+    float values[16];
+  };
+  std::vector<Line> lines_;
+};
 
 // Registers of output channels that are computed together, of `maps` channels.
 constexpr int group(int maps) { return maps / kLanes < kGroup ? maps / kLanes : kGroup; }
