@@ -117,9 +117,10 @@ void block_backward(Shape s, const float* tiles, float* gradient, const float* x
 
 // What a thread works in; the maps' borders stay zero.
 struct Workspace {
-  Array ring, narrow, wide;
+  StemSpace stem;
+  Array narrow, wide;
   explicit Workspace(const Network& net)
-      : ring(net.stem.ring()), narrow(net.narrow.size()), wide(net.wide.size()) {}
+      : stem(net.stem), narrow(net.narrow.size()), wide(net.wide.size()) {}
 };
 
 // The maps that are kept lie one after the other. Those that are not take turns, and stay in the cache: where
@@ -133,7 +134,7 @@ void forward(const Network& net, const float* image, const float* params, const 
   float *x = maps, *wide = maps + narrow_maps * n.size();
   for (long m = 0; m < narrow_maps; ++m) clear_border(n, maps + m * n.size());
   for (long m = 0; m < wide_maps; ++m) clear_border(w, wide + m * w.size());
-  stem_forward(net.stem, image, params, params + net.stem.kernel_size(), space.ring.data(), x, winner);
+  stem_forward(net.stem, image, params, params + net.stem.kernel_size(), space.stem, x, winner);
   params += net.stem_size();
   for (long b = 0; b < net.blocks; ++b, params += net.narrow_block(), tiles += net.narrow_tiles()) {
     float *y1 = all ? x + n.size() : space.narrow.data(), *y2 = x + of_block * n.size();
@@ -227,7 +228,7 @@ void backward(const Network& net, const float* image, const Kernels& kernels, co
     block_backward(n, turned_tiles, gradient, maps, y1, maps + of_block * n.size(), of_x, h2, other2);
   }
   gradient -= net.stem_size();
-  stem_backward(net.stem, image, of_x, winner, space.ring.data(), gradient, gradient + net.stem.kernel_size());
+  stem_backward(net.stem, image, of_x, winner, space.stem, gradient, gradient + net.stem.kernel_size());
 }
 
 // Each kernel [places, inputs, outputs] as [places, outputs, inputs], at the same place in the flat array.

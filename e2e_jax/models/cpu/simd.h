@@ -5,6 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <vector>
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -35,6 +38,21 @@ inline Vec load(const float* p) { return *reinterpret_cast<const InMemory*>(p); 
 inline void store(float* p, Vec v) { *reinterpret_cast<InMemory*>(p) = v; }
 inline void add(float* p, Vec v) { store(p, load(p) + v); }
 inline Vec relu(Vec v) { return v <= 0.0f ? Vec{} : v; }  // NaN stays NaN, here and in the maxima of the stem
+
+// Bit i: whether lane i is not zero.
+inline uint32_t not_zero(Vec v) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(reinterpret_cast<__m512>(v), _mm512_setzero_ps(), _CMP_NEQ_UQ);
+#elif defined(__AVX__)
+  return _mm256_movemask_ps(reinterpret_cast<__m256>(v != 0.0f));
+#elif defined(__SSE2__)
+  return _mm_movemask_ps(reinterpret_cast<__m128>(v != 0.0f));
+#else
+  uint32_t bits = 0;
+  for (int i = 0; i < kLanes; ++i) bits |= uint32_t(v[i] != 0.0f) << i;
+  return bits;
+#endif
+}
 
 inline Vec absolute(Vec v) { return v < 0.0f ? -v : v; }
 

@@ -115,8 +115,8 @@ using Strip = float[kPlaces][kStrip][maps];
 
 // Transforms the side x side pixels of each tile, the first `before` rows and columns ahead of its outputs.
 // Pixels outside of the map are those of its border, zero.
-template <auto line, int maps, int side>
-void transform_tiles(Shape s, const float* map, const Tile* tiles, int count, int before, Strip<maps>& to) {
+template <auto line, int side, int maps>
+[[gnu::noinline]] void transform_tiles(Shape s, const float* map, const Tile* tiles, int count, int before, Strip<maps>& to) {
   for (int n = 0; n < count; ++n) {
     long rows[side], columns[side];
     for (int k = 0; k < side; ++k) {
@@ -168,10 +168,9 @@ class Occupancy {
   static void fill(Shape s, const float* map, uint8_t* to) {
     for (long r = 0; r < s.rows + 2; ++r, to += kTile)
       for (long c = 0; c < s.columns + 2; ++c, map += maps) {
-        uint64_t words[maps / 2], any = 0;
-        std::memcpy(words, map, sizeof words);
+        uint32_t any = 0;
         E2E_UNROLL
-        for (int w = 0; w < maps / 2; ++w) any |= words[w];
+        for (int v = 0; v < maps; v += kLanes) any |= not_zero(load(map + v));
         *to++ = any != 0;
       }
   }
@@ -229,7 +228,7 @@ void convolve_tiles(Shape s, const Occupancy& occupied, const float* x, float* y
   auto& products = kInPlace ? pixels : others;
   auto wanted = [&](Tile tile) { return occupied.windows(tile); };
   for_strips(s, wanted, [&](const Tile* tiles, int count) {
-    transform_tiles<line_of_pixels, maps, kWindow>(s, x, tiles, count, 1, pixels);
+    transform_tiles<line_of_pixels, kWindow>(s, x, tiles, count, 1, pixels);
     for (int p = 0; p < kPlaces; ++p) {
       Tap tap{pixels[p][0], kernel + p * maps * maps};
       row<maps, maps>(&tap, 1, maps, products[p][0], maps, count, Finish{});
@@ -252,7 +251,7 @@ void convolve_tiles(Shape s, const Occupancy& occupied, const float* x, float* y
 
 // Adds [inputs, tiles] times [tiles, outputs] to sums [inputs, outputs].
 template <int maps, int V, int I>
-void add_products(int tiles, const float (*pixels)[maps], const float (*gradients)[maps], float* sums) {
+[[gnu::noinline]] void add_products(int tiles, const float (*pixels)[maps], const float (*gradients)[maps], float* sums) {
   for (int channel = 0; channel < maps; channel += V * kLanes)
     for (int first = 0; first < maps; first += I) {
       Vec sum[I][V];
@@ -291,8 +290,8 @@ void add_tiles_gradient(Shape s, const float* x, const Occupancy& occupied, cons
   alignas(64) Strip<maps> pixels, gradients;
   Array sums(kPlaces * maps * maps);
   for_strips(s, [&](Tile tile) { return occupied.pixels(tile); }, [&](const Tile* tiles, int count) {
-    transform_tiles<line_of_pixels, maps, kWindow>(s, x, tiles, count, 1, pixels);
-    transform_tiles<line_of_gradients, maps, kTile>(s, g, tiles, count, 0, gradients);
+    transform_tiles<line_of_pixels, kWindow>(s, x, tiles, count, 1, pixels);
+    transform_tiles<line_of_gradients, kTile>(s, g, tiles, count, 0, gradients);
     for (int p = 0; p < kPlaces; ++p)
       add_products<maps, V, kInputs<V>>(count, pixels[p], gradients[p], sums.data() + p * maps * maps);
   });
