@@ -1,8 +1,7 @@
 // ResNet-15 without its head on a CPU, forward and backward: the arithmetic of models/resnet.py.
 //
-// One event runs through the whole network before the next, so its maps stay in the core's cache; the layers
-// are those of resnet_cpu_layers.h. models/cpu/resnet_cpu.py compiles this file when it is first needed and binds
-// it to JAX.
+// One event runs through the whole network before the next, so its maps stay in the core's cache.
+// models/cpu/library.py compiles this file when it is first needed; resnet_cpu.py binds it to JAX.
 
 #include "stem.h"
 #include "winograd.h"
@@ -85,7 +84,7 @@ Array transform(const Network& net, const float* params, bool around) {
 
 // y1 = relu(conv1 x), y2 = relu(conv2 y1 + x); `tiles` are the kernels, transformed.
 void block_first(Shape s, const float* params, const float* tiles, const float* x, float* y1) {
-  convolve_same(s, {s, x}, x, y1, tiles, {Layer(params, s.maps, s.maps, 3).bias, nullptr, true});
+  convolve_same(s, x, y1, tiles, {Layer(params, s.maps, s.maps, 3).bias, nullptr, true});
 }
 
 void downsample_first(Shape n, Shape w, const float* params, const float* x, float* y1) {
@@ -96,7 +95,7 @@ void downsample_first(Shape n, Shape w, const float* params, const float* x, flo
 void block_forward(Shape s, const float* params, const float* tiles, const float* x, float* y1, float* y2) {
   Layer conv2(params + Network::layer(s.maps, s.maps, 3), s.maps, s.maps, 3);
   block_first(s, params, tiles, x, y1);
-  convolve_same(s, {s, y1}, y1, y2, tiles + kPlaces * s.maps * s.maps, {conv2.bias, x, true});
+  convolve_same(s, y1, y2, tiles + kPlaces * s.maps * s.maps, {conv2.bias, x, true});
 }
 
 // g comes as the gradient of y2 and leaves as that of x; `h` and `other` are maps to work in. `tiles` are the
@@ -105,13 +104,9 @@ void block_backward(Shape s, const float* tiles, float* gradient, const float* x
                     float*& g, float* h, float*& other) {
   Layer conv1(gradient, s.maps, s.maps, 3), conv2(gradient + Network::layer(s.maps, s.maps, 3), s.maps, s.maps, 3);
   through_relu(s, g, y2, conv2.bias);
-  Occupancy of_g(s, g);
-  same_kernel_gradient(s, y1, of_g, g, conv2.kernel);
-  convolve_same(s, of_g, g, h, tiles + kPlaces * s.maps * s.maps, Finish{});
+  gradients_same(s, y1, g, tiles + kPlaces * s.maps * s.maps, conv2.kernel, h, Finish{});
   through_relu(s, h, y1, conv1.bias);
-  Occupancy of_h(s, h);
-  same_kernel_gradient(s, x, of_h, h, conv1.kernel);
-  convolve_same(s, of_h, h, other, tiles, {nullptr, g, false});
+  gradients_same(s, x, h, tiles, conv1.kernel, other, {nullptr, g, false});
   std::swap(g, other);
 }
 
@@ -146,7 +141,7 @@ void forward(const Network& net, const float* image, const float* params, const 
   Layer conv2(params + net.downsample_conv1(), w.maps, w.maps, 3), side(conv2.bias + w.maps, n.maps, w.maps, 1);
   downsample_first(n, w, params, x, y1);
   convolve(n, x, w, y2, side.kernel, 1, 2, {side.bias, nullptr, false});
-  convolve_same(w, {w, y1}, y1, y2, tiles, {conv2.bias, y2, true});
+  convolve_same(w, y1, y2, tiles, {conv2.bias, y2, true});
   params += net.downsample(), tiles += net.wide_tiles() / 2;
   for (long b = 0; b < net.blocks; ++b, params += net.wide_block(), tiles += net.wide_tiles()) {
     float* input = y2;
@@ -212,10 +207,8 @@ void backward(const Network& net, const float* image, const Kernels& kernels, co
   Layer conv1(gradient, n.maps, w.maps, 3), conv2(gradient + second, w.maps, w.maps, 3);
   Layer side(gradient + third, n.maps, w.maps, 1);
   through_relu(w, g, y2, conv2.bias, side.bias);
-  Occupancy of_g(w, g);
-  same_kernel_gradient(w, y1, of_g, g, conv2.kernel);
+  gradients_same(w, y1, g, turned_tiles, conv2.kernel, h, Finish{});
   kernel_gradient(n, x, w, g, side.kernel, 1, 2);
-  convolve_same(w, of_g, g, h, turned_tiles, Finish{});
   through_relu(w, h, y1, conv1.bias);
   kernel_gradient(n, x, w, h, conv1.kernel, 3, 2);
   float *of_x = slopes.narrow[0].data(), *h2 = slopes.narrow[1].data(), *other2 = slopes.narrow[2].data();

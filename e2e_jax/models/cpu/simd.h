@@ -59,7 +59,8 @@ inline Vec absolute(Vec v) { return v < 0.0f ? -v : v; }
 // Floats, zero at first, of which no register is in two cache lines.
 class Array {
  public:
-  explicit Array(size_t size = 0) : lines_((size + 15) / 16) {}
+  Array() = default;
+  explicit Array(size_t size) : lines_((size + 15) / 16) {}
   size_t size() const { return 16 * lines_.size(); }
   float* data() { return lines_.data()->values; }
   const float* data() const { return lines_.data()->values; }

@@ -4,95 +4,18 @@
 // A^T [(G g G^T) * (B^T d B)] A, of the kernel g and the 6x6 pixels d under it: 36 products for 16 pixels in
 // place of 144. The products are kPlaces matrices, [tiles, inputs] times [inputs, outputs]. The gradient of the
 // kernel is G^T [sum over tiles of (A y A^T) * (B^T d B)] G, of the gradients y of the outputs.
-//
-// The polynomials are evaluated at 0, +-a, +-b and infinity. With a = 1/sqrt(2) and b = sqrt(2) the rounding is
-// twice that of a direct convolution; with 1 and 2, as in the paper, it is five times.
 
 #pragma once
 
 #include "convolution.h"
+#include "winograd_transforms.h"
 
 namespace {
 
-constexpr int kTile = 4;           // of a tile of outputs
-constexpr int kWindow = kTile + 2;  // of the pixels under it
 constexpr int kPlaces = kWindow * kWindow;
-constexpr float kA = 0.70710678f, kB = 1.41421356f;  // a and b; a^2 = 1/2, b^2 = 2
 
 // Most tiles that are transformed together: what is made of them stays in the core's cache.
 constexpr int kStrip = 12;
-
-// B^T of a line of pixels.
-inline void line_of_pixels(const Vec d[6], Vec to[6]) {
-  Vec even_a = d[4] - 2.0f * d[2], odd_a = kA * (d[3] - 2.0f * d[1]);
-  Vec even_b = d[4] - 0.5f * d[2], odd_b = kB * (d[3] - 0.5f * d[1]);
-  to[0] = d[0] - 2.5f * d[2] + d[4];
-  to[1] = even_a + odd_a, to[2] = even_a - odd_a;
-  to[3] = even_b + odd_b, to[4] = even_b - odd_b;
-  to[5] = d[1] - 2.5f * d[3] + d[5];
-}
-
-// A^T of a line of products.
-inline void line_of_outputs(const Vec m[6], Vec to[4]) {
-  Vec even_a = m[1] + m[2], odd_a = kA * (m[1] - m[2]), even_b = m[3] + m[4], odd_b = kB * (m[3] - m[4]);
-  to[0] = m[0] + even_a + even_b;
-  to[1] = odd_a + odd_b;
-  to[2] = 0.5f * even_a + 2.0f * even_b;
-  to[3] = 0.5f * odd_a + 2.0f * odd_b + m[5];
-}
-
-// A of a line of the outputs' gradients.
-inline void line_of_gradients(const Vec y[4], Vec to[6]) {
-  Vec even_a = y[0] + 0.5f * y[2], odd_a = kA * (y[1] + 0.5f * y[3]);
-  Vec even_b = y[0] + 2.0f * y[2], odd_b = kB * (y[1] + 2.0f * y[3]);
-  to[0] = y[0];
-  to[1] = even_a + odd_a, to[2] = even_a - odd_a;
-  to[3] = even_b + odd_b, to[4] = even_b - odd_b;
-  to[5] = y[3];
-}
-
-// G of a line of the kernel.
-inline void line_of_kernel(const Vec g[3], Vec to[6]) {
-  Vec even_a = (-2.0f / 3) * (g[0] + 0.5f * g[2]), odd_a = (-2.0f / 3 * kA) * g[1];
-  Vec even_b = (1.0f / 6) * (g[0] + 2.0f * g[2]), odd_b = (1.0f / 6 * kB) * g[1];
-  to[0] = g[0];
-  to[1] = even_a + odd_a, to[2] = even_a - odd_a;
-  to[3] = even_b + odd_b, to[4] = even_b - odd_b;
-  to[5] = g[2];
-}
-
-// G^T of a line of sums of products.
-inline void line_of_sums(const Vec m[6], Vec to[3]) {
-  Vec even_a = (-2.0f / 3) * (m[1] + m[2]), even_b = (1.0f / 6) * (m[3] + m[4]);
-  to[0] = m[0] + even_a + even_b;
-  to[1] = (-2.0f / 3 * kA) * (m[1] - m[2]) + (1.0f / 6 * kB) * (m[3] - m[4]);
-  to[2] = 0.5f * even_a + 2.0f * even_b + m[5];
-}
-
-// The same of the terms' sizes: how large their total could be if none canceled.
-inline void line_of_sizes(const Vec m[6], Vec to[3]) {
-  Vec a = (2.0f / 3) * (m[1] + m[2]), b = (1.0f / 6) * (m[3] + m[4]);
-  to[0] = m[0] + a + b;
-  to[1] = kA * a + kB * b;
-  to[2] = 0.5f * a + 2.0f * b + m[5];
-}
-
-// `line` of each column of a square, then of each row of what that made.
-template <auto line, int from, int to>
-inline void both_ways(const Vec square[from][from], Vec made[to][to]) {
-  Vec by_column[to][from];
-  E2E_UNROLL
-  for (int x = 0; x < from; ++x) {
-    Vec column[from], result[to];
-    E2E_UNROLL
-    for (int y = 0; y < from; ++y) column[y] = square[y][x];
-    line(column, result);
-    E2E_UNROLL
-    for (int y = 0; y < to; ++y) by_column[y][x] = result[y];
-  }
-  E2E_UNROLL
-  for (int y = 0; y < to; ++y) line(by_column[y], made[y]);
-}
 
 // G g G^T of a kernel [3, 3, size] into [6, 6, size]; `around`: of the kernel turned by 180 degrees.
 void transform_kernel(const float* kernel, long size, bool around, float* to) {
@@ -114,9 +37,10 @@ template <int maps>
 using Strip = float[kPlaces][kStrip][maps];
 
 // Transforms the side x side pixels of each tile, the first `before` rows and columns ahead of its outputs.
-// Pixels outside of the map are those of its border, zero.
+// Pixels outside of the map are those of its border, zero. Compilers make slower code where this is inlined.
 template <auto line, int side, int maps>
-[[gnu::noinline]] void transform_tiles(Shape s, const float* map, const Tile* tiles, int count, int before, Strip<maps>& to) {
+[[gnu::noinline]] void transform_tiles(Shape s, const float* map, const Tile* tiles, int count, int before,
+                                       Strip<maps>& to) {
   for (int n = 0; n < count; ++n) {
     long rows[side], columns[side];
     for (int k = 0; k < side; ++k) {
@@ -219,7 +143,7 @@ void write_tile(Shape s, const Occupancy& occupied, Tile tile, float* y, Finish 
   }
 }
 
-// y = finish(kernel * x) for a 3x3 kernel and as many maps as there were; `kernel` is transformed.
+// y = finish(kernel * x) for a 3x3 kernel and as many maps as there were; `occupied` is that of x.
 template <int maps>
 void convolve_tiles(Shape s, const Occupancy& occupied, const float* x, float* y, const float* kernel, Finish finish) {
   // A row is read whole before it is written where all of its channels are computed together.
@@ -283,7 +207,7 @@ constexpr float kRounding = 1e-6f;
 // Winograd's sums cancel but for that, and Adam would make steps of it.
 inline Vec above_rounding(Vec sum, Vec size) { return absolute(sum) <= kRounding * size ? Vec{} : sum; }
 
-// Adds the gradient of a kernel [3, 3, maps, maps]; g has a zero border.
+// Adds the gradient of a kernel [3, 3, maps, maps]; `occupied` is that of g, which has a zero border.
 template <int maps>
 void add_tiles_gradient(Shape s, const float* x, const Occupancy& occupied, const float* g, float* kernel) {
   constexpr int V = group(maps);
@@ -307,13 +231,18 @@ void add_tiles_gradient(Shape s, const float* x, const Occupancy& occupied, cons
   }
 }
 
-void convolve_same(Shape s, const Occupancy& occupied, const float* x, float* y, const float* kernel, Finish finish) {
-  (s.maps == 16 ? convolve_tiles<16> : convolve_tiles<32>)(s, occupied, x, y, kernel, finish);
+// y = finish(kernel * x); `kernel` is transformed.
+void convolve_same(Shape s, const float* x, float* y, const float* kernel, Finish finish) {
+  (s.maps == 16 ? convolve_tiles<16> : convolve_tiles<32>)(s, Occupancy(s, x), x, y, kernel, finish);
 }
 
-// Adds the gradient of the kernel; `occupied` is that of g.
-void same_kernel_gradient(Shape s, const float* x, const Occupancy& occupied, const float* g, float* kernel) {
-  (s.maps == 16 ? add_tiles_gradient<16> : add_tiles_gradient<32>)(s, x, occupied, g, kernel);
+// The gradients of such a convolution of x, given that of its result, g: that of the kernel is added to
+// `of_kernel`, and finish(that of x) is written to `of_x`. `turned` is the kernel turned and transformed.
+void gradients_same(Shape s, const float* x, const float* g, const float* turned, float* of_kernel, float* of_x,
+                    Finish finish) {
+  Occupancy occupied(s, g);
+  (s.maps == 16 ? add_tiles_gradient<16> : add_tiles_gradient<32>)(s, x, occupied, g, of_kernel);
+  (s.maps == 16 ? convolve_tiles<16> : convolve_tiles<32>)(s, occupied, g, of_x, turned, finish);
 }
 
 }  // namespace
