@@ -90,7 +90,8 @@ def get_config(size="quick", category="central"):
     data.placement = "auto"
 
     config.inputs = inputs = config_dict.ConfigDict()
-    # What the network sees: "images", "kinematics" (the photons' five mass-free numbers), or "high_level"
+    # What the network sees: "images", "tokens" (their strongest pixels with what lies around them, see
+    # `detector.tokens`), "kinematics" (the photons' five mass-free numbers), or "high_level"
     # (these and both photons' shower shapes and isolation); of the category "showers": "showers".
     inputs.kind = "images"
     # Which images: "barrel" is the 170x360 crystals of the ECAL barrel; "ecal_centric" adds the 100x100 of
@@ -112,6 +113,9 @@ def get_config(size="quick", category="central"):
     # normalisation layers, and E/m alone is small. 50 brings a 60 GeV photon's brightest crystal to about 16.
     # The number beside "hcal" over that beside "ecal" is the paper's HCAL constant, which it does not give.
     inputs.scale = config_dict.ConfigDict({"tracks": 50.0, "ecal": 50.0, "hcal": 50.0})
+
+    # Tokens: how many of each channel; the strongest are taken.
+    inputs.tokens = config_dict.ConfigDict({"ecal": 12, "tracks": 4, "hcal": 4})
 
     # High-level: which of `detector.shower_shapes.NAMES` ...
     inputs.shapes = (
@@ -135,13 +139,14 @@ def get_config(size="quick", category="central"):
     )
 
     config.model = model = config_dict.ConfigDict()
-    # "resnet15" for images (one network for each image of the geometry), "four_momentum" for kinematics,
+    # "resnet15" for images (one network for each image of the geometry), "event_transformer" for tokens, "four_momentum" for kinematics,
     # "high_level" for high-level inputs; for crops of showers "shower_vgg", "shower_conv_lstm", "shower_fcn".
     model.name = "resnet15"
     # Outputs: as many as there are classes in `dataset.classes`.
     model.classes = 3
     # ResNet-15: maps before and after the downsampling. VGG: maps of each pair of convolutions. Conv-LSTM:
-    # maps of its first convolution and of its state. The others: neurons of each hidden layer.
+    # maps of its first convolution and of its state. Event transformer: numbers of a token, and of a pair of
+    # tokens. The others: neurons of each hidden layer.
     model.widths = (16, 32)
     # Where several images' networks are joined, or behind a shower's maps, neurons of the hidden layers ...
     model.head = (128, 128, 128)

@@ -109,14 +109,14 @@ def _check_classes(events: Record, what: str, classes: Classes) -> None:
 
 
 def layout(events: Record, config, devices: int) -> Layout:
-    """The layout of a training's batches: flat for images, else padded.
+    """The layout of a training's batches: flat for images and tokens, else padded.
 
     Args:
       events: the training sample.
       config: read are `inputs.kind`, `dataset.classes`, `seed`, `train.batch_size` and `train.epochs`.
       devices: over how many the batches are spread.
     """
-    if config.inputs.kind != "images":
+    if config.inputs.kind not in ("images", "tokens"):
         return Layout.padded(events)
     classes, size = Classes.of(config), config.train.batch_size
     targets, steps = classes.of_labels(events.label), steps_per_epoch(events, size, classes)

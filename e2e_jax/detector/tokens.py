@@ -16,7 +16,7 @@ import numpy as np
 from e2e_jax.detector.surfaces import BLOCK, Surface, surface
 
 MINIMUM = {"ecal": 0.5, "tracks": 0.5, "hcal": 1.0}
-"""GeV of energy (tracks: of pT) that a token has at least."""
+"""GeV of energy (tracks: of pT) that a token has at least; tokens come in the order of these channels."""
 CANDIDATES = 3
 """Blocks that are searched, as a multiple of the tokens wanted: a shower spans several blocks."""
 WINDOW, TOWERS = 11, 7
@@ -60,8 +60,8 @@ def find_tokens(
     number of blocks, changes the momenta alone.
 
     Args:
-      planes: channel -> image of the geometry -> GeV, float32 `[n, rows, columns]`. Channel by channel, because
-        a CPU sums up pixels whose channels alternate twenty times as slowly.
+      planes: channel -> image of the geometry -> GeV, float32 `[n, rows, columns]`. Channel by channel,
+        because a CPU sums up pixels whose channels alternate twenty times as slowly.
       geometry: one of `images.GEOMETRIES`.
       counts: channel -> how many tokens of it, at least 1.
 
@@ -76,7 +76,7 @@ def find_tokens(
         )
     if not counts:
         raise ValueError(f"config.inputs.tokens names no channel; there are {', '.join(channels)}.")
-    on = surface(geometry)
+    counts, on = {name: counts[name] for name in MINIMUM if name in counts}, surface(geometry)
     rows = {name: _joined([_flat(of[image]) for image in on.names]) for name, of in planes.items()}
     found = [_strongest(planes[name], rows[name], on, name, count) for name, count in counts.items()]
     place, filled = (jnp.concatenate(parts, axis=1) for parts in zip(*found))

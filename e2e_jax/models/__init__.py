@@ -5,12 +5,14 @@ import functools
 from e2e_jax.detector import images
 from e2e_jax.models import backend
 from e2e_jax.models.concatenated import ConcatenatedResNet15
+from e2e_jax.models.event_transformer import EventTransformer
 from e2e_jax.models.fcn import FourMomentum, HighLevel
 from e2e_jax.models.resnet import ResNet15
 from e2e_jax.models.showers import ShowerConvLSTM, ShowerFCN, ShowerVGG
 
 __all__ = [
     "ConcatenatedResNet15",
+    "EventTransformer",
     "FourMomentum",
     "HighLevel",
     "ResNet15",
@@ -44,6 +46,11 @@ def _fully_connected(module, config, platform):
     return module(classes=config.model.classes, widths=tuple(config.model.get("widths", (256, 256, 256))))
 
 
+def _event_transformer(config, platform):
+    model = config.model
+    return EventTransformer(model.classes, tuple(model.widths), tuple(model.head), model.dropout)
+
+
 def _of_showers(module, config, platform):
     """A network on the crops of showers, with those of its sizes that the config gives."""
     model, fields = config.model, module.__dataclass_fields__
@@ -56,6 +63,7 @@ def _of_showers(module, config, platform):
 
 _BUILDERS = {
     "resnet15": _resnet15,
+    "event_transformer": _event_transformer,
     "four_momentum": functools.partial(_fully_connected, FourMomentum),
     "high_level": functools.partial(_fully_connected, HighLevel),
     "shower_vgg": functools.partial(_of_showers, ShowerVGG),
@@ -76,7 +84,7 @@ def build(config, platform=None):
 
     Returns:
       A `flax.linen.Module`. `module.apply(variables, inputs)` takes a dict, the images of the geometry
-      ({"barrel": [n, 170, 360, c]}), {"kinematics": [n, 5]} for the 4-momentum network, {"high_level": [n,
+      ({"barrel": [n, 170, 360, c]}), {"tokens": [n, t, i], ...} for the event transformer, {"kinematics": [n, 5]} for the 4-momentum network, {"high_level": [n,
       i]} for the high-level one, or showers, {"crop": [n, 32, 32, c]} and {"digis": [n, 10, 32, 32]}, and
       returns logits [n, classes]. In training
       `module.apply(variables, inputs, keys)` takes a random key an event, [n].

@@ -1,7 +1,8 @@
 """From a padded batch of hits to what the network sees; pure, and part of the jitted step.
 
 Images: hits -> GeV on the pixels -> zero below the channel's threshold -> times the channel's scale ->
-divided by the event's mass scale. Kinematics: five numbers of the two photons that do not grow with the mass.
+divided by the event's mass scale. Tokens: the strongest pixels of these images, in GeV, in units of the mass
+scale (`token_inputs`). Kinematics: five numbers of the two photons that do not grow with the mass.
 High-level: these, and the shower shapes and isolation of both photons. Showers: energies, times or digis of
 crystals, times the channel's scale.
 """
@@ -10,8 +11,9 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
-from e2e_jax.detector import crops, images, shower_images, shower_shapes
-from e2e_jax.detector.drawing import PLAIN, in_blocks
+from e2e_jax.detector import crops, images, shower_images, shower_shapes, tokens
+from e2e_jax.detector.drawing import PLAIN, Drawing, in_blocks
+from e2e_jax.models.token_inputs import UNIT, token_inputs
 
 NORMALISATIONS = ("mass", "sum_pt", "none")
 DIGIS = "digis"
@@ -32,7 +34,7 @@ def model_inputs(batch, inputs, drawing=PLAIN):
 
     Returns:
       {image: f4[n, rows, columns, channels]}, the images of `detector.images.SHAPES[inputs.geometry]`, or
-        {"kinematics": f4[n, 5]}, or {"high_level": f4[n, 5 + 2 * len(inputs.shapes)]}; of showers
+        those of `token_inputs.token_inputs`, or {"kinematics": f4[n, 5]}, or {"high_level": f4[n, 5 + 2 * len(inputs.shapes)]}; of showers
         {"crop": f4[n, 32, 32, channels]}, {"barrel": ...}, or {"digis": f4[n, 10, 32, 32]}.
 
     Raises:
@@ -55,6 +57,32 @@ def _image_inputs(batch, inputs, drawing):
         name: jnp.where(pixels >= threshold[None, None, None, :], pixels, 0.0) * factor[:, None, None, :]
         for name, pixels in _pixels(batch, inputs, drawing).items()
     }
+
+
+def _token_inputs(batch, inputs, drawing):
+    channels, threshold = tuple(inputs.channels), _by_channel(inputs, "threshold")
+    planes = {
+        channel: {
+            name: jnp.where(pixels >= threshold[number], pixels, 0.0)
+            for name, pixels in _planes(batch, inputs, channel, drawing).items()
+        }
+        for number, channel in enumerate(channels)
+    }
+    found = tokens.find_tokens(planes, inputs.geometry, dict(inputs.tokens))
+    absolute = inputs.normalisation == "none"
+    unit = jnp.full(1, UNIT) if absolute else mass_scale(batch, inputs.normalisation)
+    return token_inputs(found, unit, channels, resolves_mass=inputs.normalisation != "mass")
+
+
+def _planes(batch, inputs, channel, drawing):
+    """One channel of the raw images in GeV, {image: [n, rows, columns]}."""
+    if any(name in batch for name in images.SHAPES[inputs.geometry]):
+        number = tuple(inputs.channels).index(channel)
+        return {name: image[..., number] for name, image in _pixels(batch, inputs, PLAIN).items()}
+    plain = Drawing(deterministic=drawing.deterministic)
+    authors = inputs.get("matches_authors", False)
+    made = images.make_images(batch, inputs.geometry, (channel,), authors, plain)
+    return {name: image[..., 0] for name, image in made.items()}
 
 
 def _kinematic_inputs(batch, inputs, drawing):
@@ -91,6 +119,7 @@ def _shower_inputs(batch, inputs, drawing):
 
 _INPUTS = {
     "images": _image_inputs,
+    "tokens": _token_inputs,
     "kinematics": _kinematic_inputs,
     "high_level": _high_level_inputs,
     "showers": _shower_inputs,
@@ -108,7 +137,7 @@ def dense_shapes(inputs):
       ValueError: its geometry or channels do not exist, or there are none such together.
     """
     channels = tuple(inputs.get("channels", ()))
-    if inputs.kind == "images":
+    if inputs.kind in ("images", "tokens"):
         images.check_geometry(inputs.geometry)
         return {name: (*shape, len(channels)) for name, shape in images.SHAPES[inputs.geometry].items()}
     if inputs.kind != "showers":
