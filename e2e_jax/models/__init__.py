@@ -84,9 +84,10 @@ def build(config, platform=None):
 
     Returns:
       A `flax.linen.Module`. `module.apply(variables, inputs)` takes a dict, the images of the geometry
-      ({"barrel": [n, 170, 360, c]}), {"tokens": [n, t, i], ...} for the event transformer, {"kinematics": [n, 5]} for the 4-momentum network, {"high_level": [n,
-      i]} for the high-level one, or showers, {"crop": [n, 32, 32, c]} and {"digis": [n, 10, 32, 32]}, and
-      returns logits [n, classes]. In training
+      ({"barrel": [n, 170, 360, c]}), those of `token_inputs` for the event transformer,
+      {"kinematics": [n, 5]} for the 4-momentum network, {"high_level": [n, i]} for the high-level one, or
+      showers, {"crop": [n, 32, 32, c]} and {"digis": [n, 10, 32, 32]}, and returns logits [n, classes]. In
+      training
       `module.apply(variables, inputs, keys)` takes a random key an event, [n].
 
     Raises:

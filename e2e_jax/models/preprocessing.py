@@ -34,7 +34,8 @@ def model_inputs(batch, inputs, drawing=PLAIN):
 
     Returns:
       {image: f4[n, rows, columns, channels]}, the images of `detector.images.SHAPES[inputs.geometry]`, or
-        those of `token_inputs.token_inputs`, or {"kinematics": f4[n, 5]}, or {"high_level": f4[n, 5 + 2 * len(inputs.shapes)]}; of showers
+        those of `token_inputs.token_inputs`, or {"kinematics": f4[n, 5]}, or
+        {"high_level": f4[n, 5 + 2 * len(inputs.shapes)]}; of showers
         {"crop": f4[n, 32, 32, channels]}, {"barrel": ...}, or {"digis": f4[n, 10, 32, 32]}.
 
     Raises:

@@ -6,6 +6,7 @@ same. Nothing here changes where an event is rotated in phi by a whole number of
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import jax
@@ -55,7 +56,7 @@ def token_inputs(
 
 def _each(tokens: Tokens, momentum, unit, channels) -> jax.Array:
     """Sums of each channel over rings of towers and of tracks over rings of pixels; where and how strong."""
-    n, number = tokens.filled.shape
+    n = tokens.filled.shape[0]
     pt, eta = _transverse(momentum)
     kind = np.eye(len(channels), dtype=np.float32)[tokens.channel]
     columns = [
@@ -110,7 +111,7 @@ def _ring_sums(values, edges) -> jax.Array:
     side = values.shape[2]
     step = np.arange(side) - side // 2
     distance = np.hypot(step[:, None], step[None, :])
-    rings = [(distance >= low) & (distance < high) for low, high in zip(edges[:-1], edges[1:])]
+    rings = [(distance >= low) & (distance < high) for low, high in itertools.pairwise(edges)]
     sums = jnp.einsum("ntijc,rij->ntcr", values, np.stack(rings).astype(np.float32))
     return sums.reshape(*values.shape[:2], -1)
 

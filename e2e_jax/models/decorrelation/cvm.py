@@ -98,8 +98,8 @@ def _value_and_gradient(scores, mass, mask, neighbors):
     events = jnp.maximum(total, 1).astype(scores.dtype)
     size = jnp.minimum(events, k)
 
-    below = _mid_ranks(scores)
-    order = jnp.lexsort((_scramble((2 * below).astype(jnp.uint32)), mass))
+    below = mid_ranks(scores)
+    order = jnp.lexsort((scramble((2 * below).astype(jnp.uint32)), mass))
     scores, mass, below = scores[order], mass[order], below[order]
     start = _window_starts(mass, total, k)
     index = start[:, None] + jnp.arange(k)[None, :]
@@ -160,14 +160,14 @@ def _window_starts(mass, total, k):
     return jnp.clip(jnp.clip(centre - k // 2, first, last), 0, n - k)
 
 
-def _mid_ranks(values):
+def mid_ranks(values):
     """For each of `[n]`, how many are lower, plus half of those equal (itself included)."""
     ordered = jnp.sort(values)
     lower, not_higher = (jnp.searchsorted(ordered, values, side=side) for side in ("left", "right"))
     return (lower + not_higher).astype(values.dtype) / 2
 
 
-def _scramble(bits):
+def scramble(bits):
     """A bijective hash of uint32 (MurmurHash3's finaliser), the same for numpy and jax arrays."""
     dtype = bits.dtype.type
     bits = (bits ^ (bits >> dtype(16))) * dtype(0x85EBCA6B)
@@ -219,7 +219,7 @@ def cvm_metric(scores: np.ndarray, mass: np.ndarray, neighbors: int = 200, step:
 def in_order_of_mass(scores: np.ndarray, mass: np.ndarray) -> np.ndarray:
     """The scores by mass; those of equal mass by a hash of their rank, which favours none."""
     below = np.searchsorted(np.sort(scores), scores, side="left")
-    return scores[np.lexsort((_scramble(below.astype(np.uint32)), mass))]
+    return scores[np.lexsort((scramble(below.astype(np.uint32)), mass))]
 
 
 def checked_sample(scores, mass, neighbors, step):

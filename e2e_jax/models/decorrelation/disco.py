@@ -10,7 +10,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 CHUNK = 512
 """Rows of the matrix of pairs that are held at a time."""
@@ -70,7 +69,7 @@ def distance_correlation(
 
 
 def _standardised(values, weights):
-    """Values about their mean in units of their width, which the correlation does not see: fewer digits lost."""
+    """Values about their mean in units of their width, so that fewer digits are lost."""
     values = values - jax.lax.stop_gradient(weights @ values)
     width = jnp.sqrt(weights @ jax.lax.stop_gradient(values) ** 2)
     return values / jnp.where(width > 0, width, 1)
@@ -79,7 +78,10 @@ def _standardised(values, weights):
 def disco_penalty(
     scores: jax.Array, observable: jax.Array, mask: jax.Array, weights: jax.Array | None = None
 ) -> jax.Array:
-    """The squared distance correlation of the events in the mask, by the ranks of neither.
+    """The squared distance correlation of score and observable, times the number of events.
+
+    The correlation is a mean over pairs, so that each event's part of its gradient falls with the number of
+    events. As in the other penalties the gradient of an event is of one order for any number of events.
 
     Args:
       scores, observable: `[n]`.
@@ -89,8 +91,6 @@ def disco_penalty(
     Returns:
       A scalar, differentiable in the scores.
     """
-    weights = mask.astype(scores.dtype) * (1 if weights is None else weights)
-    return distance_correlation(scores, jax.lax.stop_gradient(observable), weights)
-
-
-__all__ = ["CHUNK", "disco_penalty", "distance_correlation"]
+    weights = jnp.where(mask, 1.0 if weights is None else weights, 0.0).astype(scores.dtype)
+    squared = distance_correlation(scores, jax.lax.stop_gradient(observable), weights)
+    return squared * jnp.sum(mask.astype(scores.dtype))

@@ -10,7 +10,8 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+
+from e2e_jax.models.decorrelation.cvm import mid_ranks, scramble
 
 ORDERS = (0, 1, 2)
 """Flat, linear or quadratic dependence of the fraction of events that pass any cut is free."""
@@ -27,14 +28,14 @@ def mode_penalty(
 ) -> jax.Array:
     """Mean squared distance of the scores' distributions in bins of an observable from a polynomial in it.
 
-    The events are put into bins of about k events each, neighbors in the observable. With F_b(s) the fraction
-    of bin b that scores below s (equal scores count half), and x_b the middle of the bin by rank, from -1 to
-    1, R_b(s) is what remains of F_b(s) after the least-squares polynomial of the given order in x. The value
-    is the mean of R_b(s_i)^2 over bins and events.
+    The events are put into bins of about k events each, neighbors in the observable. With F_b(s) the
+    fraction of bin b that scores below s (equal scores count half), and x_b the middle of the bin by rank,
+    from -1 to 1, R_b(s) is what remains of F_b(s) after the least-squares polynomial of the given order in x.
+    The value is the mean of R_b(s_i)^2 over bins and events.
 
-    As for `cvm.cvm_penalty`, ranks have no useful derivative, and descent follows that of the integral over s,
-    dL / ds_i = -2 R_b(i)(s_i), with b(i) the bin of event i. At order 0, where the polynomial is the mean over
-    bins, it is the flatness loss of bins.
+    As in `cvm.cvm_penalty`, ranks have no useful derivative, and descent follows that of the integral over
+    s, dL / ds_i = -2 R_b(i)(s_i), with b(i) the bin of event i. At order 0, where the polynomial is the mean
+    over bins, it is the flatness loss of bins.
 
     Args:
       scores, observable: `[n]`, finite where the mask is true.
@@ -64,10 +65,10 @@ def _value_and_gradient(scores, observable, mask, weights, order, neighbors):
     total = jnp.sum(mask)
     bins = jnp.clip(total // neighbors, order + 2, most)
     weights = jnp.where(mask, weights, 0)
-    scores = jnp.where(mask, scores, 0)
-
-    # Events of equal observable are ordered by their score, whose ranks then spread over the bins alike.
-    ranks = jnp.argsort(jnp.lexsort((jnp.where(mask, observable, 0), ~mask)))
+    # Events of equal observable are ordered by a hash, which favors no score and no order of the events.
+    scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).max)
+    hashed = scramble((2 * mid_ranks(scores)).astype(jnp.uint32))
+    ranks = jnp.argsort(jnp.lexsort((hashed, jnp.where(mask, observable, 0), ~mask)))
     number = jnp.minimum(ranks * bins // jnp.maximum(total, 1), most)
     member = jnp.where(mask[None, :], number[None, :] == jnp.arange(most)[:, None], False) * weights[None, :]
     size = jnp.sum(member, axis=1)
