@@ -140,7 +140,8 @@ def get_config(size="quick", category="central"):
 
     config.model = model = config_dict.ConfigDict()
     # "resnet15" for images (one network for each image of the geometry), "event_transformer" for tokens,
-    # "four_momentum" for kinematics, "high_level" for high-level inputs; for crops of showers "shower_vgg", "shower_conv_lstm", "shower_fcn".
+    # "four_momentum" for kinematics, "high_level" for high-level inputs; for crops of showers "shower_vgg",
+    # "shower_conv_lstm", "shower_fcn".
     model.name = "resnet15"
     # Outputs: as many as there are classes in `dataset.classes`.
     model.classes = 3

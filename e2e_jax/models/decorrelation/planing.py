@@ -47,8 +47,8 @@ def planing_weights(
             shared = np.where((shares > 0).all(axis=0), shares.mean(axis=0), 0)
             if not shared.sum():
                 raise ValueError(
-                    f"Planing in {name!r} is not possible: no bin of it holds events of every class. Leave it "
-                    "out, or choose classes whose ranges overlap."
+                    f"Planing in {name!r} is not possible: no bin of it holds events of every class. Leave "
+                    "it out, or choose classes with overlapping ranges."
                 )
             for share, label in zip(shares, classes):
                 factor = np.divide(shared, share, out=np.zeros_like(share), where=share > 0)
@@ -65,11 +65,12 @@ def _bins(name: str, values, counted, bins: int) -> np.ndarray:
     bad = counted & ~np.isfinite(values)
     if bad.any():
         raise ValueError(
-            f"Planing needs finite values, but {name!r} of event {int(bad.argmax())} is {values[bad.argmax()]}."
+            f"Planing needs finite values, but {name!r} of event {int(bad.argmax())} is "
+            f"{values[bad.argmax()]}."
         )
     some = values[counted]
     if not len(some) or some.min() == some.max():
-        raise ValueError(f"{name!r} has the same value in all events: there is nothing to decorrelate from.")
+        raise ValueError(f"{name!r} is the same in all events: there is nothing to decorrelate from.")
     edges = np.quantile(some, np.linspace(0, 1, bins + 1)[1:-1])
     return np.searchsorted(edges, np.where(counted, values, some[0]), side="right")
 
