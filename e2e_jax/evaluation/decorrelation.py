@@ -26,7 +26,7 @@ def decorrelation_metrics(
     replicas: int = 200,
     seed: int = 0,
 ) -> dict:
-    """1/JSD, R50 and R90 of a score, with uncertainties and their values for a score that knows nothing.
+    """1/JSD, R50 and R90 of a score, with uncertainties and the values of an independent score.
 
     Args:
       scores: `[n]`, of signal and background events.
@@ -39,8 +39,8 @@ def decorrelation_metrics(
     Returns:
       {"inverse_jsd", "r50", "r90"}, each {"value", "uncertainty", "independent"}: the last is what a score
       gives that depends neither on the class nor on the observable; of 1/JSD it is limited by the number of
-      events, and {"value", "uncertainty"} of samples of this size. A value is None where the sample only tells
-      that it is large: no background passes.
+      events, and {"value", "uncertainty"} of samples of this size. A value is None where no background
+      passes, since the sample then tells only that it is large.
 
     Raises:
       ValueError: as `metrics.roc_auc`, or as `inverse_jsd`.
@@ -63,8 +63,8 @@ def inverse_jsd(
 ) -> dict:
     """1/JSD of the background's observable at a cut on the score; see `decorrelation_metrics`.
 
-    The uncertainty is that of a bootstrap of both classes. A bootstrap adds counting noise of its own to the
-    divergence; it enters the spread, not the value.
+    The uncertainty is the spread of the divergence in a bootstrap of both classes, propagated to the inverse
+    of the value.
 
     Raises:
       ValueError: an observable of the background is constant or not finite, there are too few bins or
@@ -86,11 +86,11 @@ def inverse_jsd(
     for _ in range(replicas):
         drawn = random.integers(len(background), size=len(background))
         cut = _cut(signal[random.integers(len(signal), size=len(signal))], efficiency)
-        divergences.append(1 / _divergence(place[drawn], background[drawn] >= cut, bins))
+        divergences.append(_divergence(place[drawn], background[drawn] >= cut, bins))
         floors.append(1 / _divergence(place, random.permutation(passes), bins))
     return {
         "value": float(value),
-        "uncertainty": float(value * np.std(divergences, ddof=1) / np.mean(divergences)),
+        "uncertainty": float(value**2 * np.std(divergences, ddof=1)),
         "independent": {"value": float(np.mean(floors)), "uncertainty": float(np.std(floors, ddof=1))},
     }
 
@@ -116,7 +116,7 @@ def _places(observable: np.ndarray, bins: int) -> np.ndarray:
 
 
 def _divergence(place: np.ndarray, passes: np.ndarray, bins: int) -> float:
-    """The Jensen-Shannon divergence in bits; at least the smallest that is no zero, as its inverse is read."""
+    """The Jensen-Shannon divergence in bits, above zero because its inverse is used."""
     counts = [np.bincount(place[chosen], minlength=bins) for chosen in (passes, ~passes)]
     shares = [count / max(count.sum(), 1) for count in counts]
     middle = (shares[0] + shares[1]) / 2
