@@ -66,7 +66,7 @@ def assert_images(got, expected):
         np.testing.assert_allclose(got[name][..., exact], image[..., exact], rtol=1e-5, atol=1e-5)
         # A crystal whose middle lies on the edge of a tower belongs to the tower on one side of it.
         hcal, other = got[name][..., 2], image[..., 2]
-        assert abs(hcal - other).sum() < 0.1 * other.sum()
+        assert abs(hcal - other).sum() < 0.3 * other.sum()
 
 
 @pytest.mark.parametrize("batch", [padded, flat])

@@ -73,8 +73,9 @@ def _value_and_gradient(scores, observable, mask, weights, order, neighbors):
     member = jnp.where(mask[None, :], number[None, :] == jnp.arange(most)[:, None], False) * weights[None, :]
     size = jnp.sum(member, axis=1)
     filled = size > 0
-    below = (scores[:, None] < scores[None, :]) + (scores[:, None] <= scores[None, :])
-    passed = member @ (below / 2) / jnp.where(filled, size, 1)[:, None]
+    lower, equal = scores[:, None] < scores[None, :], scores[:, None] == scores[None, :]
+    below = jnp.where(lower, 1, jnp.where(equal, 0.5, 0)).astype(scores.dtype)
+    passed = member @ below / jnp.where(filled, size, 1)[:, None]
 
     remains = jnp.where(filled[:, None], passed, 0)
     place = (2 * jnp.arange(most) + 1) / bins - 1
