@@ -149,6 +149,9 @@ def get_config(size="quick", category="central"):
     # maps of its first convolution and of its state. Event transformer: numbers of a token, and of a pair of
     # tokens. The others: neurons of each hidden layer.
     model.widths = (16, 32)
+    # ResNet-15: what is beside the barrel's image in phi, "zeros" (the paper's), or "wrap": the other edge.
+    # The C++ for CPUs has zeros only; XLA computes the other.
+    model.padding = "zeros"
     # Where several images' networks are joined, or behind a shower's maps, neurons of the hidden layers ...
     model.head = (128, 128, 128)
     # ... and the fraction of those neurons that is dropped in training.

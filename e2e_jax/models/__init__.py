@@ -35,6 +35,7 @@ def _resnet15(config, platform):
         "channels": len(inputs["channels"]) if "channels" in inputs else None,
         "precision": config.get("precision", "float32"),
         "features": backend.features(platform),
+        "closed": model.get("padding", "zeros") == "wrap",
     }
     if len(names) == 1:
         return ResNet15(image=names[0], **sizes)

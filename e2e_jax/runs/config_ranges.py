@@ -90,6 +90,7 @@ RANGES = {
     "model.widths": _each(_whole(1)),
     "model.head": _each(_whole(1), least=0),
     "model.dropout": FRACTION,
+    "model.padding": _one_of("zeros", "wrap"),
     "train.batch_size": _whole(1),
     "train.epochs": _whole(1),
     "train.learning_rate": POSITIVE,
