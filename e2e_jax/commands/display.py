@@ -24,12 +24,12 @@ class _Parser(argparse.ArgumentParser):
 def main(argv):
     """Draws the events that the command line names, and prints the files it wrote."""
     # Imported here, so that --help answers at once.
+    from e2e_jax.detector.images import geometries
     from e2e_jax.display.figure import event_figure
-    from e2e_jax.display.panels import PANELS
     from e2e_jax.display.reading import read_events
     from e2e_jax.events.diphotons import Events
 
-    arguments = _parser(PANELS).parse_args(argv[1:])
+    arguments = _parser(geometries()).parse_args(argv[1:])
     folder = _writable(arguments.output)
     events, origin = read_events(
         arguments.file, arguments.event, arguments.split, arguments.select, arguments.data_dir

@@ -46,13 +46,17 @@ class Surface:
 
 @functools.cache
 def surface(name: str) -> Surface:
-    """The pixels of one of `images.GEOMETRIES`.
+    """The pixels of a geometry.
 
     Raises:
-      ValueError: there is no such geometry.
+      ValueError: there is no such geometry, or the directions of its pixels are not known.
     """
-    images.check_geometry(name)
-    shapes = images.SHAPES[name]
+    shapes = images.shapes(name)
+    if unknown := [image for image in shapes if image not in _PARTS]:
+        raise ValueError(
+            f"Tokens need the directions of pixels, which are known of the images {', '.join(_PARTS)}, and not "
+            f"of {unknown[0]!r} of config.inputs.geometry {name!r}."
+        )
     parts = [_PARTS[image](image) for image in shapes]
     direction = np.concatenate([direction for direction, _ in parts]).astype(np.float32)
     axes = np.concatenate([axes for _, axes in parts]).astype(np.int32)

@@ -62,11 +62,11 @@ def find_tokens(
     Args:
       planes: channel -> image of the geometry -> GeV, float32 `[n, rows, columns]`. Channel by channel,
         because a CPU sums up pixels whose channels alternate twenty times as slowly.
-      geometry: one of `images.GEOMETRIES`.
+      geometry: the name of a geometry whose pixels have directions (`surfaces.surface`).
       counts: channel -> how many tokens of it, at least 1.
 
     Raises:
-      ValueError: a count is for a channel that the images do not have, or there are no counts.
+      ValueError: a count is for a channel that the images do not have, or there are no counts; or as `surfaces.surface`.
     """
     channels = tuple(planes)
     if unknown := sorted(set(counts) - set(channels)):

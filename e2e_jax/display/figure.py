@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from e2e_jax.detector import images
-from e2e_jax.display.panels import PANELS, Panel
+from e2e_jax.display.panels import Panel, panels
 from e2e_jax.display.showers import Shower, find_showers
 from e2e_jax.events.diphotons import CLASSES, COLLECTIONS, Events
 
@@ -46,7 +46,7 @@ def event_figure(events: Events, index: int, geometry: str = "barrel", origin: s
     Args:
       events: any events.
       index: which of them.
-      geometry: one of `PANELS`.
+      geometry: name of a geometry.
       origin: where the event comes from, for the title.
 
     Returns:
@@ -54,7 +54,8 @@ def event_figure(events: Events, index: int, geometry: str = "barrel", origin: s
     """
     drawn = event_images(events, index, geometry)
     showers = find_showers(events, index)
-    rows = _rows(PANELS[geometry])
+    of_image = panels(geometry)
+    rows = _rows(of_image)
     with matplotlib.rc_context(STYLE):
         height = 0.5 + sum(ABOVE + height + BELOW for height, _ in [*rows, (SIDE, [])])
         figure = Figure(figsize=(WIDTH, height), facecolor="white")
@@ -63,12 +64,12 @@ def event_figure(events: Events, index: int, geometry: str = "barrel", origin: s
         for row_height, places in rows:
             for name, left, width in places:
                 axes = _axes(figure, left, top - ABOVE - row_height, width, row_height)
-                draw_image(axes, drawn[name], PANELS[geometry][name])
-                mark_photons(axes, PANELS[geometry][name], showers)
-                if not PANELS[geometry][name].wraps:
-                    axes.set_title(PANELS[geometry][name].title)
+                draw_image(axes, drawn[name], of_image[name])
+                mark_photons(axes, of_image[name], showers)
+                if not of_image[name].wraps:
+                    axes.set_title(of_image[name].title)
             top -= ABOVE + row_height + BELOW
-        _enlarge(figure, top - ABOVE - SIDE, drawn, PANELS[geometry], showers)
+        _enlarge(figure, top - ABOVE - SIDE, drawn, of_image, showers)
         _colour_bars(figure, top - ABOVE - SIDE)
     return figure
 
@@ -80,11 +81,11 @@ def draw_event(axes: Axes, events: Events, index: int, geometry: str = "barrel",
       axes: where to; its limits, ticks and labels are set.
       events: any events.
       index: which of them.
-      geometry: one of `PANELS`.
-      image: one of the geometry's images, a key of `PANELS[geometry]`; its first by default.
+      geometry: name of a geometry.
+      image: one of the geometry's images, a key of `panels(geometry)`; its first by default.
     """
-    image = image or next(iter(PANELS[geometry]))
-    panel = PANELS[geometry][image]
+    image = image or next(iter(panels(geometry)))
+    panel = panels(geometry)[image]
     showers = find_showers(events, index)
     draw_image(axes, event_images(events, index, geometry)[image], panel)
     mark_photons(axes, panel, showers)
@@ -187,12 +188,20 @@ def literal(text: str) -> str:
 
 
 def event_images(events: Events, index: int, geometry: str) -> dict[str, np.ndarray]:
-    """The images of one event: name -> float32 `[rows, columns, 3]`."""
+    """The images of one event: name -> float32 `[rows, columns, 3]`, zero in missing channels."""
     event = events[[index]]
     # Padded to few different lengths, so that few events need the images' program compiled again.
     lengths = {name: -(-int(getattr(event, name).counts[0]) // 1024) * 1024 for name in COLLECTIONS}
-    made = images.make_images(event.to_batch(lengths), geometry)
-    return {name: np.asarray(image[0]) for name, image in made.items()}
+    there = [c for c in images.CHANNELS if all(c in canvas.entries for canvas in images.canvases(geometry))]
+    made = images.make_images(event.to_batch(lengths), geometry, there)
+    places = [images.CHANNELS.index(channel) for channel in there]
+    return {name: _in_channels(np.asarray(image[0]), places) for name, image in made.items()}
+
+
+def _in_channels(image: np.ndarray, places: list[int]) -> np.ndarray:
+    whole = np.zeros((*image.shape[:2], len(images.CHANNELS)), np.float32)
+    whole[..., places] = image
+    return whole
 
 
 def _rows(panels: dict[str, Panel]) -> list[tuple[float, list[tuple[str, float, float]]]]:

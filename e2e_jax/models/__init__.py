@@ -27,8 +27,8 @@ def _resnet15(config, platform):
     """One ResNet-15 for each image of the geometry; with several, a fully connected head joins them."""
     inputs, model = config.get("inputs", {}), config.model
     geometry = inputs.get("geometry", "barrel")
-    images.check_geometry(geometry)
-    names = tuple(images.SHAPES[geometry])
+    images.canvases(geometry)
+    names = tuple(images.shapes(geometry))
     sizes = {
         "classes": model.classes,
         "widths": tuple(model.get("widths", (16, 32))),

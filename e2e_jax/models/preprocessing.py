@@ -33,7 +33,7 @@ def model_inputs(batch, inputs, drawing=PLAIN):
         makes them.
 
     Returns:
-      {image: f4[n, rows, columns, channels]}, the images of `detector.images.SHAPES[inputs.geometry]`, or
+      {image: f4[n, rows, columns, channels]}, the images of `detector.images.shapes(inputs.geometry)`, or
         those of `token_inputs.token_inputs`, or {"kinematics": f4[n, 5]}, or
         {"high_level": f4[n, 5 + 2 * len(inputs.shapes)]}; of showers
         {"crop": f4[n, 32, 32, channels]}, {"barrel": ...}, or {"digis": f4[n, 10, 32, 32]}.
@@ -77,7 +77,7 @@ def _token_inputs(batch, inputs, drawing):
 
 def _planes(batch, inputs, channel, drawing):
     """One channel of the raw images in GeV, {image: [n, rows, columns]}."""
-    if any(name in batch for name in images.SHAPES[inputs.geometry]):
+    if any(name in batch for name in images.shapes(inputs.geometry)):
         number = tuple(inputs.channels).index(channel)
         return {name: image[..., number] for name, image in _pixels(batch, inputs, PLAIN).items()}
     plain = Drawing(deterministic=drawing.deterministic)
@@ -139,8 +139,8 @@ def dense_shapes(inputs):
     """
     channels = tuple(inputs.get("channels", ()))
     if inputs.kind in ("images", "tokens"):
-        images.check_geometry(inputs.geometry)
-        return {name: (*shape, len(channels)) for name, shape in images.SHAPES[inputs.geometry].items()}
+        images.canvases(inputs.geometry)
+        return {name: (*shape, len(channels)) for name, shape in images.shapes(inputs.geometry).items()}
     if inputs.kind != "showers":
         return {}
     if channels == (DIGIS,) and inputs.geometry == "crop":
@@ -225,8 +225,8 @@ def _positive(scale):
 
 def _pixels(batch, inputs, drawing):
     """The raw images in GeV, {image: [n, rows, columns, channels]}."""
-    images.check_geometry(inputs.geometry)
-    names = tuple(images.SHAPES[inputs.geometry])
+    images.canvases(inputs.geometry)
+    names = tuple(images.shapes(inputs.geometry))
     if not any(name in batch for name in names):
         authors = inputs.get("matches_authors", False)
         return images.make_images(batch, inputs.geometry, tuple(inputs.channels), authors, drawing)

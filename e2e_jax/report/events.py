@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 
 from e2e_jax.detector import images, projections
 from e2e_jax.display.figure import LAYERS, MARK, RING, event_figure, event_images
-from e2e_jax.display.panels import PANELS, Panel
+from e2e_jax.display.panels import Panel, panels
 from e2e_jax.display.reading import read_events
 from e2e_jax.display.showers import find_showers
 from e2e_jax.events.base import Record
@@ -106,7 +106,7 @@ def pictures(run: Run) -> list[Picture]:
         drawn = [draw_shower(events, index, view, origin) for index in range(len(chosen))]
         return [Picture(*one[1:], figure, themed=False) for one, figure in zip(chosen, drawn)]
     geometry = run.config.inputs.get("geometry", "barrel")
-    geometry = geometry if run.config.inputs.kind == "images" and geometry in PANELS else "barrel"
+    geometry = geometry if run.config.inputs.kind == "images" else "barrel"
     return [
         Picture(
             one.name,
@@ -127,9 +127,9 @@ def interactive(events: Events, index: int, geometry: str = "barrel") -> str:
     """
     import plotly.graph_objects as go
 
-    panels = PANELS[geometry]
+    of_image = panels(geometry)
     drawn, showers = event_images(events, index, geometry), find_showers(events, index)
-    rows, columns = next(iter(panels.values())).shape
+    rows, columns = next(iter(of_image.values())).shape
     layout = {
         "template": "none",
         "plot_bgcolor": "#ffffff",
@@ -138,12 +138,12 @@ def interactive(events: Events, index: int, geometry: str = "barrel") -> str:
         "hovermode": "closest",
         "showlegend": False,
         # Height over width, by which the page chooses the height: the first image has this part of it.
-        "meta": {"ratio": rows / columns / (1 if len(panels) == 1 else 1 - FIRST_FROM)},
+        "meta": {"ratio": rows / columns / (1 if len(of_image) == 1 else 1 - FIRST_FROM)},
     }
     traces = []
-    for number, (name, panel) in enumerate(panels.items()):
+    for number, (name, panel) in enumerate(of_image.items()):
         traces += _layers(drawn[name], panel, "" if number == 0 else str(number + 1))
-        layout |= _axes(panel, number, len(panels))
+        layout |= _axes(panel, number, len(of_image))
         for shower in showers:
             if (place := panel.position(shower)) is not None:
                 (x, y), axis = place, "" if number == 0 else str(number + 1)

@@ -54,7 +54,7 @@ def augment(batch: Mapping, keys: jax.Array, names: Sequence[str], geometry_name
       batch: padded or flat batch of hits, see `layout.Layout`.
       keys: one random key an event, `[n]`.
       names: some of `AUGMENTATIONS`; with none the batch stays as it is.
-      geometry_name: one of `images.GEOMETRIES`; all but "barrel" are rotated by quarter turns only.
+      geometry_name: of the images; all but "barrel" are rotated by quarter turns only.
 
     Raises:
       ValueError: there is no such augmentation, or the batch holds no hits of `transform`.

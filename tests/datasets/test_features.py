@@ -99,7 +99,7 @@ def test_every_geometry_is_decoded_as_the_device_draws_it(forward, name):
     rounded = Events.from_examples([e | h for e, h in zip(forward.examples(), hits)])
     expected = images.make_images(rounded, name)
     decoded = [feature.deserialize_example_np(record)["detector"] for record in records]
-    assert set(decoded[0]) == set(expected) == set(images.SHAPES[name])
+    assert set(decoded[0]) == set(expected) == set(images.shapes(name))
     for image in expected:
         assert np.asarray(expected[image]).any((0, 1, 2)).all()
         made = np.stack([event[image] for event in decoded])
@@ -115,7 +115,7 @@ def test_tensorflow_decodes_every_geometry(forward, name):
     )
     records = stored(feature, forward[:2])
     stream = tf.data.Dataset.from_tensor_slices(records).map(feature.deserialize_example)
-    for image, shape in images.SHAPES[name].items():
+    for image, shape in images.shapes(name).items():
         assert stream.element_spec["detector"][image].shape == (*shape, 2)
     for example, record in zip(stream.as_numpy_iterator(), records, strict=True):
         for image, dense in feature.deserialize_example_np(record)["detector"].items():

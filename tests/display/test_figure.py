@@ -11,6 +11,7 @@ from matplotlib.patches import Circle
 from matplotlib.text import Text
 
 from e2e_jax.detector import geometry, images, projections
+from e2e_jax.detector.pixels import table_canvas
 from e2e_jax.display import figure as drawing
 from e2e_jax.display.panels import BARREL, FULL, PANELS
 from e2e_jax.display.showers import Shower, find_showers
@@ -66,10 +67,18 @@ def test_every_pixel_of_an_image_is_drawn_in_its_place_with_its_value(name, imag
     assert set(drawn) == set(images.CHANNELS)
 
 
-def test_panels_are_those_of_the_geometries():
-    assert {name: list(panels) for name, panels in PANELS.items()} == {
-        name: list(shapes) for name, shapes in images.SHAPES.items()
-    }
+def test_each_built_in_geometry_has_panels_for_its_images():
+    for name, panels in PANELS.items():
+        assert list(panels) == list(images.shapes(name))
+
+
+def test_a_registered_geometry_is_drawn_in_plain_panels():
+    table = np.arange(geometry.EB_CELLS) // geometry.EB_COLUMNS // 17
+    canvas = table_canvas("slices", (10, 1), {"ecal": {"eb": table}})
+    images.register("display_slices", canvas)
+    events = shower_event(("eb", 40, 100))
+    (drawn,) = [layers(draw(events, "display_slices", "slices"))["ecal"]]
+    assert drawn[1].sum() == pytest.approx(events.eb.energy[events.eb.energy > 0].sum(), rel=1e-5)
 
 
 @pytest.mark.parametrize("seeds", [*BARREL_PAIRS, ENDCAP_PAIR])

@@ -117,7 +117,7 @@ def test_a_hit_is_scattered_once():
     assert sum(map(int, of_images)) == sum(SMALL.lengths[name] for name in ("tracks", "eb", "hcal"))
 
 
-@pytest.mark.parametrize("geometry", images.GEOMETRIES)
+@pytest.mark.parametrize("geometry", images.geometries())
 def test_deterministic_images_are_written_to_places_of_their_own(geometry):
     for deterministic in (False, True):
         drawing = Drawing(deterministic=deterministic)

@@ -96,7 +96,7 @@ def input_shapes(classifier, given):
         "photons": jax.ShapeDtypeStruct((events, 2, 3), np.float32),
     }
     if given == "images":
-        for name, size in images.SHAPES[inputs.geometry].items():
+        for name, size in images.shapes(inputs.geometry).items():
             shapes[name] = jax.ShapeDtypeStruct((events, *size, len(inputs.channels)), np.float32)
     else:
         for name, columns in COLLECTIONS.items():

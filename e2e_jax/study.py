@@ -1,0 +1,179 @@
+"""What a dataset holds and what is learnt from it: the words that every other module takes from the user.
+
+A `Task` says which classes a classifier separates, which of them is the signal, and of what its score must be
+independent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+MAX_CLASSES = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Observable:
+    """A named number of an event.
+
+    Attributes:
+      name: the column's name, an identifier such as "mass".
+      unit: such as "GeV"; "" for a number without unit.
+      title: on axes and in tables, such as "Diphoton mass"; the name by default.
+    """
+
+    name: str
+    unit: str = ""
+    title: str = ""
+
+    @property
+    def label(self) -> str:
+        """Title and unit, as an axis shows them: "Diphoton mass [GeV]"."""
+        title = self.title or self.name
+        return f"{title} [{self.unit}]" if self.unit else title
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a classifier learns.
+
+    A user's study gives the first fields. The study adds `labels`, `observables` and `events`, and only then
+    the properties and methods are defined.
+
+    Attributes:
+      signal: the class whose score is the result: a label, or a name in `classes`.
+      decorrelate: the observable of which the signal's score must be independent; "" for none.
+      of: the label or labels in whose events it must be independent.
+      classes: class -> its label or labels, in the order of the logits. Labels in no class are left out. By
+        default each label is a class.
+      efficiencies: of the signal, in per cent, at which the rejection of the background is a result.
+      labels: the names of the dataset's labels, in order.
+      observables: the observables of the dataset's events.
+      events: the kind of the dataset's events, a key of `events.kinds.KINDS`.
+
+    Raises:
+      ValueError: a name is not among those it must be of, a label is in two classes, or there are fewer than
+        2 or more than 20 classes.
+    """
+
+    signal: str
+    decorrelate: str = ""
+    of: str | Sequence[str] = ()
+    classes: Mapping[str, str | Sequence[str]] = dataclasses.field(default_factory=dict)
+    efficiencies: tuple[int, ...] = ()
+    labels: tuple[str, ...] = ()
+    observables: tuple[Observable, ...] = ()
+    events: str = "collisions"
+
+    def __post_init__(self):
+        object.__setattr__(self, "of", _names(self.of))
+        classes = {name: _names(labels) for name, labels in self.classes.items()}
+        object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "labels", tuple(self.labels))
+        object.__setattr__(self, "efficiencies", tuple(self.efficiencies))
+        observables = tuple(o if isinstance(o, Observable) else Observable(**o) for o in self.observables)
+        object.__setattr__(self, "observables", observables)
+        if self.decorrelate and not self.of:
+            raise ValueError(
+                f"The task decorrelates from {self.decorrelate!r} but names no label in whose events: give "
+                'it as of=..., such as of="gamma_gamma".'
+            )
+        if self.labels:
+            self._check()
+
+    def _check(self):
+        names = self.names
+        if not 2 <= len(names) <= MAX_CLASSES:
+            raise ValueError(
+                f"The task has {len(names)} classes ({', '.join(names)}); it takes 2 to {MAX_CLASSES}."
+            )
+        if self.signal not in names:
+            raise ValueError(f"The task's signal is {self.signal!r}, but its classes are {', '.join(names)}.")
+        used = [label for labels in self.classes.values() for label in labels]
+        for label in (*used, *self.of):
+            if label not in self.labels:
+                raise ValueError(f"The task names {label!r}, but the labels are {', '.join(self.labels)}.")
+        if twice := sorted({label for label in used if used.count(label) > 1}):
+            raise ValueError(f"The task puts {', '.join(twice)} into more than one class.")
+        if empty := [name for name, labels in self.classes.items() if not labels]:
+            raise ValueError(f"The task's class {empty[0]!r} has no label.")
+        if left_out := [label for label in self.of if self.targets[self.labels.index(label)] < 0]:
+            raise ValueError(
+                f"The task decorrelates in the events of {left_out[0]!r}, which is in none of its classes."
+            )
+        known = [observable.name for observable in self.observables]
+        if self.decorrelate and self.decorrelate not in known:
+            have = f"are {', '.join(known)}" if known else "do not exist: its selection gives none"
+            raise ValueError(
+                f"The task decorrelates from {self.decorrelate!r}, but the dataset's observables {have}."
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The class of each logit."""
+        return tuple(self.classes) or self.labels
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """For each label its class; -1 where its events are left out."""
+        if not self.classes:
+            return tuple(range(len(self.labels)))
+        return tuple(
+            next((i for i, inside in enumerate(self.classes.values()) if label in inside), -1)
+            for label in self.labels
+        )
+
+    @property
+    def signal_index(self) -> int:
+        """The logit of the signal."""
+        return self.names.index(self.signal)
+
+    @property
+    def backgrounds(self) -> tuple[str, ...]:
+        """The labels from which the signal is separated."""
+        index = self.signal_index
+        return tuple(label for label, target in zip(self.labels, self.targets) if target not in (-1, index))
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The classes whose scores are shown: of two classes with one label each, the signal alone."""
+        return (self.signal,) if len(self.names) == 2 and len(self.backgrounds) == 1 else self.names
+
+    @property
+    def observable(self) -> Observable | None:
+        """The observable of which the score must be independent, if any."""
+        return next((o for o in self.observables if o.name == self.decorrelate), None)
+
+    def of_labels(self, labels, xp=np):
+        """The class of each event, of the labels' shape; -1 where it is left out or its label is not known.
+
+        Args:
+          labels: int, indices into `labels`, -1 where not known.
+          xp: the array module, numpy or jax.numpy.
+        """
+        if self.targets == tuple(range(len(self.labels))):
+            return labels
+        return xp.where(labels >= 0, xp.asarray(self.targets, np.int32)[labels], -1)
+
+    def decorrelated(self, labels, xp=np):
+        """Which events the score is decorrelated in, boolean, of the labels' shape."""
+        wanted = [self.labels.index(label) for label in self.of if self.decorrelate]
+        return xp.isin(labels, xp.asarray(wanted, np.int32))
+
+    def counts(self, labels: np.ndarray) -> dict[str, int]:
+        """How many events each label has that is not left out, by its name."""
+        return {
+            name: int(np.sum(labels == index))
+            for index, (name, target) in enumerate(zip(self.labels, self.targets))
+            if target >= 0
+        }
+
+    def to_json(self) -> dict:
+        """The task as JSON holds it; `Task(**json)` is the task again."""
+        return dataclasses.asdict(self)
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return ((given,) if given else ()) if isinstance(given, str) else tuple(given)
