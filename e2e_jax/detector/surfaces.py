@@ -54,8 +54,8 @@ def surface(name: str) -> Surface:
     shapes = images.shapes(name)
     if unknown := [image for image in shapes if image not in _PARTS]:
         raise ValueError(
-            f"Tokens need the directions of pixels, which are known of the images {', '.join(_PARTS)}, and not "
-            f"of {unknown[0]!r} of config.inputs.geometry {name!r}."
+            f"Tokens need the directions of pixels. Those of {', '.join(_PARTS)} are known, those of the "
+            f"image {unknown[0]!r} of config.inputs.geometry {name!r} are not."
         )
     parts = [_PARTS[image](image) for image in shapes]
     direction = np.concatenate([direction for direction, _ in parts]).astype(np.float32)

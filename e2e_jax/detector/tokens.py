@@ -66,7 +66,8 @@ def find_tokens(
       counts: channel -> how many tokens of it, at least 1.
 
     Raises:
-      ValueError: a count is for a channel that the images do not have, or there are no counts; or as `surfaces.surface`.
+      ValueError: a count is for a channel that the images do not have, or there are no counts; or as
+        `surfaces.surface`.
     """
     channels = tuple(planes)
     if unknown := sorted(set(counts) - set(channels)):

@@ -83,7 +83,7 @@ def input_shapes(classifier, given):
             "This classifier sees showers, and only those of events with two photons are exported so far. "
             "`load_classifier(workdir).predict` scores showers."
         )
-    if given == "images" and inputs.kind != "images":
+    if given == "images" and inputs.kind not in ("images", "tokens"):
         raise ExportError(
             f"This classifier sees {inputs.kind}, no images. Export it with --input=hits: its inputs are "
             "then the photons and their mass."
