@@ -2,7 +2,7 @@
 
     python -m e2e_jax.main --config=configs/whole_event.py                   # quick
     python -m e2e_jax.main --config=configs/whole_event.py:paper
-    python -m e2e_jax.main --config=configs/whole_event.py:forward_quick     # central+forward, with the endcaps
+    python -m e2e_jax.main --config=configs/whole_event.py:forward_quick     # central+forward, with endcaps
 
 Left to see the mass: --config.inputs.normalisation=none --config.cvm.strength=0 --config.cvm.limit=1.
 """
