@@ -6,7 +6,7 @@ same tokens. All shapes are static; the only sort is a `top_k` of the maxima of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -17,8 +17,8 @@ from e2e_jax.detector.surfaces import BLOCK, Surface, surface
 
 MINIMUM = {"ecal": 0.5, "tracks": 0.5, "hcal": 1.0}
 """GeV of energy (tracks: of pT) that a token has at least; tokens come in the order of these channels."""
-CANDIDATES = 3
-"""Blocks that are searched, as a multiple of the tokens wanted: a shower spans several blocks."""
+CANDIDATES = 6
+"""Blocks that are searched, as a multiple of the tokens wanted: a shower spans up to four, a jet more."""
 WINDOW, TOWERS = 11, 7
 """Sides of the windows around a token: in pixels, and in blocks of 5 x 5 pixels."""
 CORE = (5, 11)
@@ -50,7 +50,10 @@ class Tokens(NamedTuple):
 
 
 def find_tokens(
-    planes: Mapping[str, Mapping[str, jax.Array]], geometry: str, counts: Mapping[str, int]
+    planes: Mapping[str, Mapping[str, jax.Array]],
+    geometry: str,
+    channels: Sequence[str],
+    counts: Mapping[str, int],
 ) -> Tokens:
     """Finds the tokens of each event.
 
@@ -63,13 +66,13 @@ def find_tokens(
       planes: channel -> image of the geometry -> GeV, float32 `[n, rows, columns]`. Channel by channel,
         because a CPU sums up pixels whose channels alternate twenty times as slowly.
       geometry: the name of a geometry whose pixels have directions (`surfaces.surface`).
+      channels: the channels, in the order that windows have.
       counts: channel -> how many tokens of it, at least 1.
 
     Raises:
       ValueError: a count is for a channel that the images do not have, or there are no counts; or as
         `surfaces.surface`.
     """
-    channels = tuple(planes)
     if unknown := sorted(set(counts) - set(channels)):
         raise ValueError(
             f"config.inputs.tokens counts tokens of {unknown[0]!r}, but config.inputs.channels is "
@@ -78,10 +81,10 @@ def find_tokens(
     if not counts:
         raise ValueError(f"config.inputs.tokens names no channel; there are {', '.join(channels)}.")
     counts, on = {name: counts[name] for name in MINIMUM if name in counts}, surface(geometry)
-    rows = {name: _joined([_flat(of[image]) for image in on.names]) for name, of in planes.items()}
+    rows = {name: _joined([_flat(planes[name][image]) for image in on.names]) for name in channels}
     found = [_strongest(planes[name], rows[name], on, name, count) for name, count in counts.items()]
     place, filled = (jnp.concatenate(parts, axis=1) for parts in zip(*found))
-    numbers = np.repeat([channels.index(name) for name in counts], list(counts.values()))
+    numbers = np.repeat([list(channels).index(name) for name in counts], list(counts.values()))
 
     part = _part(place, on)
     fine = _windows([rows[name] for name in channels if name != "hcal"], place, part, on, WINDOW, 1)

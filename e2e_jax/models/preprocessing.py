@@ -69,7 +69,7 @@ def _token_inputs(batch, inputs, drawing):
         }
         for number, channel in enumerate(channels)
     }
-    found = tokens.find_tokens(planes, inputs.geometry, dict(inputs.tokens))
+    found = tokens.find_tokens(planes, inputs.geometry, channels, dict(inputs.tokens))
     absolute = inputs.normalisation == "none"
     unit = jnp.full(1, UNIT) if absolute else mass_scale(batch, inputs.normalisation)
     return token_inputs(found, unit, channels, resolves_mass=inputs.normalisation != "mass")

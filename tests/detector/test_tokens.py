@@ -1,5 +1,7 @@
 """Tokens are the strongest local maxima, and symmetries of the detector change their momenta alone."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,8 +42,13 @@ def planes(name="barrel", seed=0, showers=8):
     return made
 
 
+@functools.partial(jax.jit, static_argnums=1)
+def _arrays(made, name):
+    return find_tokens(made, name, CHANNELS, COUNTS)._replace(channel=None)
+
+
 def found(made, name="barrel"):
-    return find_tokens(made, name, COUNTS)
+    return _arrays(made, name)
 
 
 def everywhere(change, made):
@@ -95,7 +102,7 @@ def test_a_rotation_by_towers_and_a_reflection_change_the_momenta_alone(name):
         assert (np.asarray(after.filled) == before.filled).all()
         for field in ("offset", "windows", "towers"):
             np.testing.assert_allclose(getattr(after, field), getattr(before, field), rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(after.momentum, before.momentum @ change, rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(after.momentum, np.asarray(before.momentum) @ change, rtol=1e-4, atol=1e-3)
 
 
 def test_the_endcaps_swap_under_reflection():
@@ -112,17 +119,19 @@ def test_the_endcaps_swap_under_reflection():
     assert np.asarray(before.endcap).any()
     for field in ("endcap", "windows", "towers"):
         np.testing.assert_allclose(getattr(after, field), getattr(before, field), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(after.momentum, before.momentum * np.array([1, 1, -1]), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(
+        after.momentum, np.asarray(before.momentum) * np.array([1, 1, -1]), rtol=1e-4, atol=1e-3
+    )
 
 
 def test_no_energy_counts_in_two_momenta():
     image = np.zeros((1, 170, 360), np.float32)
-    image[0, 100, 50], image[0, 100, 54] = 40.0, 10.0
+    image[0, 100, 53], image[0, 100, 56] = 40.0, 10.0
     made = {channel: {"barrel": jnp.zeros((1, 170, 360))} for channel in CHANNELS}
     made["ecal"]["barrel"] = jnp.asarray(image)
     tokens = found(made)
     energy = np.linalg.norm(np.asarray(tokens.momentum[0]), axis=1)
-    assert CORE[1] // 2 >= 4
+    assert CORE[1] // 2 >= 3
     np.testing.assert_allclose(energy[:2], [50.0, 0.0], rtol=1e-3)
     assert np.asarray(tokens.filled[0]).sum() == 2
 
@@ -175,7 +184,7 @@ def test_the_gradient_by_the_energies_of_an_image_is_finite():
         tokens = found(made)
         return jnp.sum(tokens.momentum**2) + jnp.sum(tokens.windows) + jnp.sum(tokens.towers)
 
-    gradient = jax.grad(total)(made)
+    gradient = jax.jit(jax.grad(total))(made)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     assert np.asarray(gradient["ecal"]["barrel"]).any()
 
@@ -183,8 +192,8 @@ def test_the_gradient_by_the_energies_of_an_image_is_finite():
 def test_counts_of_channels_that_are_not_there_are_refused():
     made = planes()
     with pytest.raises(ValueError, match="muons"):
-        find_tokens(made, "barrel", {"muons": 2})
+        find_tokens(made, "barrel", CHANNELS, {"muons": 2})
     with pytest.raises(ValueError, match="tokens"):
-        find_tokens(made, "barrel", {})
+        find_tokens(made, "barrel", CHANNELS, {})
     with pytest.raises(ValueError, match="geometry"):
-        find_tokens(made, "forward", COUNTS)
+        find_tokens(made, "forward", CHANNELS, COUNTS)
