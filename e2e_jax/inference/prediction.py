@@ -53,7 +53,7 @@ class Classifier:
           events_or_images: `Events`, or `Showers` for a classifier of showers; a padded batch of their
             hits (`to_batch`); or images in GeV, with what they are normalised by, if anything:
             {"barrel": [n, 170, 360, channels], "mass": [n]}. In numpy.
-          invalid: what to do with events that the selection of the training would have refused
+          invalid: what to do with events that no source of the training gives
             (`validity.is_invalid`): "raise", or "nan" for NaN in place of their probabilities.
 
         Returns:
@@ -72,7 +72,7 @@ class Classifier:
             probabilities = self._predict(self.params, events_or_images)
         elif invalid == "raise":
             raise ValueError(
-                f"{validity.reason(events_or_images, inputs, record)} The selection of the training refuses "
+                f"{validity.reason(events_or_images, inputs, record)} The sources of the training refuse "
                 f"such events, so a classifier cannot score them ({bad.sum()} of these {len(bad)} events). "
                 'Drop them, correct the source that wrote them, or predict with invalid="nan".'
             )

@@ -98,6 +98,11 @@ def _evaluate(workdir, described, fingerprints, validation=None):
     """`evaluate_run`, with the validation sample where it is in memory already."""
     classifier, about = load_classifier(workdir, "best"), read_about(workdir)
     config = classifier.config
+    if not about["dataset"]:
+        _say(
+            f"The checkpoint in {workdir} has no fingerprint of its dataset, so these may be other events "
+            "than those of its training."
+        )
     check_dataset(workdir, about, fingerprints)
     progress = history.Progress(**about["progress"])
     best = history.best_epoch(progress.history, config.cvm.limit, category_of(config).signal)

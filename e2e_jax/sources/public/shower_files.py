@@ -5,8 +5,8 @@ electrons, hold `X` (n, 32, 32, 2), the energy in GeV and the time in ns of each
 `y` (n), 0 for a photon and 1 for an electron. A file is read in pieces, so memory does not grow with it.
 
 What is checked: types and shapes; that every chunk is stored in this file, and found; labels; that energies
-and times are finite and in range; that each event has a hit. HDF5 itself verifies the numbers of a chunk where
-the writer chose a checksum (`fletcher32=True`) or compression (`compression="gzip"`, which has adler32).
+and times are finite and in range; that each event has a hit. HDF5 itself verifies the numbers of a chunk
+where the writer chose a checksum (`fletcher32=True`) or compression (`compression="gzip"`, with its adler32).
 What is not guaranteed: in a file with neither, as h5py writes by default, a damaged number that stays in
 range is not noticed. Neither is damage to the file's own tables that leads to other numbers in range, such as
 two chunks that change places.
@@ -273,7 +273,7 @@ def _stored(path, dataset) -> list[tuple[int, int]]:
 def _check_found(dataset, rows: slice) -> None:
     """Raises an OSError where HDF5 does not find a chunk of some rows, and would read zeros in its place.
 
-    `_stored` walks through the tree of the chunks. A read searches it by the tree's keys, which may be damaged.
+    `_stored` lists all chunks of the tree. A read searches the tree by its keys, which may be damaged.
     """
     if dataset.chunks:
         for offset in _grid(dataset, rows):

@@ -23,7 +23,7 @@ from e2e_jax.events.showers import CLASSES, Showers
 from e2e_jax.execution.jobs import LUMI_BLOCK, SPLITS, Task, derive_seed
 from e2e_jax.sources.simulation import barrel, digis, material, pileup, readout, showers
 from e2e_jax.sources.simulation.particles import ELECTRON, PHOTON, Particles
-from e2e_jax.sources.simulation.simulate import measured
+from e2e_jax.sources.simulation.simulate import measured, pool_and_collisions, pool_lock
 
 KINDS = {"single": 1, "pair": 2}
 """Kind -> particles a shot. Pairs are gamma gamma or e+ e-, each with a direction of its own."""
@@ -132,11 +132,20 @@ def gun_tasks(
 def produce(task: GunTask) -> Showers:
     """Shoots and reads out `task.events` times; the same task gives the same showers, bit for bit."""
     rng = np.random.default_rng(task.seed)
-    pool = pileup.minimum_bias_pool(endcaps=False) if task.pileup else None
+    pool = barrel_pool() if task.pileup else None
     sizes = np.diff([*range(0, task.events, BATCH), task.events])
     made = Showers.concatenate([_shots(task, int(size), pool, rng) for size in sizes])
     made.event[:] = np.arange(1, len(made) + 1)
     return crops.crop(made) if task.view == "crop" else made
+
+
+def barrel_pool() -> pileup.Pool:
+    """The pile-up of the barrel; one process makes it, the others wait for it."""
+
+    def made() -> pileup.Pool:
+        return pileup.minimum_bias_pool(endcaps=False)
+
+    return pool_and_collisions(made, iter(()), 0, pool_lock(endcaps=False))[0]
 
 
 def _shots(task: GunTask, events: int, pool: pileup.Pool | None, rng: np.random.Generator) -> Showers:

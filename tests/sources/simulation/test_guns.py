@@ -3,6 +3,7 @@
 import dataclasses
 import pickle
 
+import filelock
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from e2e_jax.detector import crops, geometry
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.showers import CLASSES
 from e2e_jax.sources.simulation import guns, pileup
+from e2e_jax.sources.simulation.simulate import pool_lock
 
 PHOTON, ELECTRON = (CLASSES.index(name) for name in ("photon", "electron"))
 EVENTS = 300
@@ -210,6 +212,19 @@ def test_pileup_adds_hits(monkeypatch):
         showers = guns.produce(dataclasses.replace(task, pileup=mean))
         energies.append((showers.crystals.energy[showers.crystals.energy > 1]).sum() / len(showers))
     assert energies[1] - energies[0] == pytest.approx(10 * 40 * 2, rel=0.2)
+
+
+def test_one_process_alone_makes_the_pileup(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def pool(endcaps):
+        with pytest.raises(filelock.Timeout):
+            pool_lock(endcaps).acquire(blocking=False)
+        return "pool"
+
+    monkeypatch.setattr(pileup, "minimum_bias_pool", pool)
+    assert guns.barrel_pool() == "pool"
+    pool_lock(endcaps=False).acquire(blocking=False).lock.release()
 
 
 def test_tasks_share_neither_seeds_nor_events():
