@@ -125,7 +125,7 @@ def streamed(step: parallel.ParallelStep, events: Record, config) -> Feed:
                 state, of_step = step.step(state, batch)
                 metrics.append(of_step)
             metrics = jax.device_get(metrics)
-            piece = _next_piece(piece, count, time.perf_counter() - start)
+            piece = _agreed(_next_piece(piece, count, time.perf_counter() - start))
             first += count
             yield state, metrics
 
@@ -158,9 +158,7 @@ def resident(step: parallel.ParallelStep, events: Record, config) -> Feed:
                 metrics.append(of_steps)
                 first = end
             count, metrics = first - begin, _by_step(jax.device_get(metrics))
-            piece = _next_piece(piece, count, time.perf_counter() - start)
-            # The clock differs between processes; the loop that they do together must not.
-            piece = distributed.of_first(lambda piece=piece: piece)
+            piece = _agreed(_next_piece(piece, count, time.perf_counter() - start))
             yield state, metrics
 
     return feed
@@ -174,6 +172,11 @@ def _by_step(metrics):
 def _longest(config, most):
     """Most steps of a piece: one where a checkpoint is due after every step."""
     return most if config.train.checkpoint_seconds else 1
+
+
+def _agreed(piece):
+    """The first process's: clocks differ, but all must end a training after the same piece."""
+    return distributed.of_first(lambda: piece)
 
 
 def _next_piece(piece, count, seconds):

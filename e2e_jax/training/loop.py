@@ -177,9 +177,11 @@ def _train(config, workdir, checkpoints):
     _report(workdir, progress.history, progress.history)
     with (
         _board(workdir, config, progress.history) as board,
-        stopping.Requests(heeded=distributed.first()) as requests,
+        stopping.Requests() as requests,
     ):
-        validate = Validation(validation, config, requests.check)
+        # Several processes may validate in batches of different number, so they do not stop in between.
+        before_batch = (lambda: None) if distributed.several() else requests.check
+        validate = Validation(validation, config, before_batch)
         try:
             while not history.finished(now.progress.history, config):
                 _train_epoch(feed, steps, now, config, checkpoints, requests)
@@ -190,7 +192,8 @@ def _train(config, workdir, checkpoints):
                 _report(workdir, now.progress.history, [row])
         except stopping.Stopped as stopped:
             now.save(checkpoints)
-            checkpoints.wait()
+            distributed.of_first(checkpoints.wait)
+            distributed.leave()
             raise stopping.Stopped(
                 f"The training was ended by {stopped}. It is saved at step {int(now.state.step)} in "
                 f"{workdir}; start the same command again to continue from there."
