@@ -8,8 +8,7 @@ processor time (of all threads) and the difference as a share of the time withou
 - step: CMS-B's training step at the paper's widths, with the norm of the parameters and the test of every
   metric for being finite;
 - predict: a prediction of hits, with the check of every value of the events;
-- first open: reading a split of a dataset, with the SHA-256 of its files, of the arrays that are kept, and
-  the validation of every event;
+- first open: reading a split of a dataset, with the SHA-256 of its files and of the arrays that are kept;
 - later opens: what opening a verified split takes, and its checks (size and times of the files), in ms;
 - root: all events of an AODSIM file of 2,000 events made of FILE (see `aodsim.py`), with the ranges and the
   order of its hits;
@@ -130,7 +129,6 @@ def build(data_dir):
 def first_open(rounds, folder):
     """Of a dataset that nobody has opened yet."""
     from e2e_jax.datasets import reading
-    from e2e_jax.events.diphotons import Events
     from e2e_jax.files import digests
 
     def work():
@@ -145,7 +143,6 @@ def first_open(rounds, folder):
         with (
             mock.patch.object(digests, "of_file", return_value="0"),
             mock.patch.object(digests, "changed", return_value=[]),
-            mock.patch.object(Events, "validate", lambda events: events),
         ):
             yield
 

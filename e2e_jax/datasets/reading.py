@@ -72,7 +72,7 @@ def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: 
         for stale in place.glob(f"{variant}-{'?' * KEY_LENGTH}"):
             shutil.rmtree(stale, ignore_errors=True)
         try:
-            flat_arrays.write(place / name, events, key)
+            flat_arrays.write(place / name, events, key, places)
         except OSError as error:
             _warn_not_kept(folder, error.strerror or error)
         return mapped() or events

@@ -156,7 +156,7 @@ def test_without_a_place_for_flat_arrays_a_split_is_read_into_memory(folder, rea
 
 
 def test_a_full_disk_is_told_and_the_split_is_read_all_the_same(folder, monkeypatch):
-    def write(place, events, key):
+    def write(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(flat_arrays, "write", write)
@@ -194,7 +194,7 @@ def test_any_events_survive_storage(events):
 
     with tempfile.TemporaryDirectory() as place:
         place = pathlib.Path(place)
-        flat_arrays.write(place / "arrays", read, "key")
+        flat_arrays.write(place / "arrays", read, "key", [place])
         mapped = flat_arrays.open_mapped(place / "arrays", Events, "key", [place])
         assert_same(mapped, read)
         assert flat_arrays.open_mapped(place / "arrays", Events, "another", [place]) is None
