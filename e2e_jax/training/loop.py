@@ -113,6 +113,11 @@ def _owned_by_first(workdir):
 def _evaluate(workdir, config, run, dataset, about, validation=None):
     """`evaluate_run`, with the validation sample where it is in memory already."""
     classifier, saved = load_classifier(workdir, "best"), read_about(workdir)
+    if not saved["dataset"]:
+        say(
+            f"The checkpoint in {workdir} has no fingerprint of its dataset, so these may be other events "
+            "than those of its training."
+        )
     check_task(workdir, saved, run.task)
     check_dataset(workdir, saved, about["fingerprints"])
     progress, task = Progress(**saved["progress"]), run.task
@@ -180,14 +185,17 @@ def _train(config, run, dataset, workdir, checkpoints, board):
     drawn = contextlib.nullcontext()
     if board is not None and distributed.first():
         drawn = board(workdir / TENSORBOARD, config, run.task, progress.history)
-    with drawn as drawing, stopping.Requests(heeded=distributed.first()) as requests:
-        validate = Validation(validation, run, requests.check)
+    with drawn as drawing, stopping.Requests() as requests:
+        # Several processes may validate in batches of different number, so they do not stop in between.
+        before_batch = (lambda: None) if distributed.several() else requests.check
+        validate = Validation(validation, run, before_batch)
         epochs = Epochs(run, options, feed, steps, validate, checkpoints, requests)
         try:
             epochs.train(standing, workdir, drawing)
         except stopping.Stopped as stopped:
             standing.save(checkpoints)
-            checkpoints.wait()
+            distributed.of_first(checkpoints.wait)
+            distributed.leave()
             raise stopping.Stopped(
                 f"The training was ended by {stopped}. It is saved at step {int(standing.state.step)} in "
                 f"{workdir}; start the same command again to continue from there."

@@ -1,4 +1,4 @@
-"""Events that the selection of the training would have refused are refused, or get NaN, in every form."""
+"""Events that no source of the training gives are refused, or get NaN, in every form."""
 
 import dataclasses
 
