@@ -3,7 +3,7 @@
 Their tree has one dense image a sub-detector, of which most is zero; here it becomes the sparse
 `Events` again. An ntuple keeps less than AODSIM:
 
-- the photons are not in it: `photons` is zero, and the mass is the ntuple's `m0`;
+- the photons are not in it: `photons` is empty, and the observable `mass` is the ntuple's `m0`;
 - the HCAL depths are summed, and ring 29 is in ring 28: all hits get depth 1. With only
   `HBHE_energy_EB`, |ieta| > 17 is missing;
 - the momenta of the tracks at one crystal are summed, and count as one track at its centre;
@@ -21,7 +21,8 @@ import numpy as np
 from e2e_jax.detector import geometry
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.diphotons import Events
+from e2e_jax.events.diphotons import Events, from_leading
+from e2e_jax.selection import Selection
 from e2e_jax.sources.root import aodsim, rec_hits, remote, root_files
 from e2e_jax.sources.root.faults import Faults
 from e2e_jax.sources.root.root_files import Column, Tree
@@ -49,7 +50,7 @@ HCAL_PHI_SHIFT = 2
 
 def iterate_events(
     path,
-    select: str | None = None,
+    select: Selection | None = None,
     *,
     label: int = -1,
     on_error: str = "fail",
@@ -64,8 +65,8 @@ def iterate_events(
     """
     if select is not None:
         raise ValueError(
-            f"An ntuple has no photons to apply the selection {select!r} to: it was selected when it was "
-            "written. Read it with select=None."
+            "An ntuple has no photons to apply a selection to: it was selected when it was written. Read it "
+            "with select=None."
         )
 
     types = BRANCHES | dict.fromkeys(HCAL_BRANCHES, _FLOAT)
@@ -77,9 +78,9 @@ def iterate_events(
     yield from root_files.each_file(path, read, on_error, skipped)
 
 
-def read_events(path, select: str | None = None, **options) -> Events:
+def read_events(path, select: Selection | None = None, **options) -> Events:
     """Reads whole ntuples, as `iterate_events` with the same arguments; the pieces are put together."""
-    return Events.concatenate([aodsim.no_events(), *iterate_events(path, select, **options)])
+    return Events.concatenate([Events.empty(["mass"]), *iterate_events(path, select, **options)])
 
 
 def _events(tree: Tree, label: int, faults: Faults) -> Iterator[Events]:
@@ -99,8 +100,8 @@ def _events(tree: Tree, label: int, faults: Faults) -> Iterator[Events]:
         towers = _towers(_image(tree, columns, hcal, 2 * HCAL_BRANCHES[hcal] * geometry.HCAL_COLUMNS))
         events = Events(
             *address.T,
-            mass=mass,
-            photons=np.zeros((len(group), 2, 3), np.float32),
+            photons=from_leading(np.zeros((len(group), 2, 3))),
+            observables={"mass": mass},
             label=np.full(len(group), label, np.int32),
             eb=_hits("eb", ecal[0], group, faults),
             ee=_hits("ee", np.concatenate(ecal[1:], axis=1), group, faults),

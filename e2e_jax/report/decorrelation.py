@@ -1,0 +1,264 @@
+"""The score against the observable of the decorrelation, and the spectrum of it that a cut leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from e2e_jax.display.figure import literal
+from e2e_jax.report.pictures import COLOURS, FAINT, INK, SIZE, Picture, new_figure
+from e2e_jax.report.runs import Run, Scored
+
+FINEST = 20
+"""Bins of the observable's range, at most about."""
+ROWS = 25
+"""Bins of a map in score."""
+EFFICIENCIES = (0.7, 0.5, 0.3)
+"""Signal efficiencies of the cuts whose effect on the background's spectrum is shown."""
+FEWEST = 10
+"""Passed events below which a spectrum says nothing."""
+
+
+class ScoreMap(NamedTuple):
+    """How the score is distributed at each value of the observable.
+
+    Attributes:
+      observable: edges of the columns, `[columns + 1]`.
+      score: edges of the rows `[rows + 1]`.
+      fraction: of a column's events in each row, `[rows, columns]`.
+      quartiles: of the scores of each column, `[3, columns]`.
+    """
+
+    observable: np.ndarray
+    score: np.ndarray
+    fraction: np.ndarray
+    quartiles: np.ndarray
+
+
+class Spectrum(NamedTuple):
+    """A spectrum: number of events that passed in each bin, and the signal efficiency of the cut."""
+
+    efficiency: float
+    counts: np.ndarray
+
+
+def bin_width(low: float, high: float) -> float:
+    """The width 1, 2 or 5 times a power of ten of which `FINEST` or fewer fill a range."""
+    if not high > low:
+        return 1.0
+    rough = (high - low) / FINEST
+    power = 10.0 ** np.floor(np.log10(rough))
+    return float(power * next(step for step in (1, 2, 5, 10) if step * power >= 0.999 * rough))
+
+
+def bins(values: np.ndarray, fewest: float, marked: float) -> np.ndarray:
+    """Edges, multiples of one width, of bins that hold at least so many of the values `[n]`.
+
+    The 5 % highest values are left out, unless that is all above the marked one.
+    """
+    high = max(float(np.quantile(values, 0.95)), marked)
+    width = bin_width(float(values.min()), high)
+    low = width * np.floor(values.min() / width)
+    even = np.arange(low, max(high + 2 * width, low + 1.5 * width), width)
+    counts = np.histogram(values, even)[0]
+    edges, held = [low], 0
+    for count, edge in zip(counts, even[1:]):
+        held += count
+        if held >= fewest:
+            edges.append(edge)
+            held = 0
+    if len(edges) == 1:
+        edges.append(even[-1])
+    return np.array(edges)
+
+
+def middle_of_signal(scored: Scored) -> float:
+    """The median of the observable over the signal's events, which the figures mark."""
+    return float(np.median(scored.observable[scored.is_signal]))
+
+
+def score_map(scores: np.ndarray, values: np.ndarray, marked: float) -> ScoreMap:
+    """The map of scores `[n]` against values of the observable `[n]`; `marked` as for `bins`."""
+    edges = bins(values, max(20, len(values) / 60), marked)
+    rows = np.linspace(0, min(1.0, max(np.quantile(scores, 0.998) * 1.08, 0.05)), ROWS + 1)
+    counts = np.histogram2d(scores, values, bins=(rows, edges))[0]
+    columns = [scores[(values >= low) & (values < high)] for low, high in pairwise(edges)]
+    quartiles = [
+        np.quantile(column, (0.25, 0.5, 0.75)) if len(column) else [np.nan] * 3 for column in columns
+    ]
+    return ScoreMap(edges, rows, counts / np.maximum(counts.sum(axis=0), 1), np.transpose(quartiles))
+
+
+def draw_score_map(scored: Scored, label: str, origin: str, cvm: dict | None = None, of: str = "") -> Figure:
+    """The signal's score against the observable for the events of one label; each column adds up to one.
+
+    Args:
+      scored: the events.
+      label: which of them.
+      origin: where they come from.
+      cvm: "value", "uncertainty" and "floor" of the CVM, to be written above.
+      of: the classifier's name, or whatever tells the figure from others of its kind.
+    """
+    chosen, task = scored.of(label), scored.task
+    made = score_map(scored.signal[chosen], scored.observable[chosen], middle_of_signal(scored))
+    with new_figure(origin, _note(scored, label, of)) as (figure, axes):
+        drawn = axes.pcolormesh(
+            made.observable, made.score, made.fraction, cmap="cividis", rasterized=True, vmin=0
+        )
+        bar = figure.colorbar(drawn, ax=axes, pad=0.02)
+        bar.set_label("Fraction of the events in the column")
+        middle = (made.observable[1:] + made.observable[:-1]) / 2
+        # Black under white: seen on dark and on light pixels.
+        for colour, width in (("black", 5), ("white", 2.5)):
+            style = {"color": colour, "linewidth": width}
+            axes.plot(middle, made.quartiles[1], "-", **style)
+            axes.plot(middle, made.quartiles[[0, 2]].T, "--", **style)
+        top = made.score[-1]
+        signal = literal(task.title(task.signal))
+        axes.set(xlim=made.observable[[0, -1]], ylim=(0, top * 1.13), ylabel=f"{signal} score P({signal})")
+        axes.set_xlabel(literal(task.observable.label))
+        axes.plot([], [], "-", color=INK, label="median")
+        axes.plot([], [], "--", color=INK, label="quartiles")
+        # In the room above the highest score.
+        if cvm:
+            axes.text(0.02, 0.985, _cvm(cvm), transform=axes.transAxes, va="top", fontsize=19)
+        style = {"fontsize": 19, "columnspacing": 1.0, "handlelength": 1.3, "borderaxespad": 0.2}
+        axes.legend(loc="upper right", ncols=2, **style)
+        axes.minorticks_on()
+        axes.tick_params(which="both", top=False)
+    return figure
+
+
+def spectra(scored: Scored, label: str, edges: np.ndarray) -> list[Spectrum]:
+    """Spectra of the events of one label: all of them, then those that pass each cut on the score."""
+    chosen = scored.of(label)
+    made = []
+    for efficiency in (1.0, *EFFICIENCIES):
+        cut = np.quantile(scored.signal[scored.is_signal], 1 - efficiency) if efficiency < 1 else -np.inf
+        passed = scored.signal[chosen] >= cut
+        made.append(Spectrum(efficiency, np.histogram(scored.observable[chosen][passed], edges)[0]))
+    return made
+
+
+def draw_spectrum(scored: Scored, label: str, origin: str, cvm: dict | None = None, of: str = "") -> Figure:
+    """The spectrum of one background before and after cuts on the score, normalized, and their ratio.
+
+    Args: as for `draw_score_map`.
+    """
+    edges, task = _spectrum_bins(scored, label), scored.task
+    signal, observable = literal(task.title(task.signal)), task.observable
+    everything, *cuts = spectra(scored, label, edges)
+    total, width = max(everything.counts.sum(), 1), np.diff(edges)
+    style = {"nrows": 2, "sharex": True, "gridspec_kw": {"height_ratios": (2, 1), "hspace": 0.03}}
+    with new_figure(origin, _note(scored, label, of), (SIZE[0], 1.15 * SIZE[1]), **style) as (
+        _,
+        (upper, lower),
+    ):
+        fractions = everything.counts / total
+        upper.stairs(fractions / width, edges, color=INK, linewidth=3, label="all events")
+        lower.axhline(1, color=INK, linewidth=2)
+        seen = [np.ones(1)]
+        for number, cut in enumerate(cuts):
+            passed = cut.counts.sum()
+            name = f"{signal} efficiency {100 * cut.efficiency:.0f} % ({100 * passed / total:.1f} % pass)"
+            if passed < FEWEST:
+                upper.plot([], [], " ", label=f"{name}: too few")
+                continue
+            upper.stairs(cut.counts / passed / width, edges, label=name, color=COLOURS[number], linewidth=2.5)
+            ratio, error = _ratio(cut.counts, everything.counts)
+            middle = (edges[1:] + edges[:-1]) / 2 + (number - 1) * width / 6
+            points = {"fmt": ("o", "s", "^")[number % 3], "markersize": 8, "elinewidth": 2.5}
+            lower.errorbar(middle, ratio, error, color=COLOURS[number], **points)
+            seen.append(ratio[np.isfinite(ratio)])
+        for axes in (upper, lower):
+            axes.axvline(middle_of_signal(scored), color=FAINT, linestyle=":", linewidth=2)
+        upper.set(
+            ylabel=f"Fraction of events{f' / {observable.unit}' if observable.unit else ''}",
+            xlim=edges[[0, -1]],
+        )
+        _make_room(upper, edges)
+        lower.set_ylabel("Cut / all", loc="center")
+        lower.set_ylim(
+            max(0.0, np.min(np.concatenate(seen)) - 0.2), min(np.max(np.concatenate(seen)) + 0.3, 8.0)
+        )
+        lower.set_xlabel(literal(observable.label))
+        legend = upper.legend(
+            loc="upper right", fontsize=20, alignment="left", title=_cvm(cvm) if cvm else None
+        )
+        legend.get_title().set_fontsize(20)
+    return upper.figure
+
+
+def _make_room(axes: Axes, edges: np.ndarray) -> None:
+    """Leaves the upper right of a falling spectrum to the legend, also where it does not fall."""
+    heights = np.max([patch.get_data().values for patch in axes.patches], axis=0)
+    right = edges[1:] > edges[0] + 0.35 * (edges[-1] - edges[0])
+    axes.set_ylim(0, max(1.12 * heights.max(), heights[right].max(initial=0) / 0.52))
+
+
+def _spectrum_bins(scored: Scored, label: str) -> np.ndarray:
+    """Bins in which the tightest cut leaves nine events on average, unless they would become too wide."""
+    cut = np.quantile(scored.signal[scored.is_signal], 1 - min(EFFICIENCIES))
+    passed = max(np.mean(scored.signal[scored.of(label)] >= cut), 1e-6)
+    values = scored.observable[scored.of(label)]
+    fewest = float(np.clip(9 / passed, len(values) / 60, len(values) / 14))
+    return bins(values, fewest, middle_of_signal(scored))
+
+
+def _ratio(passed: np.ndarray, everything: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The normalised spectrum after a cut over that before, and its error; NaN where there was nothing.
+
+    Those that pass are part of all, so the error is that of the fraction that passes.
+    """
+    before = np.where(everything > 0, everything, np.nan)
+    fraction, mean = passed / before, passed.sum() / everything.sum()
+    return fraction / mean, np.sqrt(np.maximum(passed, 1) * (1 - fraction)) / before / mean
+
+
+def pictures(runs: Sequence[Run]) -> list[Picture]:
+    """Maps and spectra of each run with a decorrelation, the first of which is the report's."""
+    made = []
+    for number, run in enumerate(runs):
+        task, observable = run.task, run.task.observable
+        if observable is None:
+            continue
+        end, of = (
+            (f"_{number + 1}", f", {run.name}") if number else ("", f", {run.name}" if len(runs) > 1 else "")
+        )
+        for label in task.backgrounds:
+            # The CVM is that of the events of all these labels together.
+            cvm = run.results["cvm"] if task.of == (label,) else None
+            title = f"true {task.title(label)}{of}"
+            made.append(
+                Picture(
+                    f"score_{observable.name}_{label}{end}",
+                    f"Score against {observable.phrase}: {title}",
+                    "Each column adds up to one. A score that is independent of the observable has the same "
+                    "distribution in all columns.",
+                    draw_score_map(run.scored, label, run.origin, cvm, run.name),
+                )
+            )
+            made.append(
+                Picture(
+                    f"{observable.name}_spectrum_{label}{end}",
+                    f"Spectrum of the {observable.phrase} before and after cuts: {title}",
+                    f"What cuts on the {task.title(task.signal)} score do to the background. The dotted line "
+                    "is the median of the signal. A ratio that bulges there is a peak made by the cut.",
+                    draw_spectrum(run.scored, label, run.origin, cvm, run.name),
+                )
+            )
+    return made
+
+
+def _note(scored: Scored, label: str, of: str) -> str:
+    return f"{of + ': ' if of else ''}true {scored.task.title(label)}"
+
+
+def _cvm(cvm: dict) -> str:
+    floor = f"\nindependent score: {cvm['floor']:.4f}" if "floor" in cvm else ""
+    return f"CVM {cvm['value']:.4f} ± {cvm['uncertainty']:.4f}{floor}"
