@@ -42,6 +42,7 @@ def test_the_network_of_the_config_has_its_size():
     assert isinstance(build(whole_event.get_config()), EventTransformer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", ["barrel", "ecal_centric", "hcal_centric"])
 def test_flat_batches_padded_batches_and_images_have_the_same_logits(events, geometry):
     config = config_of(geometry=geometry)
@@ -144,8 +145,8 @@ def test_gradients_by_hits_are_finite_and_find_the_hits(events):
 
 
 @pytest.mark.parametrize(("field", "value"), [("widths", (10, 4)), ("dropout", 1.0)])
-def test_sizes_that_make_no_network_are_refused(events, field, value):
-    config = config_of()
-    config.model[field] = value
+def test_sizes_that_make_no_network_are_refused(field, value):
+    inputs = {"tokens": jnp.ones((1, 2, 3)), "shapes": jnp.ones((1, 2, 3)), "pairs": jnp.ones((1, 2, 2, 3))}
+    network = EventTransformer(**{field: value})
     with pytest.raises(ValueError, match=field):
-        initial_params(config, jax.random.key(0))
+        network.init(jax.random.key(0), {**inputs, "filled": jnp.ones((1, 2), bool)})
