@@ -132,17 +132,18 @@ def _strongest(plane: Mapping, row: jax.Array, on: Surface, name: str, count: in
     _, block = jax.lax.top_k(height * sine[inside].max(axis=1)[None, :], searched)
     if name == "hcal":
         middle = inside[:, BLOCK**2 // 2]
-        return jnp.asarray(middle)[block], jnp.take_along_axis(height, block, axis=1) >= MINIMUM[name]
+        return jnp.asarray(middle)[block], _taken(height, block) >= MINIMUM[name]
 
     choices = jnp.asarray(inside)[block]
     energies = _taken(row, choices)
-    place = jnp.take_along_axis(choices, jnp.argmax(energies, axis=2)[:, :, None], axis=2)[..., 0]
+    highest = jnp.argmax(energies, axis=2)[:, :, None]
+    place = jnp.take_along_axis(choices, highest, axis=2, mode="clip")[..., 0]
     value = jnp.max(energies, axis=2)
     around = _window_pixels(place, _part(place, on), on, 5, 1)
     neighbors = jnp.where(around >= 0, _taken(row, jnp.maximum(around, 0)), 0)
     is_token = (value >= jnp.max(neighbors, axis=(2, 3))) & (value >= MINIMUM[name])
     _, order = jax.lax.top_k(jnp.where(is_token, value * jnp.asarray(sine)[place], 0), count)
-    return tuple(jnp.take_along_axis(x, order, axis=1) for x in (place, is_token))
+    return _taken(place, order), _taken(is_token, order)
 
 
 def _momenta(windows, towers, place, part, numbers, channels, on: Surface) -> jax.Array:
