@@ -53,6 +53,13 @@ class Inputs:
         images = self.kind == "images" and self.normalization not in (NONE, SUM_PT)
         return self.normalization if images else ""
 
+    @property
+    def photons(self) -> int:
+        """How many of an event's leading photons the network reads."""
+        if self.kind in ("kinematics", "high_level"):
+            return 2
+        return int(self.kind == "images" and self.normalization == SUM_PT)
+
 
 def model_inputs(batch: Mapping, inputs: Inputs, drawing: Drawing = PLAIN) -> dict[str, jax.Array]:
     """Makes the network's inputs.
