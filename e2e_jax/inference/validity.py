@@ -1,9 +1,10 @@
 """Which events a classifier may score: those that the selection of its training could have kept.
 
 A classifier gives any input confident probabilities, also an event that its selection would have refused. The
-rules here are those of the training's sources: the photons that the network reads have a pT, observables that
-the selection can give, finite energies below `rec_hits.MAX_ENERGY`, and hits in cells that the detector has. `Classifier.predict`
-applies them to records and batches, and the exported files apply the same function inside their graph.
+rules here are those of the training's sources: a pT of each photon that the network reads, observables that
+the selection can give, finite energies below `rec_hits.MAX_ENERGY`, and hits in cells that the detector has.
+`Classifier.predict` applies them to records and batches, and the exported files apply the same function
+inside their graph.
 """
 
 from __future__ import annotations

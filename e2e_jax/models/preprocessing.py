@@ -54,6 +54,13 @@ class Inputs:
         return self.normalization if images else ""
 
     @property
+    def needed(self) -> tuple[str, ...]:
+        """The observables that the network reads."""
+        if self.kind in ("kinematics", "high_level"):
+            return ("mass",)
+        return (self.observable,) if self.observable else ()
+
+    @property
     def photons(self) -> int:
         """How many of an event's leading photons the network reads."""
         if self.kind in ("kinematics", "high_level"):
