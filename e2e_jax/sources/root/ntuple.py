@@ -13,6 +13,7 @@ Their tree has one dense image a sub-detector, of which most is zero; here it be
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 from collections.abc import Iterator
 
@@ -69,11 +70,9 @@ def iterate_events(
             "with select=None."
         )
 
-    types = BRANCHES | dict.fromkeys(HCAL_BRANCHES, _FLOAT)
-
     def read(file):
-        with root_files.open_tree(file, TREE, types, timeout, retries, optional=HCAL_BRANCHES) as tree:
-            yield from _events(tree, label, Faults(tree.path, on_error, skipped))
+        with _opened(file, timeout, retries) as tree:
+            yield from _events(tree, np.arange(tree.entries), label, Faults(tree.path, on_error, skipped))
 
     yield from root_files.each_file(path, read, on_error, skipped)
 
@@ -83,13 +82,35 @@ def read_events(path, select: Selection | None = None, **options) -> Events:
     return Events.concatenate([Events.empty(["mass"]), *iterate_events(path, select, **options)])
 
 
-def _events(tree: Tree, label: int, faults: Faults) -> Iterator[Events]:
-    hcal = next((name for name in HCAL_BRANCHES if name in tree), None)
-    if hcal is None:
-        message = f"{tree.path} has no branch {' or '.join(HCAL_BRANCHES)} in {TREE}. Is it of another kind?"
-        raise SourceError(tree.path, "missing_branch", message)
+def count_entries(path) -> int:
+    """The entries of an ntuple that has all the branches that are read; errors as `root_files.open_tree`."""
+    with _opened(path) as tree:
+        return tree.entries
+
+
+def read_entries(path, entries) -> Events:
+    """Reads ascending entries of one ntuple; errors as `iterate_events`."""
+    with _opened(path) as tree:
+        found = _events(tree, np.asarray(entries, np.int64), -1, Faults(tree.path, "fail"))
+        return Events.concatenate([Events.empty(["mass"]), *found])
+
+
+@contextlib.contextmanager
+def _opened(path, timeout: float = remote.TIMEOUT, retries: int = remote.RETRIES) -> Iterator[Tree]:
+    """Yields the tree of an ntuple, which has a branch of the HCAL."""
+    types = BRANCHES | dict.fromkeys(HCAL_BRANCHES, _FLOAT)
+    with root_files.open_tree(path, TREE, types, timeout, retries, optional=HCAL_BRANCHES) as tree:
+        if not any(name in tree for name in HCAL_BRANCHES):
+            branches = " or ".join(HCAL_BRANCHES)
+            message = f"{tree.path} has no branch {branches} in {TREE}. Is it of another kind?"
+            raise SourceError(tree.path, "missing_branch", message)
+        yield tree
+
+
+def _events(tree: Tree, entries: np.ndarray, label: int, faults: Faults) -> Iterator[Events]:
+    hcal = next(name for name in HCAL_BRANCHES if name in tree)
     names, seen = [*BRANCHES, hcal], np.zeros((0, 3), np.int64)
-    for group in tree.groups(names, np.arange(tree.entries)):
+    for group in tree.groups(names, entries):
         columns = tree.read(names, group)
         address, mass = _scalars(tree, columns, seen, group, faults)
         seen = np.concatenate([seen, address])
