@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,10 @@ def test_a_package_that_is_not_installed_is_named_with_the_way_to_install_it(cap
     assert "requirements.txt" in told
     with pytest.raises(ModuleNotFoundError):
         program("json.absent")(None)
+
+
+def test_a_warning_is_one_sentence(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        command_line.reporting(lambda _: warnings.warn("Nothing is kept.", stacklevel=1))(None)
+    assert capsys.readouterr().err == "Warning: Nothing is kept.\n"
