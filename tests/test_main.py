@@ -120,8 +120,8 @@ def test_a_package_that_is_not_installed_is_named_with_the_way_to_install_it(cap
         program("json.absent")(None)
 
 
-def test_a_warning_is_one_sentence(capsys):
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        command_line.reporting(lambda _: warnings.warn("Nothing is kept.", stacklevel=1))(None)
-    assert capsys.readouterr().err == "Warning: Nothing is kept.\n"
+def test_a_warning_is_one_sentence():
+    before = warnings.formatwarning
+    form = command_line.reporting(lambda _: warnings.formatwarning)(None)
+    assert form("Nothing is kept.", UserWarning, "file.py", 3) == "Warning: Nothing is kept.\n"
+    assert warnings.formatwarning is before
