@@ -36,6 +36,7 @@ import uproot.models.TBasket
 from e2e_jax.detector import ids
 from e2e_jax.sources.root import aodsim, root_files
 from e2e_jax.sources.root.baskets import Branch, Column
+from e2e_jax.studies import hgg
 
 BASKET = 50
 BRANCHES = {**aodsim.SKIM_BRANCHES, **aodsim.HIT_BRANCHES}
@@ -86,7 +87,7 @@ def passes(path: str, events: int) -> dict:
     """What is timed."""
     some = np.arange(0, events, 100)
     return {
-        "skim": lambda: aodsim.read_candidates(path, "central_forward"),
+        "skim": lambda: aodsim.read_candidates(path, hgg.SELECTIONS["central_forward"]),
         "full": lambda: sum(len(part) for part in aodsim.iterate_events(path)),
         "hits of 1 event in 100": lambda: aodsim.read_entries(path, some),
     }
@@ -129,7 +130,8 @@ def varied(columns: dict, copy: int, random: np.random.Generator) -> dict[str, a
         out[f"{prefix}id_.id_"] = Column(counts, hit_ids[order])
     for name, (counts, values) in out.items():
         if values.dtype == np.float32:
-            smeared = values * random.uniform(0.9, 1.1, len(values))
+            # Smaller, so that no angle leaves its range.
+            smeared = values * random.uniform(0.8, 1, len(values))
             out[name] = Column(counts, smeared.astype(np.float32))
     return {name: awkward.unflatten(values, counts) for name, (counts, values) in out.items()}
 

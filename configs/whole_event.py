@@ -15,7 +15,7 @@ CMS-B of the same size. H against one class is pair-normalized:
     H vs gamma+jet        0.957 +- 0.006    0.923
     CVM                   0.0006 +- 0.0003  0.0003
 
-Left to see the mass: --config.inputs.normalisation=none --config.cvm.strength=0 --config.cvm.limit=1.
+Left to see the mass: --config.inputs.normalization=none --config.cvm.strength=0 --config.cvm.limit=1.
 """
 
 from e2e_jax.configs import default

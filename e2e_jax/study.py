@@ -1,38 +1,42 @@
 """What a dataset holds and what is learnt from it: the words that every other module takes from the user.
 
-A `Task` says which classes a classifier separates, which of them is the signal, and of what its score must be
-independent.
+A `Task` names the classes that a classifier separates, the signal among them, and the observable of which its
+score must be independent. A `Study` defines a dataset: samples, selection, sizes and the default task. The
+file of a study can import everything that it needs from here.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from e2e_jax.errors import StudyError
+from e2e_jax.events.energy import sum_et
+from e2e_jax.observables import Observable
+from e2e_jax.samples import Era, Files, Gun, QuickLook, Sample, files, gun, pythia
+from e2e_jax.selection import EVERYTHING, Selected, Selection, photons
+
+__all__ = [
+    "Era",
+    "Observable",
+    "QuickLook",
+    "Sample",
+    "Selected",
+    "Selection",
+    "Size",
+    "Study",
+    "Task",
+    "files",
+    "gun",
+    "photons",
+    "pythia",
+    "sum_et",
+]
+
 MAX_CLASSES = 20
-
-
-@dataclasses.dataclass(frozen=True)
-class Observable:
-    """A named number of an event.
-
-    Attributes:
-      name: the column's name, an identifier such as "mass".
-      unit: such as "GeV"; "" for a number without unit.
-      title: on axes and in tables, such as "Diphoton mass"; the name by default.
-    """
-
-    name: str
-    unit: str = ""
-    title: str = ""
-
-    @property
-    def label(self) -> str:
-        """Title and unit, as an axis shows them: "Diphoton mass [GeV]"."""
-        title = self.title or self.name
-        return f"{title} [{self.unit}]" if self.unit else title
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Task:
       classes: class -> its label or labels, in the order of the logits. Labels in no class are left out. By
         default each label is a class.
       efficiencies: of the signal, in per cent, at which the rejection of the background is a result.
+      titles: label or class -> its name in tables and figures, such as "γγ". By default the name itself, with
+        spaces for underscores.
       labels: the names of the dataset's labels, in order.
       observables: the observables of the dataset's events.
       events: the kind of the dataset's events, a key of `events.kinds.KINDS`.
@@ -63,6 +69,7 @@ class Task:
     of: str | Sequence[str] = ()
     classes: Mapping[str, str | Sequence[str]] = dataclasses.field(default_factory=dict)
     efficiencies: tuple[int, ...] = ()
+    titles: Mapping[str, str] = dataclasses.field(default_factory=dict)
     labels: tuple[str, ...] = ()
     observables: tuple[Observable, ...] = ()
     events: str = "collisions"
@@ -73,6 +80,7 @@ class Task:
         object.__setattr__(self, "classes", classes)
         object.__setattr__(self, "labels", tuple(self.labels))
         object.__setattr__(self, "efficiencies", tuple(self.efficiencies))
+        object.__setattr__(self, "titles", dict(self.titles))
         observables = tuple(o if isinstance(o, Observable) else Observable(**o) for o in self.observables)
         object.__setattr__(self, "observables", observables)
         if self.decorrelate and not self.of:
@@ -146,6 +154,10 @@ class Task:
         """The observable of which the score must be independent, if any."""
         return next((o for o in self.observables if o.name == self.decorrelate), None)
 
+    def title(self, name: str) -> str:
+        """A label or class as tables and figures show it."""
+        return self.titles.get(name, name.replace("_", " "))
+
     def of_labels(self, labels, xp=np):
         """The class of each event, of the labels' shape; -1 where it is left out or its label is not known.
 
@@ -170,10 +182,165 @@ class Task:
             if target >= 0
         }
 
+    def changed(
+        self, signal: str = "", decorrelate: str = "", of: Sequence[str] = (), classes: Sequence[str] = ()
+    ) -> Task:
+        """The task with other fields; an empty argument leaves the field as it is.
+
+        Args:
+          signal: as for the task.
+          decorrelate: an observable, or "none" for no decorrelation.
+          of: labels.
+          classes: one text per class: "background=gamma_gamma+gamma_jet", or "h" for the class of one label.
+
+        Raises:
+          ValueError: as for the task.
+        """
+        given = {"signal": signal, "decorrelate": decorrelate, "of": tuple(of), "classes": _classes(classes)}
+        fields = {name: value for name, value in given.items() if value}
+        if decorrelate == "none":
+            fields |= {"decorrelate": "", "of": ()}
+        return dataclasses.replace(self, **fields)
+
     def to_json(self) -> dict:
         """The task as JSON holds it; `Task(**json)` is the task again."""
-        return dataclasses.asdict(self)
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+def _classes(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """{"background": ("gamma_gamma", "gamma_jet"), "h": ("h",)} of the texts that `Task.changed` takes."""
+    classes = {}
+    for text in given:
+        name, _, labels = text.partition("=")
+        if name in classes:
+            raise ValueError(f"The task names the class {name!r} twice: {', '.join(given)}.")
+        classes[name] = tuple((labels or name).split("+"))
+    return classes
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
     return ((given,) if given else ()) if isinstance(given, str) else tuple(given)
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How many events of each label a dataset has.
+
+    Attributes:
+      train, validation: events in the split.
+      test: events in the test split; as many as for validation by default, and 0 for none.
+      fast: generate collisions without multi-parton interactions, see `sources.simulation`.
+      description: one sentence.
+    """
+
+    train: int
+    validation: int
+    test: int | None = None
+    fast: bool = True
+    description: str = ""
+
+    def __post_init__(self):
+        if self.test is None:
+            object.__setattr__(self, "test", self.validation)
+        for split, least in (("train", 1), ("validation", 1), ("test", 0)):
+            if not getattr(self, split) >= least:
+                raise StudyError(
+                    f"A size cannot have {split}={getattr(self, split)}: give {least} or more events of each "
+                    "label."
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Everything that defines a dataset, and what is learnt from it by default.
+
+    Attributes:
+      samples: in the order of the labels.
+      task: what is learnt. Its labels and observables are filled in from the study.
+      sizes: name -> size.
+      select: selection, or a function `Events -> Selected`; every event by default.
+      name: of the dataset; by default that of the study's file.
+      detector: "barrel" or "all": how much of it is simulated. By default as much as the selection needs.
+      seed: everything random in the events derives from it.
+      description: one or more sentences.
+
+    Raises:
+      StudyError: two samples have one label, the task names something that is not there, or the samples do
+        not fit together.
+    """
+
+    samples: Sequence[Sample]
+    task: Task
+    sizes: Mapping[str, Size] = dataclasses.field(default_factory=dict)
+    select: Selection | Callable = EVERYTHING
+    name: str = ""
+    detector: str = ""
+    seed: int = 2012
+    description: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "samples", tuple(self.samples))
+        object.__setattr__(self, "select", Selection.of(self.select))
+        labels = self.labels
+        if not labels:
+            raise StudyError("The study has no sample.")
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise StudyError(f"The study has two samples with the label {twice[0]!r}; each needs its own.")
+        if len({type(sample.source) for sample in self.samples}) > 1:
+            kinds = ", ".join(f"{sample.label}: {type(sample.source).__name__}" for sample in self.samples)
+            raise StudyError(f"The samples must all be simulated, or all be files; these differ ({kinds}).")
+        if self.detector not in ("", "barrel", "all"):
+            raise StudyError(f"The study has detector={self.detector!r}; it is 'barrel' or 'all'.")
+        if not isinstance(self.task, Task):
+            raise StudyError('The study needs a task, such as task=Task(signal="h_aa").')
+        try:
+            task = dataclasses.replace(
+                self.task, labels=labels, observables=self.select.observables, events=self.events
+            )
+        except ValueError as error:
+            raise StudyError(str(error)) from error
+        object.__setattr__(self, "task", task)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in order."""
+        return tuple(sample.label for sample in self.samples)
+
+    @property
+    def events(self) -> str:
+        """The kind of the events, a key of `events.kinds.KINDS`."""
+        return "showers" if isinstance(self.samples[0].source, Gun) else "collisions"
+
+    @property
+    def from_files(self) -> bool:
+        """Whether the events are read from files."""
+        return isinstance(self.samples[0].source, Files)
+
+    @property
+    def endcaps(self) -> bool:
+        """Whether the endcaps are simulated."""
+        return self.detector != "barrel" if self.detector else not self.select.barrel
+
+    def with_pileup(self, pileup: float) -> Study:
+        """The same study with another mean number of additional collisions."""
+        samples = tuple(sample.with_pileup(pileup) for sample in self.samples)
+        return dataclasses.replace(self, samples=samples)
+
+    def size(self, name: str) -> Size:
+        """The size of this name.
+
+        Raises:
+          StudyError: there is none.
+        """
+        if name not in self.sizes:
+            known = ", ".join(self.sizes) or "none"
+            raise StudyError(f"The study {self.name!r} has no size {name!r}; its sizes are: {known}.")
+        return self.sizes[name]
+
+    def identity(self) -> dict:
+        """What tells its events from those of other studies, for JSON."""
+        samples = [
+            {name: value for name, value in dataclasses.asdict(sample).items() if name != "cost"}
+            for sample in self.samples
+        ]
+        return {"samples": samples, "select": self.select.identity(), "endcaps": self.endcaps}

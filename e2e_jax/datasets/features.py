@@ -11,7 +11,7 @@ Without `decoders`, TFDS gives dense images; with `tfds.decode.SkipDecoding()` t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -39,7 +39,7 @@ def stored_collections(collections: Mapping[str, Mapping]) -> dict:
     }
 
 
-def stored(record: type[Record]) -> dict:
+def stored(record: type[Record], observables: Iterable[str]) -> dict:
     """Shapes and types of an example as it is stored, for TFDS's parser.
 
     They come from the code and not from the dataset's features.json, which may name any Python class.
@@ -47,7 +47,9 @@ def stored(record: type[Record]) -> dict:
     info = tfds.features.TensorInfo
     scalars = {name: info(shape=(), dtype=dtype) for name, dtype in record.SCALARS.items()}
     tensors = {name: info(shape=shape, dtype=dtype) for name, (shape, dtype) in record.TENSORS.items()}
-    return {**scalars, **tensors, "detector": stored_collections(record.COLLECTIONS)}
+    numbers = {name: info(shape=(), dtype=np.float32) for name in observables}
+    objects = stored_collections(record.OBJECTS)
+    return {**scalars, **numbers, **tensors, **objects, "detector": stored_collections(record.COLLECTIONS)}
 
 
 class Hits(tfds.features.FeatureConnector):

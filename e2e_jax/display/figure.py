@@ -14,9 +14,9 @@ from matplotlib.patches import Circle
 from e2e_jax.detector import images
 from e2e_jax.display.panels import Panel, panels
 from e2e_jax.display.showers import Shower, find_showers
-from e2e_jax.events.diphotons import CLASSES, COLLECTIONS, Events
+from e2e_jax.events.diphotons import COLLECTIONS, Events
+from e2e_jax.study import Task
 
-TITLES = dict(zip(CLASSES, ("γγ (Born)", "H → γγ", "γ + jet")))
 LAYERS = {
     "hcal": ("HCAL energy [GeV]", ("#e6e6e6", "#454545"), Normalize(0, 10), "max"),
     "ecal": ("ECAL energy [GeV]", ("#b5d4ee", "#3a86c8", "#08306b"), LogNorm(0.1, 100), "both"),
@@ -40,7 +40,9 @@ ABOVE, BELOW, SIDE = 0.58, 0.54, 1.72
 """Room above and below an image for its ticks and labels, and the side of an enlarged part; inches."""
 
 
-def event_figure(events: Events, index: int, geometry: str = "barrel", origin: str = "") -> Figure:
+def event_figure(
+    events: Events, index: int, geometry: str = "barrel", origin: str = "", task: Task | None = None
+) -> Figure:
     """The picture of an event: every image of a geometry, each photon's shower enlarged, colour bars.
 
     Args:
@@ -48,6 +50,7 @@ def event_figure(events: Events, index: int, geometry: str = "barrel", origin: s
       index: which of them.
       geometry: name of a geometry.
       origin: where the event comes from, for the title.
+      task: names the labels and observables for the title, if any.
 
     Returns:
       A figure 7 inches wide that belongs to no window.
@@ -60,7 +63,7 @@ def event_figure(events: Events, index: int, geometry: str = "barrel", origin: s
         height = 0.5 + sum(ABOVE + height + BELOW for height, _ in [*rows, (SIDE, [])])
         figure = Figure(figsize=(WIDTH, height), facecolor="white")
         top = height - 0.5
-        figure.text(0.5, 1 - 0.08 / height, event_title(events, index, origin), ha="center", va="top")
+        figure.text(0.5, 1 - 0.08 / height, event_title(events, index, origin, task), ha="center", va="top")
         for row_height, places in rows:
             for name, left, width in places:
                 axes = _axes(figure, left, top - ABOVE - row_height, width, row_height)
@@ -171,12 +174,14 @@ def photon_text(number: int, shower: Shower) -> str:
     return f"{photon_name(number)}: $p_T$ = {pt} GeV\nη = {eta}, ϕ = {phi}"
 
 
-def event_title(events: Events, index: int, origin: str = "") -> str:
-    """Class, mass, origin and address of an event, in two lines."""
-    label = int(events.label[index])
-    first = [TITLES[CLASSES[label]]] if label >= 0 else []
-    if events.mass[index] > 0:
-        first.append(rf"$m_{{\gamma\gamma}}$ = {events.mass[index]:.1f} GeV")
+def event_title(events: Events, index: int, origin: str = "", task: Task | None = None) -> str:
+    """Label, observables, origin and address of an event, in two lines."""
+    label, first = int(events.label[index]), []
+    if task is not None:
+        first += [literal(task.title(task.labels[label]))] if label >= 0 else []
+        # 0 where a source does not have it.
+        known = {o: events.observables.get(o.name, np.zeros(len(events)))[index] for o in task.observables}
+        first += [f"{o.title or o.name}: {value:.1f} {o.unit}" for o, value in known.items() if value]
     address = f"run {events.run[index]}, lumi {events.lumi[index]}, event {events.event[index]}"
     second = filter(None, [literal(origin), address])
     return "\n".join(filter(None, ["   ".join(first), "  ·  ".join(second)]))

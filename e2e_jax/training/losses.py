@@ -1,48 +1,89 @@
-"""The training loss: cross-entropy, plus the mass-decorrelation penalty."""
+"""The training loss: cross-entropy, plus the penalty that decorrelates the score from an observable."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
-from e2e_jax.classes import ALL, Classes
-from e2e_jax.models.decorrelation.cvm import cvm_penalty
+from e2e_jax.models.decorrelation import penalties
+from e2e_jax.study import Task
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Cross-entropy of each event, in nats.
+@dataclasses.dataclass(frozen=True)
+class Penalty:
+    """The penalty on a dependence of the signal's score on an observable.
+
+    The strength's normalization over a batch is not published, so it is a choice, `reduction`:
+
+    * "sum": the penalty's gradient as it is. Each event is pushed by an amount of order strength * 0.1,
+      whatever the size of the batch, while the mean cross-entropy pushes each by about 1 / batch size:
+      strong.
+    * "mean": the penalty divided by the number of its events, so that both terms are means over events: weak
+      at the same strength.
+
+    Attributes:
+      strength: weight of the penalty; 0 for none.
+      neighbors: events nearest in the observable that make a group of "cvm", or a bin of "mode".
+      reduction: "sum" or "mean".
+      method: one of `penalties.PENALTIES`, or "none".
+      order: of "mode".
+
+    Raises:
+      ValueError: the reduction is another word, or the strength is negative.
+    """
+
+    strength: float = 0.0
+    neighbors: int = 12
+    reduction: str = "sum"
+    method: str = "cvm"
+    order: int = 0
+
+    def __post_init__(self):
+        if self.reduction not in ("sum", "mean"):
+            raise ValueError(f'config.cvm.reduction is {self.reduction!r}; choose "sum" or "mean".')
+        if self.strength < 0:
+            raise ValueError(
+                f"config.cvm.strength is {self.strength}; use 0 for no penalty, or a positive number."
+            )
+
+
+def cross_entropy(logits: jax.Array, targets: jax.Array, smoothing: float = 0.0) -> jax.Array:
+    """Cross-entropy of each event with a target of 1 - smoothing, the rest shared by all classes; in nats.
 
     Args:
       logits: `[n, classes]`.
-      labels: int `[n]`, the true class; unspecified where it is no class.
+      targets: int `[n]`, the true class; unspecified where it is no class.
+      smoothing: from 0 to below 1.
 
     Returns:
-      `[n]`, -log of the softmax probability of the true class.
+      `[n]`.
+
+    Raises:
+      ValueError: the smoothing is out of its range.
     """
-    chosen = jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
-    return jax.nn.logsumexp(logits, axis=-1) - chosen
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"config.train.label_smoothing is {smoothing}; it is from 0 to below 1.")
+    norm = jax.nn.logsumexp(logits, axis=-1)
+    chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
+    if not smoothing:
+        return norm - chosen
+    return norm - (1 - smoothing) * chosen - smoothing * jnp.mean(logits, axis=-1)
 
 
 def loss(
     logits: jax.Array,
     batch: Mapping[str, jax.Array],
-    cvm,
+    task: Task,
+    penalty: Penalty,
     axis_name: str | None = None,
-    classes: Classes = ALL,
+    label_smoothing: float = 0.0,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Mean cross-entropy + strength * CVM penalty of the true gamma gamma events' P(H).
+    """Mean cross-entropy + strength * penalty of the signal's score in the events that decorrelate it.
 
-    A category whose samples have no mass has no penalty.
-
-    The strength's normalisation over a batch is not published, so it is a choice, `cvm.reduction`:
-
-    * "sum": the penalty's gradient as it is. Each gamma gamma event is pushed by an amount of order
-      strength * 0.1, whatever the size of the batch, while the mean cross-entropy pushes each by about
-      1 / batch size: strong.
-    * "mean": the penalty divided by the number of its events, so that both terms are means over
-      events: weak at the same strength.
+    A task without decorrelation has no penalty.
 
     The penalty is not a sum over events: it sees the whole batch. Under `jit` over a mesh that is so by
     itself; under `pmap` or `shard_map` give the name of the mapped axis, and every device computes the
@@ -50,35 +91,21 @@ def loss(
 
     Args:
       logits: `[n, classes]`.
-      batch: "label" int `[n]`, index into the category's labels; with a penalty, "mass" `[n]` in GeV;
+      batch: "label" int `[n]`, index into the task's labels; with a penalty the task's observable `[n]`;
         optionally "valid" bool `[n]`, false for padding, which counts nowhere.
-      cvm: the config's fields `strength`, `neighbors` and `reduction`. Strength 0 computes no penalty.
+      task: what is learnt.
+      penalty: on the dependence on the task's observable. Strength 0 computes none.
       axis_name: mapped axis over which the batch is spread, if any.
-      classes: what the logits tell apart; every label by default.
+      label_smoothing: as for `cross_entropy`.
 
     Returns:
-      The loss, a scalar, and metrics of the whole batch: "loss", "cross_entropy", "accuracy", and
-      "cvm_penalty" (undivided, without the strength) unless the strength is 0. With `axis_name` the
-      loss is this device's share: its mean over devices, and so the mean of its gradients (`pmean`),
-      is that of one device on the whole batch. The metrics are already the same on every device.
-
-    Raises:
-      ValueError: an unknown reduction, a negative strength, or one above 0 where there is no mass.
+      The loss, a scalar, and metrics of the whole batch: "loss", "cross_entropy", "accuracy", and, with a
+      penalty, "cvm_penalty" or that of another method (undivided, without the strength). With `axis_name` the
+      loss is this device's share: its mean over devices, and so the mean of its gradients (`pmean`), is that
+      of one device on the whole batch. The metrics are already the same on every device.
     """
-    if cvm.reduction not in ("sum", "mean"):
-        raise ValueError(f'config.cvm.reduction is {cvm.reduction!r}; choose "sum" or "mean".')
-    if cvm.strength < 0:
-        raise ValueError(
-            f"config.cvm.strength is {cvm.strength}; use 0 for no penalty, or a positive number."
-        )
-    category = classes.category
-    if cvm.strength and not category.decorrelated:
-        raise ValueError(
-            f"config.cvm.strength is {cvm.strength}, but {' and '.join(category.labels)} have no mass to "
-            "decorrelate the score from: set it to 0."
-        )
     labels = batch["label"]
-    targets = classes.of_labels(labels, jnp)
+    targets = task.of_labels(labels, jnp)
     valid = batch.get("valid", jnp.ones(labels.shape, bool)).astype(bool)
 
     def over_devices(local_sum):
@@ -89,20 +116,26 @@ def loss(
         count = jnp.maximum(over_devices(jnp.sum(valid).astype(logits.dtype)), jnp.finfo(logits.dtype).tiny)
         return jnp.sum(jnp.where(valid, values, 0)) / count
 
-    classification = mean(cross_entropy(logits, targets))
+    classification = mean(cross_entropy(logits, targets, label_smoothing))
     accuracy = mean((jnp.argmax(logits, axis=-1) == targets).astype(logits.dtype))
     metrics = {"cross_entropy": classification, "accuracy": accuracy}
     total = classification
-    if cvm.strength:
-        scores = jax.nn.softmax(logits, axis=-1)[:, classes.signal]
-        decorrelated = labels == category.labels.index(category.decorrelated)
-        columns = scores, batch["mass"], valid & decorrelated
-        if axis_name is not None:
-            columns = tuple(jax.lax.all_gather(column, axis_name, tiled=True) for column in columns)
-        penalty = cvm_penalty(*columns, neighbors=cvm.neighbors)
-        metrics["cvm_penalty"] = penalty
-        if cvm.reduction == "mean":
-            penalty = penalty / jnp.maximum(jnp.sum(columns[2]), 1)
-        total = total + cvm.strength * penalty
+    if penalty.strength and task.decorrelate and penalty.method in penalties.PENALTIES:
+        scores = jax.nn.softmax(logits, axis=-1)[:, task.signal_index]
+        mask = valid & task.decorrelated(labels, jnp)
+        value = penalties.penalty(
+            penalty.method,
+            scores,
+            {task.decorrelate: batch[task.decorrelate]},
+            mask,
+            neighbors=penalty.neighbors,
+            order=penalty.order,
+            axis_name=axis_name,
+        )
+        metrics[f"{penalty.method}_penalty"] = value
+        if penalty.reduction == "mean":
+            events = jnp.sum(mask) if axis_name is None else jax.lax.psum(jnp.sum(mask), axis_name)
+            value = value / jnp.maximum(events, 1)
+        total = total + penalty.strength * value
     metrics["loss"] = total
     return total, {name: over_devices(jax.lax.stop_gradient(value)) for name, value in metrics.items()}

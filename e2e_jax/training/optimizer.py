@@ -97,26 +97,3 @@ def averaged(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
         raise ValueError(f"config.train.average is {decay}; it is a decay from 0 to below 1.")
     kept = jnp.minimum(decay, (1 + step) / (10 + step))
     return jax.tree.map(lambda old, new: old * kept + new * (1 - kept), average, params)
-
-
-def smoothed_cross_entropy(logits: jax.Array, targets: jax.Array, smoothing: float = 0.0) -> jax.Array:
-    """Cross-entropy of each event with a target of 1 - smoothing, the rest shared by all classes; in nats.
-
-    Args:
-      logits: `[n, classes]`.
-      targets: int `[n]`, the true class.
-      smoothing: from 0 to below 1.
-
-    Returns:
-      `[n]`.
-
-    Raises:
-      ValueError: the smoothing is out of its range.
-    """
-    if not 0 <= smoothing < 1:
-        raise ValueError(f"config.train.label_smoothing is {smoothing}; it is from 0 to below 1.")
-    norm = jax.nn.logsumexp(logits, axis=-1)
-    chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
-    if not smoothing:
-        return norm - chosen
-    return norm - (1 - smoothing) * chosen - smoothing * jnp.mean(logits, axis=-1)

@@ -1,5 +1,6 @@
 """The training step: a pure function of (state, batch)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -7,11 +8,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from e2e_jax.classes import Classes
 from e2e_jax.devices import parallel
+from e2e_jax.experiment import Experiment
 from e2e_jax.models.forward import logits_function
-from e2e_jax.runs.checkpoints import initial_params
 from e2e_jax.training import losses
+from e2e_jax.training.augmentation import augment
+from e2e_jax.training.optimizer import averaged
+from e2e_jax.training.options import Options
+
+AUGMENTATION = 1
+"""Folded into an event's key for its augmentation, which thereby is independent of its dropout."""
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -20,46 +26,72 @@ class TrainState(flax.struct.PyTreeNode):
     Attributes:
       step: int32 scalar, steps done.
       params: the network's parameters.
-      opt_state: Adam's moments.
+      opt_state: of the optimizer.
       key: uint32 key data of the training's random numbers; step i folds i into it.
+      average: moving average of the parameters; None where there is none.
     """
 
     step: jax.Array
     params: Any
     opt_state: Any
     key: jax.Array
+    average: Any = None
+
+    @property
+    def evaluated(self):
+        """The parameters that are evaluated and kept: the average where there is one."""
+        return self.params if self.average is None else self.average
 
 
-def create_state(config, key):
-    """The state before the first step: parameters drawn from `key`, Adam at rest."""
+def create_state(run: Experiment, options: Options, key) -> TrainState:
+    """The state before the first step: parameters drawn from `key`, the optimizer at rest."""
     init_key, key = jax.random.split(key)
-    params = initial_params(config, init_key)
+    params = run.initial_params(init_key)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        opt_state=_optimizer(config).init(params),
+        opt_state=options.made_optimizer().init(params),
         key=jax.random.key_data(key),
+        average=params if options.average else None,
     )
 
 
-def make_train_step(config, axis_name=None, steps_per_epoch=1, platform=None):
+def make_train_step(
+    run: Experiment,
+    options: Options,
+    steps_per_epoch: int = 1,
+    axis_name: str | None = None,
+    platform: str | None = None,
+) -> Callable:
     """The training step, (state, batch) -> (state, metrics): pure, to be jitted.
 
     Args:
-      config: the config of the training.
+      run: task, inputs and network.
+      options: of the training; read are those of the optimizer, the loss and the augmentation.
+      steps_per_epoch: which the schedule of the learning rate counts in.
       axis_name: the mapped axis over which the batch is spread; None where the step gets it whole.
-      steps_per_epoch: steps of an epoch, which a schedule of the learning rate counts in.
       platform: where the step runs, see `models.backend.features`; on this process's devices by default.
     """
-    logits_of, optimizer = logits_function(config, platform), _optimizer(config, steps_per_epoch)
-    classes = Classes.of(config)
+    logits_of = logits_function(run.network, run.inputs, platform, run.setup.deterministic)
+    optimizer = options.made_optimizer(steps_per_epoch)
 
     def train_step(state, batch):
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
         keys = parallel.event_keys(key, len(batch["label"]), axis_name)
 
+        if options.augment:
+            drawn = jax.vmap(lambda key: jax.random.fold_in(key, AUGMENTATION))(keys)
+            batch = augment(batch, drawn, options.augment, run.inputs.geometry)
+
         def objective(params):
-            return losses.loss(logits_of(params, batch, keys), batch, config.cvm, axis_name, classes)
+            return losses.loss(
+                logits_of(params, batch, keys),
+                batch,
+                run.task,
+                options.penalty,
+                axis_name,
+                options.label_smoothing,
+            )
 
         gradients, metrics = jax.grad(objective, has_aux=True)(state.params)
         if axis_name is not None:
@@ -67,17 +99,10 @@ def make_train_step(config, axis_name=None, steps_per_epoch=1, platform=None):
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {**metrics, "parameter_norm": optax.tree.norm(params)}
-        return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
+        average = state.average
+        if options.average:
+            average = averaged(average, params, state.step, options.average)
+        new = state.replace(step=state.step + 1, params=params, opt_state=opt_state, average=average)
+        return new, metrics
 
     return train_step
-
-
-def _optimizer(config, steps_per_epoch=1):
-    rate = config.train.learning_rate
-    if config.train.schedule == "cosine":
-        rate = optax.cosine_decay_schedule(rate, config.train.epochs * steps_per_epoch)
-    elif config.train.schedule != "constant":
-        raise ValueError(
-            f"config.train.schedule is {config.train.schedule!r}; it is one of constant, cosine."
-        )
-    return optax.adam(rate)

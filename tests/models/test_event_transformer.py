@@ -9,12 +9,12 @@ from e2e_jax.configs import whole_event
 from e2e_jax.datasets.layout import Layout
 from e2e_jax.detector.geometry import eb_eta_centres
 from e2e_jax.detector.images import make_images
-from e2e_jax.models import build
+from e2e_jax.models.building import Network, build
 from e2e_jax.models.event_transformer import EventTransformer
 from e2e_jax.models.forward import logits_function
-from e2e_jax.models.preprocessing import model_inputs
-from e2e_jax.runs.checkpoints import initial_params
+from e2e_jax.models.preprocessing import Inputs, model_inputs
 from e2e_jax.training.augmentation import Symmetry, transform
+from tests.objects import run_of
 from tests.synthetic import sample
 
 
@@ -26,9 +26,19 @@ def config_of(**inputs):
     return config
 
 
+def built(config):
+    run = run_of(config)
+    return build(run.network, run.inputs)
+
+
+def logits_of_run(config):
+    run = run_of(config)
+    return logits_function(run.network, run.inputs)
+
+
 def logits_of(config, batch, keys=None):
-    params = jax.jit(lambda: initial_params(config, jax.random.key(0)))()
-    return np.asarray(jax.jit(logits_function(config))(params, batch, keys))
+    params = jax.jit(lambda: run_of(config).initial_params(jax.random.key(0)))()
+    return np.asarray(jax.jit(logits_of_run(config))(params, batch, keys))
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +47,9 @@ def events():
 
 
 def test_the_network_of_the_config_has_its_size():
-    params = jax.eval_shape(lambda: initial_params(whole_event.get_config(), jax.random.key(0)))
+    params = jax.eval_shape(lambda: run_of(whole_event.get_config()).initial_params(jax.random.key(0)))
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 56_667
-    assert isinstance(build(whole_event.get_config()), EventTransformer)
+    assert isinstance(built(whole_event.get_config()), EventTransformer)
 
 
 @pytest.mark.slow
@@ -55,9 +65,9 @@ def test_flat_batches_padded_batches_and_images_have_the_same_logits(events, geo
         np.testing.assert_allclose(logits_of(config, batch), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("normalisation", ["mass", "sum_pt", "none"])
-def test_rotated_and_reflected_events_have_the_same_logits(events, normalisation):
-    config, batch, n = config_of(normalisation=normalisation), events.to_batch(), len(events)
+@pytest.mark.parametrize("normalization", ["mass", "sum_pt", "none"])
+def test_rotated_and_reflected_events_have_the_same_logits(events, normalization):
+    config, batch, n = config_of(normalization=normalization), events.to_batch(), len(events)
     # Tracks on the edge of a crystal may fall to either side of it.
     batch["tracks"]["eta"] = np.float32(0.5) + 0 * batch["tracks"]["eta"]
     batch["tracks"]["phi"] = np.deg2rad(np.floor(np.rad2deg(batch["tracks"]["phi"])) + np.float32(0.5))
@@ -66,9 +76,9 @@ def test_rotated_and_reflected_events_have_the_same_logits(events, normalisation
     np.testing.assert_allclose(moved, logits_of(config, batch), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("normalisation", ["mass", "sum_pt"])
-def test_an_event_of_twice_the_energy_looks_the_same_where_it_is_divided_by_its_scale(events, normalisation):
-    config = config_of(normalisation=normalisation)
+@pytest.mark.parametrize("normalization", ["mass", "sum_pt"])
+def test_an_event_of_twice_the_energy_looks_the_same_where_it_is_divided_by_its_scale(events, normalization):
+    config = config_of(normalization=normalization)
     config.inputs.threshold = {"tracks": 0.0, "ecal": 0.0, "hcal": 0.0}
     batch = events.to_batch()
     double = {
@@ -81,7 +91,7 @@ def test_an_event_of_twice_the_energy_looks_the_same_where_it_is_divided_by_its_
         strong = np.where(batch[name][column] > 0, batch[name][column] + 1, 0).astype(np.float32)
         batch[name] = {**batch[name], column: strong}
         double[name] = {**batch[name], column: 2 * strong}
-    inputs, doubled = (jax.jit(lambda b: model_inputs(b, config.inputs))(b) for b in (batch, double))
+    inputs, doubled = (jax.jit(lambda b: model_inputs(b, run_of(config).inputs))(b) for b in (batch, double))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), inputs, doubled)
 
 
@@ -89,10 +99,12 @@ def test_the_pair_of_photons_has_the_mass_of_the_event():
     """Two showers of 60 GeV, opposite in phi at the same eta, have twice 60 GeV / cosh(eta) of mass."""
     image = np.zeros((1, 170, 360, 1), np.float32)
     image[0, 100, 10], image[0, 100, 190] = 60, 60
-    config = config_of(normalisation="none", channels=("ecal",))
+    config = config_of(normalization="none", channels=("ecal",))
     with config.unlocked():
         config.inputs.tokens = {"ecal": 2}
-    pairs = np.asarray(jax.jit(lambda b: model_inputs(b, config.inputs))({"barrel": image})["pairs"])[0, 0, 1]
+    pairs = np.asarray(jax.jit(lambda b: model_inputs(b, run_of(config).inputs))({"barrel": image})["pairs"])[
+        0, 0, 1
+    ]
     mass = 120 / np.cosh(eb_eta_centres()[100])
     np.testing.assert_allclose(pairs[:2], [0, -1], atol=1e-4)
     np.testing.assert_allclose(pairs[3], np.log1p((mass / 125) ** 2), rtol=1e-4)
@@ -133,8 +145,8 @@ def test_tokens_are_left_out_in_training_by_the_key_of_the_event(events):
 
 def test_gradients_by_hits_are_finite_and_find_the_hits(events):
     config, batch = config_of(), events.to_batch()
-    params = jax.jit(lambda: initial_params(config, jax.random.key(0)))()
-    logits = logits_function(config)
+    params = jax.jit(lambda: run_of(config).initial_params(jax.random.key(0)))()
+    logits = logits_of_run(config)
 
     def score(energy):
         return jnp.sum(logits(params, {**batch, "eb": {**batch["eb"], "energy": energy}})[:, 1])
@@ -150,3 +162,9 @@ def test_sizes_that_make_no_network_are_refused(field, value):
     network = EventTransformer(**{field: value})
     with pytest.raises(ValueError, match=field):
         network.init(jax.random.key(0), {**inputs, "filled": jnp.ones((1, 2), bool)})
+
+
+@pytest.mark.parametrize(("name", "kind"), [("event_transformer", "images"), ("resnet15", "tokens")])
+def test_a_network_of_other_inputs_is_refused(name, kind):
+    with pytest.raises(ValueError, match=r"config\.inputs\.kind"):
+        build(Network(name, 3), Inputs(kind=kind))

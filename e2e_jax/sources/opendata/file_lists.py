@@ -16,7 +16,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from e2e_jax.errors import SourceError
-from e2e_jax.events.diphotons import CLASSES
 from e2e_jax.sources.root import file_contents, remote
 from e2e_jax.sources.root.file_contents import UNKNOWN, Content
 from e2e_jax.sources.root.root_files import expand
@@ -82,57 +81,55 @@ SAMPLES: dict[str, Sample] = {
         files=1_548,
     ),
 }
-"""Class -> the sample the paper takes its events from."""
+"""Label -> the sample the paper takes its events from."""
 
 
-def sample_files(class_name: str, lists: str | os.PathLike | None = None) -> list[str]:
-    """The files of a class, in the order of its list: the paper takes "the first" events of a sample.
+def sample_files(label: str, lists: str | os.PathLike | None = None) -> list[str]:
+    """The files of a label, in the order of its list: the paper takes "the first" events of a sample.
 
     Args:
-      class_name: one of `diphotons.CLASSES`.
-      lists: folder with `<class>.txt` (a path, glob or `root://` address a line; paths are relative to
+      label: the label, one of `SAMPLES` where there is no list of one's own.
+      lists: folder with `<label>.txt` (a path, glob or `root://` address a line; paths are relative to
         the folder), or with copies of the published index files, as .txt or as .json, which states sizes
         and checksums. None reads those where they are published, which needs the packages of the extra
         `xrootd`.
 
     Raises:
-      ValueError: there is no such class.
       SourceError: the list is absent, unreadable, empty, or names a file twice.
     """
-    return list(_listed(class_name, lists))
+    return list(_listed(label, lists))
 
 
-def listed_contents(lists: str | os.PathLike | None = None) -> dict[str, Content]:
-    """The content that each file of a class should have, of the files whose list states it.
+def listed_contents(labels: Sequence[str], lists: str | os.PathLike | None = None) -> dict[str, Content]:
+    """The content that each file of the labels should have, of the files whose list states it.
 
     Args, Raises: as in `sample_files`. The published text files state nothing.
     """
-    listed = {} if lists is None else {k: v for name in CLASSES for k, v in _listed(name, lists).items()}
+    listed = {} if lists is None else {k: v for name in labels for k, v in _listed(name, lists).items()}
     return {path: content for path, content in listed.items() if content}
 
 
-def _listed(class_name: str, lists: str | os.PathLike | None) -> dict[str, Content]:
-    """The files of a class in order, and what their list states about their content."""
-    if class_name not in SAMPLES:
-        raise ValueError(f"No class {class_name!r}; there are {', '.join(CLASSES)}.")
-    indexes = SAMPLES[class_name].indexes
+def _listed(label: str, lists: str | os.PathLike | None) -> dict[str, Content]:
+    """The files of a label in order, and what their list states about their content."""
+    indexes = SAMPLES[label].indexes if label in SAMPLES else ()
     if lists is None:
         return _distinct({url: _entries(_lines(_published(url), url)) for url in indexes})
 
     folder = pathlib.Path(lists).expanduser()
-    own = folder / f"{class_name}.txt"
+    own = folder / f"{label}.txt"
     if own.exists():
         entries = [(_from(folder, path), content) for path, content in _entries(_lines(_read(own), own))]
         return _expanded(own, _distinct({str(own): entries}))
     copies = [_copy(folder / url.rpartition("/")[2]) for url in indexes]
     absent = [path.name for path in copies if not path.exists()]
-    if absent:
+    if absent or not copies:
+        lacks = f", and of the published index files it lacks {', '.join(absent)}" if absent else ""
+        copy = ", or copy all index files of the sample there" if absent else ""
         raise SourceError(
             str(folder),
             "missing_list",
-            f"{folder} does not list the files of {class_name}: it has no {own.name}, and of the published "
-            f"index files it lacks {', '.join(absent)}. Write {own.name}, a path or root:// address a line, "
-            "or copy all index files of the sample there.",
+            f"{folder} does not list the files of {label}: it has no {own.name}{lacks}. Write {own.name}, a "
+            f"path or root:// address per line{copy}.",
         )
     return _distinct({str(path): _index(path) for path in copies})
 
@@ -178,13 +175,36 @@ def _expanded(own: pathlib.Path, listed: dict[str, Content]) -> dict[str, Conten
     return {file: listed.get(file, UNKNOWN) for file in files}
 
 
-def class_files(lists: str | os.PathLike | None = None) -> dict[str, list[str]]:
-    """`sample_files` of every class.
+def files_of_labels(labels: Sequence[str], lists: str | os.PathLike | None = None) -> dict[str, list[str]]:
+    """`sample_files` of every label.
 
     Raises:
-      SourceError: as there; also where one file is listed for two classes.
+      SourceError: as there; also where one file is listed for two labels.
     """
-    files = {name: sample_files(name, lists) for name in CLASSES}
+    return distinct({label: sample_files(label, lists) for label in labels})
+
+
+def expanded(paths: Sequence[str]) -> list[str]:
+    """The files that paths, patterns, addresses and .txt lists of these name, in order.
+
+    Raises:
+      SourceError: a list is absent, unreadable or empty, or a pattern matches no file.
+    """
+    files = []
+    for path in paths:
+        lines, folder = [path], pathlib.Path()
+        if path.endswith(".txt"):
+            lines, folder = _lines(_read(pathlib.Path(path).expanduser()), path), pathlib.Path(path).parent
+        files += expand([_from(folder, line) for line in lines])
+    return files
+
+
+def distinct(files: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The files of each label, after checking that no file has two labels.
+
+    Raises:
+      SourceError: one has.
+    """
     owner = {}
     for name, paths in files.items():
         for path in paths:
@@ -193,15 +213,15 @@ def class_files(lists: str | os.PathLike | None = None) -> dict[str, list[str]]:
                 raise SourceError(
                     path,
                     "duplicate",
-                    f"{path} is listed for {other} and for {name}: an event has one class. Take one off.",
+                    f"{path} is listed for {other} and for {name}: an event has one label. Take one off.",
                 )
     return files
 
 
 def identity(files: Mapping[str, Sequence[str]]) -> dict:
-    """What tells lists apart: the number of files by class, and a digest of their names in order."""
-    text = "".join(f"{name}\t{path}\n" for name in CLASSES for path in files[name])
-    numbers = {name: len(files[name]) for name in CLASSES}
+    """What tells lists apart: the number of files by label, and a digest of their names in order."""
+    text = "".join(f"{name}\t{path}\n" for name in files for path in files[name])
+    numbers = {name: len(paths) for name, paths in files.items()}
     return {"files": numbers, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 

@@ -1,7 +1,7 @@
 """Which of the selected events a dataset takes: the first of each era, split at random.
 
-The run-dependent simulation tells the eras of 2012 by their run numbers. Every class takes its events
-in the same proportions of them, the paper's Table 1, so that the conditions do not tell the classes.
+The run-dependent simulation tells the eras of 2012 by their run numbers. Every label takes its events
+in the same proportions of them, so that the conditions do not tell the labels.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 
 from e2e_jax.errors import SourceError
+from e2e_jax.events.diphotons import leading
+from e2e_jax.execution.jobs import SPLITS
+from e2e_jax.samples import Era
+from e2e_jax.samples import quotas as quotas_of_eras
 from e2e_jax.sources.opendata.skim import FileSkim
-from e2e_jax.sources.selection import ERAS, era_quotas
 
 ANY_RUN = None
 """Stands for the run of an era where events of whatever run are taken."""
@@ -31,54 +34,51 @@ class QuotaError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """How many events of each class a dataset takes.
+    """How many events of each label a dataset takes.
 
     Attributes:
-      train, validation: events in the split.
-      sample: events chosen before the split, which may leave some over; train + validation where 0.
-      category: "central" or "central_forward": the column of the paper's Table 1.
-      eras: "paper" for its proportions of the eras, "any" for the first events of whatever run.
+      train, validation, test: events in the split.
+      sample: events chosen before the split, which may leave some over; those of all splits where 0.
+      eras: the eras and their shares; none for the first events of whatever run.
     """
 
     train: int
     validation: int
+    test: int = 0
     sample: int = 0
-    category: str = "central"
-    eras: str = "paper"
+    eras: tuple[Era, ...] = ()
 
     def __post_init__(self):
-        if self.eras not in ("paper", "any"):
-            raise ValueError(f"No eras {self.eras!r}; there are 'paper' (its proportions) and 'any'.")
-        if self.sample and self.sample < self.train + self.validation:
+        if self.sample and self.sample < self.train + self.validation + self.test:
             raise ValueError(
-                f"A sample of {self.sample} events does not hold {self.train} for training and "
-                f"{self.validation} for validation. Make it larger, or leave it at 0."
+                f"A sample of {self.sample} events does not hold {self.train} for training, "
+                f"{self.validation} for validation and {self.test} for the test. Make it larger, or leave it "
+                "at 0."
             )
 
     def quotas(self, part: str) -> Quotas:
-        """Events of each era in "train", "validation" or the "sample" before the split."""
+        """Events of each era in a split, one of `jobs.SPLITS`, or in the "sample" before the split."""
         if part == "sample":
-            both = [self.quotas(split) for split in ("train", "validation")]
-            least = {era: sum(quotas[era] for quotas in both) for era in both[0]}
+            splits = [self.quotas(split) for split in SPLITS]
+            least = {era: sum(quotas[era] for quotas in splits) for era in splits[0]}
             asked = self._by_era(self.sample)
             return {era: max(asked[era], events) for era, events in least.items()}
-        return self._by_era({"train": self.train, "validation": self.validation}[part])
+        return self._by_era(getattr(self, part))
 
     def _by_era(self, events: int) -> Quotas:
-        quotas = era_quotas(events, self.category)
-        if self.eras == "any":
+        if not self.eras:
             return {ANY_RUN: events}
-        return dict(zip((era.run for era in ERAS), quotas))
+        return dict(zip((era.run for era in self.eras), quotas_of_eras(events, self.eras)))
 
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """The events of one class that a dataset takes, in the order of the files.
+    """The events of one label that a dataset takes, in the order of the files.
 
     Attributes:
       files: the files that were skimmed until the quotas were filled.
-      columns: "file" (index into `files`), "entry", "run", "lumi", "event": int64 `[n]`; "mass":
-        float32 `[n]`, GeV; "photons": float32 `[n, 2, 3]`.
+      columns: "file" (index into `files`), "entry", "run", "lumi", "event": int64 `[n]`; the observables:
+        float32 `[n]`; "photons", the two leading ones: float32 `[n, 2, 3]`.
       found: run of an era (or `ANY_RUN`) -> events found, at most its quota.
       other_runs: run -> selected events of runs that have no quota.
       skipped: reason -> events left out, "file: reason" -> files left out.
@@ -144,8 +144,10 @@ def choose(
 
 
 def _rows(found, rows, file) -> dict[str, np.ndarray]:
-    taken = {name: getattr(found, name)[rows] for name in ("entry", *ADDRESS, "mass", "photons")}
-    return {"file": np.full(len(rows), file, np.int64), **taken}
+    taken = found[np.array(rows, np.int64)]
+    numbers = {name: getattr(taken, name) for name in ("entry", *ADDRESS)}
+    file_column = {"file": np.full(len(rows), file, np.int64)}
+    return {**file_column, **numbers, **taken.observables, "photons": leading(taken.photons)}
 
 
 def _duplicate(address, first, second) -> SourceError:
@@ -159,13 +161,13 @@ def _duplicate(address, first, second) -> SourceError:
     )
 
 
-def check_quotas(chosen: Mapping[str, Chosen], quotas: Quotas) -> None:
-    """Makes sure that every class has all its events.
+def check_quotas(chosen: Mapping[str, Chosen], quotas: Quotas, eras: tuple[Era, ...] = ()) -> None:
+    """Makes sure that every label has all its events.
 
     Raises:
-      QuotaError: some have not. Says how many were found, by class and era.
+      QuotaError: some have not. Says how many were found, by label and era.
     """
-    names = {era.run: f"run {era.run} ({era.name})" for era in ERAS} | {ANY_RUN: "any run"}
+    names = {era.run: f"run {era.run} ({era.name})" for era in eras} | {ANY_RUN: "any run"}
     lines, fraction = [], 1.0
     for name, events in chosen.items():
         short = [era for era, quota in quotas.items() if events.found[era] < quota]
@@ -188,21 +190,24 @@ def check_quotas(chosen: Mapping[str, Chosen], quotas: Quotas) -> None:
 
 
 def split_events(run: np.ndarray, label: int, sizes: Sizes, seed: int) -> np.ndarray:
-    """Which split each chosen event of a class belongs to, at random within its era.
+    """Which split each chosen event of a label belongs to, at random within its era.
 
     Args:
       run: run numbers of the events `[n]`, all that `sizes.quotas("sample")` asks for.
-      label: the class, index into `diphotons.CLASSES`.
+      label: index of the label.
       sizes: what the splits hold.
       seed: seed of the dataset.
 
     Returns:
-      int64 `[n]`: 0 train, 1 validation, -1 left over.
+      int64 `[n]`: index into `jobs.SPLITS`, -1 left over.
     """
     split = np.full(len(run), -1)
-    for place, (era, train) in enumerate(sizes.quotas("train").items()):
+    for place, era in enumerate(sizes.quotas("sample")):
         rows = np.arange(len(run)) if era is ANY_RUN else np.flatnonzero(run == era)
         rows = np.random.default_rng((seed, label, place)).permutation(rows)
-        split[rows[:train]] = 0
-        split[rows[train : train + sizes.quotas("validation")[era]]] = 1
+        first = 0
+        for index, name in enumerate(SPLITS):
+            end = first + sizes.quotas(name)[era]
+            split[rows[first:end]] = index
+            first = end
     return split

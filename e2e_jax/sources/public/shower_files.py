@@ -4,11 +4,12 @@ Those of the authors of arXiv:1807.11916, `SinglePhotonPt50_IMGCROPS_n249k_RHv1.
 electrons, hold `X` (n, 32, 32, 2), the energy in GeV and the time in ns of each crystal, both over 50, and
 `y` (n), 0 for a photon and 1 for an electron. A file is read in pieces, so memory does not grow with it.
 
-What is checked: types and shapes; that every chunk is stored, and in this file; labels; that energies and
-times are finite and in range; that each event has a hit. HDF5 itself verifies the numbers of a chunk where
-the writer chose a checksum (`fletcher32=True`) or compression (`compression="gzip"`, which has adler32).
+What is checked: types and shapes; that every chunk is stored in this file, and found; labels; that energies
+and times are finite and in range; that each event has a hit. HDF5 itself verifies the numbers of a chunk
+where the writer chose a checksum (`fletcher32=True`) or compression (`compression="gzip"`, with its adler32).
 What is not guaranteed: in a file with neither, as h5py writes by default, a damaged number that stays in
-range is not noticed. Neither is damage to the file's own tables that leads to other numbers in range.
+range is not noticed. Neither is damage to the file's own tables that leads to other numbers in range, such as
+two chunks that change places.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ import numpy as np
 from e2e_jax.detector import crops
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.showers import CLASSES, Showers
-from e2e_jax.execution.jobs import LUMI_BLOCK, SPLITS, Task
+from e2e_jax.events.showers import Showers
+from e2e_jax.execution.jobs import LUMI_BLOCK, SPLITS, Job
+from e2e_jax.samples import PARTICLES
 from e2e_jax.sources.root.faults import check_on_error
 from e2e_jax.sources.root.rec_hits import MAX_ENERGY
 
@@ -50,7 +52,7 @@ PIXELS = (crops.SIDE, crops.SIDE, 2)
 
 
 @dataclasses.dataclass(frozen=True)
-class CropsTask(Task):
+class CropsJob(Job):
     """Some consecutive events of a file.
 
     Attributes:
@@ -75,7 +77,7 @@ def class_files(folder) -> dict[str, pathlib.Path]:
     """
     folder = pathlib.Path(folder).expanduser()
     names = sorted(path for path in folder.glob("*") if path.suffix in (".hdf5", ".h5"))
-    found = {name: [path for path in names if name in path.name.lower()] for name in CLASSES}
+    found = {name: [path for path in names if name in path.name.lower()] for name in PARTICLES}
     for name, paths in found.items():
         if len(paths) != 1:
             raise SourceError(
@@ -88,57 +90,64 @@ def class_files(folder) -> dict[str, pathlib.Path]:
     return {name: paths[0] for name, paths in found.items()}
 
 
-def file_tasks(paths: Iterable, on_error: str = "fail", piece: int = PIECE) -> dict[str, list[CropsTask]]:
-    """The tasks of "train" and "validation", that read all events of the files.
+def count(path) -> int:
+    """The events of a file; errors as `file_jobs`."""
+    with _opened(path) as (images, _):
+        return len(images)
+
+
+def file_jobs(paths: Iterable, on_error: str = "fail", piece: int = PIECE) -> dict[str, list[CropsJob]]:
+    """The jobs of "train" and "validation", that read all events of the files.
 
     Args:
       paths: the files.
       on_error: "fail" or "skip", see `read`.
-      piece: most events a task.
+      piece: most events a job.
 
     Raises:
       SourceError: a file is no HDF5, truncated, lacks a dataset or has one of another shape.
       ValueError: `on_error` is neither.
     """
     check_on_error(on_error)
-    tasks = {split: [] for split in SPLITS}
+    jobs = {split: [] for split in SPLITS}
     for number, path in enumerate(paths):
-        with _opened(path) as (images, _):
-            events = len(images)
+        events = count(path)
         pieces = max(SHARE, -(-events // piece))
         for k in range(pieces):
             first, end = events * k // pieces, events * (k + 1) // pieces
             split = SPLITS[k % SHARE == SHARE - 1]
             lumi = number * LUMI_BLOCK + k + 1
             if end > first:
-                tasks[split].append(CropsTask(str(path), first, end - first, lumi, on_error))
-    return tasks
+                jobs[split].append(CropsJob(str(path), first, end - first, lumi, on_error))
+    return jobs
 
 
-def read(task: CropsTask) -> Showers:
-    """The events of a task, in the view "crop"; each has its row in the file as its number.
+def read(job: CropsJob) -> Showers:
+    """The events of a job, in the view "crop"; each has its row in the file as its number.
 
     Raises:
-      SourceError: as `file_tasks`; the file cannot be read there; or, unless the task says "skip", an event
+      SourceError: as `file_jobs`; the file cannot be read there; or, unless the job says "skip", an event
         has a label outside {0, 1}, a pixel that is not finite or out of range, or no hit.
     """
-    rows = slice(task.first, task.first + task.events)
-    with _opened(task.path) as (images, labels):
+    rows = slice(job.first, job.first + job.events)
+    with _opened(job.path) as (images, labels):
+        for dataset in (images, labels):
+            _check_found(dataset, rows)
         pixels, label = images[rows], labels[rows].reshape(-1)
     beyond = abs(pixels) > (MAX_ENERGY / SCALE, MAX_TIME / SCALE)
     faults = {
-        "bad_label": ~np.isin(label, range(len(CLASSES))),
+        "bad_label": ~np.isin(label, range(len(PARTICLES))),
         "not_finite": ~np.isfinite(pixels).all(axis=(1, 2, 3)),
         "out_of_range": (beyond | (pixels != 0) & (abs(pixels) < SMALLEST)).any(axis=(1, 2, 3)),
         "empty": ~pixels[..., 0].any(axis=(1, 2)),
     }
     bad = np.logical_or.reduce(list(faults.values()))
     if bad.any():
-        if task.on_error == "fail":
-            _refuse(task, label, faults)
+        if job.on_error == "fail":
+            _refuse(job, label, faults)
         pixels, label = pixels[~bad], label[~bad]
-    number = task.first + np.flatnonzero(~bad)
-    return _showers(pixels.reshape(len(pixels), -1, 2), label, number, task.lumi)
+    number = job.first + np.flatnonzero(~bad)
+    return _showers(pixels.reshape(len(pixels), -1, 2), label, number, job.lumi)
 
 
 def _showers(pixels: np.ndarray, label: np.ndarray, number: np.ndarray, lumi: int) -> Showers:
@@ -159,7 +168,7 @@ def _showers(pixels: np.ndarray, label: np.ndarray, number: np.ndarray, lumi: in
     )
 
 
-def _refuse(task: CropsTask, label: np.ndarray, faults: dict[str, np.ndarray]) -> None:
+def _refuse(job: CropsJob, label: np.ndarray, faults: dict[str, np.ndarray]) -> None:
     """Raises for the first event at fault."""
     row = min(int(np.flatnonzero(bad)[0]) for bad in faults.values() if bad.any())
     reason = next(name for name, bad in faults.items() if bad[row])
@@ -171,9 +180,9 @@ def _refuse(task: CropsTask, label: np.ndarray, faults: dict[str, np.ndarray]) -
         "empty": "has no hit: all its energies are 0",
     }[reason]
     raise SourceError(
-        task.path,
+        job.path,
         reason,
-        f"Event {task.first + row} of {task.path} {what}. Mend the file, or leave such events out with "
+        f"Event {job.first + row} of {job.path} {what}. Mend the file, or leave such events out with "
         "--on_error=skip of python -m e2e_jax.build, which counts them in the metadata.",
     )
 
@@ -252,8 +261,7 @@ def _stored(path, dataset) -> list[tuple[int, int]]:
     else:
         chunks = []
         dataset.id.chunk_iter(chunks.append)
-        grid = itertools.product(*(range(0, size, step) for size, step in zip(dataset.shape, dataset.chunks)))
-        complete = sorted(chunk.chunk_offset for chunk in chunks) == list(grid)
+        complete = sorted(chunk.chunk_offset for chunk in chunks) == _grid(dataset, slice(0, len(dataset)))
         # A chunk that skipped a filter, as compression would gain nothing, has its full size.
         size = math.prod(dataset.chunks) * dataset.dtype.itemsize
         complete &= all(chunk.size >= size for chunk in chunks if chunk.filter_mask)
@@ -266,3 +274,21 @@ def _stored(path, dataset) -> list[tuple[int, int]]:
             "or whose writing was interrupted. Fetch it again.",
         )
     return ranges
+
+
+def _check_found(dataset, rows: slice) -> None:
+    """Raises an OSError where HDF5 does not find a chunk of some rows, and would read zeros in its place.
+
+    `_stored` lists all chunks of the tree. A read searches the tree by its keys, which may be damaged.
+    """
+    if dataset.chunks:
+        for offset in _grid(dataset, rows):
+            dataset.id.read_direct_chunk(offset)
+
+
+def _grid(dataset, rows: slice) -> list[tuple[int, ...]]:
+    """The offsets of the chunks that hold some rows, in order."""
+    first = rows.start // dataset.chunks[0] * dataset.chunks[0]
+    starts = [range(first, rows.stop, dataset.chunks[0])]
+    starts += [range(0, size, step) for size, step in zip(dataset.shape[1:], dataset.chunks[1:])]
+    return list(itertools.product(*starts))

@@ -10,18 +10,18 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.diphotons import COLLECTIONS, SCALARS, Events
+from e2e_jax.events.diphotons import Events, by_pt
+from e2e_jax.selection import Selection, kept
 from e2e_jax.sources.root import auxiliary, rec_hits, remote, root_files
 from e2e_jax.sources.root.faults import Faults, check_on_error
 from e2e_jax.sources.root.file_contents import UNKNOWN, Content
 from e2e_jax.sources.root.root_files import RAW, Column, Tree
-from e2e_jax.sources.selection import select as select_photons
 
 TREE = "Events"
 AUXILIARY = "EventAuxiliary"
@@ -55,8 +55,8 @@ class Candidates:
     Attributes:
       entry: int64 `[n]`, ascending, where in the file.
       run, lumi, event: int64 `[n]`.
-      photons: float32 `[n, 2, 3]`, (pt in GeV, eta, phi) of the two photons of highest pt.
-      mass: float32 `[n]`, their mass in GeV; 0, as the photons are, with fewer than two of them.
+      photons: `pt` in GeV, `eta` and `phi`, leading first.
+      observables: name -> float32 `[n]`, what the selection gave.
       entries: events of the file that were looked at.
     """
 
@@ -64,8 +64,8 @@ class Candidates:
     run: np.ndarray
     lumi: np.ndarray
     event: np.ndarray
-    photons: np.ndarray
-    mass: np.ndarray
+    photons: Ragged
+    observables: Mapping[str, np.ndarray]
     entries: int
 
     def __len__(self) -> int:
@@ -74,12 +74,24 @@ class Candidates:
     def __getitem__(self, rows) -> Candidates:
         """Selects by slice, boolean mask or index array; `entries` stays."""
         columns = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "entries"}
-        return Candidates(**{name: column[rows] for name, column in columns.items()}, entries=self.entries)
+        observables = {name: values[rows] for name, values in columns.pop("observables").items()}
+        columns = {name: column[rows] for name, column in columns.items()}
+        return Candidates(**columns, observables=observables, entries=self.entries)
+
+
+def count_entries(path: str | os.PathLike) -> int:
+    """The entries of a file that has all the branches that are read.
+
+    Raises:
+      SourceError: as `root_files.open_tree`.
+    """
+    with root_files.open_tree(path, TREE, SKIM_BRANCHES | HIT_BRANCHES) as tree:
+        return tree.entries
 
 
 def read_candidates(
     path: str | os.PathLike,
-    category: str | None = "central",
+    select: Selection | None = None,
     *,
     on_error: str = "fail",
     skipped: collections.Counter | None = None,
@@ -91,7 +103,7 @@ def read_candidates(
 
     Args:
       path: a local file or a root:// address.
-      category: "central" or "central_forward", see `selection`; None takes all events.
+      select: which events pass; all by default. One that reads more than photons reads all hits here too.
       on_error: "fail" raises on the first fault. "skip" drops events with a fault.
       skipped: counts the dropped events by reason.
       timeout, retries: as in `remote.open_file`.
@@ -102,15 +114,28 @@ def read_candidates(
         believed: "bad_auxiliary", "not_finite" or "out_of_range" (photons), "duplicate".
     """
     check_on_error(on_error)
-    with root_files.open_tree(path, TREE, SKIM_BRANCHES, timeout, retries, content=content) as tree:
-        faults = Faults(tree.path, on_error, skipped)
-        return _skim(tree, np.arange(tree.entries), category, faults)
+    photons_only = select is None or select.photons_only
+    branches = SKIM_BRANCHES if photons_only else SKIM_BRANCHES | HIT_BRANCHES
+    with root_files.open_tree(path, TREE, branches, timeout, retries, content=content) as tree:
+        faults, entries = Faults(tree.path, on_error, skipped), np.arange(tree.entries)
+        if photons_only:
+            return _skim(tree, entries, select, faults)
+        found = _skim(tree, entries, None, faults)
+        parts = [(np.zeros(0, np.int64), {o.name: np.zeros(0, np.float32) for o in select.observables})]
+        for rows, events in _complete(tree, found, -1, faults):
+            passed, selected = kept(events, select)
+            parts.append((rows.entry[selected.mask], passed.observables))
+        numbers, columns = zip(*parts)
+        observables = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
+        found = found[np.searchsorted(found.entry, np.concatenate(numbers))]
+        return dataclasses.replace(found, observables=observables)
 
 
 def read_entries(
     path: str | os.PathLike,
     entries,
     label: int = -1,
+    select: Selection | None = None,
     *,
     on_error: str = "fail",
     skipped: collections.Counter | None = None,
@@ -124,7 +149,8 @@ def read_entries(
     Args:
       path: a local file or a root:// address.
       entries: entry numbers, each once, in any order.
-      label: class of the events, index into `diphotons.CLASSES`.
+      label: index of the events' label.
+      select: gives the events their observables; all the chosen events are returned.
       on_error, skipped, timeout, retries: as in `read_candidates`.
 
     Raises:
@@ -142,9 +168,10 @@ def read_entries(
                 f"from {wanted.min()} to {wanted.max()}, {len(wanted) - len(ascending)} of them again."
             )
         faults = Faults(tree.path, on_error, skipped)
-        parts, found = [no_events()], [np.zeros(0, np.int64)]
+        parts, found = [no_events(select)], [np.zeros(0, np.int64)]
         for candidates, events in _complete(tree, _skim(tree, ascending, None, faults), label, faults):
-            parts.append(events)
+            observables = {} if select is None else select(events).observables
+            parts.append(dataclasses.replace(events, observables=observables))
             found.append(candidates.entry)
     place = np.argsort(wanted)[np.searchsorted(ascending, np.concatenate(found))]  # in the order asked for
     return Events.concatenate(parts)[np.argsort(place)]
@@ -152,7 +179,7 @@ def read_entries(
 
 def iterate_events(
     path,
-    select: str | None = None,
+    select: Selection | None = None,
     *,
     label: int = -1,
     on_error: str = "fail",
@@ -164,9 +191,8 @@ def iterate_events(
 
     Args:
       path: a file, a root:// address, a glob pattern, or a list of these.
-      select: "central" or "central_forward", see `selection`; None takes all events, and gives those
-        with fewer than two photons zeros for photons and mass.
-      label: class of the events, index into `diphotons.CLASSES`.
+      select: which events pass, and their observables; by default all, without observables.
+      label: index of the events' label.
       on_error: "fail" raises on the first fault. "skip" drops events with a fault, and the rest of a
         file that cannot be read further.
       skipped: counts what was dropped: events by reason, files by "file: " and the reason.
@@ -182,22 +208,25 @@ def iterate_events(
     def read(file):
         with root_files.open_tree(file, TREE, SKIM_BRANCHES | HIT_BRANCHES, timeout, retries) as tree:
             faults = Faults(tree.path, on_error, skipped)
-            candidates = _skim(tree, np.arange(tree.entries), select, faults)
+            early = select if select is not None and select.photons_only else None
+            candidates = _skim(tree, np.arange(tree.entries), early, faults)
             for _, events in _complete(tree, candidates, label, faults):
-                yield events
+                passed = events if select is None else kept(events, select)[0]
+                if len(passed):
+                    yield passed
 
     yield from root_files.each_file(path, read, on_error, skipped)
 
 
-def read_events(path, select: str | None = None, **options) -> Events:
+def read_events(path, select: Selection | None = None, **options) -> Events:
     """Reads whole files, as `iterate_events` with the same arguments; the pieces are put together."""
-    return Events.concatenate([no_events(), *iterate_events(path, select, **options)])
+    return Events.concatenate([no_events(select), *iterate_events(path, select, **options)])
 
 
-def _skim(tree: Tree, entries: np.ndarray, category: str | None, faults: Faults) -> Candidates:
+def _skim(tree: Tree, entries: np.ndarray, select: Selection | None, faults: Faults) -> Candidates:
     """The sound and selected ones of the entries."""
-    none = np.zeros(0, np.int64)
-    parts = [(none, none.reshape(0, 3), np.zeros((0, 2, 3), np.float32), none.astype(np.float32), none > 0)]
+    none, nothing = np.zeros(0, np.int64), no_events(select)
+    parts = [(none, none.reshape(0, 3), nothing.photons, dict(nothing.observables), none > 0)]
     for group in tree.groups(SKIM_BRANCHES, entries):
         columns = tree.read(SKIM_BRANCHES, group)
         address, sound = auxiliary.addresses(columns[AUXILIARY])
@@ -206,15 +235,26 @@ def _skim(tree: Tree, entries: np.ndarray, category: str | None, faults: Faults)
         )
         photons = _lists(tree, {name: columns[f"{PHOTONS}{name}_"] for name in ("pt", "eta", "phi")}, PHOTONS)
         _check_photons(photons, group, faults)
-        with np.errstate(all="ignore"):  # photons with a fault are left out below
-            found = select_photons(photons, category or "central")
-        keep = found.selected | (category is None)
-        parts.append((group, address, found.photons, found.mass, keep))
-    group, address, photons, mass, keep = (np.concatenate(column) for column in zip(*parts))
+        photons, keep, observables = by_pt(photons), np.ones(len(group), bool), {}
+        if select is not None:
+            with np.errstate(all="ignore"):  # photons with a fault are left out below
+                keep, observables, _ = select(_without_hits(address, photons))
+        parts.append((group, address, photons, observables, keep))
+    group, address, lists, columns, keep = zip(*parts)
+    group, address, keep = (np.concatenate(column) for column in (group, address, keep))
+    photons = Ragged.concatenate(lists)
+    observables = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
     again = repeated(address, faults.sound(group))
     faults.mark("duplicate", again, group, "another entry has its run, luminosity section and event")
     keep &= faults.sound(group)
-    return Candidates(group[keep], *address[keep].T, photons[keep], mass[keep], len(entries))
+    return Candidates(group, *address.T, photons, observables, len(entries))[keep]
+
+
+def _without_hits(address: np.ndarray, photons: Ragged) -> Events:
+    """Events with their photons, for a selection that reads nothing else."""
+    none, no_hits = np.zeros(len(address), np.int64), Events.empty()
+    lists = {name: Ragged.from_counts(none, getattr(no_hits, name).columns) for name in Events.COLLECTIONS}
+    return Events(*address.T, label=np.full(len(address), -1, np.int32), photons=photons, **lists)
 
 
 def _check_photons(photons: Ragged, entries: np.ndarray, faults: Faults):
@@ -252,7 +292,6 @@ def _complete(
             run=rows.run,
             lumi=rows.lumi,
             event=rows.event,
-            mass=rows.mass,
             photons=rows.photons,
             label=np.full(len(rows), label, np.int32),
             **lists,
@@ -277,11 +316,6 @@ def _lists(tree: Tree, columns: dict[str, Column], prefix: str) -> Ragged:
     return Ragged.from_counts(counts[0], {name: column.values for name, column in columns.items()})
 
 
-def no_events() -> Events:
-    """An `Events` without any, to join others to."""
-    none = {
-        name: Ragged.from_counts(np.zeros(0, np.int64), {c: np.zeros(0, t) for c, t in columns.items()})
-        for name, columns in COLLECTIONS.items()
-    }
-    scalars = {name: np.zeros(0, dtype) for name, dtype in SCALARS.items()}
-    return Events(**scalars, photons=np.zeros((0, 2, 3), np.float32), **none)
+def no_events(select: Selection | None = None) -> Events:
+    """An `Events` without any, with the observables of a selection, to join others to."""
+    return Events.empty([observable.name for observable in select.observables] if select else ())

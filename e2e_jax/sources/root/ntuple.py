@@ -3,7 +3,7 @@
 Their tree has one dense image a sub-detector, of which most is zero; here it becomes the sparse
 `Events` again. An ntuple keeps less than AODSIM:
 
-- the photons are not in it: `photons` is zero, and the mass is the ntuple's `m0`;
+- the photons are not in it: `photons` is empty, and the observable `mass` is the ntuple's `m0`;
 - the HCAL depths are summed, and ring 29 is in ring 28: all hits get depth 1. With only
   `HBHE_energy_EB`, |ieta| > 17 is missing;
 - the momenta of the tracks at one crystal are summed, and count as one track at its centre;
@@ -13,6 +13,7 @@ Their tree has one dense image a sub-detector, of which most is zero; here it be
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 from collections.abc import Iterator
 
@@ -21,7 +22,8 @@ import numpy as np
 from e2e_jax.detector import geometry
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.diphotons import Events
+from e2e_jax.events.diphotons import Events, from_leading
+from e2e_jax.selection import Selection
 from e2e_jax.sources.root import aodsim, rec_hits, remote, root_files
 from e2e_jax.sources.root.faults import Faults
 from e2e_jax.sources.root.root_files import Column, Tree
@@ -49,7 +51,7 @@ HCAL_PHI_SHIFT = 2
 
 def iterate_events(
     path,
-    select: str | None = None,
+    select: Selection | None = None,
     *,
     label: int = -1,
     on_error: str = "fail",
@@ -64,31 +66,51 @@ def iterate_events(
     """
     if select is not None:
         raise ValueError(
-            f"An ntuple has no photons to apply the selection {select!r} to: it was selected when it was "
-            "written. Read it with select=None."
+            "An ntuple has no photons to apply a selection to: it was selected when it was written. Read it "
+            "with select=None."
         )
 
-    types = BRANCHES | dict.fromkeys(HCAL_BRANCHES, _FLOAT)
-
     def read(file):
-        with root_files.open_tree(file, TREE, types, timeout, retries, optional=HCAL_BRANCHES) as tree:
-            yield from _events(tree, label, Faults(tree.path, on_error, skipped))
+        with _opened(file, timeout, retries) as tree:
+            yield from _events(tree, np.arange(tree.entries), label, Faults(tree.path, on_error, skipped))
 
     yield from root_files.each_file(path, read, on_error, skipped)
 
 
-def read_events(path, select: str | None = None, **options) -> Events:
+def read_events(path, select: Selection | None = None, **options) -> Events:
     """Reads whole ntuples, as `iterate_events` with the same arguments; the pieces are put together."""
-    return Events.concatenate([aodsim.no_events(), *iterate_events(path, select, **options)])
+    return Events.concatenate([Events.empty(["mass"]), *iterate_events(path, select, **options)])
 
 
-def _events(tree: Tree, label: int, faults: Faults) -> Iterator[Events]:
-    hcal = next((name for name in HCAL_BRANCHES if name in tree), None)
-    if hcal is None:
-        message = f"{tree.path} has no branch {' or '.join(HCAL_BRANCHES)} in {TREE}. Is it of another kind?"
-        raise SourceError(tree.path, "missing_branch", message)
+def count_entries(path) -> int:
+    """The entries of an ntuple that has all the branches that are read; errors as `root_files.open_tree`."""
+    with _opened(path) as tree:
+        return tree.entries
+
+
+def read_entries(path, entries) -> Events:
+    """Reads ascending entries of one ntuple; errors as `iterate_events`."""
+    with _opened(path) as tree:
+        found = _events(tree, np.asarray(entries, np.int64), -1, Faults(tree.path, "fail"))
+        return Events.concatenate([Events.empty(["mass"]), *found])
+
+
+@contextlib.contextmanager
+def _opened(path, timeout: float = remote.TIMEOUT, retries: int = remote.RETRIES) -> Iterator[Tree]:
+    """Yields the tree of an ntuple, which has a branch of the HCAL."""
+    types = BRANCHES | dict.fromkeys(HCAL_BRANCHES, _FLOAT)
+    with root_files.open_tree(path, TREE, types, timeout, retries, optional=HCAL_BRANCHES) as tree:
+        if not any(name in tree for name in HCAL_BRANCHES):
+            branches = " or ".join(HCAL_BRANCHES)
+            message = f"{tree.path} has no branch {branches} in {TREE}. Is it of another kind?"
+            raise SourceError(tree.path, "missing_branch", message)
+        yield tree
+
+
+def _events(tree: Tree, entries: np.ndarray, label: int, faults: Faults) -> Iterator[Events]:
+    hcal = next(name for name in HCAL_BRANCHES if name in tree)
     names, seen = [*BRANCHES, hcal], np.zeros((0, 3), np.int64)
-    for group in tree.groups(names, np.arange(tree.entries)):
+    for group in tree.groups(names, entries):
         columns = tree.read(names, group)
         address, mass = _scalars(tree, columns, seen, group, faults)
         seen = np.concatenate([seen, address])
@@ -99,8 +121,8 @@ def _events(tree: Tree, label: int, faults: Faults) -> Iterator[Events]:
         towers = _towers(_image(tree, columns, hcal, 2 * HCAL_BRANCHES[hcal] * geometry.HCAL_COLUMNS))
         events = Events(
             *address.T,
-            mass=mass,
-            photons=np.zeros((len(group), 2, 3), np.float32),
+            photons=from_leading(np.zeros((len(group), 2, 3))),
+            observables={"mass": mass},
             label=np.full(len(group), label, np.int32),
             eb=_hits("eb", ecal[0], group, faults),
             ee=_hits("ee", np.concatenate(ecal[1:], axis=1), group, faults),

@@ -6,10 +6,16 @@ import re
 import pytest
 
 from e2e_jax.errors import SourceError
-from e2e_jax.events.diphotons import CLASSES
-from e2e_jax.sources.opendata.file_lists import SAMPLES, class_files, identity, listed_contents, sample_files
+from e2e_jax.sources.opendata.file_lists import (
+    SAMPLES,
+    files_of_labels,
+    identity,
+    listed_contents,
+    sample_files,
+)
 from e2e_jax.sources.root import remote
 from e2e_jax.sources.root.file_contents import Content
+from e2e_jax.studies.hgg import LABELS
 
 STORE = "root://eospublic.cern.ch//eos/opendata/cms"
 
@@ -21,7 +27,7 @@ def write(folder, **lists):
 
 
 def write_all(folder, **lists):
-    return write(folder, **{name: [f"{name}.root"] for name in CLASSES} | lists)
+    return write(folder, **{name: [f"{name}.root"] for name in LABELS} | lists)
 
 
 def test_the_samples_are_those_of_the_paper():
@@ -30,7 +36,7 @@ def test_the_samples_are_those_of_the_paper():
         "h": (7783, "WQ7P.BZP3", 4_999_765, 490),
         "gamma_jet": (7778, "2W51.W8AT", 17_748_810, 1_548),
     }
-    assert tuple(SAMPLES) == CLASSES
+    assert tuple(SAMPLES) == LABELS
     addresses = [url for sample in SAMPLES.values() for url in sample.indexes]
     assert len(set(addresses)) == 6
     for url in addresses:
@@ -125,22 +131,22 @@ def test_lists_that_are_no_text_or_not_there_are_named(tmp_path):
         sample_files("h", tmp_path)
     with pytest.raises(SourceError, match=r"nowhere does not list the files of h"):
         sample_files("h", tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="No class 'w'; there are gamma_gamma, h, gamma_jet"):
+    with pytest.raises(ValueError, match=r"does not list the files of w: it has no w\.txt"):
         sample_files("w", tmp_path)
 
 
 def test_a_file_has_one_class(tmp_path):
     write_all(tmp_path, gamma_jet=["gamma_jet.root", "h.root"])
     with pytest.raises(SourceError, match=r"h\.root is listed for h and for gamma_jet"):
-        class_files(tmp_path)
+        files_of_labels(LABELS, tmp_path)
 
 
 def test_lists_are_told_apart_by_files_classes_and_order(tmp_path):
-    one = identity(class_files(write_all(tmp_path)))
-    assert one["files"] == dict.fromkeys(CLASSES, 1)
-    assert identity(class_files(write_all(tmp_path, h=["# same", "h.root"]))) == one
+    one = identity(files_of_labels(LABELS, write_all(tmp_path)))
+    assert one["files"] == dict.fromkeys(LABELS, 1)
+    assert identity(files_of_labels(LABELS, write_all(tmp_path, h=["# same", "h.root"]))) == one
     others = (["h.root", "x.root"], ["x.root", "h.root"], ["x.root"])
-    digests = [identity(class_files(write_all(tmp_path, h=lines)))["sha256"] for lines in others]
+    digests = [identity(files_of_labels(LABELS, write_all(tmp_path, h=lines)))["sha256"] for lines in others]
     assert len({one["sha256"], *digests}) == 4
 
 
@@ -151,7 +157,7 @@ def test_lists_may_state_sizes_and_checksums(tmp_path):
         str(tmp_path / "my file.root"),
         str(tmp_path / "c.root"),
     ]
-    assert listed_contents(tmp_path) == {
+    assert listed_contents(LABELS, tmp_path) == {
         f"{STORE}/a.root": Content(12, 255),
         str(tmp_path / "my file.root"): Content(None, 1),
     }
@@ -172,7 +178,7 @@ def test_the_portals_json_indexes_state_contents(tmp_path):
     path.write_text(json.dumps(entries))
     assert sample_files("gamma_gamma", tmp_path) == [f"{STORE}/a.root"]
     write(tmp_path, h=["h.root"], gamma_jet=["j.root"])
-    assert listed_contents(tmp_path) == {f"{STORE}/a.root": Content(12, 0xABCD)}
+    assert listed_contents(LABELS, tmp_path) == {f"{STORE}/a.root": Content(12, 0xABCD)}
     for content in ("{}", "[1]", '[{"uri": "a"}]', "["):
         path.write_text(content)
         with pytest.raises(SourceError) as raised:

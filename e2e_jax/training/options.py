@@ -1,0 +1,74 @@
+"""What a training adds to an experiment, as the config has it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import optax
+
+from e2e_jax.datasets.batches import Sampling
+from e2e_jax.training import optimizer as optimizers
+from e2e_jax.training.losses import Penalty
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The options of a training. Most attributes are fields of `config.train`.
+
+    Attributes:
+      batch_size: events per step, over all devices.
+      epochs: the most epochs.
+      learning_rate: of Adam, at the start.
+      schedule: of the learning rate, one of `optimizer.SCHEDULES`.
+      warmup, optimizer, weight_decay, clip_norm: as for `optimizer.learning_rate` and `optimizer.optimizer`.
+      average: decay per step of the moving average of the parameters; 0 for none.
+      label_smoothing: as for `losses.cross_entropy`.
+      augment: symmetries by which events are transformed, some of `augmentation.AUGMENTATIONS`.
+      patience: epochs without progress after which the training stops.
+      checkpoint_seconds: between checkpoints within an epoch; 0 for one after every step.
+      placement: where the training sample is, one of `placement.PLACES`.
+      penalty: on a dependence of the score on the observable that the task decorrelates from.
+      profile: whether a profile of a few steps is written.
+      seed: of the parameters and of the order of the events.
+    """
+
+    batch_size: int
+    epochs: int
+    learning_rate: float
+    schedule: str = "constant"
+    warmup: float = 0.0
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    average: float = 0.0
+    label_smoothing: float = 0.0
+    augment: tuple[str, ...] = ()
+    patience: int = 5
+    checkpoint_seconds: float = 60.0
+    placement: str = "auto"
+    penalty: Penalty = dataclasses.field(default_factory=Penalty)
+    profile: bool = False
+    seed: int = 0
+
+    @classmethod
+    def of(cls, config) -> Options:
+        """The options that a config describes."""
+        method = config.decorrelation
+        return cls(
+            **config.train.to_dict(),
+            placement=config.data.placement,
+            penalty=Penalty(
+                config.cvm.strength, config.cvm.neighbors, config.cvm.reduction, method.method, method.order
+            ),
+            profile=config.profile,
+            seed=config.seed,
+        )
+
+    def made_optimizer(self, steps: int = 1) -> optax.GradientTransformation:
+        """The optimizer of a training with so many steps per epoch."""
+        rate = optimizers.learning_rate(self.schedule, self.learning_rate, self.epochs * steps, self.warmup)
+        return optimizers.optimizer(self.optimizer, rate, self.weight_decay, self.clip_norm)
+
+    def sampling(self, flat: bool) -> Sampling:
+        """How the epochs are drawn; `flat` as for `Sampling`."""
+        return Sampling(self.batch_size, self.seed, self.epochs, flat)
