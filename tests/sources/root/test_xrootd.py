@@ -9,7 +9,7 @@ import pytest
 import uproot
 
 from e2e_jax.errors import SourceError
-from e2e_jax.sources.root import aodsim, remote, xrootd
+from e2e_jax.sources.root import aodsim, connection, remote, xrootd
 from tests.aodsim_file import random_events, write_aodsim
 from tests.xrootd_server import skip_without_xrootd, xrootd_server
 
@@ -26,13 +26,13 @@ def server():
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch):
-    monkeypatch.setattr(xrootd, "PAUSE", 0.3)
+    monkeypatch.setattr(connection, "PAUSE", 0.3)
 
 
 @pytest.fixture
 def never_again(monkeypatch):
     """No request may be repeated."""
-    monkeypatch.setattr(xrootd, "time", None)
+    monkeypatch.setattr(connection, "time", None)
 
 
 @pytest.fixture
@@ -167,3 +167,16 @@ def test_a_closed_file_is_not_opened_again(server, path):
         pass
     with pytest.raises(OSError, match="closed"):
         file.file.source.chunk(0, 100)
+
+
+def test_a_repetition_prefers_ipv4(server, path):
+    def restart():
+        server.kill()
+        server.start()
+
+    client = xrootd._client()
+    client.EnvPutInt("PreferIPv4", 0)
+    read(server.url(path.name))
+    assert client.EnvGetInt("PreferIPv4") == 0
+    read(server.url(path.name), restart, timeout=5, retries=4)
+    assert client.EnvGetInt("PreferIPv4") == 1
