@@ -8,7 +8,6 @@ import pathlib
 import re
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 
 
@@ -66,7 +65,7 @@ class HttpServer:
     Attributes:
       folder: the files.
       ranges: whether ranges are honored.
-      faults: what answers the next requests, instead of the file, one each: functions of the handler, or None.
+      faults: what answers the next requests, one each: functions of the handler; the file where it is None.
       always: what answers all further requests; the file where it is None.
       requests: (path, Range header) of each request so far.
     """

@@ -111,10 +111,11 @@ class Connection(abc.ABC):
     def _patiently(self, request: Callable):
         """The result of a request, which is repeated after a network error."""
         asked = 0.0
-        for self._attempt in range(self._retries + 1):
-            if self._attempt:
+        for attempt in range(self._retries + 1):
+            self._attempt = attempt
+            if attempt:
                 # Not all the workers of a cluster at the same moment.
-                pause = PAUSE * 2 ** (self._attempt - 1) * random.uniform(0.75, 1.25)
+                pause = PAUSE * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
                 time.sleep(max(pause, min(asked, self._timeout)))
             if self.closed:
                 raise OSError(f"{self._url} is closed.")

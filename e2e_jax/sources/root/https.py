@@ -1,8 +1,8 @@
 """Files at https:// and http:// addresses, read in ranges of bytes through requests.
 
 A server that ignores ranges would send the whole file for each of them: that is an error, unless the file is
-no larger than one request may be. Proxies (HTTPS_PROXY) and authorities of one's own (REQUESTS_CA_BUNDLE) are set as for any program
-that uses requests.
+no larger than one request may be. Proxies (HTTPS_PROXY) and further authorities (REQUESTS_CA_BUNDLE) are set
+as for any program that uses requests.
 """
 
 from __future__ import annotations

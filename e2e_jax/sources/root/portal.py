@@ -5,8 +5,8 @@ https://opendata.cern.ch/eos/opendata/... The first host also speaks https, but 
 own authority, and it redirects to port 8443 of others.
 
 Since 2025 parts of the data are on tape only. The portal then deletes the copy on disk
-(cernopendata-portal, cold_storage/storage.py), so that both servers report a file that does not exist. Whoever
-asks for it on the page of its record gets it back on disk.
+(cernopendata-portal, cold_storage/storage.py), so that both servers report that there is no such file. A
+request on the page of its record brings it back.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def offline(path: str, words: str) -> SourceError:
     return SourceError(
         path,
         "offline",
-        f"{path} is not on the disks of its server now: {words}. The CERN Open Data portal keeps parts of its "
-        "data on tape. Request the files on the page of their record (python -m e2e_jax.build NAME --check "
-        "lists them, with the address of the page), and start again when they are online.",
+        f"{path} is not on the disks of its server now: {words}. The CERN Open Data portal keeps some of "
+        "its data on tape. Request the files on the page of their record, and start again when they are "
+        "online; python -m e2e_jax.build NAME --check lists them, with the address of the page.",
     )
