@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import http.server
+import ipaddress
 import pathlib
 import re
 import ssl
 import threading
 from collections.abc import Iterator
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # As servers do: with Nagle's algorithm the end of an answer waits for a timer.
+    disable_nagle_algorithm = True
 
     def do_GET(self):
         server, name = self.server.owner, self.path.rpartition("/")[2]
@@ -22,14 +30,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return fault(self)
         if self.path.startswith("/from/"):
             return self.redirect(f"/to/{name}")
-        path = server.folder / name
-        if not path.is_file():
+        if not self.file.is_file():
             return self.plain(404)
-        self.send_file(path.read_bytes(), server.ranges)
+        self.send_file(ranges=server.ranges)
 
-    def content(self):
+    @property
+    def file(self):
         """The file that is asked for."""
-        return (self.server.owner.folder / self.path.rpartition("/")[2]).read_bytes()
+        return self.server.owner.folder / self.path.rpartition("/")[2]
+
+    def asked(self):
+        """The range that is asked for, first byte and the one behind it."""
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        return (int(asked[1]), int(asked[2]) + 1) if asked else None
 
     def plain(self, status, **headers):
         self.send_response(status)
@@ -40,20 +53,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def redirect(self, place):
         self.plain(307, Location=place)
 
-    def send_file(self, content, ranges=True, sent=1.0):
-        """Sends the range asked for, or all of the content; `sent` is the part of it that arrives."""
-        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")) if ranges else None
-        if asked and int(asked[1]) >= len(content):
-            return self.plain(416, Content_Range=f"bytes */{len(content)}")
-        part = content[int(asked[1]) : int(asked[2]) + 1] if asked else content
+    def send_file(self, ranges=True, sent=1.0):
+        """Sends the range asked for, or the whole file; `sent` is the part of it that arrives."""
+        size, asked = self.file.stat().st_size, self.asked() if ranges else None
+        if asked and asked[0] >= size:
+            return self.plain(416, Content_Range=f"bytes */{size}")
+        start, stop = (asked[0], min(asked[1], size)) if asked else (0, size)
         self.send_response(206 if asked else 200)
         if asked:
-            last = int(asked[1]) + len(part) - 1
-            self.send_header("Content-Range", f"bytes {asked[1]}-{last}/{len(content)}")
-        self.send_header("Content-Length", str(len(part)))
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
+        self.send_header("Content-Length", str(stop - start))
         self.end_headers()
-        with contextlib.suppress(OSError):
-            self.wfile.write(part[: int(sent * len(part))])
+        with contextlib.suppress(OSError), self.file.open("rb") as file:
+            file.seek(start)
+            self.wfile.write(file.read(int(sent * (stop - start))))
 
     def log_message(self, *_):
         pass
@@ -62,22 +75,28 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 class HttpServer:
     """A server of the files in a folder, under any path that ends with their name.
 
-    Attributes:
+    Args:
       folder: the files.
+      certificate: what `write_certificate` wrote, for https.
+
+    Attributes:
+      folder: as given.
       ranges: whether ranges are honored.
       faults: what answers the next requests, one each: functions of the handler; the file where it is None.
       always: what answers all further requests; the file where it is None.
       requests: (path, Range header) of each request so far.
     """
 
-    def __init__(self, folder: pathlib.Path, context: ssl.SSLContext | None = None):
+    def __init__(self, folder: pathlib.Path, certificate: pathlib.Path | None = None):
         self.folder, self.ranges, self.faults, self.always, self.requests = folder, True, [], None, []
         self.ended = threading.Event()
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.owner, self._server.daemon_threads = self, True
         self._server.handle_error = lambda *_: None
         self.port, self._scheme = self._server.server_address[1], "http"
-        if context is not None:
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
             self._scheme = "https"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -95,13 +114,30 @@ class HttpServer:
 
 
 @contextlib.contextmanager
-def http_server(folder: pathlib.Path, context: ssl.SSLContext | None = None) -> Iterator[HttpServer]:
+def http_server(folder: pathlib.Path, certificate: pathlib.Path | None = None) -> Iterator[HttpServer]:
     """A running server, ended afterwards."""
-    server = HttpServer(folder, context)
+    server = HttpServer(folder, certificate)
     try:
         yield server
     finally:
         server.close()
+
+
+def write_certificate(path: pathlib.Path) -> pathlib.Path:
+    """Writes a key and a certificate of 127.0.0.1 that signs itself."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
+    host = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - day).not_valid_after(now + day)
+    builder = builder.add_extension(host, critical=True)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    signed = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + signed)
+    return path
 
 
 def answer(status: int, **headers):
@@ -111,7 +147,7 @@ def answer(status: int, **headers):
 
 def die(handler):
     """A fault: the server ends the connection in the middle of what it sends."""
-    handler.send_file(handler.content(), sent=0.5)
+    handler.send_file(sent=0.5)
     handler.close_connection = True
 
 
@@ -123,10 +159,10 @@ def mute(handler):
 
 def drip(handler):
     """A fault: the server sends a byte now and then."""
-    first, last = re.fullmatch(r"bytes=(\d+)-(\d+)", handler.headers["Range"]).groups()
+    start, stop = handler.asked()
     handler.send_response(206)
-    handler.send_header("Content-Range", f"bytes {first}-{last}/{len(handler.content())}")
-    handler.send_header("Content-Length", str(int(last) + 1 - int(first)))
+    handler.send_header("Content-Range", f"bytes {start}-{stop - 1}/{handler.file.stat().st_size}")
+    handler.send_header("Content-Length", str(stop - start))
     handler.end_headers()
     with contextlib.suppress(OSError):
         while not handler.server.owner.ended.wait(0.2):

@@ -72,11 +72,14 @@ class OpenDataConfig(tfds.core.BuilderConfig):
       category: "central" or "central_forward", see `sources.selection`.
       eras: "paper" for the proportions of its Table 1, "any" for events of whatever run.
       seed: fixes which event goes to which split.
-      lists: folder with the file lists, see `file_lists.sample_files`; where it is empty, the folder
+      lists: folder with the file lists, see `file_lists.class_files`; where it is empty, the folder
         that the command names, or else the published lists of the paper's samples.
       own_files: the lists are the user's: they must be given, and stand for no sample of the portal.
       on_error: "fail" ends the build at the first fault in the data; "skip" leaves out the event or the
         file, takes the next, and counts it in the metadata by reason.
+      protocol: "root" or "https", for files of the portal; "" takes the address that is listed.
+      strict: fewer events than the sizes are an error; otherwise the splits are filled as far as the data
+        reach, see `quotas.share`.
     """
 
     train: int
@@ -88,6 +91,8 @@ class OpenDataConfig(tfds.core.BuilderConfig):
     lists: str = ""
     own_files: bool = False
     on_error: str = "fail"
+    protocol: str = ""
+    strict: bool = False
 
     def provenance(self) -> dict:
         """What the metadata say before anything was read; where `lists` is given, it reads those.
@@ -104,12 +109,59 @@ class OpenDataConfig(tfds.core.BuilderConfig):
             **{name: getattr(self, name) for name in ("seed", "category", "eras", "on_error")},
             "sizes": {name: getattr(self, name) for name in ("train", "validation", "sample")},
             "versions": production.versions(uproot="uproot"),
-            **({"lists": file_lists.identity(file_lists.class_files(self.lists))} if self.lists else {}),
+            **(
+                {"lists": file_lists.identity(file_lists.class_files(self.lists, CLASSES))}
+                if self.lists
+                else {}
+            ),
         }
 
     def announcement(self) -> str:
         """What a build is about to do."""
         return f"Reading {len(CLASSES) * (self.train + self.validation):,} events of AODSIM files"
+
+    def folder_of_lists(self, named: pathlib.Path | None, title: str) -> pathlib.Path | str | None:
+        """The folder of the lists, None for the published ones.
+
+        Args:
+          named: folder that the command names.
+          title: name of the dataset.
+
+        Raises:
+          SourceError: the files are the user's, and no folder is named.
+        """
+        lists = self.lists or named
+        if lists is None and self.own_files:
+            names = ", ".join(f"{name}.txt" for name in CLASSES)
+            raise SourceError(
+                "",
+                "missing_list",
+                f"{title} reads files of your own: name the folder with their lists ({names}), as "
+                "--lists=DIR of python -m e2e_jax.build or --manual_dir=DIR of tfds build.",
+            )
+        return lists
+
+    def check(self, checksums: bool = False) -> tuple[str, bool]:
+        """Looks at all files of the lists.
+
+        Args:
+          checksums: compare the checksums too, for which every file is read whole.
+
+        Returns:
+          a report, and whether all files can be read.
+
+        Raises:
+          SourceError: a list of files is absent or wrong, or the network fails.
+        """
+        from e2e_jax.sources.opendata import checking, file_lists
+        from e2e_jax.sources.root import portal, reading
+
+        lists = self.folder_of_lists(None, f"cms_hgg/{self.name}")
+        files = file_lists.class_files(lists, CLASSES, self.protocol)
+        pages = {name: portal.record_page(sample.record) for name, sample in file_lists.SAMPLES.items()}
+        seen = checking.look_at_all(files, reading.Reading(protocol=self.protocol), checksums, progress=True)
+        online = all(one.status == checking.ONLINE for some in seen.values() for one in some)
+        return checking.report(seen, pages), online
 
     def production(self, place: production.Place) -> Reading:
         """The reading of the events.
@@ -127,8 +179,8 @@ class Reading:
         # Only who reads AODSIM needs uproot.
         from e2e_jax.sources.opendata import file_lists, hits, quotas
 
-        lists = self._lists(config, place)
-        self._files = file_lists.class_files(lists)
+        lists = config.folder_of_lists(place.lists, place.title)
+        self._files = file_lists.class_files(lists, CLASSES, config.protocol)
         sizes = {field.name: getattr(config, field.name) for field in dataclasses.fields(quotas.Sizes)}
         self._source = hits.OpenDataEvents(
             self._files,
@@ -140,22 +192,10 @@ class Reading:
             scratch=place.scratch,
             version=code_version.code_version(hits.read_hits, code_version.READING),
             title=place.title,
-            contents=file_lists.listed_contents(lists),
+            protocol=config.protocol,
+            strict=config.strict,
         )
         self.events = self._source.events
-
-    @staticmethod
-    def _lists(config, place) -> pathlib.Path | str | None:
-        lists = config.lists or place.lists
-        if lists is None and config.own_files:
-            names = ", ".join(f"{name}.txt" for name in CLASSES)
-            raise SourceError(
-                "",
-                "missing_list",
-                f"{place.title} reads files of your own: name the folder with their lists ({names}), as "
-                "--lists=DIR of python -m e2e_jax.build or --manual_dir=DIR of tfds build.",
-            )
-        return lists
 
     def metadata(self) -> dict:
         """What was read, skipped and taken."""
@@ -164,9 +204,13 @@ class Reading:
         return self._source.metadata() | {"lists": file_lists.identity(self._files)}
 
     def write_tables(self, folder: pathlib.Path) -> None:
-        """Writes skim.parquet beside the dataset: which entries of which files its events are."""
+        """Writes skim.parquet beside the dataset: which entries of which files its events are.
+
+        Prints what was found and used.
+        """
         from e2e_jax.sources.opendata import skim
 
+        print(self._source.report(), flush=True)
         skim.write_table(folder / "skim.parquet", self._source.table())
 
 

@@ -151,8 +151,7 @@ def era_quotas(events: int, category: str = "central") -> tuple[int, ...]:
     _check_category(category)
     if events < 0:
         raise ValueError(f"A sample cannot have {events} events; ask for 0 or more.")
-    column = "central" if category == "central" else "central_forward"
-    weights = [era.quotas[column] for era in ERAS]
+    weights = [era.quotas[quota_column(category)] for era in ERAS]
     total = sum(weights)
     quotas = [events * weight // total for weight in weights]
     remainders = [events * weight % total for weight in weights]
@@ -160,6 +159,11 @@ def era_quotas(events: int, category: str = "central") -> tuple[int, ...]:
     for era in by_remainder[: events - sum(quotas)]:
         quotas[era] += 1
     return tuple(quotas)
+
+
+def quota_column(category: str) -> str:
+    """The column of the paper's Table 1 for a category."""
+    return "central" if category == "central" else "central_forward"
 
 
 def _check_category(category: str) -> None:

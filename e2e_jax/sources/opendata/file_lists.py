@@ -1,8 +1,8 @@
 """The paper's three samples on the CERN Open Data portal, and where their files are listed.
 
-A sample is some hundreds of AODSIM files. The portal publishes their addresses as index files, one
-text line a file; a folder with copies of those, or with lists of one's own, serves as well. Lists may state
-the size and the checksum of each file (`file_contents`).
+A sample is some hundreds of AODSIM files. The portal publishes their addresses as index files, as JSON with
+sizes and checksums and as text, one line a file; a folder with copies of those, or with lists of one's own,
+serves as well. Own lists may state sizes and checksums too (`file_contents`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from e2e_jax.errors import SourceError
-from e2e_jax.events.diphotons import CLASSES
-from e2e_jax.sources.root import file_contents, remote
+from e2e_jax.sources.root import file_contents, portal, remote
 from e2e_jax.sources.root.file_contents import UNKNOWN, Content
 from e2e_jax.sources.root.root_files import expand
 
@@ -47,7 +46,7 @@ class Sample:
 
     @property
     def indexes(self) -> tuple[str, ...]:
-        """Addresses of the published index files."""
+        """Addresses of the published index files, as text; beside each is the same as JSON."""
         folder = f"{_STORE}/{self.dataset}/AODSIM/{self.processing}/file-indexes"
         stem = f"CMS_MonteCarlo2012_Summer12_DR53X_{self.dataset}_AODSIM_{self.processing}"
         return tuple(f"{folder}/{stem}_{part}_file_index.txt" for part in self.parts)
@@ -82,86 +81,114 @@ SAMPLES: dict[str, Sample] = {
         files=1_548,
     ),
 }
-"""Class -> the sample the paper takes its events from."""
+"""Class -> the sample the paper takes its events from, in the order of the labels."""
 
 
-def sample_files(class_name: str, lists: str | os.PathLike | None = None) -> list[str]:
-    """The files of a class, in the order of its list: the paper takes "the first" events of a sample.
+def class_files(
+    lists: str | os.PathLike | None = None, classes: Sequence[str] = tuple(SAMPLES), protocol: str = ""
+) -> dict[str, dict[str, Content]]:
+    """The files of each class, in the order of its list: the paper takes "the first" events of a sample.
 
     Args:
-      class_name: one of `diphotons.CLASSES`.
-      lists: folder with `<class>.txt` (a path, glob or `root://` address a line; paths are relative to
-        the folder), or with copies of the published index files, as .txt or as .json, which states sizes
-        and checksums. None reads those where they are published, which needs the packages of the extra
-        `xrootd`.
+      lists: folder with `<class>.txt` (a path, glob or remote address a line; paths are relative to the
+        folder), or with copies of the published index files, as .json, which states sizes and checksums, or
+        as .txt. None reads those where they are published.
+      classes: names of the classes.
+      protocol: how published index files are read, see `Reading`.
+
+    Returns:
+      class -> file -> what its list states about its content.
 
     Raises:
-      ValueError: there is no such class.
-      SourceError: the list is absent, unreadable, empty, or names a file twice.
+      SourceError: a list is absent, unreadable, empty, or names a file twice; or one file is listed for two
+        classes.
     """
-    return list(_listed(class_name, lists))
+    files = {name: _listed(name, lists, protocol) for name in classes}
+    owner = {}
+    for name, paths in files.items():
+        for path in paths:
+            other = owner.setdefault(_place(path), name)
+            if other != name:
+                raise SourceError(
+                    path,
+                    "duplicate",
+                    f"{path} is listed for {other} and for {name}: an event has one class. Take one off.",
+                )
+    return files
 
 
-def listed_contents(lists: str | os.PathLike | None = None) -> dict[str, Content]:
-    """The content that each file of a class should have, of the files whose list states it.
-
-    Args, Raises: as in `sample_files`. The published text files state nothing.
-    """
-    listed = {} if lists is None else {k: v for name in CLASSES for k, v in _listed(name, lists).items()}
-    return {path: content for path, content in listed.items() if content}
+def identity(files: Mapping[str, Iterable[str]]) -> dict:
+    """What tells lists apart: the number of files by class, and a digest of their names in order."""
+    text = "".join(f"{name}\t{path}\n" for name, paths in files.items() for path in paths)
+    numbers = {name: len(list(paths)) for name, paths in files.items()}
+    return {"files": numbers, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _listed(class_name: str, lists: str | os.PathLike | None) -> dict[str, Content]:
+def _listed(class_name: str, lists: str | os.PathLike | None, protocol: str) -> dict[str, Content]:
     """The files of a class in order, and what their list states about their content."""
-    if class_name not in SAMPLES:
-        raise ValueError(f"No class {class_name!r}; there are {', '.join(CLASSES)}.")
-    indexes = SAMPLES[class_name].indexes
+    indexes = SAMPLES[class_name].indexes if class_name in SAMPLES else ()
     if lists is None:
-        return _distinct({url: _entries(_lines(_published(url), url)) for url in indexes})
+        if not indexes:
+            raise SourceError("", "missing_list", f"The portal has no sample {class_name}; write its list.")
+        return _distinct({url: _published(url, protocol) for url in indexes})
 
     folder = pathlib.Path(lists).expanduser()
     own = folder / f"{class_name}.txt"
     if own.exists():
-        entries = [(_from(folder, path), content) for path, content in _entries(_lines(_read(own), own))]
+        entries = [(_from(folder, path), content) for path, content in _entries(_read(own), own)]
         return _expanded(own, _distinct({str(own): entries}))
     copies = [_copy(folder / url.rpartition("/")[2]) for url in indexes]
     absent = [path.name for path in copies if not path.exists()]
-    if absent:
+    if absent or not copies:
         raise SourceError(
             str(folder),
             "missing_list",
-            f"{folder} does not list the files of {class_name}: it has no {own.name}, and of the published "
-            f"index files it lacks {', '.join(absent)}. Write {own.name}, a path or root:// address a line, "
-            "or copy all index files of the sample there.",
+            f"{folder} does not list the files of {class_name}: it has no {own.name}"
+            + (f", and of the published index files it lacks {', '.join(absent)}" if absent else "")
+            + f". Write {own.name}, a path or remote address a line"
+            + (", or copy all index files of the sample there." if indexes else "."),
         )
-    return _distinct({str(path): _index(path) for path in copies})
+    return _distinct({str(path): _entries(_read(path), path) for path in copies})
 
 
 def _copy(path: pathlib.Path) -> pathlib.Path:
-    """The copy of an index file: the text, or else the JSON."""
+    """The copy of an index file: the JSON, or else the text."""
     other = path.with_suffix(".json")
-    return other if other.exists() and not path.exists() else path
+    return other if other.exists() else path
 
 
-def _index(path: pathlib.Path) -> list[tuple[str, Content]]:
-    """The entries of an index file."""
-    if path.suffix != ".json":
-        return _entries(_lines(_read(path), path))
+def _published(url: str, protocol: str) -> list[tuple[str, Content]]:
+    """The entries of an index file where it is published: of the JSON, or else of the text."""
+    address = portal.address(url, protocol)
+    for where in (address.removesuffix(".txt") + ".json", address):
+        try:
+            return _entries(remote.read_text(where), where)
+        except SourceError as error:
+            last = error
+            if error.reason not in ("vanished", "offline"):
+                break
+    way = "A folder with copies of the portal's file indexes serves as well: name it as lists=DIR."
+    raise SourceError(last.path, last.reason, f"{last} {way}") from last
+
+
+def _entries(text: str, where: str | os.PathLike) -> list[tuple[str, Content]]:
+    """The entries of a list."""
+    if not os.fspath(where).endswith(".json"):
+        return [file_contents.split(line) for line in _lines(text, where)]
     try:
-        if not isinstance(entries := json.loads(_read(path)), list) or not entries:
+        index = json.loads(text)
+        # The page of a record gives the list as a part of an object.
+        entries = index["files"] if isinstance(index, dict) else index
+        if not isinstance(entries, list) or not entries:
             raise ValueError("it has none")
         return [file_contents.of_index(entry) for entry in entries]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SourceError(
-            str(path),
+            str(where),
             "unreadable",
-            f"{path} is no file index of the portal: a list of entries with uri, size and checksum "
+            f"{where} is no file index of the portal: a list of entries with uri, size and checksum "
             f"({type(error).__name__}: {error}). Copy it again.",
         ) from error
-
-
-def _entries(lines: list[str]) -> list[tuple[str, Content]]:
-    return [file_contents.split(line) for line in lines]
 
 
 def _expanded(own: pathlib.Path, listed: dict[str, Content]) -> dict[str, Content]:
@@ -176,41 +203,6 @@ def _expanded(own: pathlib.Path, listed: dict[str, Content]) -> dict[str, Conten
                 "and stands for several files. List these one by one.",
             )
     return {file: listed.get(file, UNKNOWN) for file in files}
-
-
-def class_files(lists: str | os.PathLike | None = None) -> dict[str, list[str]]:
-    """`sample_files` of every class.
-
-    Raises:
-      SourceError: as there; also where one file is listed for two classes.
-    """
-    files = {name: sample_files(name, lists) for name in CLASSES}
-    owner = {}
-    for name, paths in files.items():
-        for path in paths:
-            other = owner.setdefault(_place(path), name)
-            if other != name:
-                raise SourceError(
-                    path,
-                    "duplicate",
-                    f"{path} is listed for {other} and for {name}: an event has one class. Take one off.",
-                )
-    return files
-
-
-def identity(files: Mapping[str, Sequence[str]]) -> dict:
-    """What tells lists apart: the number of files by class, and a digest of their names in order."""
-    text = "".join(f"{name}\t{path}\n" for name in CLASSES for path in files[name])
-    numbers = {name: len(files[name]) for name in CLASSES}
-    return {"files": numbers, "sha256": hashlib.sha256(text.encode()).hexdigest()}
-
-
-def _published(url: str) -> str:
-    try:
-        return remote.read_text(url)
-    except SourceError as error:
-        way = "A folder with copies of the portal's file indexes serves as well: name it as lists=DIR."
-        raise SourceError(error.path, error.reason, f"{error} {way}") from error
 
 
 def _read(path: pathlib.Path) -> str:
@@ -232,7 +224,7 @@ def _lines(text: str, where: str | os.PathLike) -> list[str]:
         raise SourceError(
             str(where),
             "empty",
-            f"The file list {where} names no file. Write a path or root:// address a line.",
+            f"The file list {where} names no file. Write a path or remote address a line.",
         )
     return lines
 

@@ -13,8 +13,9 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 
 from e2e_jax.errors import SourceError
+from e2e_jax.execution.jobs import SPLITS
 from e2e_jax.sources.opendata.skim import FileSkim
-from e2e_jax.sources.selection import ERAS, era_quotas
+from e2e_jax.sources.selection import ERAS, era_quotas, quota_column
 
 ANY_RUN = None
 """Stands for the run of an era where events of whatever run are taken."""
@@ -31,7 +32,7 @@ class QuotaError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """How many events of each class a dataset takes.
+    """How many events of each class a dataset takes at most.
 
     Attributes:
       train, validation: events in the split.
@@ -56,13 +57,12 @@ class Sizes:
             )
 
     def quotas(self, part: str) -> Quotas:
-        """Events of each era in "train", "validation" or the "sample" before the split."""
+        """Events of each era in one of the splits, or in the "sample" before the split."""
         if part == "sample":
-            both = [self.quotas(split) for split in ("train", "validation")]
-            least = {era: sum(quotas[era] for quotas in both) for era in both[0]}
+            least = _sum({split: self.quotas(split) for split in SPLITS})
             asked = self._by_era(self.sample)
             return {era: max(asked[era], events) for era, events in least.items()}
-        return self._by_era({"train": self.train, "validation": self.validation}[part])
+        return self._by_era(getattr(self, part))
 
     def _by_era(self, events: int) -> Quotas:
         quotas = era_quotas(events, self.category)
@@ -104,7 +104,7 @@ def choose(
 ) -> Chosen:
     """Takes the first events of each era in the order of the files, until all quotas are filled.
 
-    Nothing is taken from `skims` after that. Whether they were filled says `check_quotas`.
+    Nothing is taken from `skims` after that. `share` handles quotas that were not filled.
 
     Args:
       skims: (file, its skim), in the order of the list.
@@ -159,50 +159,111 @@ def _duplicate(address, first, second) -> SourceError:
     )
 
 
-def check_quotas(chosen: Mapping[str, Chosen], quotas: Quotas) -> None:
-    """Makes sure that every class has all its events.
+def share(chosen: Mapping[str, Chosen], sizes: Sizes, strict: bool = False) -> dict[str, Quotas]:
+    """The events of each class that go to each split.
+
+    Where a class has too few events of an era, every split of every class gets smaller by the same factor:
+    classes and eras keep their proportions.
+
+    Args:
+      chosen: class -> its events.
+      sizes: the most that the splits may hold.
+      strict: fewer events than that are an error.
+
+    Returns:
+      split -> events of each era.
 
     Raises:
-      QuotaError: some have not. Says how many were found, by class and era.
+      QuotaError: there are fewer and `strict`, or so few that a split would have none.
     """
-    names = {era.run: f"run {era.run} ({era.name})" for era in ERAS} | {ANY_RUN: "any run"}
+    asked = {split: sizes.quotas(split) for split in SPLITS}
+    total = _sum(asked)
+    found = {era: min(events.found[era] for events in chosen.values()) for era in total}
+    scarcest = min(
+        (era for era in total if total[era]), key=lambda era: found[era] / total[era], default=None
+    )
+    if scarcest is None or found[scarcest] >= total[scarcest]:
+        return asked
+    used = {
+        split: {era: events * found[scarcest] // total[scarcest] for era, events in quotas.items()}
+        for split, quotas in asked.items()
+    }
+    empty = any(any(asked[split].values()) and not any(used[split].values()) for split in SPLITS)
+    if strict or empty:
+        raise _too_few(chosen, total)
+    return used
+
+
+def _sum(splits: Mapping[str, Quotas]) -> Quotas:
+    """Events of each era in all splits."""
+    return {era: sum(quotas[era] for quotas in splits.values()) for era in splits[SPLITS[0]]}
+
+
+_ERA_NAMES = {era.run: f"run {era.run} ({era.name})" for era in ERAS} | {ANY_RUN: "any run"}
+
+
+def _too_few(chosen: Mapping[str, Chosen], quotas: Quotas) -> QuotaError:
     lines, fraction = [], 1.0
     for name, events in chosen.items():
         short = [era for era, quota in quotas.items() if events.found[era] < quota]
         if not short:
             continue
         fraction = min(fraction, *(events.found[era] / quotas[era] for era in short))
-        text = ", ".join(f"{names[era]} {events.found[era]} of {quota}" for era, quota in quotas.items())
+        text = ", ".join(f"{_ERA_NAMES[era]} {events.found[era]} of {quota}" for era, quota in quotas.items())
         others = ", ".join(f"{count} of run {run}" for run, count in events.other_runs.items())
         lines.append(
             f"{name} has {text}, in {len(events.files)} files with {events.entries} events"
             + (f" (and {others})" if others else "")
         )
-    if lines:
-        others = any(events.other_runs for events in chosen.values())
-        raise QuotaError(
-            f"There are too few selected events: {'; '.join(lines)}. List more files, or ask for less: "
-            f"{fraction:.1%} of the size can be had"
-            + (", or for events of whatever run with eras=any." if others else ".")
+    others = any(events.other_runs for events in chosen.values())
+    return QuotaError(
+        f"There are too few selected events: {'; '.join(lines)}. List more files, or ask for less: "
+        f"{fraction:.1%} of the size can be had"
+        + (", or for events of whatever run with eras=any." if others else ".")
+    )
+
+
+def table(chosen: Mapping[str, Chosen], used: Mapping[str, Quotas], sizes: Sizes) -> str:
+    """Events found and used of each class and era, beside the paper's Table 1, as text.
+
+    The reading stops when it has found what the sizes ask for. A last line says so if fewer are used.
+    """
+    asked, taken = _sum({split: sizes.quotas(split) for split in SPLITS}), _sum(used)
+    paper = {era.run: era.quotas[quota_column(sizes.category)] for era in ERAS}
+    paper[ANY_RUN] = sum(paper.values())
+    rows = [("class", "era", "found", "used", "Table 1")]
+    for name, events in chosen.items():
+        for era in asked:
+            numbers = (events.found[era], taken[era], paper[era])
+            rows.append((name, _ERA_NAMES[era], *(f"{number:,}" for number in numbers)))
+    lines = ["{:<12} {:<20} {:>9} {:>9} {:>9}".format(*row) for row in rows]
+    total, most = sum(taken.values()), sum(asked.values())
+    if total < most:
+        lines.append(
+            f"The data fill {total / most:.1%} of the sizes asked for: {total:,} events of each class, not "
+            f"{most:,}."
         )
+    return "\n".join(lines)
 
 
-def split_events(run: np.ndarray, label: int, sizes: Sizes, seed: int) -> np.ndarray:
+def split_events(run: np.ndarray, label: int, used: Mapping[str, Quotas], seed: int) -> np.ndarray:
     """Which split each chosen event of a class belongs to, at random within its era.
 
     Args:
-      run: run numbers of the events `[n]`, all that `sizes.quotas("sample")` asks for.
-      label: the class, index into `diphotons.CLASSES`.
-      sizes: what the splits hold.
+      run: run numbers of the events `[n]`, of each era at least what `used` takes.
+      label: place of the class among the classes.
+      used: split -> events of each era, see `share`.
       seed: seed of the dataset.
 
     Returns:
-      int64 `[n]`: 0 train, 1 validation, -1 left over.
+      int64 `[n]`: place of the split in `used`; -1 left over.
     """
     split = np.full(len(run), -1)
-    for place, (era, train) in enumerate(sizes.quotas("train").items()):
+    for place, era in enumerate(_sum(used)):
         rows = np.arange(len(run)) if era is ANY_RUN else np.flatnonzero(run == era)
         rows = np.random.default_rng((seed, label, place)).permutation(rows)
-        split[rows[:train]] = 0
-        split[rows[train : train + sizes.quotas("validation")[era]]] = 1
+        first = 0
+        for number, quotas in enumerate(used.values()):
+            split[rows[first : first + quotas[era]]] = number
+            first += quotas[era]
     return split

@@ -8,7 +8,6 @@ as a small Parquet file, so that no file is ever skimmed twice.
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import hashlib
 import json
@@ -25,6 +24,7 @@ from e2e_jax.files import atomic
 from e2e_jax.sources.root import aodsim
 from e2e_jax.sources.root.aodsim import Candidates
 from e2e_jax.sources.root.file_contents import UNKNOWN, Content
+from e2e_jax.sources.root.reading import Reading
 
 _NUMBERS = ("entry", "run", "lumi", "event", "mass")
 _PHOTONS = [f"{which}_{column}" for which in ("leading", "trailing") for column in ("pt", "eta", "phi")]
@@ -48,11 +48,12 @@ class SkimTask:
     """One file to be skimmed.
 
     Attributes:
-      file: path or root:// address.
+      file: path or remote address, as it is listed.
       category: "central" or "central_forward", see `selection`.
       on_error: one of `faults.ON_ERROR`. A skim without a fault serves for both.
       state: size and time of a file of this machine: one that was changed is skimmed again.
       content: what the file's list states about it, which is compared before the skim.
+      protocol: how the file is read, see `Reading`. A skim by either serves for both.
     """
 
     file: str
@@ -60,6 +61,7 @@ class SkimTask:
     on_error: str = "fail"
     state: str = ""
     content: Content = UNKNOWN
+    protocol: str = ""
     events: ClassVar[int] = 1
 
     def fingerprint(self, version: str = "") -> str:
@@ -86,15 +88,14 @@ def skim_file(task: SkimTask) -> FileSkim:
     Raises:
       SourceError: the file or an event is at fault and `on_error` is "fail", or the network is.
     """
-    skipped = collections.Counter()
+    reading = Reading(task.on_error, protocol=task.protocol)
     try:
-        options = {"on_error": task.on_error, "skipped": skipped, "content": task.content}
-        candidates = aodsim.read_candidates(task.file, task.category, **options)
+        candidates = aodsim.read_candidates(task.file, task.category, reading=reading, content=task.content)
     except SourceError as error:
         if task.on_error == "fail" or error.reason == "network":
             raise
         return FileSkim(_no_candidates(), {f"file: {error.reason}": 1})
-    return FileSkim(candidates, dict(skipped))
+    return FileSkim(candidates, dict(reading.skipped))
 
 
 def _no_candidates() -> Candidates:

@@ -1,48 +1,28 @@
 """Collision events from CMS AODSIM files, as the CERN Open Data portal has them.
 
-Only the branches named here are read, in two passes: the skim takes photons and the EventAuxiliary of
+Only the branches named in `tiers` are read, in two passes: the skim takes photons and the EventAuxiliary of
 all entries, and the selection picks some; then the hits of those are read. Memory is bounded by
 `root_files.MAX_BYTES` of numbers at a time, whatever the size of the file.
 """
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import COLLECTIONS, SCALARS, Events
-from e2e_jax.sources.root import auxiliary, rec_hits, remote, root_files
-from e2e_jax.sources.root.faults import Faults, check_on_error
+from e2e_jax.sources.root import auxiliary, rec_hits, root_files
+from e2e_jax.sources.root.faults import Faults
 from e2e_jax.sources.root.file_contents import UNKNOWN, Content
-from e2e_jax.sources.root.root_files import RAW, Column, Tree
+from e2e_jax.sources.root.reading import AS_IS, Reading
+from e2e_jax.sources.root.root_files import Column, Tree, Types
+from e2e_jax.sources.root.tiers import TIERS, Tier
 from e2e_jax.sources.selection import select as select_photons
-
-TREE = "Events"
-AUXILIARY = "EventAuxiliary"
-CALORIMETERS = {
-    "eb": "EcalRecHitsSorted_reducedEcalRecHitsEB__RECO.obj.obj.",
-    "ee": "EcalRecHitsSorted_reducedEcalRecHitsEE__RECO.obj.obj.",
-    "hcal": "HBHERecHitsSorted_reducedHcalRecHits_hbhereco_RECO.obj.obj.",
-}
-PHOTONS = "recoPhotons_photons__RECO.obj."
-TRACKS = "recoTracks_generalTracks__RECO.obj."
-
-SKIM_BRANCHES = {AUXILIARY: (RAW,)} | {f"{PHOTONS}{name}_": ("float32",) for name in ("pt", "eta", "phi")}
-"""What the first pass reads: branch -> types its numbers may have."""
-
-HIT_BRANCHES = (
-    {f"{prefix}id_.id_": ("uint32",) for prefix in CALORIMETERS.values()}
-    | {f"{prefix}energy_": ("float32",) for prefix in CALORIMETERS.values()}
-    | {f"{TRACKS}momentum_.fCoordinates.f{axis}": ("float32",) for axis in "XYZ"}
-    | {f"{TRACKS}quality_": ("uint8",)}
-)
-"""What the second pass reads."""
 
 MAX_PHOTON_ETA = 10.0
 """Photons beyond are faults: no calorimeter is there."""
@@ -81,30 +61,27 @@ def read_candidates(
     path: str | os.PathLike,
     category: str | None = "central",
     *,
-    on_error: str = "fail",
-    skipped: collections.Counter | None = None,
-    timeout: float = remote.TIMEOUT,
-    retries: int = remote.RETRIES,
+    reading: Reading = AS_IS,
     content: Content = UNKNOWN,
+    tiers: Sequence[Tier] = TIERS,
 ) -> Candidates:
     """The first pass over one file: its events that pass the selection.
 
     Args:
-      path: a local file or a root:// address.
+      path: a local file or a remote address.
       category: "central" or "central_forward", see `selection`; None takes all events.
-      on_error: "fail" raises on the first fault. "skip" drops events with a fault.
-      skipped: counts the dropped events by reason.
-      timeout, retries: as in `remote.open_file`.
+      reading: how the file is read. A file that cannot be read is an error whatever `on_error` is.
       content: as in `root_files.open_tree`.
+      tiers: what the file may be.
 
     Raises:
       SourceError: the file cannot be read (reasons as in `root_files.open_tree`), or an event cannot be
         believed: "bad_auxiliary", "not_finite" or "out_of_range" (photons), "duplicate".
     """
-    check_on_error(on_error)
-    with root_files.open_tree(path, TREE, SKIM_BRANCHES, timeout, retries, content=content) as tree:
-        faults = Faults(tree.path, on_error, skipped)
-        return _skim(tree, np.arange(tree.entries), category, faults)
+    tables = [tier.skim for tier in tiers]
+    with root_files.open_tree(path, tiers[0].tree, *tables, reading=reading, content=content) as tree:
+        faults = reading.faults(tree.path)
+        return _skim(tree, tiers[tree.table], np.arange(tree.entries), category, faults)
 
 
 def read_entries(
@@ -112,40 +89,38 @@ def read_entries(
     entries,
     label: int = -1,
     *,
-    on_error: str = "fail",
-    skipped: collections.Counter | None = None,
-    timeout: float = remote.TIMEOUT,
-    retries: int = remote.RETRIES,
+    reading: Reading = AS_IS,
+    tiers: Sequence[Tier] = TIERS,
 ) -> Events:
     """The second pass over one file: chosen events with their hits, in the order asked for.
 
     Only the baskets that hold them are read.
 
     Args:
-      path: a local file or a root:// address.
+      path: a local file or a remote address.
       entries: entry numbers, each once, in any order.
       label: class of the events, index into `diphotons.CLASSES`.
-      on_error, skipped, timeout, retries: as in `read_candidates`.
+      reading, tiers: as in `read_candidates`.
 
     Raises:
       SourceError: as `read_candidates`; of hits, also "bad_id", "duplicate_hit", "unsorted" and
         "count_mismatch".
       ValueError: there is no such entry, or one is asked for twice.
     """
-    check_on_error(on_error)
     wanted = np.atleast_1d(np.asarray(entries, np.int64))
-    with root_files.open_tree(path, TREE, SKIM_BRANCHES | HIT_BRANCHES, timeout, retries) as tree:
+    with root_files.open_tree(path, tiers[0].tree, *_tables(tiers), reading=reading) as tree:
         ascending = np.unique(wanted)
         if len(ascending) < len(wanted) or (wanted < 0).any() or (wanted >= tree.entries).any():
             raise ValueError(
                 f"{tree.path} has entries 0 to {tree.entries - 1}; asked for {len(wanted)} "
                 f"from {wanted.min()} to {wanted.max()}, {len(wanted) - len(ascending)} of them again."
             )
-        faults = Faults(tree.path, on_error, skipped)
+        tier, faults = tiers[tree.table], reading.faults(tree.path)
         parts, found = [no_events()], [np.zeros(0, np.int64)]
-        for candidates, events in _complete(tree, _skim(tree, ascending, None, faults), label, faults):
+        candidates = _skim(tree, tier, ascending, None, faults)
+        for rows, events in _complete(tree, tier, candidates, label, faults):
             parts.append(events)
-            found.append(candidates.entry)
+            found.append(rows.entry)
     place = np.argsort(wanted)[np.searchsorted(ascending, np.concatenate(found))]  # in the order asked for
     return Events.concatenate(parts)[np.argsort(place)]
 
@@ -155,22 +130,18 @@ def iterate_events(
     select: str | None = None,
     *,
     label: int = -1,
-    on_error: str = "fail",
-    skipped: collections.Counter | None = None,
-    timeout: float = remote.TIMEOUT,
-    retries: int = remote.RETRIES,
+    reading: Reading = AS_IS,
+    tiers: Sequence[Tier] = TIERS,
 ) -> Iterator[Events]:
     """Reads files piece by piece, with bounded memory.
 
     Args:
-      path: a file, a root:// address, a glob pattern, or a list of these.
+      path: a file, a remote address, a glob pattern, or a list of these.
       select: "central" or "central_forward", see `selection`; None takes all events, and gives those
         with fewer than two photons zeros for photons and mass.
       label: class of the events, index into `diphotons.CLASSES`.
-      on_error: "fail" raises on the first fault. "skip" drops events with a fault, and the rest of a
-        file that cannot be read further.
-      skipped: counts what was dropped: events by reason, files by "file: " and the reason.
-      timeout, retries: as in `remote.open_file`.
+      reading: how files are read.
+      tiers: what the files may be.
 
     Yields:
       `Events` of one file each, in the order of the files and their entries; never empty.
@@ -179,14 +150,13 @@ def iterate_events(
       SourceError: as `read_entries`, and as `root_files.expand` for the list of files.
     """
 
-    def read(file):
-        with root_files.open_tree(file, TREE, SKIM_BRANCHES | HIT_BRANCHES, timeout, retries) as tree:
-            faults = Faults(tree.path, on_error, skipped)
-            candidates = _skim(tree, np.arange(tree.entries), select, faults)
-            for _, events in _complete(tree, candidates, label, faults):
-                yield events
+    def read(tree, faults):
+        tier = tiers[tree.table]
+        candidates = _skim(tree, tier, np.arange(tree.entries), select, faults)
+        for _, events in _complete(tree, tier, candidates, label, faults):
+            yield events
 
-    yield from root_files.each_file(path, read, on_error, skipped)
+    yield from root_files.each_tree(path, tiers[0].tree, _tables(tiers), read, reading)
 
 
 def read_events(path, select: str | None = None, **options) -> Events:
@@ -194,17 +164,22 @@ def read_events(path, select: str | None = None, **options) -> Events:
     return Events.concatenate([no_events(), *iterate_events(path, select, **options)])
 
 
-def _skim(tree: Tree, entries: np.ndarray, category: str | None, faults: Faults) -> Candidates:
+def _tables(tiers: Sequence[Tier]) -> list[Types]:
+    return [{**tier.skim, **tier.hits} for tier in tiers]
+
+
+def _skim(tree: Tree, tier: Tier, entries: np.ndarray, category: str | None, faults: Faults) -> Candidates:
     """The sound and selected ones of the entries."""
     none = np.zeros(0, np.int64)
     parts = [(none, none.reshape(0, 3), np.zeros((0, 2, 3), np.float32), none.astype(np.float32), none > 0)]
-    for group in tree.groups(SKIM_BRANCHES, entries):
-        columns = tree.read(SKIM_BRANCHES, group)
-        address, sound = auxiliary.addresses(columns[AUXILIARY])
+    for group in tree.groups(tier.skim, entries):
+        columns = tree.read(tier.skim, group)
+        address, sound = auxiliary.addresses(columns[tier.auxiliary])
         faults.mark(
-            "bad_auxiliary", ~sound, group, f"its {AUXILIARY} has no run, luminosity section and event"
+            "bad_auxiliary", ~sound, group, f"its {tier.auxiliary} has no run, luminosity section and event"
         )
-        photons = _lists(tree, {name: columns[f"{PHOTONS}{name}_"] for name in ("pt", "eta", "phi")}, PHOTONS)
+        raw = {name: columns[f"{tier.photons}{name}_"] for name in ("pt", "eta", "phi")}
+        photons = _lists(tree, raw, tier.photons)
         _check_photons(photons, group, faults)
         with np.errstate(all="ignore"):  # photons with a fault are left out below
             found = select_photons(photons, category or "central")
@@ -235,19 +210,19 @@ def repeated(rows: np.ndarray, sound: np.ndarray) -> np.ndarray:
 
 
 def _complete(
-    tree: Tree, candidates: Candidates, label: int, faults: Faults
+    tree: Tree, tier: Tier, candidates: Candidates, label: int, faults: Faults
 ) -> Iterator[tuple[Candidates, Events]]:
     """Candidates, some at a time, and the same with their hits; those whose hits have faults left out."""
-    for group in tree.groups(HIT_BRANCHES, candidates.entry):
+    for group in tree.groups(tier.hits, candidates.entry):
         rows = candidates[np.searchsorted(candidates.entry, group)]
-        columns = tree.read(HIT_BRANCHES, group)
+        columns = tree.read(tier.hits, group)
         lists = {}
-        for name, prefix in CALORIMETERS.items():
+        for name, prefix in tier.calorimeters.items():
             raw = {"id": columns[f"{prefix}id_.id_"], "energy": columns[f"{prefix}energy_"]}
             lists[name] = rec_hits.hits(name, _lists(tree, raw, prefix), group, faults)
-        raw = {f"p{axis.lower()}": columns[f"{TRACKS}momentum_.fCoordinates.f{axis}"] for axis in "XYZ"}
-        raw["quality"] = columns[f"{TRACKS}quality_"]
-        lists["tracks"] = rec_hits.tracks(_lists(tree, raw, TRACKS), group, faults)
+        raw = {f"p{axis.lower()}": columns[f"{tier.tracks}momentum_.fCoordinates.f{axis}"] for axis in "XYZ"}
+        raw["quality"] = columns[f"{tier.tracks}quality_"]
+        lists["tracks"] = rec_hits.tracks(_lists(tree, raw, tier.tracks), group, faults)
         events = Events(
             run=rows.run,
             lumi=rows.lumi,

@@ -12,7 +12,6 @@ Their tree has one dense image a sub-detector, of which most is zero; here it be
 
 from __future__ import annotations
 
-import collections
 import functools
 from collections.abc import Iterator
 
@@ -22,8 +21,9 @@ from e2e_jax.detector import geometry
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import Events
-from e2e_jax.sources.root import aodsim, rec_hits, remote, root_files
+from e2e_jax.sources.root import aodsim, rec_hits, root_files
 from e2e_jax.sources.root.faults import Faults
+from e2e_jax.sources.root.reading import AS_IS, Reading
 from e2e_jax.sources.root.root_files import Column, Tree
 
 TREE = "fevt/RHTree"
@@ -48,14 +48,7 @@ HCAL_PHI_SHIFT = 2
 
 
 def iterate_events(
-    path,
-    select: str | None = None,
-    *,
-    label: int = -1,
-    on_error: str = "fail",
-    skipped: collections.Counter | None = None,
-    timeout: float = remote.TIMEOUT,
-    retries: int = remote.RETRIES,
+    path, select: str | None = None, *, label: int = -1, reading: Reading = AS_IS
 ) -> Iterator[Events]:
     """Reads ntuples piece by piece, with bounded memory; arguments and errors as `aodsim.iterate_events`.
 
@@ -67,14 +60,10 @@ def iterate_events(
             f"An ntuple has no photons to apply the selection {select!r} to: it was selected when it was "
             "written. Read it with select=None."
         )
-
-    types = BRANCHES | dict.fromkeys(HCAL_BRANCHES, _FLOAT)
-
-    def read(file):
-        with root_files.open_tree(file, TREE, types, timeout, retries, optional=HCAL_BRANCHES) as tree:
-            yield from _events(tree, label, Faults(tree.path, on_error, skipped))
-
-    yield from root_files.each_file(path, read, on_error, skipped)
+    tables = [BRANCHES | {hcal: _FLOAT} for hcal in HCAL_BRANCHES]
+    yield from root_files.each_tree(
+        path, TREE, tables, lambda tree, faults: _events(tree, label, faults), reading
+    )
 
 
 def read_events(path, select: str | None = None, **options) -> Events:
@@ -83,10 +72,7 @@ def read_events(path, select: str | None = None, **options) -> Events:
 
 
 def _events(tree: Tree, label: int, faults: Faults) -> Iterator[Events]:
-    hcal = next((name for name in HCAL_BRANCHES if name in tree), None)
-    if hcal is None:
-        message = f"{tree.path} has no branch {' or '.join(HCAL_BRANCHES)} in {TREE}. Is it of another kind?"
-        raise SourceError(tree.path, "missing_branch", message)
+    hcal = [*HCAL_BRANCHES][tree.table]
     names, seen = [*BRANCHES, hcal], np.zeros((0, 3), np.int64)
     for group in tree.groups(names, np.arange(tree.entries)):
         columns = tree.read(names, group)

@@ -31,14 +31,15 @@ def address(path: str, protocol: str) -> str:
 
     Args:
       protocol: one of `PROTOCOLS`, or "".
-
-    Raises:
-      ValueError: there is no such protocol.
     """
-    if protocol and protocol not in PROTOCOLS:
-        raise ValueError(f"No protocol {protocol!r}; there are {' and '.join(PROTOCOLS)}.")
     file = _FILE.fullmatch(path)
     return _SERVERS[protocol] + file[1] if protocol and file else path
+
+
+def check_protocol(protocol: str) -> None:
+    """Raises a ValueError if there is no such protocol."""
+    if protocol and protocol not in PROTOCOLS:
+        raise ValueError(f"protocol is {protocol!r}; it can be {' or '.join(map(repr, PROTOCOLS))}.")
 
 
 def record_page(record: int) -> str:

@@ -22,6 +22,10 @@ _CONNECTIONS = {
 }
 
 
+BLOCK = 2**22
+"""Bytes that `blocks` reads at a time."""
+
+
 def is_remote(path: str | os.PathLike) -> bool:
     """Whether a path is a root:// or https:// address."""
     scheme, separator, _ = os.fspath(path).partition("://")
@@ -66,22 +70,34 @@ def open_file(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = 
         yield file
 
 
-def read_bytes(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = RETRIES) -> bytes:
-    """The whole of a small file; arguments and errors as `open_file`."""
+def size(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = RETRIES) -> int:
+    """The bytes of a file; arguments and errors as `open_file`."""
     path = os.fspath(path)
     if is_remote(path):
         with contextlib.closing(connect(path, timeout, retries)) as connection:
-            (content,) = connection.read([(0, connection.size)])
-        return content
+            return connection.size
     with _file_system_errors(path):
-        return pathlib.Path(path).read_bytes()
+        return os.stat(path).st_size
+
+
+def blocks(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = RETRIES) -> Iterator[bytes]:
+    """The content of a file, some megabytes at a time; arguments and errors as `open_file`."""
+    path = os.fspath(path)
+    if is_remote(path):
+        with contextlib.closing(connect(path, timeout, retries)) as connection:
+            for start in range(0, connection.size, BLOCK):
+                yield from connection.read([(start, start + BLOCK)])
+        return
+    with _file_system_errors(path), pathlib.Path(path).open("rb") as file:
+        while block := file.read(BLOCK):
+            yield block
 
 
 def read_text(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = RETRIES) -> str:
     """The whole of a UTF-8 text file, such as the index of a sample; arguments and errors as `open_file`."""
     path = os.fspath(path)
     try:
-        return read_bytes(path, timeout, retries).decode()
+        return b"".join(blocks(path, timeout, retries)).decode()
     except UnicodeDecodeError as error:
         raise SourceError(path, "unreadable", f"{path} is no text file: {error}. Check the path.") from error
 

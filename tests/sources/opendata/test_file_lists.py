@@ -7,11 +7,16 @@ import pytest
 
 from e2e_jax.errors import SourceError
 from e2e_jax.events.diphotons import CLASSES
-from e2e_jax.sources.opendata.file_lists import SAMPLES, class_files, identity, listed_contents, sample_files
+from e2e_jax.sources.opendata.file_lists import SAMPLES, class_files, identity
 from e2e_jax.sources.root import remote
 from e2e_jax.sources.root.file_contents import Content
 
 STORE = "root://eospublic.cern.ch//eos/opendata/cms"
+
+
+def files(name, lists=None, **options):
+    """The files of one class."""
+    return list(class_files(lists, (name,), **options)[name])
 
 
 def write(folder, **lists):
@@ -45,7 +50,7 @@ def test_own_lists_give_paths_addresses_and_patterns_in_their_order(tmp_path):
     for name in ("b.root", "a1.root", "a2.root"):
         (tmp_path / name).touch()
     write(tmp_path, h=["# mine", "", "  b.root ", f"{STORE}/x.root", "a*.root", "/elsewhere/c.root"])
-    assert sample_files("h", tmp_path) == [
+    assert files("h", tmp_path) == [
         str(tmp_path / "b.root"),
         f"{STORE}/x.root",
         str(tmp_path / "a1.root"),
@@ -59,24 +64,41 @@ def test_a_folder_whose_name_looks_like_a_pattern_is_a_folder(tmp_path):
     folder.mkdir()
     (folder / "a1.root").touch()
     write(folder, h=["a1.root"])
-    assert sample_files("h", folder) == [str(folder / "a1.root")]
+    assert files("h", folder) == [str(folder / "a1.root")]
 
 
 def test_copies_of_the_published_indexes_are_read_in_their_order(tmp_path):
     copies = [tmp_path / url.rpartition("/")[2] for url in SAMPLES["h"].indexes]
     for place, path in enumerate(copies):
         path.write_text(f"{STORE}/{place}b.root\n{STORE}/{place}a.root\n")
-    assert sample_files("h", tmp_path) == [
-        f"{STORE}/{place}{part}.root" for place in range(3) for part in "ba"
-    ]
+    assert files("h", tmp_path) == [f"{STORE}/{place}{part}.root" for place in range(3) for part in "ba"]
     copies[1].unlink()
     with pytest.raises(SourceError, match=rf"no h\.txt, .* lacks {copies[1].name}\. Write h\.txt"):
-        sample_files("h", tmp_path)
+        files("h", tmp_path)
 
 
-def test_without_a_folder_the_published_indexes_are_read(monkeypatch):
-    monkeypatch.setattr(remote, "read_text", lambda url: f"{STORE}/{url.split('_')[-3]}.root\n")
-    assert sample_files("gamma_jet") == [f"{STORE}/20000.root", f"{STORE}/20001.root"]
+@pytest.mark.parametrize(
+    ("protocol", "server"),
+    [
+        ("", "root://eospublic.cern.ch//"),
+        ("root", "root://eospublic.cern.ch//"),
+        ("https", "https://opendata.cern.ch/"),
+    ],
+)
+def test_without_a_folder_the_published_json_is_read_or_else_the_text(monkeypatch, protocol, server):
+    def published(url):
+        assert url.startswith(f"{server}eos/opendata/cms/MonteCarlo2012/")
+        part = url.split("_")[-3]
+        if part == "20000":
+            return json.dumps([{"uri": f"{STORE}/json.root", "size": 1, "checksum": "adler32:2"}])
+        if url.endswith(".json"):
+            raise SourceError(url, "offline", "404")
+        return f"{STORE}/text.root\n"
+
+    monkeypatch.setattr(remote, "read_text", published)
+    listed = class_files(None, ("gamma_jet",), protocol)["gamma_jet"]
+    assert listed == {f"{STORE}/json.root": Content(1, 2), f"{STORE}/text.root": Content()}
+    assert list(listed) == [f"{STORE}/json.root", f"{STORE}/text.root"]
 
 
 def test_without_a_network_copies_serve(monkeypatch):
@@ -85,7 +107,7 @@ def test_without_a_network_copies_serve(monkeypatch):
 
     monkeypatch.setattr(remote, "read_text", down)
     with pytest.raises(SourceError, match=r"does not answer\. A folder with copies .* lists=DIR") as error:
-        sample_files("h")
+        files("h")
     assert error.value.reason == "network"
 
 
@@ -101,7 +123,7 @@ def test_without_a_network_copies_serve(monkeypatch):
 def test_a_list_that_is_wrong_says_so(tmp_path, lines, reason, message):
     write(tmp_path, h=lines)
     with pytest.raises(SourceError, match=message) as error:
-        sample_files("h", tmp_path)
+        files("h", tmp_path)
     assert error.value.reason == reason
 
 
@@ -109,24 +131,22 @@ def test_what_a_pattern_names_again_is_listed_twice(tmp_path):
     (tmp_path / "a.root").touch()
     write(tmp_path, h=["a.root", "*.root"])
     with pytest.raises(SourceError, match="listed twice"):
-        sample_files("h", tmp_path)
+        files("h", tmp_path)
 
 
 def test_two_parts_of_an_index_with_one_file_say_which_parts(tmp_path):
     for url in SAMPLES["gamma_jet"].indexes:
         (tmp_path / url.rpartition("/")[2]).write_text(f"{STORE}/a.root\n")
     with pytest.raises(SourceError, match=r"20000_file_index\.txt and \S+20001_file_index\.txt"):
-        sample_files("gamma_jet", tmp_path)
+        files("gamma_jet", tmp_path)
 
 
 def test_lists_that_are_no_text_or_not_there_are_named(tmp_path):
     (tmp_path / "h.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SourceError, match=r"h\.txt cannot be read as text"):
-        sample_files("h", tmp_path)
+        files("h", tmp_path)
     with pytest.raises(SourceError, match=r"nowhere does not list the files of h"):
-        sample_files("h", tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="No class 'w'; there are gamma_gamma, h, gamma_jet"):
-        sample_files("w", tmp_path)
+        files("h", tmp_path / "nowhere")
 
 
 def test_a_file_has_one_class(tmp_path):
@@ -146,14 +166,15 @@ def test_lists_are_told_apart_by_files_classes_and_order(tmp_path):
 
 def test_lists_may_state_sizes_and_checksums(tmp_path):
     write_all(tmp_path, h=[f"{STORE}/a.root size:12 adler32:00ff", "my file.root adler32:1", "c.root"])
-    assert sample_files("h", tmp_path) == [
+    assert files("h", tmp_path) == [
         f"{STORE}/a.root",
         str(tmp_path / "my file.root"),
         str(tmp_path / "c.root"),
     ]
-    assert listed_contents(tmp_path) == {
+    assert class_files(tmp_path)["h"] == {
         f"{STORE}/a.root": Content(12, 255),
         str(tmp_path / "my file.root"): Content(None, 1),
+        str(tmp_path / "c.root"): Content(),
     }
 
 
@@ -161,20 +182,30 @@ def test_a_checksum_of_several_files_is_refused(tmp_path):
     for name in ("a1.root", "a2.root"):
         (tmp_path / name).touch()
     with pytest.raises(SourceError) as raised:
-        sample_files("h", write(tmp_path, h=["a*.root adler32:1"]))
+        files("h", write(tmp_path, h=["a*.root adler32:1"]))
     assert raised.value.reason == "bad_list"
 
 
 def test_the_portals_json_indexes_state_contents(tmp_path):
     (index,) = SAMPLES["gamma_gamma"].indexes
     path = tmp_path / index.rpartition("/")[2].replace(".txt", ".json")
-    entries = [{"uri": f"{STORE}/a.root", "size": 12, "checksum": "adler32:0000abcd", "filename": "a.root"}]
-    path.write_text(json.dumps(entries))
-    assert sample_files("gamma_gamma", tmp_path) == [f"{STORE}/a.root"]
-    write(tmp_path, h=["h.root"], gamma_jet=["j.root"])
-    assert listed_contents(tmp_path) == {f"{STORE}/a.root": Content(12, 0xABCD)}
+    entry = {"uri": f"{STORE}/a.root", "size": 12, "checksum": "adler32:0000abcd", "filename": "a.root"}
+    # As the folder of the sample has it, and as the page of the record gives it.
+    for index in ([entry], {"key": path.name, "files": [entry | {"availability": "online"}]}):
+        path.write_text(json.dumps(index))
+        listed = class_files(tmp_path, ("gamma_gamma",))["gamma_gamma"]
+        assert listed == {f"{STORE}/a.root": Content(12, 0xABCD)}
     for content in ("{}", "[1]", '[{"uri": "a"}]', "["):
         path.write_text(content)
         with pytest.raises(SourceError) as raised:
-            sample_files("gamma_gamma", tmp_path)
+            files("gamma_gamma", tmp_path)
         assert str(path) in str(raised.value)
+
+
+def test_classes_of_any_name_have_own_lists_only(tmp_path):
+    write(tmp_path, signal=["s.root"], background=["b.root"])
+    assert list(class_files(tmp_path, ("signal", "background"))) == ["signal", "background"]
+    for lists in (None, tmp_path):
+        with pytest.raises(SourceError) as raised:
+            class_files(lists, ("other",))
+        assert raised.value.reason == "missing_list"

@@ -197,10 +197,24 @@ def test_too_few_events_are_told_and_what_was_read_is_kept(lists, make, reads):
     with pytest.raises(
         QuotaError, match=r"gamma_gamma has run 194533 \(2012AB\) 9 of .*; h has .*; gamma_jet has"
     ):
-        make(lists, Sizes(90, 50)).table()
+        make(lists, Sizes(90, 50), strict=True).table()
     reads.clear()
     assert len(make(lists).table()) == 42
     assert not reads
+
+
+@pytest.mark.parametrize("on_error", ["fail", "skip"])
+def test_the_splits_are_filled_as_far_as_the_data_reach(lists, make, on_error):
+    source = make(lists, Sizes(90, 50), on_error)
+    splits = both(source)
+    sizes = {split: np.bincount(events.label).tolist() for split, events in splits.items()}
+    assert sizes["train"] == 3 * sizes["train"][:1]
+    assert sizes["validation"] == 3 * sizes["validation"][:1]
+    # 27 events of each class, 9 of each era, are there; most of the 140 asked for are of the second one.
+    of_second = Sizes(90, 50).quotas("sample")[RUNS[1]]
+    assert 140 * 9 / of_second - 6 < sizes["train"][0] + sizes["validation"][0] <= 140 * 9 / of_second
+    assert len(set(event_keys(Events.concatenate(splits.values())))) == sum(map(sum, sizes.values()))
+    assert "of the sizes asked for" in source.report()
 
 
 def test_events_of_whatever_run_are_taken_where_asked_for(tmp_path, make):
@@ -272,7 +286,7 @@ def task(lists, **changes):
 def test_a_task_of_hits_is_known_by_all_that_it_reads(lists):
     one = task(lists)
     assert pickle.loads(pickle.dumps(one)) == one
-    assert one.fingerprint() == task(lists, on_error="skip").fingerprint()
+    assert one.fingerprint() == task(lists, on_error="skip", protocol="https").fingerprint()
     changes = ({"file": "b"}, {"entries": (0, 5)}, {"label": 2}, {"state": "1 2"}, {"addresses": ()})
     assert len({one.fingerprint(), *(task(lists, **change).fingerprint() for change in changes)}) == 6
     assert len(str(one)) < 300

@@ -1,23 +1,17 @@
 """Read through a real HTTP server: what is read is what is there, and no fault of it blocks a reader."""
 
 import contextlib
-import datetime
-import ipaddress
 import socket
-import ssl
 import time
 
 import numpy as np
 import pytest
 import uproot
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from e2e_jax.errors import SourceError
 from e2e_jax.sources.root import aodsim, connection, https, remote
 from tests.aodsim_file import random_events, write_aodsim
-from tests.http_server import answer, die, drip, http_server, mute
+from tests.http_server import answer, die, drip, http_server, mute, write_certificate
 
 CONTENT = bytes(range(256)) * 100
 
@@ -45,10 +39,15 @@ def file(server):
         yield opened
 
 
+def content(url, **options):
+    """The whole of a file."""
+    return b"".join(remote.blocks(url, **options))
+
+
 def failure(url, reason, **options):
     """The message of the error that reading a file ends in."""
     with pytest.raises(SourceError) as caught:
-        remote.read_bytes(url, **options)
+        content(url, **options)
     assert (caught.value.reason, caught.value.path) == (reason, url)
     return str(caught.value)
 
@@ -85,7 +84,7 @@ def test_only_the_ranges_asked_for_are_fetched(server, file):
 
 def test_an_empty_file_is_empty(server, tmp_path):
     (tmp_path / "empty").touch()
-    assert remote.read_bytes(server.url("empty")) == b""
+    assert content(server.url("empty")) == b""
 
 
 def test_a_redirection_is_followed_once(server):
@@ -135,7 +134,7 @@ def test_a_large_file_of_unstated_length_is_given_up_at_the_limit(server):
 
 def test_a_small_file_of_a_server_without_ranges_is_read(server):
     server.ranges = False
-    assert remote.read_bytes(server.url("file")) == CONTENT
+    assert content(server.url("file")) == CONTENT
     assert len(server.requests) == 1
 
 
@@ -170,7 +169,7 @@ def test_a_throttling_server_is_given_the_time_it_asks_for_but_no_more_than_the_
     server, pauses, status
 ):
     server.faults = [answer(status, Retry_After="12"), answer(status, Retry_After="9999")]
-    assert remote.read_bytes(server.url("file"), timeout=25) == CONTENT
+    assert content(server.url("file"), timeout=25) == CONTENT
     assert pauses == [12, 25]
 
 
@@ -231,37 +230,21 @@ def test_an_ipv6_address_that_leads_nowhere_costs_one_repetition(server, pauses,
     monkeypatch.setattr(socket, "getaddrinfo", both)
     with nowhere:
         url = server.url("file").replace("127.0.0.1", "portal.example")
-        assert remote.read_bytes(url, timeout=1) == CONTENT
+        assert content(url, timeout=1) == CONTENT
     assert len(pauses) == 1
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """A file with a key and a certificate of 127.0.0.1 that signs itself."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
-    host = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - day).not_valid_after(now + day)
-    builder = builder.add_extension(host, critical=True)
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    signed = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    path.write_bytes(private + signed)
-    return path
+    return write_certificate(tmp_path_factory.mktemp("tls") / "certificate.pem")
 
 
 def test_a_certificate_must_be_of_an_authority_that_is_trusted(tmp_path, certificate, monkeypatch, pauses):
     (tmp_path / "file").write_bytes(CONTENT)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with http_server(tmp_path, context) as server:
+    with http_server(tmp_path, certificate) as server:
         url = server.url("file")
         assert url.startswith("https://")
         assert "REQUESTS_CA_BUNDLE" in failure(url, "untrusted")
         assert not pauses
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-        assert remote.read_bytes(url) == CONTENT
+        assert content(url) == CONTENT

@@ -7,6 +7,7 @@ import uproot
 from e2e_jax.detector import geometry, images
 from e2e_jax.errors import SourceError
 from e2e_jax.sources.root import ntuple
+from e2e_jax.sources.root.reading import Reading
 
 N = 5
 
@@ -106,7 +107,7 @@ def test_faults_end_the_reading_or_are_skipped_and_counted(content, tmp_path, na
         ntuple.read_events(path)
     assert raised.value.reason == reason
     skipped = collections.Counter()
-    assert ntuple.read_events(path, on_error="skip", skipped=skipped).event.tolist() == [1, 2, 3, 5]
+    assert ntuple.read_events(path, reading=Reading("skip", skipped)).event.tolist() == [1, 2, 3, 5]
     assert skipped == {reason: 1}
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from e2e_jax.sources.root import portal
+from e2e_jax.sources.root.reading import Reading
 
 ROOT = "root://eospublic.cern.ch//eos/opendata/cms/a.root"
 HTTPS = "https://opendata.cern.ch/eos/opendata/cms/a.root"
@@ -35,7 +36,7 @@ def test_other_files_keep_their_address(other):
 
 def test_there_are_two_protocols():
     with pytest.raises(ValueError, match="'ftp'"):
-        portal.address(ROOT, "ftp")
+        Reading(protocol="ftp")
 
 
 @pytest.mark.parametrize("url", [ROOT, HTTPS])
