@@ -32,6 +32,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self.redirect(f"/to/{name}")
         if not self.file.is_file():
             return self.plain(404)
+        several = re.findall(r"(\d+)-(\d+)", self.headers.get("Range", ""))
+        if server.ranges and server.several and len(several) > 1:
+            return self.send_parts([(int(start), int(last) + 1) for start, last in several])
         self.send_file(ranges=server.ranges)
 
     @property
@@ -43,6 +46,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """The range that is asked for, first byte and the one behind it."""
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         return (int(asked[1]), int(asked[2]) + 1) if asked else None
+
+    def send_parts(self, ranges):
+        """Sends several ranges (start, stop) as the parts of one answer."""
+        content, body = self.file.read_bytes(), b""
+        for start, stop in ranges:
+            body += f"\r\n--cut\r\nContent-range: bytes {start}-{stop - 1}/{len(content)}\r\n\r\n".encode()
+            body += content[start:stop]
+        body += b"\r\n--cut--\r\n"
+        self.send_response(206)
+        self.send_header("Content-Type", "multipart/byteranges; boundary=cut")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def plain(self, status, **headers):
         self.send_response(status)
@@ -81,7 +97,7 @@ class HttpServer:
 
     Attributes:
       folder: as given.
-      ranges: whether ranges are honored.
+      ranges: whether ranges are honored; several: also of several in one request.
       faults: what answers the next requests, one each: functions of the handler; the file where it is None.
       always: what answers all further requests; the file where it is None.
       requests: (path, Range header) of each request so far.
@@ -89,7 +105,7 @@ class HttpServer:
 
     def __init__(self, folder: pathlib.Path, certificate: pathlib.Path | None = None):
         self.folder, self.ranges, self.faults, self.always, self.requests = folder, True, [], None, []
-        self.ended = threading.Event()
+        self.several, self.ended = True, threading.Event()
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.owner, self._server.daemon_threads = self, True
         self._server.handle_error = lambda *_: None
@@ -148,6 +164,17 @@ def answer(status: int, **headers):
 def die(handler):
     """A fault: the server ends the connection in the middle of what it sends."""
     handler.send_file(sent=0.5)
+    handler.close_connection = True
+
+
+def cut_parts(handler):
+    """A fault: the server ends the connection after the first of several ranges."""
+    start, last = re.search(r"(\d+)-(\d+)", handler.headers["Range"]).groups()
+    handler.send_response(206)
+    handler.send_header("Content-Type", "multipart/byteranges; boundary=cut")
+    handler.send_header("Content-Length", "10000")
+    handler.end_headers()
+    handler.wfile.write(f"--cut\r\nContent-Range: bytes {start}-{last}/1\r\n\r\n".encode())
     handler.close_connection = True
 
 

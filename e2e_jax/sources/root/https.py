@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -30,7 +32,12 @@ NOT_FOUND = {404, 410}
 BUSY = {408, 425, 429, 500, 502, 503, 504}
 """Status codes after which a repetition may succeed (RFC 9110, RFC 6585)."""
 
+MANY = 100
+"""Most ranges of one request: its header stays below 4 kB."""
+
 _RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)")
+_PART = re.compile(r"content-range: *bytes (\d+)-(\d+)/(\d+)", re.IGNORECASE)
+_BOUNDARY = re.compile(r"multipart/byteranges *; *boundary=(?:\"([^\"]+)\"|(\S+))", re.IGNORECASE)
 _BLOCK = 2**18
 _IDENTITY = {"Accept-Encoding": "identity"}
 
@@ -41,7 +48,7 @@ class HttpConnection(Connection):
     piece_bytes = PIECE_BYTES
 
     def __init__(self, url: str, timeout: float, retries: int):
-        self._session, self._place, self._whole = None, url, None
+        self._session, self._place, self._whole, self._several = None, url, None, True
         self._executor = concurrent.futures.ThreadPoolExecutor(PARALLEL)
         super().__init__(url, timeout, retries)
 
@@ -50,7 +57,9 @@ class HttpConnection(Connection):
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _open(self) -> int:
-        self._session, self._place = _session(ipv4=self._attempt % 2 == 1), self._url
+        # A repetition uses connections of its own: those that are shared may be what fails.
+        self._session = _new_session(ipv4=self._attempt % 2 == 1) if self._attempt else _shared(os.getpid())
+        self._place = self._url
         try:
             return self._size()
         except BaseException:
@@ -83,16 +92,57 @@ class HttpConnection(Connection):
         return data
 
     def _drop(self):
-        if self._session is not None:
+        if self._session is not None and self._session is not _shared(os.getpid()):
             self._session.close()
-            self._session = None
+        self._session = None
 
     def _fetch(self, pieces: list[tuple[int, int]]) -> list[bytes]:
         if self._whole is not None:
             return [self._whole[start:stop] for start, stop in pieces]
         if len(pieces) == 1:
             return [self._piece(pieces[0])]
+        if self._several:
+            found = list(self._executor.map(self._pieces_of_one, _groups(pieces)))
+            if None not in found:
+                return [data for some in found for data in some]
+            self._several = False
         return list(self._executor.map(self._piece, pieces))
+
+    def _pieces_of_one(self, pieces: list[tuple[int, int]]) -> list[bytes] | None:
+        """The pieces, by one request; None if the server does not answer one with all of them."""
+        if len(pieces) == 1:
+            return [self._piece(pieces[0])]
+        ranges = ",".join(f"{start}-{stop - 1}" for start, stop in pieces)
+        with self._answer({"Range": f"bytes={ranges}"}) as response:
+            boundary = _BOUNDARY.fullmatch(response.headers.get("Content-Type", ""))
+            if response.status_code != 206 or not boundary:
+                return None
+            body = b"".join(self._content(response))
+            if len(body) != int(response.headers.get("Content-Length", len(body))):
+                raise NetworkError("it sent another number of bytes than was asked for")
+        parts = dict(self._parts(body, (boundary[1] or boundary[2]).encode()))
+        found = []
+        for start, stop in pieces:
+            # A server may send neighbors as one part.
+            place = max((first for first in parts if first <= start), default=None)
+            if place is None or len(parts[place]) < stop - place:
+                return None
+            found.append(parts[place][start - place : stop - place])
+        return found
+
+    def _parts(self, body: bytes, boundary: bytes) -> Iterator[tuple[int, bytes]]:
+        """First byte and content of each part of a multipart/byteranges answer (RFC 9110, section 14.6)."""
+        end = 0
+        while (start := body.find(b"--" + boundary + b"\r\n", end)) >= 0:
+            end = body.find(b"\r\n\r\n", start) + 4
+            stated = _PART.search(body[start:end].decode("latin-1"))
+            if not stated:
+                return
+            first, last, size = map(int, stated.groups())
+            if size != self.size:
+                raise self._changed(size)
+            yield first, body[end : end + last + 1 - first]
+            end += last + 1 - first
 
     def _piece(self, piece: tuple[int, int]) -> bytes:
         start, stop = piece
@@ -180,7 +230,25 @@ class HttpConnection(Connection):
         )
 
 
-def _session(ipv4: bool):
+def _groups(pieces: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """The pieces in groups that fit into one request each."""
+    groups, size = [], 0
+    for start, stop in pieces:
+        size += stop - start
+        if not groups or len(groups[-1]) == MANY or size > PIECE_BYTES // 2:
+            groups.append([])
+            size = stop - start
+        groups[-1].append((start, stop))
+    return groups
+
+
+@functools.cache
+def _shared(process: int):
+    """The session of a process: a connection that stays open saves the next file a handshake."""
+    return _new_session(ipv4=False)
+
+
+def _new_session(ipv4: bool):
     """A session of requests.
 
     Args:

@@ -11,7 +11,7 @@ import uproot
 from e2e_jax.errors import SourceError
 from e2e_jax.sources.root import aodsim, connection, https, remote
 from tests.aodsim_file import random_events, write_aodsim
-from tests.http_server import answer, die, drip, http_server, mute, write_certificate
+from tests.http_server import answer, cut_parts, die, drip, http_server, mute, write_certificate
 
 CONTENT = bytes(range(256)) * 100
 
@@ -78,8 +78,47 @@ def test_only_the_ranges_asked_for_are_fetched(server, file):
         CONTENT[25_590:],
         b"",
     ]
-    ranges = sorted(asked for _, asked in server.requests)
-    assert ranges == ["bytes=100-100", "bytes=25590-25599", "bytes=3-9"]
+    assert [asked for _, asked in server.requests] == ["bytes=3-9,100-100,25590-25599"]
+
+
+RANGES = [(start, start + 5) for start in range(0, 25_000, 100)]
+PARTS = [CONTENT[start:stop] for start, stop in RANGES]
+
+
+def test_many_ranges_are_asked_for_in_few_requests(server, file):
+    assert file.read(RANGES) == PARTS
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        None,
+        answer(416),
+        lambda handler: handler.send_parts([(0, 5)]),
+        lambda handler: handler.send_file(ranges=False),
+    ],
+)
+def test_a_server_that_gives_one_range_only_is_asked_for_each(server, file, fault):
+    if fault is None:
+        server.several = False
+    server.faults = [fault]
+    assert file.read(RANGES[:40]) == PARTS[:40]
+    assert file.read(RANGES[:40]) == PARTS[:40]
+    assert len(server.requests) == 81
+
+
+def test_parts_may_come_joined_and_in_any_order(server, file):
+    server.faults = [lambda handler: handler.send_parts([(5000, 5005), (90, 305)])]
+    assert file.read([(100, 105), (200, 205), (300, 305), (5000, 5005)]) == [*PARTS[1:4], PARTS[50]]
+    assert len(server.requests) == 1
+
+
+def test_parts_of_a_file_that_is_another_one_are_noticed(server, tmp_path, file):
+    (tmp_path / "file").write_bytes(CONTENT[:20_000])
+    with pytest.raises(SourceError) as caught:
+        file.read(RANGES[:3])
+    assert caught.value.reason == "changed"
 
 
 def test_an_empty_file_is_empty(server, tmp_path):
@@ -90,7 +129,7 @@ def test_an_empty_file_is_empty(server, tmp_path):
 def test_a_redirection_is_followed_once(server):
     with contextlib.closing(remote.connect(server.url("file", "from"))) as file:
         assert file.read([(0, 10), (50, 60)]) == [CONTENT[:10], CONTENT[50:60]]
-    assert [path for path, _ in server.requests] == ["/from/file", "/to/file", "/to/file", "/to/file"]
+    assert [path for path, _ in server.requests] == ["/from/file", "/to/file", "/to/file"]
 
 
 def test_a_place_redirected_to_that_is_gone_is_asked_for_again(server):
@@ -157,8 +196,9 @@ def test_a_fault_that_stays_ends_the_read(server, file, pauses, fault):
     assert pauses[0] < pauses[1] < pauses[2]
 
 
-def test_a_fault_of_one_of_many_ranges_is_repeated(server, file, pauses):
-    server.faults = [None, die, None]
+@pytest.mark.parametrize("several", [True, False])
+def test_a_fault_of_one_of_many_ranges_is_repeated(server, file, pauses, several):
+    server.several, server.faults = several, [None, die, None] if not several else [cut_parts]
     ranges = [(start, start + 5) for start in range(0, 200, 10)]
     assert file.read(ranges) == [CONTENT[start:stop] for start, stop in ranges]
     assert len(pauses) == 1
