@@ -88,7 +88,7 @@ def read_hits(task: HitsTask) -> Hits:
     try:
         events = aodsim.read_entries(task.file, task.entries, task.label, reading=reading)
     except SourceError as error:
-        if task.on_error == "fail" or error.reason == "network":
+        if task.on_error == "fail" or error.reason in skim.NEVER_SKIPPED:
             raise
         return Hits(Events.from_examples([]), {f"file: {error.reason}": 1})
     except ValueError as error:
@@ -317,7 +317,7 @@ def _changed(task: HitsTask) -> SourceError:
 
 def _with_way_out(error: SourceError) -> SourceError:
     """The error, with what a build can do about it."""
-    if error.reason == "network":
+    if error.reason in skim.NEVER_SKIPPED:
         way = "What was read is kept: the same command goes on from there."
     else:
         way = "Or leave such files and events out, counted in the metadata, with on_error=skip."

@@ -26,6 +26,9 @@ from e2e_jax.sources.root.aodsim import Candidates
 from e2e_jax.sources.root.file_contents import UNKNOWN, Content
 from e2e_jax.sources.root.reading import Reading
 
+NEVER_SKIPPED = ("network", "untrusted")
+"""Reasons of a `SourceError` that concern the way to a server, and so all of its files."""
+
 _NUMBERS = ("entry", "run", "lumi", "event", "mass")
 _PHOTONS = [f"{which}_{column}" for which in ("leading", "trailing") for column in ("pt", "eta", "phi")]
 
@@ -86,13 +89,13 @@ def skim_file(task: SkimTask) -> FileSkim:
     """Runs in a worker: the first pass over a file.
 
     Raises:
-      SourceError: the file or an event is at fault and `on_error` is "fail", or the network is.
+      SourceError: the file or an event is at fault and `on_error` is "fail", or the way to its server is.
     """
     reading = Reading(task.on_error, protocol=task.protocol)
     try:
         candidates = aodsim.read_candidates(task.file, task.category, reading=reading, content=task.content)
     except SourceError as error:
-        if task.on_error == "fail" or error.reason == "network":
+        if task.on_error == "fail" or error.reason in NEVER_SKIPPED:
             raise
         return FileSkim(_no_candidates(), {f"file: {error.reason}": 1})
     return FileSkim(candidates, dict(reading.skipped))

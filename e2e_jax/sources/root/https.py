@@ -25,6 +25,9 @@ CONNECT = 10.0
 PARALLEL = 6
 """Connections to one server: as many as browsers open."""
 
+KEPT = 64
+"""Most connections of a process to one server that stay open, for all files that are read at once."""
+
 PIECE_BYTES = 8 * 2**20
 """Most bytes of one request, and of a file that is read from a server without ranges."""
 
@@ -272,5 +275,5 @@ def _new_session(ipv4: bool):
 
     session = requests.Session()
     for scheme in ("https://", "http://"):
-        session.mount(scheme, Adapter(pool_maxsize=PARALLEL))
+        session.mount(scheme, Adapter(pool_maxsize=KEPT))
     return session

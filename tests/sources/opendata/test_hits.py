@@ -311,10 +311,31 @@ def test_a_file_that_shrank_is_a_file_that_changed(lists):
         read_hits(task(lists, entries=(0, 400)))
 
 
-def test_a_network_that_is_down_says_that_the_command_goes_on(lists, make, monkeypatch):
+@pytest.mark.parametrize("reason", ["network", "untrusted"])
+def test_a_network_that_is_down_says_that_the_command_goes_on(lists, make, monkeypatch, reason):
     def down(path, *_, **__):
-        raise SourceError(path, "network", f"{path}: no answer.")
+        raise SourceError(path, reason, f"{path}: no answer.")
 
     monkeypatch.setattr(skim.aodsim, "read_candidates", down)
     with pytest.raises(SourceError, match=r"no answer\. What was read is kept: the same command goes on"):
         make(lists, on_error="skip").table()
+
+
+def test_a_file_on_tape_is_told_or_left_out_and_never_kept(lists, make, monkeypatch):
+    def offline(path, *args, **options):
+        if path.endswith("h_0.root"):
+            raise SourceError(path, "offline", f"{path} is on tape.")
+        return read(path, *args, **options)
+
+    read = aodsim.read_candidates
+    with monkeypatch.context() as patch:
+        patch.setattr(aodsim, "read_candidates", offline)
+        with pytest.raises(SourceError, match="on tape"):
+            make(lists, Sizes(4, 2)).table()
+        source = make(lists, Sizes(4, 2), on_error="skip")
+        assert len(both(source)["train"]) == 12
+        assert source.metadata()["skipped"] == {"file: offline": 1}
+    # Online again, it is read as if nothing had happened.
+    source = make(lists, Sizes(4, 2), on_error="skip")
+    assert source.metadata()["skipped"] == {}
+    assert "h_0.root" in {path.rpartition("/")[2] for path in source.chosen["h"].files}

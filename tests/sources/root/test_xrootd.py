@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import types
 
 import awkward as ak
 import numpy as np
@@ -177,3 +178,30 @@ def test_a_repetition_prefers_ipv4(server, path):
     with pytest.raises(SourceError, match="2 times in a row"):
         read(f"root://127.0.0.1:{free_port()}//data/file.root", timeout=2, retries=1)
     assert client.EnvGetInt("PreferIPv4") == 1
+
+
+def test_a_file_that_is_on_tape_is_offline(monkeypatch):
+    done = types.SimpleNamespace(ok=True)
+
+    class File:
+        """A client's file, of a server that reports it as offline."""
+
+        def set_property(self, name, value):
+            pass
+
+        def open(self, url, timeout, callback):
+            callback(done, None, None)
+            return done
+
+        def stat(self, timeout, callback):
+            callback(done, types.SimpleNamespace(size=100, flags=0b11000), None)
+            return done
+
+        def close(self, timeout, callback):
+            callback(done, None, None)
+            return done
+
+    monkeypatch.setattr(xrootd, "_client", lambda: types.SimpleNamespace(File=File))
+    with pytest.raises(SourceError) as caught:
+        remote.size("root://127.0.0.1//data/tape.root")
+    assert caught.value.reason == "offline"
