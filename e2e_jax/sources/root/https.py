@@ -62,7 +62,7 @@ class HttpConnection(Connection):
     def _open(self) -> int:
         # A repetition uses connections of its own: those that are shared may be what fails.
         self._session = _new_session(ipv4=self._attempt % 2 == 1) if self._attempt else _shared(os.getpid())
-        self._place = self._url
+        self._place, self._whole = self._url, None
         try:
             return self._size()
         except BaseException:
@@ -205,9 +205,9 @@ class HttpConnection(Connection):
     def _refused(self, response) -> SourceError:
         """The error of an answer that repeating the request would not change."""
         words = f"{response.status_code} {response.reason}"
-        return (
-            portal.absent(self._url, words) if response.status_code in NOT_FOUND else self._unreadable(words)
-        )
+        if response.status_code in NOT_FOUND:
+            return portal.absent(self._url, words)
+        return self._unreadable(words)
 
     def _unreadable(self, words: str) -> SourceError:
         return SourceError(
