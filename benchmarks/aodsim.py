@@ -37,6 +37,7 @@ from e2e_jax.detector import ids
 from e2e_jax.sources.root import aodsim, root_files
 from e2e_jax.sources.root.baskets import Branch, Column
 from e2e_jax.sources.root.tiers import AODSIM
+from e2e_jax.studies import hgg
 
 BASKET = 50
 BRANCHES = {**AODSIM.skim, **AODSIM.hits}
@@ -87,7 +88,7 @@ def passes(path: str, events: int) -> dict:
     """What is timed."""
     some = np.arange(0, events, 100)
     return {
-        "skim": lambda: aodsim.read_candidates(path, "central_forward"),
+        "skim": lambda: aodsim.read_candidates(path, hgg.SELECTIONS["central_forward"]),
         "full": lambda: sum(len(part) for part in aodsim.iterate_events(path)),
         "hits of 1 event in 100": lambda: aodsim.read_entries(path, some),
     }

@@ -41,18 +41,18 @@ SECONDS = 60
 
 def save(folder):
     """Saves a run with one checkpoint, as a training leaves it."""
-    import jax
 
     from e2e_jax.runs.checkpoints import Checkpoints, host_copy
     from e2e_jax.runs.folder import claim
-    from e2e_jax.training import loop
+    from e2e_jax.studies import hgg
+    from tests.objects import new_state
     from tests.synthetic import kinematics_config
 
     config = kinematics_config()
     claim(folder, config)
-    state, best = (host_copy(loop.create_state(config, jax.random.key(seed))) for seed in (0, 1))
+    state, best = (host_copy(new_state(config, seed)) for seed in (0, 1))
     progress = {"history": [{"epoch": 1, "auc_h": 0.1 + 0.2, "cvm": 1e-300}], "steps": 3}
-    with Checkpoints(folder, config, DATASET) as checkpoints:
+    with Checkpoints(folder, config, hgg.TASK, DATASET) as checkpoints:
         checkpoints.save(5, state, best.params, progress)
 
 
@@ -60,17 +60,19 @@ def read(folder):
     """All that a checkpoint and the config decide: arrays, progress, and the config itself."""
     import jax
 
-    from e2e_jax.runs.checkpoints import Checkpoints, load_classifier
-    from e2e_jax.training import loop
+    from e2e_jax.inference.loading import load_classifier
+    from e2e_jax.runs.checkpoints import Checkpoints
+    from e2e_jax.studies import hgg
+    from tests.objects import new_state
     from tests.synthetic import kinematics_config
 
     config = kinematics_config()
-    like = jax.eval_shape(lambda: loop.create_state(config, jax.random.key(0)))
+    like = jax.eval_shape(lambda: new_state(config))
     classifiers = [load_classifier(folder, which) for which in ("best", "latest")]
-    with Checkpoints(folder, config, DATASET) as checkpoints:
+    with Checkpoints(folder, config, hgg.TASK, DATASET) as checkpoints:
         state, best, progress = checkpoints.restore(like)
     arrays = jax.tree.leaves([[classifier.params for classifier in classifiers], state, best])
-    return arrays, progress, [classifier.config.to_dict() for classifier in classifiers]
+    return arrays, progress, [classifier.task.to_json() for classifier in classifiers]
 
 
 @functools.cache
@@ -109,7 +111,7 @@ def damage(folder, random):
 
 def attempt(sound, damaged, seed):
     """Damages a copy of the sound folder; gives the outcome, what was damaged, and the error."""
-    from e2e_jax.runs.folder import WorkdirError
+    from e2e_jax.errors import WorkdirError
 
     # The threads of Orbax log about reads that fail.
     logging.disable()

@@ -30,7 +30,8 @@ import jax
 import numpy as np
 
 from benchmarks import train_step
-from e2e_jax.models.decorrelation.cvm import cvm_metric, cvm_penalty
+from e2e_jax.evaluation.cvm import cvm_metric
+from e2e_jax.models.decorrelation.cvm import cvm_penalty
 
 WINDOW, STEP = 200, 50
 CHANNELS = 3

@@ -32,7 +32,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from ml_collections import config_dict
 
 from e2e_jax.datasets.preparation import DERIVED, DatasetError
 
@@ -123,7 +122,8 @@ def damage(folder, random):
 
 def build(data_dir):
     """Builds the dataset; gives its folder."""
-    from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder, HggConfig
+    from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder
+    from e2e_jax.datasets.naming import HggConfig
     from tests.synthetic_tasks import produce
 
     config = HggConfig(name="tiny", train=6, validation=3, produce=produce)
@@ -134,11 +134,11 @@ def build(data_dir):
 
 def read(data_dir):
     """The arrays of both splits and the description, as a training reads them."""
-    from e2e_jax.datasets import batches
+    from e2e_jax.datasets.splits import StoredDataset
+    from e2e_jax.studies import hgg
 
-    config = config_dict.ConfigDict({"dataset": {"name": NAME, "data_dir": str(data_dir)}})
-    splits = {split: batches.load_split(config, split, progress=False).arrays() for split in SPLITS}
-    return splits, batches.describe(config)
+    dataset = StoredDataset(NAME, str(data_dir))
+    return {split: dataset.read(split, hgg.TASK).arrays() for split in SPLITS}, dataset.describe()
 
 
 def same(one, other):

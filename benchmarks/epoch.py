@@ -29,11 +29,11 @@ if __name__ == "__main__":
 import jax
 
 from e2e_jax.configs import cms_b
-from e2e_jax.datasets import batches as input_pipeline
-from e2e_jax.datasets import preparation, reading
-from e2e_jax.devices import parallel, placement
+from e2e_jax.datasets import batches, preparation, reading
+from e2e_jax.devices import placement
 from e2e_jax.runs.checkpoints import host_copy
-from e2e_jax.training.step import create_state, make_train_step
+from e2e_jax.studies import hgg
+from tests.objects import fed, new_state, parallel_step
 
 FEEDS = {"device": placement.resident, "stream": placement.streamed}
 WORKERS = len(os.sched_getaffinity(0))
@@ -49,10 +49,10 @@ def read(name, count):
 
 def our_epoch(place, events, config):
     """A function that trains for an epoch; it has compiled already."""
-    steps = input_pipeline.steps_per_epoch(events, config.train.batch_size)
-    step = parallel.parallelize(lambda axis: make_train_step(config, axis, steps), config)
-    feed = FEEDS[place](step, events, config)
-    state = [step.place(host_copy(create_state(config, jax.random.key(0)))), 0]
+    steps = batches.steps_per_epoch(events, config.train.batch_size, hgg.TASK)
+    step = parallel_step(config, steps=steps)
+    feed = FEEDS[place](step, *fed(config, events))
+    state = [step.place(host_copy(new_state(config))), 0]
 
     def run(pieces=None):
         for done, (new, _) in enumerate(feed(*state, 0), 1):
@@ -103,7 +103,7 @@ def main():
     config = cms_b.get_config("medium")
     config.train.batch_size, config.precision = args.batch, args.precision
     events = read(args.dataset, args.events)
-    done = input_pipeline.steps_per_epoch(events, args.batch) * args.batch
+    done = batches.steps_per_epoch(events, args.batch, hgg.TASK) * args.batch
     with tempfile.TemporaryDirectory() as folder:
         epochs = {place: our_epoch(place, events, config) for place in FEEDS}
         counts = dict.fromkeys(FEEDS, done)

@@ -9,7 +9,6 @@ machine disturbs least; Pythia's start (0.2 to 1 s, once a task) is left out.
 
 import argparse
 import collections
-import dataclasses
 import functools
 import json
 import platform
@@ -18,9 +17,7 @@ import time
 
 import numpy as np
 
-from e2e_jax.events.diphotons import CLASSES
-from e2e_jax.execution.jobs import SimulationTask
-from e2e_jax.sources.selection import FIDUCIAL
+from e2e_jax.selection import kept
 from e2e_jax.sources.simulation import (
     endcap_photons,
     endcap_readout,
@@ -31,6 +28,8 @@ from e2e_jax.sources.simulation import (
     simulate,
 )
 from e2e_jax.sources.simulation import response as detector
+from e2e_jax.sources.simulation.jobs import SimulationJob
+from e2e_jax.studies.hgg import LABELS, STUDIES
 
 STAGES = {
     "response to the hard collision": (simulate, "respond"),
@@ -56,16 +55,16 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=20, help="CPU seconds for each class and mode")
-    parser.add_argument("--category", choices=FIDUCIAL, default="central", help="where the photons may lie")
+    parser.add_argument("--category", choices=STUDIES, default="central", help="where the photons may lie")
     parser.add_argument("--output", help="JSON file for the figures")
     arguments = parser.parse_args()
-    category, endcaps = arguments.category, simulate.with_endcaps(arguments.category)
+    category, endcaps = arguments.category, STUDIES[arguments.category].endcaps
     pool = pileup.minimum_bias_pool(endcaps=endcaps)
     machine = platform.processor() or platform.machine()
     figures = {"machine": machine, "category": category, "rates": {}, "stages_ms": {}}
     print(f"{'class':<14}{'mode':<8}{'generated/s':>13}{'to detector/s':>15}{'selected/s':>12}")
     for fast in (False, True):
-        for label, name in enumerate(CLASSES):
+        for label, name in enumerate(LABELS):
             rates = rate(label, fast, category, pool, arguments.seconds)
             figures["rates"][f"{name}{' fast' if fast else ''}"] = rates
             mode = "fast" if fast else "full"
@@ -85,17 +84,25 @@ def main():
             json.dump(figures, file, indent=1)
 
 
+def job_of(label: int, fast: bool, category: str) -> SimulationJob:
+    """A job of the second era that says how to simulate; its size does not matter."""
+    study = STUDIES[category]
+    sample = study.samples[label]
+    options = {"endcaps": study.endcaps, "fast": fast}
+    return SimulationJob(sample, label, sample.eras[1], 1, 0, study.select, **options)
+
+
 def rate(label: int, fast: bool, category: str, pool: pileup.Pool, seconds: float) -> dict[str, float]:
     """Events a CPU second that were generated, reached the detector, and passed the selection."""
-    task = SimulationTask(label, era=1, seed=1, events=0, fast=fast, category=category)
+    job = job_of(label, fast, category)
     chunk = 2 * simulate.BATCH
-    generation = generator.generate(CLASSES[label], 1, fast=fast, category=category, chunk=chunk)
+    generation = generator.generate(job.sample, 1, fast=fast, chunk=chunk)
     rng = np.random.default_rng(1)
     next(generation)
     already, start = generation.generated, time.process_time()
     simulated = selected = 0
     for record in simulate.batches(generation, simulate.BATCH):
-        selected += len(simulate._simulate(record, task, pool, rng))
+        selected += len(kept(simulate.simulate(record, job, pool, rng), job.select)[0])
         simulated += len(record)
         spent = time.process_time() - start
         if spent > seconds:
@@ -106,7 +113,10 @@ def rate(label: int, fast: bool, category: str, pool: pileup.Pool, seconds: floa
 
 def minimum_bias_rate(seconds: float, endcaps: bool) -> float:
     """Minimum-bias events a CPU second, generated and simulated, as for the pool."""
-    generation, rng = generator.generate("minimum_bias", 1, chunk=pileup.BATCH), np.random.default_rng(1)
+    generation, rng = (
+        generator.generate(generator.MINIMUM_BIAS, 1, chunk=pileup.BATCH),
+        np.random.default_rng(1),
+    )
     done, start = 0, time.process_time()
     while (spent := time.process_time() - start) < seconds:
         record = next(generation)
@@ -118,15 +128,15 @@ def minimum_bias_rate(seconds: float, endcaps: bool) -> float:
 def stages(pool: pileup.Pool, category: str, batches: int = 20) -> dict[str, float]:
     """Median CPU milliseconds an event of each stage of the detector."""
     times = collections.defaultdict(list)
-    parts = STAGES | ENDCAP_STAGES if simulate.with_endcaps(category) else STAGES
+    parts = STAGES | ENDCAP_STAGES if STUDIES[category].endcaps else STAGES
     originals = {name: getattr(owner, attribute) for name, (owner, attribute) in parts.items()}
     for name, (owner, attribute) in parts.items():
         setattr(owner, attribute, timed(originals[name], times[name]))
-    task = dataclasses.replace(SimulationTask(1, 1, 1, 0), fast=True, category=category)
-    generation = generator.generate("h", 2, fast=True, category=category, chunk=100)
+    job = job_of(1, True, category)
+    generation = generator.generate(job.sample, 2, fast=True, chunk=100)
     rng = np.random.default_rng(2)
     for done, record in enumerate(simulate.batches(generation, simulate.BATCH)):
-        simulate._simulate(record, task, pool, rng)
+        simulate.simulate(record, job, pool, rng)
         if done == batches:
             break
     for name, (owner, attribute) in parts.items():

@@ -8,15 +8,16 @@ import jax.numpy as jnp
 
 from benchmarks import epoch, gpu_parts, synthetic_events
 from e2e_jax.datasets import batches
-from e2e_jax.devices import parallel, placement
+from e2e_jax.devices import placement
+from e2e_jax.evaluation import selection
 from e2e_jax.runs.checkpoints import host_copy
-from e2e_jax.training import history
-from e2e_jax.training.step import create_state, make_train_step
+from e2e_jax.studies import hgg
 from e2e_jax.training.validation import Validation
+from tests.objects import fed, new_state, parallel_step, run_of
 
 
 def states_of_seeds(config, seeds):
-    return jax.jit(jax.vmap(lambda seed: create_state(config, jax.random.key(seed))))(jnp.arange(seeds))
+    return jax.jit(jax.vmap(lambda seed: new_state(config, seed)))(jnp.arange(seeds))
 
 
 def seeds(bench):
@@ -43,7 +44,7 @@ def epochs(bench):
     """An epoch with the hits on the device, streamed, and PyTorch's from HDF5."""
     config = bench.config(bench.sizes.precisions[0])
     size, events = config.train.batch_size, bench.events
-    done = batches.steps_per_epoch(events, size) * size
+    done = batches.steps_per_epoch(events, size, hgg.TASK) * size
     rates = {}
     for place in epoch.FEEDS:
         run = epoch.our_epoch(place, events, config)
@@ -80,13 +81,14 @@ def training(bench):
     config = bench.config(bench.sizes.precisions[0])
     size, events = config.train.batch_size, bench.events
     validation = synthetic_events.make_events(bench.sizes.validation, seed=2)
-    steps = batches.steps_per_epoch(events, size)
+    steps = batches.steps_per_epoch(events, size, hgg.TASK)
     began = time.perf_counter()
-    train_step = parallel.parallelize(lambda axis: make_train_step(config, axis, steps), config)
-    feed = placement.resident(train_step, events, config)
+    train_step = parallel_step(config, steps=steps)
+    feed = placement.resident(train_step, *fed(config, events))
     state, rows = train_step.place(host_copy(gpu_parts.new_state(config))), []
-    validate = Validation(validation, config)
-    while not history.finished(rows, config):
+    validate = Validation(validation, run_of(config))
+    limit, most = config.cvm.limit, (config.train.epochs, config.train.patience)
+    while not selection.finished(rows, hgg.TASK, limit, *most):
         start = time.perf_counter()
         for new, _ in feed(state, len(rows), 0):
             state = new
@@ -102,7 +104,7 @@ def training(bench):
             auc_h=metrics["auc_h"],
             cvm=metrics["cvm"],
         )
-    best = history.best_epoch(rows, config.cvm.limit).index
+    best = selection.best_epoch(rows, limit, hgg.TASK).index
     yield gpu_parts.row(
         f"training to its end, {len(rows)} epochs of {steps * size} events",
         time.perf_counter() - began,

@@ -21,7 +21,8 @@ from e2e_jax.detector import images
 from e2e_jax.models import preprocessing
 from e2e_jax.models.forward import logits_function
 from e2e_jax.models.resnet import PRECISIONS
-from e2e_jax.training.step import create_state, make_train_step
+from tests import objects
+from tests.objects import run_of, train_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +139,8 @@ def in_turns(programs, seconds, rounds=3):
 
 def jitted(config, platform=None):
     """The programs that are timed, not yet compiled: {name: jitted function} for a platform of JAX."""
-    logits, step = logits_function(config, platform), make_train_step(config, platform=platform)
+    run, step = run_of(config), train_step(config, platform=platform)
+    logits = logits_function(run.network, run.inputs, platform)
 
     def forward(params, batch):
         return jax.nn.softmax(logits(params, batch))
@@ -155,7 +157,7 @@ def jitted(config, platform=None):
 
 
 def new_state(config, seed=0):
-    return jax.jit(lambda: create_state(config, jax.random.key(seed)))()
+    return jax.jit(lambda: objects.new_state(config, seed))()
 
 
 def updating(function, state, batch):

@@ -26,13 +26,13 @@ if __name__ == "__main__":
 import jax
 import numpy as np
 
-from e2e_jax.datasets import batches
 from e2e_jax.datasets.layout import Layout
+from e2e_jax.datasets.splits import StoredDataset
 from e2e_jax.detector import geometry, images
 from e2e_jax.devices import parallel
-from e2e_jax.events.diphotons import CLASSES
 from e2e_jax.runs.checkpoints import host_copy
-from e2e_jax.training import loop
+from e2e_jax.studies import hgg
+from tests.objects import new_state, parallel_step
 
 CLASSIFIERS = {"barrel": "cms_b", "ecal_centric": "cms_i", "hcal_centric": "cms_ii"}
 """The paper's classifier on all three channels of each geometry."""
@@ -52,7 +52,7 @@ def random_batch(events, seed=0):
     batch = {
         "mass": random.uniform(90, 180, events).astype(np.float32),
         "photons": random.uniform(20, 80, (events, 2, 3)).astype(np.float32),
-        "label": (np.arange(events) % len(CLASSES)).astype(np.int32),
+        "label": (np.arange(events) % len(hgg.LABELS)).astype(np.int32),
     }
     for name, (hits, length) in HITS.items():
         filled = np.arange(length)[None, :] < random.poisson(hits, events)[:, None]
@@ -66,22 +66,21 @@ def random_batch(events, seed=0):
     return batch
 
 
-def dataset_batch(config, name, events):
+def dataset_batch(name, events):
     """The first batch of a dataset's validation split."""
-    config.dataset.name, config.dataset.category = name, ""
-    sample = batches.load_split(config, "validation")
+    sample = StoredDataset(name).read("validation", hgg.TASK)
     return Layout.padded(sample).batch(sample[np.arange(events)])
 
 
 def compiled(config, batch):
     """Two functions that wait for their result: the images of the batch, and a training step on it."""
-    made = parallel.parallelize(lambda axis: loop.make_train_step(config, axis), config)
+    made = parallel_step(config)
     grid = parallel.mesh(config.train.batch_size)
     _, split = parallel.shardings(grid)
     arguments = config.inputs.geometry, tuple(config.inputs.channels)
     draw = jax.jit(lambda b: images.make_images(b, *arguments), in_shardings=split, out_shardings=split)
     hits = jax.device_put(batch, split)
-    state = [made.place(host_copy(loop.create_state(config, jax.random.key(0))))]
+    state = [made.place(host_copy(new_state(config)))]
 
     def step():
         state[0], metrics = made.step(state[0], hits)
@@ -123,7 +122,7 @@ def main():
     for name in args.geometry:
         config = importlib.import_module(f"e2e_jax.configs.{CLASSIFIERS[name]}").get_config("quick")
         config.train.batch_size = args.batch
-        batch = dataset_batch(config, args.dataset, args.batch) if args.dataset else random_batch(args.batch)
+        batch = dataset_batch(args.dataset, args.batch) if args.dataset else random_batch(args.batch)
         times = measure(compiled(config, batch), args.rounds)
         share = {kind: times["images"][kind] / times["step"][kind] for kind in ("wall", "processor")}
         rows.append({"geometry": name, "batch": args.batch, **times, "share": share})

@@ -28,10 +28,11 @@ if __name__ == "__main__":
 import jax
 
 from e2e_jax.configs import cms_b
-from e2e_jax.datasets import batches as input_pipeline
 from e2e_jax.datasets import preparation, reading
+from e2e_jax.datasets.batches import Sampling, epoch_batches
 from e2e_jax.devices import parallel
 from e2e_jax.models import preprocessing
+from e2e_jax.studies import hgg
 
 
 def our_passes(folder, args, config):
@@ -44,7 +45,7 @@ def our_passes(folder, args, config):
 
     def batches(events, use):
         done = 0
-        for batch in input_pipeline.epoch_batches(events, args.batch, 0, 0):
+        for batch in epoch_batches(events, hgg.TASK, Sampling(args.batch)):
             use(batch)
             done += args.batch
         return done
@@ -53,7 +54,7 @@ def our_passes(folder, args, config):
         jax.block_until_ready(make(batch))
 
     events = read()
-    images(next(iter(input_pipeline.epoch_batches(events, args.batch, 0, 0))))  # compiles
+    images(next(iter(epoch_batches(events, hgg.TASK, Sampling(args.batch)))))  # compiles
     passes = {
         "read": lambda: len(read()),
         "batches": lambda: batches(events, lambda batch: None),

@@ -28,23 +28,21 @@ LONGEST_SECONDS = 3.0
 
 TRAIN = """
 import sys
-from e2e_jax.training import history, loop
-from e2e_jax.datasets import batches
+from e2e_jax.training import loop
+from e2e_jax.training.progress import Progress
+from tests.objects import dataset_in_memory
 from tests.synthetic import image_config, sample
 
-splits = {"train": sample(200, seed=1), "validation": sample(20, seed=2)}
-batches.load_split = lambda config, split: splits[split]
-batches.describe = batches.fingerprints = lambda config: {}
-add = history.Progress.add
+add = Progress.add
 
 def add_and_tell(progress, metrics):
     add(progress, metrics)
     print("step", flush=True)
 
-history.Progress.add = add_and_tell
+Progress.add = add_and_tell
 config = image_config(epochs=int(sys.argv[2]), checkpoint_seconds=0.0)
 config.model.widths = (16, 32)
-loop.train(config, sys.argv[1])
+loop.train(config, sys.argv[1], dataset_in_memory(train=sample(200, seed=1)))
 """
 
 
@@ -76,7 +74,7 @@ def same(one, other):
     import jax
     import numpy as np
 
-    from e2e_jax.runs.checkpoints import load_classifier
+    from e2e_jax.inference.loading import load_classifier
 
     if rows(one) != rows(other):
         return False

@@ -28,6 +28,7 @@ import importlib
 import jax
 
 from e2e_jax.datasets import batches, preparation, reading
+from e2e_jax.datasets.splits import StoredDataset
 from e2e_jax.devices import placement
 from e2e_jax.training import loop
 
@@ -38,21 +39,21 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
-def repeated(counts, peaks, sizes):
-    """A `load_split` that reads a dataset's events until it has `counts` of them, and notes the memory."""
+class Repeated(StoredDataset):
+    """A dataset whose events are read until there are `counts` of them; notes the memory."""
 
-    def load_split(config, split):
-        described = batches.describe(config)["events"][split]
+    counts, peaks, sizes = {}, {}, {}
+
+    def read(self, split, task, unread=()):
+        described = self.describe()["events"][split]
         there = sum(sum(runs.values()) for runs in described.values())
-        folder = preparation.prepare_dataset(config.dataset.name, config.dataset.data_dir)
-        rows = [row % there for row in range(counts[split])]
-        events = reading.read_split(folder, split, rows=rows).validate()
-        peaks[f"{split} sample read"] = peak()
+        folder = preparation.prepare_dataset(self.name, self.data_dir)
+        rows = [row % there for row in range(self.counts[split])]
+        events = reading.read_split(folder, split, rows=rows, unread=unread).validate()
+        self.peaks[f"{split} sample read"] = peak()
         packed = placement.pack(events)
-        sizes[split] = sum(array.nbytes for array in jax.tree.leaves(packed)) / 1e9
+        self.sizes[split] = sum(array.nbytes for array in jax.tree.leaves(packed)) / 1e9
         return events
-
-    return load_split
 
 
 def main():
@@ -72,11 +73,13 @@ def main():
     config = importlib.import_module(f"e2e_jax.configs.{args.config}").get_config("paper")
     config.dataset.name, config.data.placement = args.dataset, args.placement
     config.train.update(batch_size=args.batch, epochs=1)
-    peaks, sizes = {"imports": peak()}, {}
-    batches.load_split = repeated({"train": args.train, "validation": args.validation}, peaks, sizes)
+    dataset = Repeated(args.dataset)
+    dataset.counts.update(train=args.train, validation=args.validation)
+    dataset.peaks["imports"] = peak()
+    peaks, sizes = dataset.peaks, dataset.sizes
     batches.steps_per_epoch = lambda *_: args.steps
     with tempfile.TemporaryDirectory() as folder:
-        loop.train(config, Path(folder) / "run")
+        loop.train(config, Path(folder) / "run", dataset)
     peaks["trained and evaluated"] = peak()
 
     print(

@@ -62,6 +62,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
+from e2e_jax.events.diphotons import from_leading, leading
 from e2e_jax.events.showers import Showers
 from e2e_jax.execution import keeping
 from e2e_jax.files import npz
@@ -70,6 +71,7 @@ from e2e_jax.sources.public import shower_files
 from e2e_jax.sources.root import aodsim
 from e2e_jax.sources.root.file_contents import Content
 from e2e_jax.sources.simulation import pileup
+from e2e_jax.studies import hgg
 from tests.aodsim_file import random_events, write_aodsim
 
 SECONDS = 60
@@ -105,8 +107,8 @@ def root(compression=None, compressible=True):
     def make(folder: pathlib.Path) -> pathlib.Path:
         events = random_events(80, seed=11, hits=HITS)
         if compressible:
-            photons = (np.round(events.photons * 8) / 8).astype(np.float32)
-            events = dataclasses.replace(events, photons=photons)
+            photons = (np.round(leading(events.photons) * 8) / 8).astype(np.float32)
+            events = dataclasses.replace(events, photons=from_leading(photons))
         return pathlib.Path(write_aodsim(folder / "file.root", events, cluster=40, compression=compression))
 
     return make
@@ -127,8 +129,11 @@ def with_checksum(make: Callable) -> Target:
         return path
 
     def read(path: pathlib.Path) -> dict[str, np.ndarray]:
-        found = skim.skim_file(skim.SkimTask(str(path), "central", content=stated["content"])).candidates
-        return {field.name: np.asarray(getattr(found, field.name)) for field in dataclasses.fields(found)}
+        task = skim.SkimTask(str(path), hgg.SELECTIONS["central"], content=stated["content"])
+        found = skim.skim_file(task).candidates
+        numbers = {name: getattr(found, name) for name in ("entry", "run", "lumi", "event", "entries")}
+        columns = {**numbers, **found.observables, **found.photons.columns, "counts": found.photons.counts}
+        return {name: np.asarray(values) for name, values in columns.items()}
 
     return Target(write, read)
 
@@ -151,7 +156,7 @@ def hdf5(**options):
 
 
 def read_hdf5(path: pathlib.Path) -> dict[str, np.ndarray]:
-    tasks = shower_files.file_tasks([path])
+    tasks = shower_files.file_jobs([path])
     showers = [shower_files.read(task) for split in tasks.values() for task in split]
     return keeping.to_arrays(Showers.concatenate(showers))
 

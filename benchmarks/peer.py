@@ -1,6 +1,6 @@
 """The usual way, to compare with: dense images in lzf-compressed HDF5, a DataLoader, ResNet-15 in PyTorch.
 
-The file holds the images as the network sees them, normalised already, one chunk per event; the classes are
+The file holds the images as the network sees them, normalized already, one chunk per event; the classes are
 shuffled together, as a DataLoader does it. On a GPU the network is compiled and its batches are pinned.
 """
 
@@ -16,20 +16,19 @@ def write_images(path, events, config):
     """Writes the barrel's images of events, float32 [events, rows, columns, channels], and their labels."""
     import jax
 
-    from e2e_jax.datasets import batches as input_pipeline
+    from e2e_jax.inference.prediction import padded_batches
     from e2e_jax.models import preprocessing
 
     make = jax.jit(lambda batch: preprocessing.model_inputs(batch, config.inputs)["barrel"])
     with h5py.File(path, "w") as file:
-        images, done = None, 0
-        for batch in input_pipeline.evaluation_batches(events, 64):
-            valid = batch.pop("valid")
-            part = jax.device_get(make(batch))[valid]
+        images = None
+        for batch, rows in padded_batches(events, 64):
+            part = jax.device_get(make(batch))[: len(rows)]
             if images is None:
                 shape = (len(events), *part.shape[1:])
                 images = file.create_dataset("images", shape, "f4", chunks=(1, *shape[1:]), compression="lzf")
-            images[done : done + len(part)] = part
-            done += len(part)
+            for row, image in zip(rows, part):
+                images[row] = image
         file["label"] = events.label
 
 

@@ -20,16 +20,16 @@ ROOT = Path(__file__).parents[1]
 
 SAVE = """
 import sys
-import jax
-from e2e_jax.training import loop
+from e2e_jax.studies import hgg
 from e2e_jax.runs.checkpoints import Checkpoints, host_copy
 from e2e_jax.runs.folder import claim
+from tests.objects import new_state
 from tests.synthetic import kinematics_config
 
 config = kinematics_config()
 claim(sys.argv[1], config)
-state = host_copy(loop.create_state(config, jax.random.key(0)))
-with Checkpoints(sys.argv[1], config, {}) as checkpoints:
+state = host_copy(new_state(config))
+with Checkpoints(sys.argv[1], config, hgg.TASK, {}) as checkpoints:
     checkpoints.save(1, state, state.params, {"history": []})
 """
 

@@ -29,10 +29,10 @@ import numpy as np
 
 from e2e_jax.configs.default import SIZES
 from e2e_jax.datasets.layout import Layout
-from e2e_jax.devices import parallel
+from e2e_jax.inference.loading import load_classifier
 from e2e_jax.inference.release import read_events
-from e2e_jax.runs.checkpoints import load_classifier
-from e2e_jax.training import loop
+from e2e_jax.runs.folder import read_config
+from tests.objects import new_state, parallel_step
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,7 +42,7 @@ BATCH = SIZES["medium"]["batch_size"]
 LOADING = """
 import sys, time, resource
 start = time.perf_counter()
-from e2e_jax.runs.checkpoints import load_classifier
+from e2e_jax.inference.loading import load_classifier
 imported = time.perf_counter()
 classifier = load_classifier(sys.argv[1])
 loaded = time.perf_counter()
@@ -67,13 +67,13 @@ def loading(workdir, events, rounds):
     return dict(zip(columns, map(statistics.median, zip(*rows))))
 
 
-def throughput(classifier, events, rounds):
+def throughput(workdir, classifier, events, rounds):
     """Median events a second of `predict` and of the training step: {"predict", "train"}, and the devices."""
-    config = classifier.config.copy_and_resolve_references()
+    config = read_config(workdir)
     config.train.batch_size = BATCH
     host.keep_memory(BATCH)  # as a training does
-    step = parallel.parallelize(lambda axis: loop.make_train_step(config, axis), config)
-    state = step.place(loop.create_state(config, jax.random.key(0)))
+    step = parallel_step(config)
+    state = step.place(new_state(config))
     layout, turns = Layout.padded(events), max(1, len(events) // BATCH)
     batches = [layout.batch(events[i * BATCH : (i + 1) * BATCH]) for i in range(turns)]
     rates = {"predict": [], "train": []}

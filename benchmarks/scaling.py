@@ -22,28 +22,38 @@ from pathlib import Path
 import distributed
 import numpy as np
 
-from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder, HggConfig
+from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder
+from e2e_jax.datasets.naming import HggConfig
 from e2e_jax.events.diphotons import Events
 from e2e_jax.execution import cluster, keeping
-from e2e_jax.execution.jobs import SPLITS, SimulationTask, run_tasks, simulation_tasks
+from e2e_jax.execution.jobs import SPLITS, Job, run_jobs
+from e2e_jax.sources.simulation.jobs import simulation_jobs
 from e2e_jax.sources.simulation.simulate import produce
+from e2e_jax.studies import hgg
 
-TASK_EVENTS = {"gamma_gamma": 20, "h": 20, "gamma_jet": 5}
+JOB_EVENTS = {"gamma_gamma": 20, "h": 20, "gamma_jet": 5}
+
+
+def jobs_of(events: int, seed: int, job_events: dict[str, int]) -> list[Job]:
+    """The fast jobs of a split, with at most these events of each label."""
+    study = hgg.STUDIES["central"]
+    samples = [dataclasses.replace(s, job_events=job_events[s.label]) for s in study.samples]
+    return simulation_jobs(dataclasses.replace(study, samples=samples), events, seed=seed, fast=True)
 
 
 def with_workers(count: int, events: int, seed: int) -> dict:
     """Events a second that `count` worker processes deliver."""
-    tasks = simulation_tasks(events, seed, fast=True, task_events=TASK_EVENTS)
+    tasks = jobs_of(events, seed, JOB_EVENTS)
     local = {"n_workers": count, "threads_per_worker": 1, "processes": True, "host": "127.0.0.1"}
     with (
         distributed.LocalCluster(**local, dashboard_address="127.0.0.1:0") as workers,
         cluster.executor(workers.scheduler_address) as executor,
     ):
         # Imports, and the pool of pile-up events: once for each worker, not for each task.
-        warm = simulation_tasks(4 * count, seed + 1, fast=True, task_events=dict.fromkeys(TASK_EVENTS, 1))
-        list(run_tasks(warm, produce, executor=executor, progress=False))
+        warm = jobs_of(4 * count, seed + 1, dict.fromkeys(JOB_EVENTS, 1))
+        list(run_jobs(warm, produce, executor=executor, progress=False))
         start = time.perf_counter()
-        made = sum(len(e) for _, e in run_tasks(tasks, produce, executor=executor, progress=False))
+        made = sum(len(e) for _, e in run_jobs(tasks, produce, executor=executor, progress=False))
         seconds = time.perf_counter() - start
     return {"workers": count, "events": made, "seconds": seconds, "events_per_s": made / seconds}
 
@@ -56,7 +66,7 @@ class Finished(concurrent.futures.Executor):
       events: some events, used over and over under the addresses of each task.
     """
 
-    def __init__(self, tasks: list[SimulationTask], events: Events):
+    def __init__(self, tasks: list[Job], events: Events):
         self._packed = {}
         for task in tasks:
             own = events[np.arange(task.events) % len(events)]
@@ -68,7 +78,7 @@ class Finished(concurrent.futures.Executor):
 
     def submit(self, function, /, *args):
         future = concurrent.futures.Future()
-        future.set_result(next(self._packed[a] for a in args if isinstance(a, SimulationTask)))
+        future.set_result(next(self._packed[a] for a in args if isinstance(a, Job)))
         return future
 
 
@@ -79,12 +89,10 @@ def made_elsewhere(task):
 
 def writing(events: int, seed: int) -> dict:
     """Events a second that one process writes as a dataset, of events like those it simulates first."""
-    size = dict.fromkeys(TASK_EVENTS, 50)
-    some = Events.concatenate(
-        produce(task) for task in simulation_tasks(50, seed, fast=True, task_events=size)
-    )
+    size = dict.fromkeys(JOB_EVENTS, 50)
+    some = Events.concatenate(produce(task) for task in jobs_of(50, seed, size))
     config = HggConfig(name="scaling", train=events // 3, validation=2, produce=made_elsewhere)
-    executor = Finished([task for split in SPLITS for task in config.tasks(split)], some)
+    executor = Finished([task for split in SPLITS for task in config.jobs(split)], some)
     with tempfile.TemporaryDirectory() as folder:
         start, busy = time.perf_counter(), time.process_time()
         Builder(config=config, data_dir=folder, executor=executor).download_and_prepare()

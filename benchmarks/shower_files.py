@@ -50,7 +50,7 @@ def read(path):
         while file.read(1 << 24):
             pass
     start, events = time.perf_counter(), 0
-    for tasks in shower_files.file_tasks([path]).values():
+    for tasks in shower_files.file_jobs([path]).values():
         for task in tasks:
             events += len(shower_files.read(task))
     seconds = time.perf_counter() - start

@@ -15,8 +15,11 @@ import time
 import numpy as np
 
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.showers import CLASSES, Showers
+from e2e_jax.events.showers import Showers
+from e2e_jax.samples import Sample, gun
 from e2e_jax.sources.simulation import guns, pileup
+from e2e_jax.sources.simulation.jobs import GunJob
+from e2e_jax.studies.showers import LABELS
 
 SAMPLES = {
     "crops": {},
@@ -41,8 +44,10 @@ def main():
     figures = {"machine": platform.processor() or platform.machine(), "samples": {}}
     print(f"{'sample':<20}{'class':<10}{'shots/s':>9}{'crystals':>10}{'kB a shot':>11}")
     for sample, options in SAMPLES.items():
-        for label, name in enumerate(CLASSES):
-            measured = rate(guns.GunTask(label, seed=1, events=PIECE, **options), arguments.seconds)
+        for label, name in enumerate(LABELS):
+            measured = rate(
+                GunJob(Sample(name, gun(name, **options)), label, seed=1, events=PIECE), arguments.seconds
+            )
             figures["samples"][f"{sample}, {name}"] = measured
             print(
                 f"{sample:<20}{name:<10}"
@@ -53,7 +58,7 @@ def main():
             json.dump(figures, file, indent=1)
 
 
-def rate(task: guns.GunTask, seconds: float) -> dict[str, float]:
+def rate(task: GunJob, seconds: float) -> dict[str, float]:
     """Shots a CPU second, crystals read in one, and what it takes in memory."""
     guns.produce(task)  # tables and caches
     made, crystals, size, start = 0, 0, 0, time.process_time()

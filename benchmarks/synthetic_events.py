@@ -8,7 +8,8 @@ import numpy as np
 
 from e2e_jax.detector import geometry
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.diphotons import CELLS, CLASSES, Events
+from e2e_jax.events.diphotons import CELLS, Events, from_leading
+from e2e_jax.studies.hgg import LABELS
 
 MEAN = {"eb": 235, "ee": 150, "hcal": 50, "tracks": 260}
 """Mean entries of an event beside those of its photons, as in the fast simulation with pile-up 20."""
@@ -35,15 +36,15 @@ def make_events(count: int, seed: int = 0) -> Events:
 
 
 def _part(rng, n):
-    label = (np.arange(n) % len(CLASSES)).astype(np.int32)
+    label = (np.arange(n) % len(LABELS)).astype(np.int32)
     mass = rng.uniform(100, 180, n).astype(np.float32)
-    spread = np.array([SPREAD[name] for name in CLASSES])[label]
+    spread = np.array([SPREAD[name] for name in LABELS])[label]
     eta = np.clip(rng.normal(0, spread[:, None], (n, 2)), -1.4, 1.4)
     phi = rng.uniform(-np.pi, np.pi, (n, 1)) + np.array([0, np.pi])
     phi = (phi + np.pi) % (2 * np.pi) - np.pi
     pt = mass[:, None] * np.sort(rng.uniform(0.35, 0.65, (n, 2)))[:, ::-1]
     photons = np.stack([pt, eta, phi], axis=-1).astype(np.float32)
-    in_jet = (label == CLASSES.index("gamma_jet")) & (rng.random(n) < JET_SHARE)
+    in_jet = (label == LABELS.index("gamma_jet")) & (rng.random(n) < JET_SHARE)
     activity = rng.gamma(ACTIVITY, 1 / ACTIVITY, n)
     ee_cells = geometry.ee_crystals().cell
     hcal_cells = np.flatnonzero(geometry.hcal_exists())
@@ -51,8 +52,8 @@ def _part(rng, n):
         run=np.ones(n, np.int64),
         lumi=np.ones(n, np.int64),
         event=np.arange(n),
-        mass=mass,
-        photons=photons,
+        observables={"mass": mass},
+        photons=from_leading(photons),
         label=label,
         eb=_joined(_showers(rng, photons), _soft(rng, activity, "eb", np.arange(CELLS["eb"]))),
         ee=_soft(rng, activity, "ee", ee_cells),

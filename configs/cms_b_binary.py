@@ -14,6 +14,5 @@ def get_config(size="quick"):
     """The config at a size: "quick", "medium" or "paper"."""
     config = cms_b.get_config(size)
     config.name = "cms_b_binary"
-    config.dataset.classes = ("background", "h", "background")
-    config.model.classes = 2
+    config.task.classes = ("background=gamma_gamma+gamma_jet", "h")
     return config

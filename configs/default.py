@@ -24,16 +24,26 @@ SIZES = {
     },
 }
 """What a size changes beside the dataset. Few events need small batches to be many steps; a small batch, with
-few gamma gamma events, needs small groups of neighbours for the penalty to see a slope."""
+few gamma gamma events, needs small groups of neighbors for the penalty to see a slope."""
 
 
 CATEGORIES = {
-    "central": {"dataset": "cms_hgg/{size}", "strength": 0.15, "limit": 0.002},
-    "central_forward": {"dataset": "cms_hgg/forward_{size}", "strength": 0.2, "limit": 0.004},
-    "showers": {"dataset": "ecal_showers/crops_{size}", "strength": 0.0, "limit": 1.0},
+    "central": {"dataset": "cms_hgg/{size}", "strength": 0.15, "limit": 0.002, "published": "table_6"},
+    "central_forward": {
+        "dataset": "cms_hgg/forward_{size}",
+        "strength": 0.2,
+        "limit": 0.004,
+        "published": "table_7",
+    },
+    "showers": {
+        "dataset": "ecal_showers/crops_{size}",
+        "strength": 0.0,
+        "limit": 1.0,
+        "published": "table_4",
+    },
 }
-"""What a category of events changes: where its photons may be says `sources.selection`. Showers are of single
-particles, or of uncorrelated pairs: they have no mass, so no penalty and no limit."""
+"""What a category of events changes; `studies.hgg` defines where its photons may be. Showers are of single
+particles, or of uncorrelated pairs. They have no mass, so no penalty and no limit."""
 
 
 def get_config(size="quick", category="central"):
@@ -72,16 +82,24 @@ def get_config(size="quick", category="central"):
     config.dataset = dataset = config_dict.ConfigDict()
     # TFDS name: builder/config.
     dataset.name = CATEGORIES[category]["dataset"].format(size=size)
-    # What its events are: the selection that they passed, "central" or "central_forward", or "showers". It
-    # says the labels, the one whose score is the result, and whether there is a mass (`e2e_jax.classes`);
-    # another dataset is refused.
-    dataset.category = category
-    # The class of the events with each label of the dataset: gamma gamma, H, gamma+jet (of showers: photon,
-    # electron). Equal names are one class, "" leaves the label's events out. The logits are in the order of
-    # the first appearances.
-    dataset.classes = ("gamma_gamma", "h", "gamma_jet")
     # Folder of the datasets; "" is TFDS's own: TFDS_DATA_DIR, or ~/tensorflow_datasets.
     dataset.data_dir = ""
+
+    # What is learnt. Each dataset has a task of its own (`e2e_jax.study.Task`); a field that is not empty
+    # changes it.
+    config.task = task = config_dict.ConfigDict()
+    # The class whose score is the result.
+    task.signal = ""
+    # The observable of which this score must be independent, such as "mass"; "none" for no decorrelation.
+    task.decorrelate = ""
+    # The labels in whose events it must be independent.
+    task.of = ()
+    # The classes, in the order of the logits, each made of one or several labels of the dataset, such as
+    # ("background=gamma_gamma+gamma_jet", "h"). Labels in no class are left out.
+    task.classes = ()
+    # The table of the paper beside which the results are shown, a key of `evaluation.published.TABLES`; ""
+    # for none.
+    config.published = CATEGORIES[category]["published"]
 
     config.data = data = config_dict.ConfigDict()
     # Where the training sample lies: on the "device" as hits, an epoch being one compiled loop; on the host,
@@ -91,7 +109,7 @@ def get_config(size="quick", category="central"):
 
     config.inputs = inputs = config_dict.ConfigDict()
     # What the network sees: "images", "kinematics" (the photons' five mass-free numbers), or "high_level"
-    # (these and both photons' shower shapes and isolation); of the category "showers": "showers".
+    # (these and both photons' shower shapes and isolation); of showers: "showers".
     inputs.kind = "images"
     # Which images: "barrel" is the 170x360 crystals of the ECAL barrel; "ecal_centric" adds the 100x100 of
     # each endcap; "hcal_centric" is one of 280x360 for the whole detector, 5x5 pixels an HCAL tower. Of
@@ -105,11 +123,11 @@ def get_config(size="quick", category="central"):
     inputs.channels = ("tracks", "ecal", "hcal")
     # Pixels of each channel below this are set to zero, in GeV, before any scaling.
     inputs.threshold = config_dict.ConfigDict({"tracks": 1e-3, "ecal": 1e-3, "hcal": 1e-3})
-    # What an event's images are divided by: its diphoton "mass", the two photons' "sum_pt", or "none".
-    # Dividing hides the mass scale from the network, the first half of the mass decorrelation.
-    inputs.normalisation = "mass"
+    # What an event's images are divided by: an observable, such as "mass", the two photons' "sum_pt", or
+    # "none". Dividing hides the mass scale from the network, the first half of the mass decorrelation.
+    inputs.normalization = "mass"
     # Factor on each channel after that. It decides how fast anything is learned: the network has no
-    # normalisation layers, and E/m alone is small. 50 brings a 60 GeV photon's brightest crystal to about 16.
+    # normalization layers, and E/m alone is small. 50 brings a 60 GeV photon's brightest crystal to about 16.
     # The number beside "hcal" over that beside "ecal" is the paper's HCAL constant, which it does not give.
     inputs.scale = config_dict.ConfigDict({"tracks": 50.0, "ecal": 50.0, "hcal": 50.0})
 
@@ -118,7 +136,7 @@ def get_config(size="quick", category="central"):
         *("sigma_ieta_ieta", "sigma_iphi_iphi", "cov_ieta_iphi", "r9", "e1_over_e25", "h_over_e"),
         *("ecal_isolation", "hcal_isolation", "track_isolation"),
     )
-    # ... and the (centre, width) by which each becomes of order one, asinh((value - centre) / width):
+    # ... and the (center, width) by which each becomes of order one, asinh((value - center) / width):
     # about those of photons in the barrel. Isolation in GeV.
     inputs.standard = config_dict.ConfigDict(
         {
@@ -138,8 +156,6 @@ def get_config(size="quick", category="central"):
     # "resnet15" for images (one network for each image of the geometry), "four_momentum" for kinematics,
     # "high_level" for high-level inputs; for crops of showers "shower_vgg", "shower_conv_lstm", "shower_fcn".
     model.name = "resnet15"
-    # Outputs: as many as there are classes in `dataset.classes`.
-    model.classes = 3
     # ResNet-15: maps before and after the downsampling. VGG: maps of each pair of convolutions. Conv-LSTM:
     # maps of its first convolution and of its state. The others: neurons of each hidden layer.
     model.widths = (16, 32)
@@ -164,18 +180,18 @@ def get_config(size="quick", category="central"):
     train.checkpoint_seconds = 60.0
 
     config.cvm = cvm = config_dict.ConfigDict()
-    # Weight of the penalty on the H score's dependence on mass; 0 switches it off.
+    # Weight of the penalty on a dependence of the score on the task's observable; 0 switches it off.
     cvm.strength = CATEGORIES[category]["strength"]
-    # Events nearest in mass that make a group of the penalty.
+    # Events nearest in the observable that make a group of the penalty.
     cvm.neighbors = SIZES[size]["neighbors"]
-    # How the penalty's gradient is normalised over the gamma gamma events of a batch: "sum" or "mean". With
+    # How the penalty's gradient is normalized over its events in a batch: "sum" or "mean". With
     # "sum" its balance with the mean cross-entropy goes with the batch: the paper's 0.15 at 360 events is
     # 0.15 * 360 / batch_size at another. eb_mass_aware.py holds the scan that shows it; images divided by the
     # mass need less: 0.15 kept their CVM under 0.001 at a batch of 36.
     cvm.reduction = "sum"
     # The best epoch is sought among those whose CVM metric is below this; 1.0 admits every epoch.
     cvm.limit = CATEGORIES[category]["limit"]
-    # Events in a mass window of the metric, and from the start of one window to the next.
+    # Events in a window of the metric, and from the start of one window to the next.
     cvm.window = 200
     cvm.step = 50
 
@@ -186,8 +202,7 @@ def get_config(size="quick", category="central"):
     evaluate.bootstrap = 200
 
     if category == "showers":
-        dataset.classes, model.classes = ("photon", "electron"), 2
-        inputs.kind, inputs.geometry, inputs.normalisation = "showers", "crop", "none"
+        inputs.kind, inputs.geometry, inputs.normalization = "showers", "crop", "none"
         inputs.channels = ("energy",)
         # No threshold: what is below the noise was never read out.
         inputs.threshold = config_dict.ConfigDict()

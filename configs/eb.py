@@ -3,7 +3,7 @@
     python -m e2e_jax.main --config=configs/eb.py:medium
 
 Medium, fast simulation, 5 epochs in 14 minutes on two AMD Zen 4 cores (273 to 286 events/s), beside the
-paper's Table 6 (51,200 events per class); H against one class is pair-normalised:
+paper's Table 6 (51,200 events per class); H against one class is pair-normalized:
 
                           medium            paper
     H vs rest             0.806 +- 0.005    0.801

@@ -17,7 +17,7 @@ def get_config(size="quick"):
     """The config at a size: "quick", "medium" or "paper"."""
     config = ecal.get_config(size)
     config.name = "ecal_mass_aware"
-    config.inputs.normalisation = "none"
+    config.inputs.normalization = "none"
     # 50 / 125 GeV: the inputs of an event at the H mass are as large as ECAL's.
     config.inputs.scale = {"tracks": 0.4, "ecal": 0.4, "hcal": 0.4}
     config.cvm.strength = 0.0

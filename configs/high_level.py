@@ -6,7 +6,7 @@
 Medium, central, fast simulation, 11 epochs in 3 minutes on two AMD Zen 4 cores shared with other work (3,300
 to 6,200 events/s, the shapes computed from the hits in every step), the sixth epoch the best; beside the
 other two roads on the same events, the 4-momenta and the image of the ECAL barrel (configs/four_momentum.py
-and eb.py). H against one class is pair-normalised. The paper has no such classifier.
+and eb.py). H against one class is pair-normalized. The paper has no such classifier.
 
                           high-level        4-momenta         EB
     H vs rest             0.850 +- 0.004    0.729 +- 0.006    0.806 +- 0.005

@@ -15,5 +15,6 @@ def get_config(size="quick"):
     config = default.get_config(size, "showers")
     config.name = "showers_resnet"
     config.dataset.name = f"ecal_showers/barrel_{size}"
+    config.published = "table_5"
     config.inputs.geometry = "barrel"
     return config

@@ -3,12 +3,18 @@
 These names are loaded when they are first used, so that `import e2e_jax` is quick:
 
     read_events(path, select=None)                 the events of AODSIM files or flat ntuples
+    Study(samples, task, sizes, select)            what defines a dataset, in one file of yours
+    Sample(label, source)                          the events of one label, and where they come from
+    Selection(function, observables)               which events are kept, and their observables
+    Size(train, validation)                        how many events of each label
+    Task(signal, decorrelate, of, ...)             what a classifier learns
     make_images(events, geometry="barrel")         their images, by name
-    train(config, workdir)                         trains a classifier and evaluates it
+    Observable(name, unit, title)                  a named number of an event, such as a mass
+    train(config, workdir, dataset=None)           trains a classifier and evaluates it
     load_classifier(workdir)                       a trained classifier: `predict(events)`
-    evaluate(probabilities, labels, mass, config)  metrics with uncertainties, as in results.json
-    cvm_penalty(scores, mass, mask)                the penalty on a dependence of scores on the mass
-    cvm_metric(scores, mass)                       the size of that dependence
+    evaluate(task, probabilities, labels, ...)     metrics with uncertainties, as in results.json
+    cvm_penalty(scores, observable, mask)          the penalty on a dependence of scores on an observable
+    cvm_metric(scores, observable)                 the size of that dependence
     roc_auc(scores, is_signal)                     area under the ROC curve
     pairwise_auc(probabilities, labels, ...)       area for two classes of several
 """
@@ -19,12 +25,18 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "read_events": "sources.reading",
+    "Study": "study",
+    "Sample": "samples",
+    "Selection": "selection",
+    "Size": "study",
+    "Task": "study",
     "make_images": "detector.images",
+    "Observable": "observables",
     "train": "training.loop",
     "load_classifier": "checkpoint",
     "evaluate": "evaluation.results",
     "cvm_penalty": "models.decorrelation.cvm",
-    "cvm_metric": "models.decorrelation.cvm",
+    "cvm_metric": "evaluation.cvm",
     "roc_auc": "evaluation.metrics",
     "pairwise_auc": "evaluation.metrics",
 }

@@ -1,4 +1,4 @@
-"""Errors of the sources of events."""
+"""Errors that several layers raise or name. Each message says what is wrong and what to do about it."""
 
 from __future__ import annotations
 
@@ -26,3 +26,23 @@ class SourceError(ValueError):
 
 class ClusterError(RuntimeError):
     """The cluster cannot be used, or was lost."""
+
+
+class DatasetError(ValueError):
+    """A dataset that cannot be used as it is."""
+
+
+class WorkdirError(Exception):
+    """The folder of a run cannot be used as asked."""
+
+
+class TrainingError(Exception):
+    """A training cannot continue."""
+
+
+class ExportError(ValueError):
+    """A classifier cannot be exported as asked."""
+
+
+class StudyError(ValueError):
+    """A study, or a part of it, that cannot be used as it is written; the message names the part."""

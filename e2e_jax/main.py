@@ -70,10 +70,11 @@ def work(config, workdir):
         except CacheError as error:
             logging.warning("Compiled programs are not kept: %s", error)
     if MODE.value != "report":
+        from e2e_jax.report.board import Board
         from e2e_jax.training import loop
 
         if MODE.value == "train":
-            loop.train(config, workdir)
+            loop.train(config, workdir, board=Board)
         else:
             loop.evaluate_run(workdir, config)
     if jax.process_index() == 0:

@@ -15,8 +15,8 @@ import uproot
 
 from e2e_jax.detector import geometry, ids
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.diphotons import Events
-from e2e_jax.sources.selection import diphoton_mass
+from e2e_jax.events.diphotons import Events, from_leading, leading
+from e2e_jax.selection import invariant_mass
 
 AUXILIARY = "EventAuxiliary"
 EB = "EcalRecHitsSorted_reducedEcalRecHitsEB__RECO.obj.obj."
@@ -79,8 +79,8 @@ def random_events(n, seed=0, run=1, lumi=1, first=1, hits=HITS, selected=True, l
         run=np.broadcast_to(np.int64(run), n).copy(),
         lumi=np.broadcast_to(np.int64(lumi), n).copy(),
         event=np.arange(first, first + n),
-        mass=diphoton_mass(photons).astype(np.float32),
-        photons=photons,
+        observables={"mass": invariant_mass(photons).astype(np.float32)},
+        photons=from_leading(photons),
         label=np.full(n, label, np.int32),
         **ragged,
     )
@@ -113,7 +113,7 @@ def branches(events, photons=None, later_hcal_ids=False, loose_tracks=5):
       loose_tracks: tracks without the highPurity bit in front of each event's; readers drop them.
     """
     if photons is None:
-        flat = events.photons[:, ::-1].reshape(-1, 3)
+        flat = leading(events.photons)[:, ::-1].reshape(-1, 3)
         photons = Ragged.from_counts(np.full(len(events), 2), dict(zip(("pt", "eta", "phi"), flat.T)))
     out = {AUXILIARY: _auxiliary(events)}
     for prefix, name in ((EB, "eb"), (EE, "ee"), (HBHE, "hcal")):

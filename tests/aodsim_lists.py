@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from e2e_jax.events.diphotons import CLASSES
-from e2e_jax.sources.selection import ERAS
+from e2e_jax.studies import hgg
+from e2e_jax.studies.hgg import LABELS
 from tests.aodsim_file import random_events, write_aodsim
 
-RUNS = tuple(era.run for era in ERAS)
+RUNS = tuple(era.run for era in hgg.ERAS["central"])
 ENTRIES = 12
 """Entries of a file: the three eras in turn; every fourth event is not selected."""
 
@@ -30,7 +30,7 @@ def file_events(place, label=0, runs=RUNS, entries=ENTRIES):
 def write_lists(folder, files=3, **options):
     """Writes `files` files and the list of each class; options as in `file_events`. Returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for label, name in enumerate(CLASSES):
+    for label, name in enumerate(LABELS):
         names = [f"{name}_{place}.root" for place in range(files)]
         for place, file in enumerate(names):
             write_aodsim(folder / file, file_events(place, label, **options), cluster=5)

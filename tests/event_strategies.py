@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.diphotons import CELLS, CLASSES, COLLECTIONS, SCALARS, TENSORS, Events, cell_exists
+from e2e_jax.events.diphotons import CELLS, COLLECTIONS, PHOTONS, SCALARS, Events, cell_exists
+from e2e_jax.studies.hgg import LABELS
 
 PLACES = {name: np.flatnonzero(cell_exists(name, np.arange(count))) for name, count in CELLS.items()}
 """The cells of each collection that exist."""
@@ -34,7 +35,7 @@ def ragged(draw, name, count, most_hits, values):
     """One collection of `count` events, up to `most_hits` entries in each."""
     counts = draw(arrays.arrays(np.int64, count, elements=st.integers(0, most_hits)))
     total, columns = int(counts.sum()), {}
-    for column, dtype in COLLECTIONS[name].items():
+    for column, dtype in Events.ragged()[name].items():
         if column == "cell":
             # Cells may repeat within an event.
             index = draw(arrays.arrays(np.int64, total, elements=st.integers(0, len(PLACES[name]) - 1)))
@@ -59,15 +60,16 @@ def collision_events(
     """
     values = finite() if values is None else values
     masses = positive() if masses is None else masses
-    labels = st.integers(-1, len(CLASSES) - 1) if labels is None else labels
+    labels = st.integers(-1, len(LABELS) - 1) if labels is None else labels
     count = draw(st.integers(min_size, max_size))
     info = np.iinfo(np.int64)
-    elements = dict.fromkeys(SCALARS, st.integers(info.min, info.max)) | {"mass": masses, "label": labels}
+    elements = dict.fromkeys(SCALARS, st.integers(info.min, info.max)) | {"label": labels}
     fields = {
         name: draw(arrays.arrays(dtype, count, elements=elements[name])) for name, dtype in SCALARS.items()
     }
-    for name, (shape, dtype) in TENSORS.items():
-        fields[name] = draw(arrays.arrays(dtype, (count, *shape), elements=values))
     for name in COLLECTIONS:
         fields[name] = draw(ragged(name, count, most_hits, values))
-    return Events(**fields)
+    two = {name: draw(arrays.arrays(dtype, 2 * count, elements=values)) for name, dtype in PHOTONS.items()}
+    fields["photons"] = Ragged.from_counts(np.full(count, 2), two)
+    mass = draw(arrays.arrays(np.float32, count, elements=masses))
+    return Events(**fields, observables={"mass": mass})

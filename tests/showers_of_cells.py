@@ -1,4 +1,4 @@
-"""Showers of given crystals, and a stand-in for the guns that makes those of a task in an instant."""
+"""Showers of given crystals, and a stand-in for the guns that makes those of a job in an instant."""
 
 import numpy as np
 
@@ -28,12 +28,12 @@ def showers_of(cells, energies, label=0, lumi=1, digis=True):
     )
 
 
-def produce(task):
-    """Random showers in the view of the task, fixed by its seed; brighter ones for electrons."""
-    random = np.random.default_rng(task.seed)
+def produce(job):
+    """Random showers in the view of the job, fixed by its seed; brighter ones for electrons."""
+    random = np.random.default_rng(job.seed)
     cells = [
-        np.sort(random.choice(crops.CELLS[task.view], k, replace=False))
-        for k in random.integers(1, 60, task.events)
+        np.sort(random.choice(crops.CELLS[job.sample.source.view], k, replace=False))
+        for k in random.integers(1, 60, job.events)
     ]
-    energies = [random.exponential(1 + 3 * task.label, len(c)) + 0.1 for c in cells]
-    return showers_of(cells, energies, task.label, task.lumi, task.digis)
+    energies = [random.exponential(1 + 3 * job.label, len(c)) + 0.1 for c in cells]
+    return showers_of(cells, energies, job.label, job.lumi, job.sample.source.digis)

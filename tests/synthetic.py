@@ -1,4 +1,4 @@
-"""A small sample of events in which the classes differ, made in memory, and the config that trains on it."""
+"""A small sample of events in which the classes differ, made in memory, and the configs that train on it."""
 
 import functools
 
@@ -6,7 +6,8 @@ import numpy as np
 
 from e2e_jax.configs import default, four_momentum, high_level
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.diphotons import CELLS, CLASSES, COLLECTIONS, Events, cell_exists
+from e2e_jax.events.diphotons import CELLS, COLLECTIONS, Events, cell_exists, from_leading
+from e2e_jax.studies.hgg import LABELS
 
 CONSTANT = {"learning_rate": 5e-4, "schedule": "constant"}
 
@@ -20,8 +21,8 @@ def existing_cells(collection):
 def sample(per_class=40, seed=0, hits=12):
     """Events with two photons and a few hits; the photons of each class have their own shape."""
     rng = np.random.default_rng(seed)
-    n = per_class * len(CLASSES)
-    label = np.arange(n) % len(CLASSES)
+    n = per_class * len(LABELS)
+    label = np.arange(n) % len(LABELS)
     photons = np.stack(
         [
             rng.uniform(20, 60, (n, 2)),
@@ -45,9 +46,9 @@ def sample(per_class=40, seed=0, hits=12):
         run=np.ones(n, np.int64),
         lumi=np.ones(n, np.int64),
         event=np.arange(n),
-        mass=rng.uniform(90, 180, n).astype(np.float32),
-        photons=photons.astype(np.float32),
         label=label.astype(np.int32),
+        photons=from_leading(photons),
+        observables={"mass": rng.uniform(90, 180, n).astype(np.float32)},
         **ragged,
     )
 
@@ -80,7 +81,7 @@ def dropout_config(**train):
 def binary_config(**train):
     """A tiny 4-momentum classifier of H against everything else for `sample`."""
     config = kinematics_config(**train)
-    config.dataset.classes, config.model.classes = ("background", "h", "background"), 2
+    config.task.classes = ("background=gamma_gamma+gamma_jet", "h")
     return config
 
 

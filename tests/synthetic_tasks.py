@@ -1,5 +1,6 @@
 """Stand-ins for the simulation: what makes the events of a task in an instant, in any process."""
 
+import dataclasses
 import os
 import pathlib
 import sys
@@ -8,9 +9,9 @@ import time
 import numpy as np
 
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.diphotons import CELLS, COLLECTIONS, Events, cell_exists
+from e2e_jax.events.diphotons import CELLS, COLLECTIONS, Events, cell_exists, from_leading
 from e2e_jax.execution.workers import THREAD_VARIABLES
-from e2e_jax.sources.selection import ERAS
+from e2e_jax.selection import kept
 
 HITS = {"eb": 350, "ee": 0, "hcal": 70, "tracks": 300}
 """Mean hits of an event in the central category."""
@@ -23,11 +24,11 @@ def produce(task):
     random, n = np.random.default_rng(task.seed), task.events
     directions = [random.uniform(-1.4, 1.4, (n, 2)), random.uniform(-np.pi, np.pi, (n, 2))]
     return Events(
-        run=np.full(n, ERAS[task.era].run),
+        run=np.full(n, task.era.run),
         lumi=np.full(n, task.lumi),
         event=np.arange(1, n + 1),
-        mass=random.uniform(91, 180, n).astype(np.float32),
-        photons=np.stack([random.uniform(30, 90, (n, 2)), *directions], axis=-1).astype(np.float32),
+        observables={"mass": random.uniform(91, 180, n).astype(np.float32)},
+        photons=from_leading(np.stack([random.uniform(30, 90, (n, 2)), *directions], axis=-1)),
         label=np.full(n, task.label, np.int32),
         **{name: hits(random, name, n) for name in COLLECTIONS},
     )
@@ -77,3 +78,8 @@ def produce_and_note(task):
     while (folder / "wait").exists():
         time.sleep(0.02)
     return produce(task)
+
+
+def produce_selected(task):
+    """As `produce`, with the observables and the events that the task's selection gives."""
+    return kept(dataclasses.replace(produce(task), observables={}), task.select)[0]

@@ -6,9 +6,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from e2e_jax.classes import Classes
 from e2e_jax.detector.shower_shapes import NAMES as NAMES_OF_SHAPES
-from e2e_jax.runs.checkpoints import initial_params
+from tests.objects import run_of
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("[!_]*.py"))
 CLASSIFIERS = [name for name in NAMES if name != "default"]
@@ -37,15 +36,15 @@ DIPHOTON = [name for name in CLASSIFIERS if name not in SHOWERS]
 def test_a_size_is_a_dataset(name, size):
     config = get_config(name, size)
     dataset = f"cms_hgg/forward_{size}" if name in FORWARD else f"cms_hgg/{size}"
-    category = "central_forward" if name in FORWARD else "central"
-    assert (config.size, config.dataset.name, config.dataset.category) == (size, dataset, category)
+    published = "table_7" if name in FORWARD else "table_6"
+    assert (config.size, config.dataset.name, config.published) == (size, dataset, published)
 
 
 @pytest.mark.parametrize("name", ["four_momentum", "high_level"])
 def test_classifiers_without_images_know_both_categories(name):
     config = get_config(name, "forward_medium")
     assert (config.name, config.size) == (name, "forward_medium")
-    assert (config.dataset.name, config.dataset.category) == ("cms_hgg/forward_medium", "central_forward")
+    assert (config.dataset.name, config.published) == ("cms_hgg/forward_medium", "table_7")
     assert (config.cvm.strength, config.cvm.limit) == (0.2, 0.004)
     assert config.train == get_config(name, "medium").train
     with pytest.raises(ValueError, match=r"no size 'huge'"):
@@ -75,9 +74,9 @@ def test_an_unknown_size_names_those_that_exist(name):
 def test_showers_have_datasets_of_their_own_and_no_mass(name, kind, size):
     config = get_config(name, size)
     dataset, inputs = config.dataset, config.inputs
-    assert (dataset.name, dataset.category) == (f"ecal_showers/{kind}_{size}", "showers")
-    assert (dataset.classes, config.model.classes) == (("photon", "electron"), 2)
-    assert (config.cvm.strength, config.cvm.limit, inputs.normalisation) == (0.0, 1.0, "none")
+    assert dataset.name == f"ecal_showers/{kind}_{size}"
+    assert config.published == ("table_4" if kind == "crops" else "table_5")
+    assert (config.cvm.strength, config.cvm.limit, inputs.normalization) == (0.0, 1.0, "none")
     assert (inputs.kind, inputs.geometry) == ("showers", "crop" if kind == "crops" else "barrel")
     assert set(inputs.channels) <= set(inputs.scale)
 
@@ -93,10 +92,10 @@ def test_decorrelation_is_on_but_for_the_mass_aware():
         config = get_config(name, "paper")
         strength, limit = (0.2, 0.004) if name in FORWARD else (0.15, 0.002)
         assert (config.cvm.strength, config.cvm.neighbors, config.cvm.limit) == (strength, 12, limit)
-        assert config.inputs.normalisation == "mass"
+        assert config.inputs.normalization == "mass"
     for name in ("eb_mass_aware", "ecal_mass_aware"):
         aware = get_config(name)
-        assert (aware.cvm.strength, aware.inputs.normalisation) == (0.0, "none")
+        assert (aware.cvm.strength, aware.inputs.normalization) == (0.0, "none")
 
 
 @pytest.mark.parametrize("name", ["eb", "ecal"])
@@ -106,12 +105,10 @@ def test_the_inputs_of_the_mass_aware_are_as_large_at_the_higgs_mass(name):
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_its_classes_are_as_many_as_its_outputs(name):
-    config = get_config(name)
-    assert len(Classes.of(config).names) == config.model.classes
-    # A batch of each size holds the classes in equal parts.
+def test_a_batch_of_each_size_holds_the_classes_in_equal_parts(name):
+    classes = len(run_of(get_config(name)).task.names)
     for size in ("quick", "medium", "paper"):
-        assert get_config(name, size).train.batch_size % config.model.classes == 0
+        assert get_config(name, size).train.batch_size % classes == 0
 
 
 @pytest.mark.parametrize(
@@ -125,7 +122,7 @@ def test_its_classes_are_as_many_as_its_outputs(name):
     ],
 )
 def test_makes_the_papers_network(name, parameters):
-    params = jax.eval_shape(lambda: initial_params(get_config(name), jax.random.key(0)))
+    params = jax.eval_shape(lambda: run_of(get_config(name)).initial_params(jax.random.key(0)))
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == parameters
 
 

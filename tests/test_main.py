@@ -64,12 +64,10 @@ def test_an_error_is_one_paragraph_that_names_the_thing(arguments, words):
 
 TRAIN = """
 import sys
-from e2e_jax.datasets import batches
-from e2e_jax import main
-from tests.synthetic import sample
+from e2e_jax import experiment, main
+from tests.objects import dataset_in_memory
 
-batches.load_split = lambda config, split: sample(20, seed=len(split))
-batches.describe = batches.fingerprints = lambda config: {}
+experiment.dataset_of = lambda config: dataset_in_memory()
 try:
     main.run()
 finally:
@@ -90,7 +88,7 @@ def test_trains_into_the_default_folder_and_evaluates_again(tmp_path):
         *("checkpoints", "tensorboard", "report.html", "figures", "tables", ".lock"),
     }
     assert not re.search(r"^[IW]\d{4} ", trained.stderr, re.MULTILINE), "log lines between the progress bars"
-    assert "H vs gamma+jet" in trained.stdout
+    assert "H vs γ+jet" in trained.stdout
     assert "0.773" in trained.stdout
     assert str(Path("runs", "four_momentum-quick", "results.json")) in trained.stdout
 

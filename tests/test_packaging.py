@@ -36,7 +36,7 @@ BEYOND_CORE = {
 }
 QUICKSTART = (
     *("e2e_jax.main", "e2e_jax.training.loop", "e2e_jax.sources.simulation.simulate"),
-    *(f"e2e_jax.report.{name}" for name in ("events", "mass", "page", "quality", "roc", "tables")),
+    *(f"e2e_jax.report.{name}" for name in ("decorrelation", "events", "page", "quality", "roc", "tables")),
     "data_builders.cms_hgg.cms_hgg_dataset_builder",
 )
 """What `make quickstart` imports."""

@@ -1,13 +1,14 @@
 """Builds a dataset, without TensorFlow.
 
-python -m e2e_jax.build cms_hgg/opendata_files --lists=DIR [--on_error=skip] [--train=N --validation=N]
+python -m e2e_jax.build cms_hgg/quick
+python -m e2e_jax.build haa.py:quick [--files=DIR]
+python -m e2e_jax.build cms_hgg/opendata_files --files=DIR [--on_error=skip] [--train=N --validation=N]
                         [--data_dir=DIR] [--name=NAME] [--scheduler=tls://host:8786 | --workers=N]
 python -m e2e_jax.build cms_hgg/opendata_central --check [--protocol=https]     looks at all files, reads none
 """
 
 import argparse
 import dataclasses
-import importlib
 import json
 import pathlib
 import sys
@@ -15,19 +16,23 @@ import sys
 from absl import logging
 
 from e2e_jax.commands import command_line
-from e2e_jax.datasets.preparation import BUILDERS, DatasetError
+from e2e_jax.datasets.preparation import DatasetError
 
 CONFIG_OPTIONS = {
     "name": (str, "name of the dataset built, where it is not that of the config it derives from"),
-    "train": (int, "training events of each class"),
-    "validation": (int, "validation events of each class"),
-    "sample": (int, "events of each class chosen before the split; train + validation by default"),
-    "category": (str, "central or central_forward"),
-    "eras": (str, "paper, for its proportions of the eras of 2012, or any"),
+    "train": (int, "training events of each label"),
+    "validation": (int, "validation events of each label"),
+    "test": (int, "test events of each label"),
+    "sample": (int, "events of each label chosen before the split; those of all splits by default"),
+    "category": (str, "which of the built-in selections, such as central_forward"),
+    "eras": (str, "study, for its proportions of the eras of data taking, or any"),
     "seed": (int, "seed of the dataset"),
-    "lists": (str, "folder with <class>.txt for each class, or with copies of the published file indexes"),
-    "files": (str, "folder with the HDF5 file of each particle"),
-    "pileup": (float, "mean number of collisions overlaid on showers"),
+    "files": (
+        str,
+        "read files: folder with <label>.txt for each label, or with copies of the published file "
+        "indexes; for crops, folder with the HDF5 file of each particle",
+    ),
+    "pileup": (float, "mean number of simulated collisions overlaid"),
     "on_error": (str, "fail, or skip: leave out and count what is at fault in the data"),
     "protocol": (str, "root or https, for the files of the CERN Open Data portal; as listed by default"),
     "strict": (bool, "fail if there are fewer events than the sizes; by default the dataset gets smaller"),
@@ -43,7 +48,7 @@ class _Parser(argparse.ArgumentParser):
 def parse(argv):
     """The options given, as a namespace; on a bad one prints a paragraph and exits with code 1."""
     parser = _Parser(prog="python -m e2e_jax.build", description="Builds a dataset.", allow_abbrev=False)
-    parser.add_argument("dataset", help="builder and config, such as cms_hgg/opendata_central")
+    parser.add_argument("dataset", help="such as cms_hgg/quick, or haa.py:quick for a study of your own")
     parser.add_argument("--data_dir", default="", help="folder of the datasets; TFDS's own by default")
     parser.add_argument("--scheduler", help="Dask scheduler to run on: tls://host:8786, or its file")
     parser.add_argument("--workers", type=int, help="processes on this machine; one a core by default")
@@ -64,7 +69,7 @@ def build(dataset, data_dir="", scheduler=None, workers=None, **changes):
     """Builds a dataset where there is none yet.
 
     Args:
-      dataset: builder and config, such as "cms_hgg/opendata_files".
+      dataset: builder and config, such as "cms_hgg/quick", or study and size, such as "haa.py:quick".
       data_dir: folder of the datasets; TFDS's own (`TFDS_DATA_DIR`, or `~/tensorflow_datasets`) where
         it is empty.
       scheduler: Dask scheduler to run on, see `execution.cluster`.
@@ -76,7 +81,8 @@ def build(dataset, data_dir="", scheduler=None, workers=None, **changes):
 
     Raises:
       DatasetError: there is no such dataset or field, or another dataset of that name.
-      SourceError, QuotaError, TaskError, ClusterError: see `sources`.
+      StudyError: the study cannot be used.
+      SourceError, QuotaError, JobError, ClusterError: see `sources`.
     """
     import tensorflow_datasets as tfds
 
@@ -110,36 +116,43 @@ def check(dataset, checksums=False, **changes):
 
     Raises:
       DatasetError: there is no such dataset or field, or it reads no files.
+      StudyError: the study cannot be used.
       SourceError: a list of files is absent or wrong, or the network fails.
     """
-    _, config = _changed_config(dataset, changes)
+    builder_class, config = _changed_config(dataset, changes)
     if not hasattr(config, "check"):
         raise DatasetError(f"{dataset} has no lists of files that --check could look at.")
-    return config.check(checksums)
+    return config.check(f"{builder_class.name}/{config.name}", checksums)
 
 
 def _changed_config(dataset, changes):
     """The builder class, and its config of that name with some fields changed."""
-    name, _, config_name = dataset.partition("/")
-    classes = {name: importlib.import_module(module).Builder for name, module in BUILDERS.items()}
-    known = [f"{name}/{config}" for name, builder in classes.items() for config in builder.builder_configs]
-    if dataset not in known:
-        raise DatasetError(f"No dataset {dataset!r}. There are: {', '.join(known)}.")
-    config = classes[name].builder_configs[config_name]
-    fields = {field.name for field in dataclasses.fields(config)}
+    from e2e_jax.datasets import naming
+    from e2e_jax.datasets.configs import SimulatedConfig
+
+    builder_class, config_name = naming.find(dataset)
+    config = builder_class.builder_configs.get(config_name)
+    if config is None:
+        raise naming.unknown(dataset)
     changes = {field: value for field, value in changes.items() if value is not None}
+    if isinstance(config, SimulatedConfig) and "files" in changes and config.study.events == "collisions":
+        config = config.reading()
+    fields = {field.name for field in dataclasses.fields(config)}
     if unknown := sorted(changes.keys() - fields):
         options = ", ".join(f"--{option}" for option in CONFIG_OPTIONS if option in fields)
         raise DatasetError(f"{dataset} has no --{unknown[0]}; it has {options}.")
     if "sample" in fields and changes.keys() & {"train", "validation"}:
         # The sample of the config is that of its own sizes.
         changes = {"sample": 0} | changes
-    return classes[name], dataclasses.replace(config, **changes) if changes else config
+    return builder_class, dataclasses.replace(config, **changes) if changes else config
 
 
 def _recorded(folder, config):
     """The metadata of the dataset in the folder, after checking that it is the one of the config."""
-    recorded = json.loads((folder / "metadata.json").read_text())
+    from e2e_jax.datasets import preparation
+
+    preparation.check_study(folder, config)
+    recorded = preparation.read_metadata(folder)
     asked = json.loads(json.dumps(config.provenance()))
     differ = [f"{k} {recorded.get(k)}" for k, v in asked.items() if k != "versions" and recorded.get(k) != v]
     if differ:
@@ -163,12 +176,12 @@ def _summary(folder, metadata):
 
 
 def main(argv):
-    """Builds what the command line says; errors that the user can mend are one paragraph."""
+    """Builds what the command line names; errors that the user can mend are one paragraph."""
     from e2e_jax.errors import ClusterError
-    from e2e_jax.execution.jobs import TaskError
+    from e2e_jax.execution.jobs import JobError
 
     options = vars(parse(argv))
-    # What TFDS tells of its inner life would bury the progress bar.
+    # TFDS logs would hide the progress bar.
     logging.set_verbosity(logging.ERROR)
     checked = options.pop("check")
     try:
@@ -178,7 +191,7 @@ def main(argv):
             print(text)
             sys.exit(0 if sound else 1)
         print(_summary(*build(**options)))
-    except (ClusterError, TaskError) as error:
+    except (ClusterError, JobError) as error:
         command_line.stop(str(error))
     except KeyboardInterrupt:
         command_line.stop("Interrupted. The same command goes on where it stopped.")

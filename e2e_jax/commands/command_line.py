@@ -12,10 +12,9 @@ from pathlib import Path
 from absl import flags
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
-from e2e_jax.runs import config_ranges
-from e2e_jax.runs.folder import WorkdirError
+from e2e_jax import config_ranges
+from e2e_jax.errors import TrainingError, WorkdirError
 from e2e_jax.training import stopping
-from e2e_jax.training.history import TrainingError
 
 KNOWN = (WorkdirError, TrainingError, ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
 """Errors whose message says what to mend. Others are ours to mend, and keep their traceback; so does a plain

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from e2e_jax.commands import command_line
-from e2e_jax.sources.selection import FIDUCIAL
+from e2e_jax.studies.hgg import SELECTIONS
 
 FORMATS = {"png": {"dpi": 300}, "pdf": {"metadata": {"CreationDate": None}}}
 """File formats and how matplotlib writes them; without its date, a PDF is the same every time."""
@@ -24,14 +24,14 @@ class _Parser(argparse.ArgumentParser):
 def main(argv):
     """Draws the events that the command line names, and prints the files it wrote."""
     # Imported here, so that --help answers at once.
+    from e2e_jax.detector.images import geometries
     from e2e_jax.display.figure import event_figure
-    from e2e_jax.display.panels import PANELS
     from e2e_jax.display.reading import read_events
     from e2e_jax.events.diphotons import Events
 
-    arguments = _parser(PANELS).parse_args(argv[1:])
+    arguments = _parser(geometries()).parse_args(argv[1:])
     folder = _writable(arguments.output)
-    events, origin = read_events(
+    events, origin, task = read_events(
         arguments.file, arguments.event, arguments.split, arguments.select, arguments.data_dir
     )
     if not isinstance(events, Events):
@@ -40,7 +40,7 @@ def main(argv):
             "what this draws. The report of a run that was trained on them shows some."
         )
     for index in range(len(events)):
-        figure = event_figure(events, index, arguments.geometry, origin)
+        figure = event_figure(events, index, arguments.geometry, origin, task)
         name = f"run{events.run[index]}_lumi{events.lumi[index]}_event{events.event[index]}"
         name += "" if arguments.geometry == "barrel" else f"_{arguments.geometry}"
         print(*write(figure, folder, name), sep="\n")
@@ -87,7 +87,7 @@ def _parser(geometries):
     )
     parser.add_argument("--output", required=True, help="folder for the PNG and PDF files")
     parser.add_argument("--split", default="validation", help="split of a dataset (default: %(default)s)")
-    parser.add_argument("--select", choices=FIDUCIAL, help="of an AODSIM file: only events that pass this")
+    parser.add_argument("--select", choices=SELECTIONS, help="of an AODSIM file: only events that pass this")
     parser.add_argument("--geometry", choices=geometries, default="barrel", help="default: %(default)s")
     parser.add_argument("--data_dir", default="", help="folder of the datasets (default: TFDS's own)")
     return parser

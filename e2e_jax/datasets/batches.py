@@ -1,151 +1,114 @@
 """From a TFDS dataset to batches of hits: read once into memory, then shuffled, balanced, padded.
 
-A batch is a pure function of (events, batch size, seed, epoch, step), so a training that stopped
-anywhere goes on with the batches it would have seen. Nothing here needs TensorFlow.
+A batch is a pure function of (events, batch size, seed, epoch, step), so a resumed training sees the batches
+that it would have seen. Nothing here needs TensorFlow.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
-import queue
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from e2e_jax.classes import ALL, Category, Classes, category_of
 from e2e_jax.datasets.layout import Layout
-from e2e_jax.datasets.preparation import DatasetError, describe, fingerprint, prepare_dataset, read_metadata
-from e2e_jax.datasets.reading import open_split
+from e2e_jax.errors import DatasetError
 from e2e_jax.events.base import Record
-from e2e_jax.events.diphotons import CLASSES
-
-__all__ = [
-    "DatasetError",
-    "describe",
-    "epoch_batches",
-    "epoch_rows",
-    "evaluation_batches",
-    "fingerprints",
-    "layout",
-    "load_split",
-    "prefetch",
-    "steps_per_epoch",
-]
-
-PREFETCHED_BATCHES = 4
+from e2e_jax.execution.prefetching import prefetch
+from e2e_jax.study import Task
 
 
-def fingerprints(config) -> dict[str, str]:
-    """The fingerprint of each split of the configured dataset; it must exist.
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How the epochs of a training are drawn from its sample.
 
-    Raises:
-      DatasetError: there is no such dataset.
+    Attributes:
+      batch_size: events per batch, the classes in equal parts.
+      seed: fixes the order of the events of each epoch.
+      epochs: how many there may be; flat batches have room for all of them.
+      flat: whether batches are flat (`Layout.flat`), which images are drawn from, or padded.
     """
-    return fingerprint(prepare_dataset(config.dataset.name, config.dataset.data_dir))
+
+    batch_size: int
+    seed: int = 0
+    epochs: int = 1
+    flat: bool = False
 
 
-def load_split(config, split: str, progress: bool = True) -> Record:
-    """Opens a split of the configured dataset, building the dataset first if it is missing.
+def read_split(
+    folder: pathlib.Path, split: str, task: Task, unread: Sequence[str] = (), progress: bool = True
+) -> Record:
+    """Opens a split of a dataset, without the events of labels that are in no class of the task.
 
     Args:
-      config: the run's configuration; reads `config.dataset.name`, such as "cms_hgg/quick",
-        `config.dataset.data_dir`, the folder of the datasets (TFDS's own where it is ""), and, where it has
-        them, `config.dataset.classes`, whose left-out labels are not returned, and `config.dataset.category`.
+      folder: of the dataset, from `preparation.prepare_dataset`.
       split: "train" or "validation".
+      task: what is learnt.
+      unread: collections to leave empty.
       progress: whether to show progress bars.
 
     Raises:
-      DatasetError: there is no such dataset or split; the dataset is half-written, of another
-        version than the code's or another category, not in ArrayRecord format, or lacks a class.
-      ValueError: an event holds a value that cannot be (`Events.validate`).
+      DatasetError: there is no such split; the dataset is half-written or not in ArrayRecord format; or a
+        class of the task has no events.
+      ValueError: an event holds a value that cannot be (`Record.validate`).
     """
-    folder = prepare_dataset(config.dataset.name, config.dataset.data_dir)
-    _check_sample(config, folder)
-    category, inputs = category_of(config), config.get("inputs", {})
-    events = open_split(folder, split, progress, unread=category.record.unread(inputs))
-    classes = Classes.of(config) if "classes" in config.dataset else _labels(category)
-    _check_classes(events, f"Split {split!r} of the dataset in {folder}", classes)
-    return events if min(classes.targets) >= 0 else events[classes.of_labels(events.label) >= 0]
+    # Only who reads a dataset needs what reads it.
+    from e2e_jax.datasets.reading import open_split
+
+    events = open_split(folder, split, progress, unread=unread)
+    return of_task(events, task, f"Split {split!r} of the dataset in {folder}")
 
 
-def _labels(category: Category) -> Classes:
-    """Every label of a category a class of its own."""
-    return Classes(category.labels, tuple(range(len(category.labels))), category)
+def of_task(events: Record, task: Task, what: str) -> Record:
+    """The events whose labels are in a class of the task.
+
+    Raises:
+      DatasetError: a label of a class has no events; `what` names the events.
+    """
+    check_classes(events, task, what)
+    return events if min(task.targets) >= 0 else events[task.of_labels(events.label) >= 0]
 
 
-def _check_sample(config, folder: pathlib.Path) -> None:
-    """Refuses a dataset of another selection than the config's, or in another view than its images."""
-    metadata = read_metadata(folder)
-    wanted = config.dataset.get("category")
-    found = metadata.get("category", wanted)
-    if wanted and found != wanted:
-        raise DatasetError(
-            f"config.dataset.category is {wanted!r}, but the dataset {config.dataset.name!r} in {folder} "
-            f"holds the category {found!r}. Name a dataset of that category as config.dataset.name; a "
-            "config's sizes do so by themselves (--config=configs/four_momentum.py:forward_quick)."
-        )
-    inputs = config.get("inputs", {})
-    if metadata.get("view", inputs.get("geometry")) != inputs.get("geometry"):
-        raise DatasetError(
-            f"config.inputs.geometry is {inputs.geometry!r}, but the dataset {config.dataset.name!r} in "
-            f"{folder} shows showers in the view {metadata['view']!r}. Name another as config.dataset.name."
-        )
-    if "digis" in inputs.get("channels", ()) and not metadata.get("digis", True):
-        raise DatasetError(
-            f"config.inputs.channels asks for digis, but the dataset {config.dataset.name!r} in {folder} "
-            "has none. Name one with digis as config.dataset.name."
-        )
-
-
-def _check_classes(events: Record, what: str, classes: Classes) -> None:
-    counts = np.bincount(events.label[events.label >= 0], minlength=len(events.CLASSES))
-    if not all(count for count, target in zip(counts, classes.targets) if target >= 0):
-        having = ", ".join(f"{name}: {count}" for name, count in zip(events.CLASSES, counts))
+def check_classes(events: Record, task: Task, what: str) -> None:
+    """Raises a DatasetError where a label of a class has no events; `what` names the events."""
+    counts = task.counts(events.label)
+    if not all(counts.values()):
+        having = ", ".join(f"{name}: {count}" for name, count in counts.items())
         raise DatasetError(
             f"{what} has a class with no events ({having}). Training and its metrics need every class: use a "
             "larger dataset, or build this one again."
         )
 
 
-def layout(events: Record, config, devices: int) -> Layout:
-    """The layout of a training's batches: flat for images, else padded.
-
-    Args:
-      events: the training sample.
-      config: read are `inputs.kind`, `dataset.classes`, `seed`, `train.batch_size` and `train.epochs`.
-      devices: over how many the batches are spread.
-    """
-    if config.inputs.kind != "images":
+def layout(events: Record, task: Task, sampling: Sampling, devices: int) -> Layout:
+    """The layout of a training's batches, which are spread over so many devices."""
+    if not sampling.flat:
         return Layout.padded(events)
-    classes, size = Classes.of(config), config.train.batch_size
-    targets, steps = classes.of_labels(events.label), steps_per_epoch(events, size, classes)
-    orders = (
-        epoch_rows(targets, size, steps, config.seed, epoch, len(classes.names))
-        for epoch in range(config.train.epochs)
-    )
-    return Layout.flat(events, orders, size // devices)
+    steps = steps_per_epoch(events, sampling.batch_size, task)
+    orders = (epoch_rows(events, task, sampling, steps, epoch) for epoch in range(sampling.epochs))
+    return Layout.flat(events, orders, sampling.batch_size // devices)
 
 
-def steps_per_epoch(events: Record, batch_size: int, classes: Classes = ALL) -> int:
+def steps_per_epoch(events: Record, batch_size: int, task: Task) -> int:
     """Balanced batches of an epoch: as many whole ones as the smallest class fills.
 
     Args:
       events: the training sample.
-      batch_size: events a batch, the same number of each class.
-      classes: the config's classes; every label by default.
+      batch_size: events per batch, the same number of each class.
+      task: gives the classes.
 
     Raises:
       DatasetError: the batch size does not divide evenly into the classes, or no batch is filled.
     """
-    number = len(classes.names)
+    number = len(task.names)
     if batch_size < number or batch_size % number:
         raise DatasetError(
             f"A batch of {batch_size} events cannot hold the {number} classes in equal parts: set "
             f"config.train.batch_size to a multiple of {number}."
         )
-    _check_classes(events, "The training sample", classes)
-    targets = classes.of_labels(events.label)
+    check_classes(events, task, "The training sample")
+    targets = task.of_labels(events.label)
     smallest = int(np.bincount(targets[targets >= 0]).min())
     steps = smallest // (batch_size // number)
     if not steps:
@@ -156,30 +119,27 @@ def steps_per_epoch(events: Record, batch_size: int, classes: Classes = ALL) -> 
     return steps
 
 
-def epoch_rows(
-    targets: np.ndarray, batch_size: int, steps: int, seed: int, epoch: int, classes: int = len(CLASSES)
-) -> np.ndarray:
-    """Which events make which batch, int64 `[steps, batch_size]`, by the class of each event.
+def epoch_rows(events: Record, task: Task, sampling: Sampling, steps: int, epoch: int) -> np.ndarray:
+    """Which events make which batch, int64 `[steps, batch_size]`.
 
-    Every class is shuffled for itself and dealt out evenly. Within a batch the classes alternate, so
-    that equal consecutive parts of it, one a device, are balanced as well.
+    Every class is shuffled on its own and dealt out evenly. Within a batch the classes alternate, so that
+    equal consecutive parts of it, one per device, are balanced as well.
     """
-    share = batch_size // classes
-    columns = []
-    for target in range(classes):
+    targets, columns = task.of_labels(events.label), []
+    share = sampling.batch_size // len(task.names)
+    for target in range(len(task.names)):
         rows = np.flatnonzero(targets == target)
-        shuffled = np.random.default_rng([seed, epoch, target]).permutation(rows)
+        shuffled = np.random.default_rng([sampling.seed, epoch, target]).permutation(rows)
         columns.append(shuffled[: steps * share].reshape(steps, share))
-    return np.stack(columns, axis=-1).reshape(steps, batch_size)
+    return np.stack(columns, axis=-1).reshape(steps, sampling.batch_size)
 
 
 def epoch_batches(
     events: Record,
-    batch_size: int,
-    seed: int,
-    epoch: int,
+    task: Task,
+    sampling: Sampling,
+    epoch: int = 0,
     start: int = 0,
-    classes: Classes = ALL,
     share: slice = slice(None),
     layout: Layout | None = None,
 ) -> Iterator[dict]:
@@ -187,10 +147,10 @@ def epoch_batches(
 
     Args:
       events: the training sample.
-      batch_size: events a batch, the same number of each class.
-      seed, epoch: fix the order of the events, with nothing else.
-      start: first step, for a training that goes on in mid-epoch.
-      classes: the config's classes; every label by default.
+      task: gives the classes.
+      sampling: batch size and seed.
+      epoch: which epoch.
+      start: first step, for a training that resumes within an epoch.
       share: which events of each batch; all by default.
       layout: of the batches; padded to the longest event by default.
 
@@ -200,67 +160,7 @@ def epoch_batches(
     Raises:
       DatasetError: see `steps_per_epoch`; raised at once, not at the first batch.
     """
-    steps = steps_per_epoch(events, batch_size, classes)
-    targets = classes.of_labels(events.label)
-    rows = epoch_rows(targets, batch_size, steps, seed, epoch, len(classes.names))
+    steps = steps_per_epoch(events, sampling.batch_size, task)
+    rows = epoch_rows(events, task, sampling, steps, epoch)
     layout = layout or Layout.padded(events)
     return prefetch(lambda: (layout.batch(events[row]) for row in rows[start:, share]))
-
-
-def evaluation_batches(events: Record, batch_size: int) -> Iterator[dict]:
-    """Every event once, in order, in batches of one shape.
-
-    Returns:
-      An iterator of padded batches with one more entry, "valid": bool `[batch_size]`. The last batch
-      is filled up with repetitions of the last event, where it is false.
-    """
-    layout = Layout.padded(events)
-
-    def batches():
-        for first in range(0, len(events), batch_size):
-            rows = np.arange(first, first + batch_size)
-            batch = layout.batch(events[np.minimum(rows, len(events) - 1)])
-            yield batch | {"valid": rows < len(events)}
-
-    return prefetch(batches)
-
-
-def prefetch(make: Callable[[], Iterator], ahead: int = PREFETCHED_BATCHES) -> Iterator:
-    """Iterates over `make()` with a thread that works `ahead` items before the consumer.
-
-    What the thread raises is raised here. Closing the iterator, or dropping it, ends the thread.
-    """
-    ready: queue.Queue = queue.Queue(ahead)
-    stopped = threading.Event()
-
-    def offer(kind, item=None) -> bool:
-        while not stopped.is_set():
-            try:
-                ready.put((kind, item), timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work():
-        try:
-            for item in make():
-                if not offer("item", item):
-                    return
-            offer("end")
-        except BaseException as error:  # handed to the consumer, whatever it is
-            offer("error", error)
-
-    def consume():
-        thread = threading.Thread(target=work, name="prefetch", daemon=True)
-        thread.start()
-        try:
-            while (entry := ready.get())[0] == "item":
-                yield entry[1]
-            if entry[0] == "error":
-                raise entry[1]
-        finally:
-            stopped.set()
-            thread.join()
-
-    return consume()

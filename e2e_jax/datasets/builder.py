@@ -1,8 +1,7 @@
-"""What the TFDS builders share: hits stored under "detector", tasks on any executor, builds that go on."""
+"""The TFDS builder of a study: hits stored under "detector", jobs on any executor, builds that go on."""
 
 from __future__ import annotations
 
-import abc
 import concurrent.futures
 import contextlib
 import functools
@@ -11,21 +10,32 @@ import shutil
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from e2e_jax.datasets import preparation
+from e2e_jax.datasets.configs import Config
+from e2e_jax.datasets.features import DetectorImages
 from e2e_jax.datasets.production import Place
+from e2e_jax.datasets.shower_features import ShowerImages
+from e2e_jax.events.base import Record
+from e2e_jax.events.diphotons import PHOTONS
 from e2e_jax.execution import cluster
-from e2e_jax.execution.jobs import SPLITS, event_keys, run_tasks
+from e2e_jax.execution.jobs import event_keys, run_jobs
 from e2e_jax.execution.workers import WorkerPool, available_cores
 from e2e_jax.files import digests, locks
+from e2e_jax.samples import Gun
+from e2e_jax.study import Study
+
+VERSION = tfds.core.Version("3.0.0")
+"""Of how events are stored: increase it when the features change, or the physics of the simulation."""
 
 
-class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A dataset of a `Record`; a subclass says how one event of it is stored, and lists the configs.
+class StudyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """The dataset of a study; a subclass lists its configs.
 
-    A config has `provenance()`, the metadata known beforehand; `announcement()`, what a build is about to do;
-    and `production(place)`, see `e2e_jax.datasets.production`.
+    A config has `study`; `splits`; `provenance()`, the metadata known beforehand; `announcement()`, what a
+    build is about to do; and `production(place)`, see `e2e_jax.datasets.production`.
 
     Args:
       file_format: "array_record" (read at random without TensorFlow; the default) or "tfrecord".
@@ -34,7 +44,8 @@ class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       **kwargs: `data_dir`, `config` and `version` as in every TFDS builder.
     """
 
-    CONFIGS: ClassVar[Sequence[tfds.core.BuilderConfig]] = ()
+    VERSION = VERSION
+    CONFIGS: ClassVar[Sequence[Config]] = ()
 
     def __init__(
         self,
@@ -55,17 +66,21 @@ class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """All configs by name."""
         return {config.name: config for config in cls.CONFIGS}
 
-    @abc.abstractmethod
-    def features(self) -> dict:
-        """What is stored of an event, name -> feature, in the order of the dataset."""
+    @property
+    def study(self) -> Study:
+        """The study of the config."""
+        return self.builder_config.study
 
-    def checked(self, events):
-        """The events of a task, or a ValueError that names the first bad one and its value."""
-        return events.validate()
+    def checked(self, events: Record) -> Record:
+        """The events of a job, or a ValueError that names the first bad one and its value."""
+        view = {"view": self.builder_config.gun.view} if self.builder_config.gun else {}
+        return events.validate(len(self.study.labels), **view)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(self.features()),
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.study.description or f"Events of the study {self.name}.",
+            features=tfds.features.FeaturesDict(features_of(self.study, self.builder_config.gun)),
             homepage="https://arxiv.org/abs/1807.11916",
             metadata=tfds.core.MetadataDict(self.builder_config.provenance()),
         )
@@ -78,7 +93,7 @@ class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return super()._create_builder_config(builder_config, version)
 
     def download_and_prepare(self, *, download_dir=None, download_config=None, **kwargs) -> None:
-        """As in every TFDS builder; finished tasks are kept in `download_dir` until all are done."""
+        """As in every TFDS builder; finished jobs are kept in `download_dir` until all are done."""
         root = pathlib.Path(download_dir or pathlib.Path(self.data_dir).parents[2] / "downloads")
         scratch = root / self.name / self.builder_config.name
         lists = download_config and download_config.manual_dir
@@ -87,7 +102,7 @@ class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 cluster.executor() or WorkerPool(available_cores())
             )
             self._place = Place(
-                run=functools.partial(run_tasks, executor=executor),
+                run=functools.partial(run_jobs, executor=executor),
                 scratch=scratch,
                 kept=root / "skims",
                 lists=lists and pathlib.Path(lists),
@@ -116,7 +131,7 @@ class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _download_and_prepare(self, dl_manager, download_config, **kwargs) -> None:
         """Writes the data files, then adds their digests to the metadata, which TFDS writes after this."""
-        self._made = {split: digests.OfColumns() for split in SPLITS}
+        self._made = {split: digests.OfColumns() for split in self.builder_config.splits}
         super()._download_and_prepare(dl_manager, download_config, **kwargs)
         fingerprints = {split: made.hexdigest() for split, made in self._made.items()}
         folder = pathlib.Path(self.data_dir)
@@ -134,15 +149,39 @@ class HitsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _split_generators(self, dl_manager):
         production = self.builder_config.production(self._place)
-        return {split: self._generate_examples(production, split) for split in SPLITS}
+        splits = self.builder_config.splits
+        return {split: self._generate_examples(production, split, splits[-1]) for split in splits}
 
-    def _generate_examples(self, production, split: str) -> Iterator[tuple[str, dict]]:
+    def _generate_examples(self, production, split: str, last: str) -> Iterator[tuple[str, dict]]:
         for events in production.events(split):
             self._made[split].update(self.checked(events).parts())
             yield from zip(event_keys(events), events.examples())
-        if split == SPLITS[-1]:
+        if split == last:
             self.info.metadata.update(production.metadata())
             production.write_tables(pathlib.Path(self.data_dir))
+
+
+def features_of(study: Study, gun: Gun | None = None) -> dict:
+    """What is stored of an event, name -> feature, in the order of the dataset.
+
+    Args:
+      study: whose events.
+      gun: how showers are seen; None for collisions.
+    """
+    label = tfds.features.ClassLabel(names=study.labels)
+    first = {"run": np.int64, "lumi": np.int64, "event": np.int64, "label": label}
+    if gun:
+        particles = tfds.features.Tensor(
+            shape=(2, 3), dtype=np.float32, doc="Generated (pt in GeV, eta, phi), 0 where there is none."
+        )
+        return {**first, "particles": particles, "detector": ShowerImages(view=gun.view, digis=gun.digis)}
+    numbers = {
+        observable.name: tfds.features.Scalar(np.float32, doc=observable.label)
+        for observable in study.task.observables
+    }
+    lists = {name: tfds.features.Tensor(shape=(None,), dtype=dtype) for name, dtype in PHOTONS.items()}
+    photons = tfds.features.FeaturesDict(lists, doc="pt in GeV, eta and phi, leading first.")
+    return {**first, **numbers, "photons": photons, "detector": DetectorImages()}
 
 
 @contextlib.contextmanager
@@ -153,3 +192,9 @@ def _own_progress_bar():
         yield
     finally:
         tfds.enable_progress_bar()
+
+
+def of(name: str, configs: Sequence[Config]) -> type[StudyBuilder]:
+    """The builder of a dataset with this name and these configs."""
+    contents = {"name": name, "CONFIGS": tuple(configs), "BUILDER_CONFIGS": [configs[0]]}
+    return type("Builder", (StudyBuilder,), {**contents, "__module__": __name__}, skip_registration=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.metadata
 import inspect
@@ -12,13 +11,13 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 import e2e_jax
+from e2e_jax.files import code
 
 SIMULATION = (
     "detector",
-    "events/base.py",
-    "events/diphotons.py",
-    "events/joining.py",
-    "sources/selection.py",
+    "events",
+    "samples.py",
+    "selection.py",
     "sources/simulation",
 )
 """Where the code lies that may change simulated events."""
@@ -29,6 +28,9 @@ READING = (
     "events/base.py",
     "events/diphotons.py",
     "events/joining.py",
+    "observables.py",
+    "samples.py",
+    "selection.py",
     "sources/opendata/hits.py",
     "sources/opendata/skim.py",
     "sources/root/aodsim.py",
@@ -39,28 +41,29 @@ READING = (
     "sources/root/rec_hits.py",
     "sources/root/root_files.py",
     "sources/root/tiers.py",
-    "sources/selection.py",
 )
 """Where the code lies that may change what is read of an AODSIM file."""
 
 
-def code_version(produce: Callable, rooms: Iterable[str] = SIMULATION, packages: Iterable[str] = ()) -> str:
-    """Changes with whatever may change the events of a task, so that no stale task is reused.
+def code_version(produce: Callable, parts: Iterable[str] = SIMULATION, packages: Iterable[str] = ()) -> str:
+    """Changes with whatever may change the events of a job, so that no stale job is reused.
 
     Comments, docstrings and layout of the code do not count.
 
     Args:
       produce: what makes the events; its file counts.
-      rooms: files and folders of the package that count.
+      parts: files and folders of the package that count.
       packages: packages whose versions count, besides numpy.
     """
     package = pathlib.Path(e2e_jax.__file__).parent
     files = {pathlib.Path(inspect.getfile(produce))}
-    for path in (package / room for room in rooms):
+    for path in (package / part for part in parts):
         files.update(path.rglob("*.py") if path.is_dir() else [path])
-    code = hashlib.sha256("".join(_statements(path) for path in sorted(files)).encode()).hexdigest()
+    digest = hashlib.sha256(
+        "".join(code.statements(path.read_text()) for path in sorted(files)).encode()
+    ).hexdigest()
     others = "".join(f" {name} {package_version(name)}" for name in packages)
-    return f"{code[:32]} numpy {np.__version__}{others}"
+    return f"{digest[:32]} numpy {np.__version__}{others}"
 
 
 def package_version(name: str) -> str:
@@ -69,13 +72,3 @@ def package_version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "absent"
-
-
-def _statements(path: pathlib.Path) -> str:
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(body := getattr(node, "body", None), list):
-            node.body = [
-                s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
-            ]
-    return ast.dump(tree)

@@ -11,7 +11,7 @@ Without `decoders`, TFDS gives dense images; with `tfds.decode.SkipDecoding()` t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -39,7 +39,7 @@ def stored_collections(collections: Mapping[str, Mapping]) -> dict:
     }
 
 
-def stored(record: type[Record]) -> dict:
+def stored(record: type[Record], observables: Iterable[str]) -> dict:
     """Shapes and types of an example as it is stored, for TFDS's parser.
 
     They come from the code and not from the dataset's features.json, which may name any Python class.
@@ -47,7 +47,9 @@ def stored(record: type[Record]) -> dict:
     info = tfds.features.TensorInfo
     scalars = {name: info(shape=(), dtype=dtype) for name, dtype in record.SCALARS.items()}
     tensors = {name: info(shape=shape, dtype=dtype) for name, (shape, dtype) in record.TENSORS.items()}
-    return {**scalars, **tensors, "detector": stored_collections(record.COLLECTIONS)}
+    numbers = {name: info(shape=(), dtype=np.float32) for name in observables}
+    objects = stored_collections(record.OBJECTS)
+    return {**scalars, **numbers, **tensors, **objects, "detector": stored_collections(record.COLLECTIONS)}
 
 
 class Hits(tfds.features.FeatureConnector):
@@ -111,7 +113,7 @@ class DetectorImages(Hits):
     float32 [hits]}, "ee": ..., "hcal": ..., "tracks": {"pt", "eta", "phi"}}`.
 
     Args:
-      geometry: one of `detector.images.GEOMETRIES`.
+      geometry: a geometry's name, such as "barrel".
       channels: some of `detector.images.CHANNELS`, in the order wanted.
       doc: description of the feature for TFDS's documentation.
 
@@ -129,23 +131,24 @@ class DetectorImages(Hits):
         doc: tfds.features.feature.DocArg = None,
     ):
         super().__init__(doc=doc)
-        images.check_geometry(geometry)
-        unknown = [name for name in channels if name not in images.CHANNELS]
-        if unknown:
-            raise ValueError(f"No image channels {unknown}; there are {list(images.CHANNELS)}.")
+        for canvas in images.canvases(geometry):
+            self._channels = images.checked_channels(channels, canvas)
         self._geometry = geometry
-        self._channels = tuple(channels)
 
     def get_tensor_info(self) -> dict[str, tfds.features.TensorInfo]:
         """Shapes and types of the decoded images."""
         return {
             name: tfds.features.TensorInfo(shape=(*shape, len(self._channels)), dtype=np.float32)
-            for name, shape in images.SHAPES[self._geometry].items()
+            for name, shape in images.shapes(self._geometry).items()
         }
 
     def decode_example_np(self, example_data: Mapping) -> dict[str, np.ndarray]:
         """The images of one event's hits, with numpy alone."""
-        return _IMAGES[self._geometry](example_data, self._channels)
+        drawn = {}
+        for canvas in images.canvases(self._geometry):
+            parts = np.split(_draw(example_data, canvas, self._channels), len(canvas.images))
+            drawn |= dict(zip(canvas.images, parts))
+        return drawn
 
     def to_json_content(self) -> dict:
         """What `from_json_content` needs to make this feature again."""
@@ -174,15 +177,3 @@ def _draw(hits: Mapping, canvas: pixels.Canvas, channels: Sequence[str]) -> np.n
         image = sums.astype(np.float32).reshape(shape)
         drawn.append(image.repeat(side, axis=0).repeat(side, axis=1))
     return np.stack(drawn, axis=-1)
-
-
-def _ecal_centric(hits: Mapping, channels: Sequence[str]) -> dict[str, np.ndarray]:
-    minus, plus = np.split(_draw(hits, pixels.ENDCAPS, channels), 2)
-    return {"barrel": _draw(hits, pixels.BARREL, channels), "endcap_minus": minus, "endcap_plus": plus}
-
-
-_IMAGES = {
-    "barrel": lambda hits, channels: {"barrel": _draw(hits, pixels.BARREL, channels)},
-    "ecal_centric": _ecal_centric,
-    "hcal_centric": lambda hits, channels: {"full": _draw(hits, pixels.FULL, channels)},
-}

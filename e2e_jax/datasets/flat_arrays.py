@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -24,8 +24,8 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 def layout(record: type[Record]) -> list:
     """What a record's columns are: arrays of another layout are not its own."""
-    declared = {**record.SCALARS, **record.TENSORS, **record.COLLECTIONS}
-    return [record.__name__, list(record.CLASSES), {name: str(kind) for name, kind in declared.items()}]
+    declared = {**record.SCALARS, **record.TENSORS, **record.ragged()}
+    return [record.__name__, {name: str(kind) for name, kind in declared.items()}]
 
 
 def write(folder: pathlib.Path, events: Record, key: str) -> None:
@@ -74,14 +74,20 @@ def open_mapped(
         return None
     if digests.changed(folder, manifest["digests"], notes):
         return None
-    return record.from_arrays(_Mapped(folder))
+    return record.from_arrays(_Mapped(folder, manifest["digests"]))
 
 
-class _Mapped:
+class _Mapped(Mapping):
     """The arrays of a folder by name, mapped when asked for."""
 
-    def __init__(self, folder: pathlib.Path):
-        self._folder = folder
+    def __init__(self, folder: pathlib.Path, files: Sequence[str]):
+        self._folder, self._names = folder, [name.removesuffix(".npy") for name in files]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
     def __getitem__(self, name: str) -> np.ndarray:
         # As a plain array: operations on the subclass for maps are slower.

@@ -62,7 +62,7 @@ class Layout:
         """The batch of some events, in numpy.
 
         Returns:
-          The padded batch of `Record.to_batch`. Or the flat one: the columns of `BATCHED`, and of each
+          The padded batch of `Record.to_batch`. Or the flat one: the columns of `Record.batched`, and of each
           collection `{"count": int32 [n], "cell": [groups, length], ...}`.
 
         Raises:
@@ -70,7 +70,7 @@ class Layout:
         """
         if self.group is None:
             return events.to_batch(self.lengths)
-        batch = {name: getattr(events, name) for name in events.BATCHED}
+        batch = events.batched()
         for name in events.COLLECTIONS:
             ragged, length = getattr(events, name), self.lengths[name]
             totals = ragged.counts.reshape(-1, self.group).sum(axis=1)

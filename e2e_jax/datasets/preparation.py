@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import pathlib
 from collections.abc import Mapping
 
-from e2e_jax.execution.jobs import SPLITS
+from e2e_jax.errors import DatasetError
 from e2e_jax.files import digests
-
-BUILDERS = {
-    "cms_hgg": "data_builders.cms_hgg.cms_hgg_dataset_builder",
-    "ecal_showers": "data_builders.ecal_showers.ecal_showers_dataset_builder",
-}
-"""Datasets that are built when they are missing: name -> module with its `Builder`."""
 
 METADATA = "metadata.json"
 """The file with the metadata of a dataset."""
@@ -27,51 +20,83 @@ DERIVED = ".e2e_jax"
 """Folder within a dataset's for what can be made again from the dataset at any time."""
 
 
-class DatasetError(ValueError):
-    """A dataset that cannot be used as it is; the message says which, why, and the way out."""
+def locate(name: str, data_dir: str = "") -> pathlib.Path:
+    """The folder of a dataset of the version the code writes, whether or not it is there.
+
+    Args, Raises: as `prepare_dataset`.
+    """
+    from e2e_jax.datasets import naming
+
+    return _folder(*naming.find(name), data_dir)
 
 
 def prepare_dataset(name: str, data_dir: str = "") -> pathlib.Path:
     """The folder of a dataset of the version the code writes; builds it where there is none.
 
     Args:
-      name: builder and config, such as "cms_hgg/quick".
+      name: builder and config, such as "cms_hgg/quick", or a study and its size, such as "haa.py:quick".
       data_dir: folder of the datasets; TFDS's own (`TFDS_DATA_DIR`, or `~/tensorflow_datasets`)
         where it is empty.
 
     Raises:
-      DatasetError: there is no such dataset, or only one of another version.
+      DatasetError: there is no such dataset, or only one of another version or of another study.
+      StudyError: the study cannot be used.
     """
     import tensorflow_datasets as tfds
 
-    builder_name, _, config_name = name.partition("/")
-    if builder_name not in BUILDERS or not config_name:
-        raise DatasetError(f"No dataset {name!r}. There are: {', '.join(_known_names())}.")
-    module = importlib.import_module(BUILDERS[builder_name])
-    root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
-    configs, version = module.Builder.builder_configs, str(module.Builder.VERSION)
-    folder = root / builder_name / config_name / version
+    from e2e_jax.datasets import naming
+
+    builder_class, config_name = naming.find(name)
+    folder = _folder(builder_class, config_name, data_dir)
+    config = builder_class.builder_configs.get(config_name)
     if folder.exists():
+        if config is not None:
+            check_study(folder, config)
         return folder
 
-    command = f"`tfds build data_builders/{builder_name} --config={config_name} --data_dir={root}`"
     others = sorted(p.name for p in folder.parent.glob("*") if tfds.core.utils.Version.is_valid(p.name))
     if others:
         raise DatasetError(
-            f"The dataset {name!r} in {root} has version {', '.join(others)}, but this code reads and writes "
-            f"version {version}. Build that one beside it with {command}, name another folder as "
-            "config.dataset.data_dir, or use the code that wrote the dataset."
+            f"The dataset {name!r} in {folder.parents[2]} has version {', '.join(others)}, but this code "
+            f"reads and writes version {folder.name}. Build that one beside it with `python -m e2e_jax.build "
+            f"{name} --data_dir={folder.parents[2]}`, name another folder as config.dataset.data_dir, or use "
+            "the code that wrote the dataset."
         )
-    if config_name not in configs:
-        raise DatasetError(
-            f"No dataset {name!r}, neither known nor in {root}. There are: {', '.join(_known_names())}."
-        )
-    module.Builder(config=config_name, data_dir=root).download_and_prepare()
+    if config is None:
+        raise naming.unknown(name)
+    builder_class(config=config_name, data_dir=folder.parents[2]).download_and_prepare()
     return folder
 
 
-def describe(config) -> dict:
-    """What identifies the configured dataset, for a run's results: it must exist.
+def check_study(folder: pathlib.Path, config) -> None:
+    """Compares a dataset with the study of its config; a changed task is written into its metadata.
+
+    Raises:
+      DatasetError: the dataset has the events of another study.
+    """
+    metadata, asked = read_metadata(folder), config.described()
+    if "study" in asked and metadata.get("study", asked["study"]) != asked["study"]:
+        differ = [part for part, value in asked["study"].items() if metadata["study"].get(part) != value]
+        raise DatasetError(
+            f"The dataset in {folder} was built from another state of its study: {' and '.join(differ)} "
+            "differ. Remove that folder, so that it is built again, or name the size or the study otherwise."
+        )
+    if metadata.get("task") != asked["task"]:
+        digests.write_sealed(folder / METADATA, {**metadata, "task": asked["task"]})
+
+
+def _folder(builder_class, config_name: str, data_dir: str) -> pathlib.Path:
+    import tensorflow_datasets as tfds
+
+    root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    return root / builder_class.name / config_name / str(builder_class.VERSION)
+
+
+def describe(name: str, data_dir: str = "") -> dict:
+    """What identifies a dataset, for a run's results; builds it where there is none.
+
+    Args:
+      name, data_dir: as for `prepare_dataset`.
 
     Returns:
       Its "name", "version", a "fingerprint" of its files' content, and its metadata: origin, seed,
@@ -80,15 +105,15 @@ def describe(config) -> dict:
     Raises:
       DatasetError: the dataset is damaged or was not written by this package.
     """
-    folder = prepare_dataset(config.dataset.name, config.dataset.data_dir)
+    folder = prepare_dataset(name, data_dir)
     content = digests.of_json(fingerprint(folder))[:16]
-    identity = {"name": config.dataset.name, "version": folder.name, "fingerprint": content}
+    identity = {"name": name, "version": folder.name, "fingerprint": content}
     metadata = read_metadata(folder)
     return identity | {n: value for n, value in metadata.items() if n not in (DIGESTS, FINGERPRINTS)}
 
 
 def fingerprint(folder: pathlib.Path) -> dict[str, str]:
-    """The SHA-256 of the events of each split, {"train": hex, "validation": hex}.
+    """The SHA-256 of the events of each split that has some, {"train": hex, "validation": hex, ...}.
 
     It is the same for each build of the same events; the bytes of the files are not, because Protocol Buffers
     order the columns of an example differently in each process.
@@ -157,7 +182,7 @@ def sealed_metadata(
     """
     files = {
         split: {path.name: digests.of_file(path) for path in sorted(folder.glob(f"{builder}-{split}.*"))}
-        for split in SPLITS
+        for split in fingerprints
     }
     return digests.sealed({**metadata, DIGESTS: files, FINGERPRINTS: fingerprints})
 
@@ -167,11 +192,6 @@ def derived_folders(folder: pathlib.Path) -> list[pathlib.Path]:
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     name = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
     return [folder / DERIVED, cache / "e2e_jax" / "datasets" / name]
-
-
-def _known_names() -> list[str]:
-    builders = {name: importlib.import_module(module).Builder for name, module in BUILDERS.items()}
-    return [f"{name}/{config}" for name, builder in builders.items() for config in builder.builder_configs]
 
 
 def again(folder: pathlib.Path) -> str:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 import e2e_jax
 from e2e_jax.datasets import code_version
 from e2e_jax.events.base import Record
-from e2e_jax.execution.jobs import SPLITS, Task
+from e2e_jax.execution.jobs import Job
 from e2e_jax.execution.keeping import Format
 
 
@@ -23,8 +23,8 @@ class Place:
     """Where a build takes place.
 
     Attributes:
-      run: `jobs.run_tasks` on the executor of the build.
-      scratch: folder for finished tasks until the dataset is written.
+      run: `jobs.run_jobs` on the executor of the build.
+      scratch: folder for finished jobs until the dataset is written.
       kept: folder for what other builds may use too.
       lists: folder with file lists, or files, that the command named, None if it did not.
       title: of progress bars.
@@ -38,41 +38,43 @@ class Place:
 
 
 class Simulation:
-    """Makes simulated events, task by task; finished tasks are kept until the dataset is whole.
+    """Makes simulated events, job by job; finished jobs are kept until the dataset is whole.
 
     Args:
-      tasks: "train" or "validation" -> the tasks of the split.
-      produce: makes the events of a task.
+      jobs: split -> its jobs, in the order of `jobs.SPLITS`.
+      produce: makes the events of a job.
       version: of what makes them, see `code_version`.
       place: where the build takes place.
-      kept_as: how finished tasks are kept; by default as `Events`.
+      kept_as: how finished jobs are kept.
     """
 
     def __init__(
-        self, tasks: Callable, produce: Callable, version: str, place: Place, kept_as: Format | None = None
+        self,
+        jobs: Mapping[str, Sequence[Job]],
+        produce: Callable,
+        version: str,
+        place: Place,
+        kept_as: Format,
     ):
-        self._tasks, self._produce, self._version = tasks, produce, version
-        self._place, self._kept_as = place, kept_as
-        self._results = self._run()
-
-    def _run(self) -> Iterator[tuple[Task, Record]]:
-        """Runs the tasks of all splits as one list, so that no core waits for the end of a split."""
-        yield from self._place.run(
-            [task for split in SPLITS for task in self._tasks(split)],
-            self._produce,
-            cache_dir=self._place.scratch,
-            version=self._version,
-            kept_as=self._kept_as,
-            progress=self._place.title,
+        self._jobs, self._taken = jobs, []
+        # The jobs of all splits are one list, so that no core waits for the end of a split.
+        self._results = place.run(
+            [job for split in jobs for job in jobs[split]],
+            produce,
+            cache_dir=place.scratch,
+            version=version,
+            kept_as=kept_as,
+            progress=place.title,
         )
 
     def events(self, split: str) -> Iterator[Record]:
-        """The events of a split, task by task; the splits must be taken in the order of `SPLITS`."""
-        for task, (done, events) in zip(self._tasks(split), self._results):
-            if done != task:
-                raise RuntimeError(f"The events of {split!r} were taken out of order: {done} for {task}.")
+        """The events of a split, job by job; the splits must be taken in their order."""
+        if split != [*self._jobs][len(self._taken)]:
+            raise RuntimeError(f"The events of {split!r} were taken out of order, after {self._taken}.")
+        self._taken.append(split)
+        for _, (_, events) in zip(self._jobs[split], self._results):
             yield events
-        if split == SPLITS[-1]:
+        if len(self._taken) == len(self._jobs):
             self._results.close()
 
     def metadata(self) -> dict:

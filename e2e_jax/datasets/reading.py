@@ -13,12 +13,8 @@ from absl import logging
 from e2e_jax.datasets import flat_arrays
 from e2e_jax.datasets.preparation import DatasetError, again, check_files, derived_folders, read_metadata
 from e2e_jax.events.base import Record
-from e2e_jax.events.diphotons import Events
-from e2e_jax.events.showers import Showers
+from e2e_jax.events.kinds import KINDS
 from e2e_jax.files import digests, locks
-
-RECORDS: dict[str, type[Record]] = {"cms_hgg": Events, "ecal_showers": Showers}
-"""What a dataset holds, by the name of its builder."""
 
 READ_TOGETHER = 1000
 """Events read before they become flat arrays: bounds the memory of the small ones."""
@@ -26,7 +22,7 @@ READ_TOGETHER = 1000
 KEY_LENGTH = 16
 """Digits of a key in the name of a folder of flat arrays."""
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of how flat arrays are made of a dataset. Increase it when reading or validation changes."""
 
 
@@ -45,7 +41,9 @@ def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: 
       ValueError: an event holds a value that cannot be (`Record.validate`).
     """
     record, places = record_of(folder), derived_folders(folder)
-    view = {name: value for name, value in read_metadata(folder).items() if name == "view"}
+    metadata = read_metadata(folder)
+    view = {name: value for name, value in metadata.items() if name == "view"}
+    labels = len(metadata["task"]["labels"])
     files = check_files(folder).get(split)
     key = digests.of_json([LAYOUT, flat_arrays.layout(record), files, sorted(unread), view])
     variant = "-".join((split, *(f"without_{name}" for name in sorted(unread))))
@@ -56,7 +54,7 @@ def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: 
         return next((events for events in found if events is not None), None)
 
     def read():
-        return read_split(folder, split, progress, unread=unread).validate(**view)
+        return read_split(folder, split, progress, unread=unread).validate(labels, **view)
 
     if (events := mapped()) is not None:
         return events
@@ -97,7 +95,7 @@ def read_split(
 
     Args:
       folder: as `prepare_dataset` gives it.
-      split: "train" or "validation".
+      split: one of `jobs.SPLITS`.
       progress: whether to show a progress bar.
       rows: which events to read, counted from 0; all of them by default.
       unread: collections to leave empty.
@@ -111,13 +109,14 @@ def read_split(
     from e2e_jax.datasets.features import stored
 
     source, record = _stored(folder, split), record_of(folder)
+    observables = [observable["name"] for observable in read_metadata(folder)["task"]["observables"]]
     rows = range(len(source)) if rows is None else rows
     if outside := [row for row in rows if not 0 <= row < len(source)]:
         raise DatasetError(
             f"The split {split!r} of the dataset in {folder} has no event {outside[0]}: "
             f"its {len(source)} events count from 0 to {len(source) - 1}."
         )
-    parser = ExampleParserNp(stored(record))
+    parser = ExampleParserNp(stored(record, observables))
     title = f"reading {'/'.join(folder.parts[-3:-1])} {split}"
 
     def parts(bar):
@@ -125,7 +124,7 @@ def read_split(
             together = list(rows[first : first + READ_TOGETHER])
             try:
                 examples = [parser.parse_example(content) for content in source.__getitems__(together)]
-                part = record.from_examples(examples)
+                part = record.from_examples(examples, observables)
             except Exception as error:
                 raise DatasetError(
                     f"The dataset in {folder} does not hold {record.__name__} as this code writes them "
@@ -140,7 +139,7 @@ def read_split(
 
 def record_of(folder: pathlib.Path) -> type[Record]:
     """What the dataset in a folder holds."""
-    return RECORDS.get(folder.parts[-3], Events)
+    return KINDS[read_metadata(folder)["task"]["events"]]
 
 
 def _stored(folder: pathlib.Path, split: str):

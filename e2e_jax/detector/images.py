@@ -1,4 +1,4 @@
-"""Images from hits: fixed maps from detector cells to pixels, applied on the device.
+"""Images from hits: geometries by name, which are fixed maps from detector cells to pixels.
 
 The recipes are those of the end-to-end papers (M. Andrews et al., arXiv:1807.11916, Section 4). Each channel
 keeps the energy of its hits, the HCAL over crystals 25 times; hits with energy <= 0 are skipped (zero
@@ -12,25 +12,67 @@ from collections.abc import Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from e2e_jax.detector import geometry as cells
 from e2e_jax.detector import pixels
 from e2e_jax.detector.drawing import COUNT, PLAIN, Drawing, draw
+from e2e_jax.detector.pixels import Canvas
 
 CHANNELS = ("tracks", "ecal", "hcal")
 """Channels in the papers' order."""
 
-SHAPES = {
-    "barrel": {"barrel": pixels.BARREL.shape},
-    "ecal_centric": {
-        "barrel": pixels.BARREL.shape,
-        "endcap_minus": (cells.EE_SIDE, cells.EE_SIDE),
-        "endcap_plus": (cells.EE_SIDE, cells.EE_SIDE),
-    },
-    "hcal_centric": {"full": pixels.FULL.shape},
-}
-"""What `make_images` can build: geometry -> its images in the networks' order -> (rows, columns)."""
+_GEOMETRIES: dict[str, tuple[Canvas, ...]] = {}
 
-GEOMETRIES = tuple(SHAPES)
+
+def register(geometry: str, *canvases: Canvas) -> None:
+    """Makes images available under the name of a geometry, in `make_images` and in `config.inputs.geometry`.
+
+    Args:
+      geometry: the name.
+      canvases: the maps from hits to the pixels of its images, in the networks' order; `pixels.table_canvas`
+        makes one by tables.
+
+    Raises:
+      ValueError: the name is taken, there is no canvas, or two images have the same name.
+    """
+    if geometry in _GEOMETRIES:
+        raise ValueError(f"The geometry {geometry!r} is registered already; choose another name.")
+    names = [name for canvas in canvases for name in canvas.images]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"The geometry {geometry!r} needs images, each with its own name; it has {names}.")
+    _GEOMETRIES[geometry] = canvases
+
+
+register("barrel", pixels.BARREL)
+register("ecal_centric", pixels.BARREL, pixels.ENDCAPS)
+register("hcal_centric", pixels.FULL)
+
+
+def geometries() -> tuple[str, ...]:
+    """The names of all geometries."""
+    return tuple(_GEOMETRIES)
+
+
+def canvases(geometry: str) -> tuple[Canvas, ...]:
+    """The canvases of a geometry.
+
+    Raises:
+      ValueError: there is no such geometry.
+    """
+    if geometry not in _GEOMETRIES:
+        known = ", ".join(map(repr, _GEOMETRIES))
+        raise ValueError(
+            f"No image geometry {geometry!r}; there are {known}. Another must be registered first, by "
+            "e2e_jax.detector.images.register."
+        )
+    return _GEOMETRIES[geometry]
+
+
+def shapes(geometry: str) -> dict[str, tuple[int, int]]:
+    """The images of a geometry in the networks' order, name -> (rows, columns).
+
+    Raises:
+      ValueError: there is no such geometry.
+    """
+    return {name: canvas.image_shape for canvas in canvases(geometry) for name in canvas.images}
 
 
 def make_images(
@@ -40,115 +82,37 @@ def make_images(
     matches_authors: bool = False,
     drawing: Drawing = PLAIN,
 ) -> dict[str, jax.Array]:
-    """Builds the images of a batch of events.
+    """Makes the images of a batch of events.
 
     Args:
       events_or_batch: `Events`, or the padded batch of `Events.to_batch`, or the flat one of
         `layout.Layout`; only the collections of the geometry and the channels are read.
-      geometry: one of `GEOMETRIES`. "barrel" and "ecal_centric" have a pixel a crystal, "hcal_centric" sees
-        HCAL towers as blocks of 5 x 5 pixels and puts both calorimeters on them.
-      channels: some of `CHANNELS`, in the order wanted.
+      geometry: "barrel", "ecal_centric", "hcal_centric" (`pixels.BARREL`, `ENDCAPS` and `FULL` describe their
+        images), or a registered one.
+      channels: some of the geometry's, in the order wanted.
       matches_authors: the arithmetic of the paper's authors where it differs, see `detector.projections`; it
         loses half of the energy of the stitched image's outermost ECAL rows.
       drawing: how they are drawn; with `drawing.blocks` the shapes below are those of `drawing.in_blocks`.
 
     Returns:
-      `{"barrel": float32 [n, 170, 360, channels]}`, see `barrel_images`; for "ecal_centric" with it
-      `"endcap_minus"` and `"endcap_plus"`, `[n, 100, 100, channels]`, see `endcap_images`; for
-      "hcal_centric" `{"full": [n, 280, 360, channels]}`, see `full_images`.
+      `{"barrel": float32 [n, 170, 360, channels]}`; for "ecal_centric" with it `"endcap_minus"` and
+      `"endcap_plus"`, `[n, 100, 100, channels]`; for "hcal_centric" `{"full": [n, 280, 360, channels]}`.
 
     Raises:
       ValueError: the geometry or a channel does not exist, or the batch lacks a collection.
     """
-    check_geometry(geometry)
+    of_geometry = canvases(geometry)
     batch = events_or_batch.to_batch() if hasattr(events_or_batch, "to_batch") else events_or_batch
-    if geometry == "hcal_centric":
-        return {"full": full_images(batch, channels, matches_authors, drawing)}
-    made = {"barrel": barrel_images(batch, channels, drawing)}
-    if geometry == "ecal_centric":
-        both = endcap_images(batch, channels, matches_authors, drawing)
-        made |= {"endcap_minus": both[:, 0], "endcap_plus": both[:, 1]}
+    made = {}
+    for canvas in of_geometry:
+        names = checked_channels(channels, canvas)
+        needed = sorted({name for channel in names for name in canvas.collections[channel]})
+        hits = {name: _columns(batch, name) for name in needed}
+        image = draw(hits, canvas, names, bool(matches_authors), drawing)
+        n, rows, *rest = image.shape
+        parts = image.reshape(n, len(canvas.images), rows // len(canvas.images), *rest)
+        made |= {name: parts[:, place] for place, name in enumerate(canvas.images)}
     return made
-
-
-def check_geometry(geometry: str) -> None:
-    """Raises a ValueError where there is no such geometry."""
-    if geometry not in SHAPES:
-        raise ValueError(f"No image geometry {geometry!r}; there are {', '.join(map(repr, SHAPES))}.")
-
-
-def barrel_images(batch: Mapping, channels: Sequence[str] = CHANNELS, drawing: Drawing = PLAIN) -> jax.Array:
-    """Images of the ECAL barrel, one pixel a crystal.
-
-    tracks: pT in GeV at the crystal that the track's direction points to, |eta| <= 1.479.
-    ecal: energy of the barrel hits in GeV.
-    hcal: energy in GeV of the tower over the crystal, depths summed, |ieta| <= 17; each of the tower's
-      5 x 5 crystals shows the whole energy, so the channel sums to 25 times its hits.
-
-    Args:
-      batch: the padded batch of `Events.to_batch`; only the collections of the channels are read.
-      channels: some of `CHANNELS`, in the order wanted.
-      drawing: how they are drawn.
-
-    Returns:
-      float32 `[n, 170, 360, len(channels)]`, row and column as in `geometry.EB_ROWS`.
-
-    Raises:
-      ValueError: a channel does not exist or comes twice, or the batch lacks its collection.
-    """
-    return _drawn(batch, pixels.BARREL, channels, False, drawing)
-
-
-def endcap_images(
-    batch: Mapping,
-    channels: Sequence[str] = CHANNELS,
-    matches_authors: bool = False,
-    drawing: Drawing = PLAIN,
-) -> jax.Array:
-    """Images of the two ECAL endcaps, one pixel a crystal.
-
-    tracks: pT in GeV at the crystal that the track's direction points to, 1.479 < |eta| <= 3.
-    ecal: energy of the endcap hits in GeV.
-    hcal: energy in GeV of the towers with |ieta| > 17, depths summed and 29 read as part of 28, shared evenly
-      over the crystals whose centres lie in the tower's box. Every tower has some, 6 to 25.
-
-    Args, errors: as for `make_images`.
-
-    Returns:
-      float32 `[n, 2, 100, 100, len(channels)]`: EE-, then EE+; row = iy - 1, column = ix - 1.
-    """
-    both = _drawn(batch, pixels.ENDCAPS, channels, matches_authors, drawing)
-    return both.reshape(both.shape[0], 2, both.shape[1] // 2, *both.shape[2:])
-
-
-def full_images(
-    batch: Mapping,
-    channels: Sequence[str] = CHANNELS,
-    matches_authors: bool = False,
-    drawing: Drawing = PLAIN,
-) -> jax.Array:
-    """Images of the whole detector on the grid of the HCAL, 5 x 5 pixels a tower.
-
-    tracks: pT in GeV at the crystal that the track's direction points to, |eta| <= 3.
-    ecal: energy in GeV; barrel crystals are pixels, endcap crystals are binned by their centres and smeared
-      over blocks of 2 x 2 pixels (`projections.smeared_pixels`).
-    hcal: energy in GeV of the towers, depths summed and 29 added to 28; each of the 5 x 5 pixels shows the
-      whole energy, so the channel sums to 25 times its hits. The wide towers with |ieta| > 20 show one half
-      of it in each of their two blocks.
-
-    Args, errors: as for `make_images`.
-
-    Returns:
-      float32 `[n, 280, 360, len(channels)]`: rows 0-54 EE-, 55-224 the barrel, 225-279 EE+.
-    """
-    return _drawn(batch, pixels.FULL, channels, matches_authors, drawing)
-
-
-def _drawn(batch, canvas: pixels.Canvas, channels, matches_authors: bool, drawing: Drawing) -> jax.Array:
-    channels = checked_channels(channels)
-    needed = sorted({name for channel in channels for name in canvas.collections[channel]})
-    hits = {name: _columns(batch, name) for name in needed}
-    return draw(hits, canvas, channels, bool(matches_authors), drawing)
 
 
 _COLUMNS = {
@@ -159,14 +123,19 @@ _COLUMNS = {
 }
 
 
-def checked_channels(channels: Sequence[str]) -> tuple[str, ...]:
-    """The channels as a tuple; raises a ValueError where one does not exist or comes twice."""
+def checked_channels(channels: Sequence[str], canvas: Canvas = pixels.BARREL) -> tuple[str, ...]:
+    """The channels as a tuple.
+
+    Raises:
+      ValueError: one does not exist or comes twice.
+    """
     names = (channels,) if isinstance(channels, str) else tuple(channels)
     for name in names:
-        if name not in CHANNELS:
-            raise ValueError(f"No image channel {name!r}; there are {', '.join(map(repr, CHANNELS))}.")
+        if name not in canvas.entries:
+            known = ", ".join(map(repr, canvas.entries))
+            raise ValueError(f"No image channel {name!r}; there are {known}.")
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"Image channels {names}: name at least one of {CHANNELS}, each once.")
+        raise ValueError(f"Image channels {names}: name at least one of {tuple(canvas.entries)}, each once.")
     return names
 
 

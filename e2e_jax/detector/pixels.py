@@ -9,6 +9,7 @@ does not have, or that no cell has: their pixel is the image's number of pixels.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -40,20 +41,29 @@ class Entries(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Canvas:
-    """An image that is drawn in one piece; as a static argument of `jit` it is itself.
+    """A map from hits to pixels: one image, or several of the same shape, one above the other.
+
+    It is hashed by identity, so that it can be a static argument of `jit`.
 
     Attributes:
-      shape: (rows, columns).
+      images: names of the images, from the top.
+      shape: (rows, columns) of all images together.
       entries: channel -> function of (hits, xp, matches_authors) that returns a list of `Entries`.
       collections: channel -> the collections of hits that it reads.
       side: channel -> side of the square blocks of pixels in which it is drawn, where it is not 1: its pixels
         are those of an image with as many times fewer rows and columns, repeated.
     """
 
+    images: tuple[str, ...]
     shape: tuple[int, int]
     entries: Mapping[str, Callable]
     collections: Mapping[str, tuple[str, ...]]
-    side: Mapping[str, int]
+    side: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Rows and columns of each image."""
+        return self.shape[0] // len(self.images), self.shape[1]
 
     def shape_of(self, channel: str) -> tuple[int, int]:
         """Rows and columns in which a channel is drawn, before its pixels are repeated."""
@@ -141,22 +151,102 @@ def _look_up(table: np.ndarray, cell, xp):
     return xp.asarray(table)[xp.where(inside, cell.astype(np.int32), 0)] & inside
 
 
+def table_canvas(
+    image: str, shape: tuple[int, int], tables: Mapping[str, Mapping[str, np.ndarray]]
+) -> Canvas:
+    """One image by tables of pixels, for the collections that have cells.
+
+    Args:
+      image: name of the image.
+      shape: (rows, columns).
+      tables: channel -> collection ("eb", "ee" or "hcal") -> int `[cells]`, the pixel (row * columns +
+        column) of each cell of `detector.geometry`; -1 where the image does not show the cell. For "hcal" the
+        cells are towers, `[HCAL_TOWERS]`, and depths are summed.
+
+    Raises:
+      ValueError: a collection has no cells, or a table has another length or pixels outside of the image.
+    """
+    lengths = {"eb": geometry.EB_CELLS, "ee": geometry.EE_CELLS, "hcal": geometry.HCAL_TOWERS}
+    checked = {}
+    for channel, of in tables.items():
+        for collection, table in of.items():
+            if collection not in lengths:
+                raise ValueError(
+                    f"The image {image!r} has a table for {collection!r}; it may have tables for "
+                    f"{', '.join(lengths)}."
+                )
+            table = np.asarray(table, np.int32)
+            if table.shape != (lengths[collection],) or table.min() < -1 or table.max() >= math.prod(shape):
+                raise ValueError(
+                    f"The table of {collection!r} for the image {image!r} must have {lengths[collection]} "
+                    f"entries, from -1 to {math.prod(shape) - 1}; it has the shape {table.shape} and entries "
+                    f"from {table.min(initial=0)} to {table.max(initial=0)}."
+                )
+            checked[channel, collection] = np.where(table < 0, math.prod(shape), table).astype(np.int32)
+
+    def entries(channel):
+        def of_hits(hits: Mapping, xp, matches_authors: bool):
+            return [_by_table(hits[c], c, checked[channel, c], math.prod(shape), xp) for c in tables[channel]]
+
+        return of_hits
+
+    return Canvas(
+        (image,), shape, {name: entries(name) for name in tables}, {n: tuple(t) for n, t in tables.items()}
+    )
+
+
+def _by_table(hits: Mapping, collection: str, table: np.ndarray, drop: int, xp) -> Entries:
+    cell = hits["cell"].astype(np.int32)
+    if collection == "hcal":
+        cell = cell % geometry.HCAL_TOWERS
+    kept = (hits["energy"] > 0) & (cell < len(table))
+    return Entries(
+        collection, xp.where(kept, xp.asarray(table)[xp.where(kept, cell, 0)], drop), hits["energy"]
+    )
+
+
 BARREL = Canvas(
+    ("barrel",),
     (geometry.EB_ROWS, geometry.EB_COLUMNS),
     {"tracks": _barrel_tracks, "ecal": _barrel_ecal, "hcal": _barrel_hcal},
     {"tracks": ("tracks",), "ecal": ("eb",), "hcal": ("hcal",)},
     {"hcal": _TOWER},
 )
+"""The ECAL barrel, one pixel per crystal; row and column as in `geometry.EB_ROWS`.
+
+* tracks: pT in GeV at the crystal in the track's direction, |eta| <= 1.479.
+* ecal: energy of the barrel hits in GeV.
+* hcal: energy in GeV of the tower behind the crystal, depths summed, |ieta| <= 17. Each of the tower's 5 x 5
+  crystals shows the whole energy, so the channel sums to 25 times its hits.
+"""
 ENDCAPS = Canvas(
+    ("endcap_minus", "endcap_plus"),
     (2 * geometry.EE_SIDE, geometry.EE_SIDE),
     {"tracks": _endcap_tracks, "ecal": _endcap_ecal, "hcal": _endcap_hcal},
     {"tracks": ("tracks",), "ecal": ("ee",), "hcal": ("hcal",)},
-    {},
 )
-"""Both endcaps, EE- above EE+, pixel by pixel the cells of `geometry.ee_cell`."""
+"""The two ECAL endcaps, one pixel per crystal: EE- above EE+; row = iy - 1, column = ix - 1.
+
+* tracks: pT in GeV at the crystal in the track's direction, 1.479 < |eta| <= 3.
+* ecal: energy of the endcap hits in GeV.
+* hcal: energy in GeV of the towers with |ieta| > 17, depths summed and 29 read as part of 28, shared evenly
+  by the crystals whose centers lie in the tower's box. Each tower has 6 to 25.
+"""
 FULL = Canvas(
+    ("full",),
     (projections.FULL_ROWS, projections.FULL_COLUMNS),
     {"tracks": _full_tracks, "ecal": _full_ecal, "hcal": _full_hcal},
     {"tracks": ("tracks",), "ecal": ("eb", "ee"), "hcal": ("hcal",)},
     {"hcal": _TOWER},
 )
+"""The whole detector on the grid of the HCAL, 5 x 5 pixels per tower.
+
+Rows 0-54 are EE-, 55-224 the barrel, 225-279 EE+.
+
+* tracks: pT in GeV at the crystal in the track's direction, |eta| <= 3.
+* ecal: energy in GeV. Barrel crystals are pixels; endcap crystals are binned by their centers and smeared
+  over blocks of 2 x 2 pixels (`projections.smeared_pixels`).
+* hcal: energy in GeV of the towers, depths summed and 29 added to 28. Each of the 5 x 5 pixels shows the
+  whole energy, so the channel sums to 25 times its hits. The wide towers with |ieta| > 20 show one half in
+  each of their two blocks.
+"""

@@ -5,6 +5,7 @@ a mesh. "pmap": each device runs the step on its part and gathers what has to be
 may belong to several processes, each of which gives its share of the batch (`distributed.share`).
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,6 +17,26 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "batch"
 WAYS = ("jit", "pmap")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """The devices of a training or a prediction, and how they work together.
+
+    Attributes:
+      way: "jit" (over a mesh) or "pmap".
+      devices: how many of the devices, in each process; 0 for all of them.
+      deterministic: whether a GPU gives the same bits each time.
+    """
+
+    way: str = "jit"
+    devices: int = 0
+    deterministic: bool = False
+
+    @property
+    def compiler_options(self) -> dict:
+        """Options of `jax.jit`."""
+        return {"xla_gpu_exclude_nondeterministic_ops": True} if self.deterministic else {}
 
 
 class ParallelStep(NamedTuple):
@@ -66,13 +87,13 @@ def _by_process(devices):
     return [[device for device in devices if device.process_index == owner] for owner in owners]
 
 
-def chosen(config):
-    """The first `config.devices` of the devices there are, in each process; all of them where that is 0.
+def chosen(count: int = 0) -> list:
+    """The first `count` of the devices there are, in each process; all of them where that is 0.
 
     Raises:
       ValueError: more are asked for than there are.
     """
-    there, count = jax.local_devices(), config.get("devices", 0)
+    there = jax.local_devices()
     if not 0 <= count <= len(there):
         raise ValueError(
             f"config.devices is {count}, but there are {len(there)} ({there[0].device_kind}): set it to at "
@@ -101,34 +122,33 @@ def event_keys(key, events, axis_name=None):
     return jax.vmap(lambda place: jax.random.fold_in(key, place))(first + jnp.arange(events))
 
 
-def parallelize(make_step, config, devices=None):
-    """Compiles a training step for the devices, as `config.parallel` says.
+def parallelize(
+    make_step: Callable, batch_size: int, setup: Setup | None = None, devices=None
+) -> ParallelStep:
+    """Compiles a training step for several devices.
 
     Args:
       make_step: axis name -> step; with None the step sees the whole batch, with a name a device's part.
-      config: read are `parallel`, `train.batch_size`, `devices` and `deterministic`.
+      batch_size: events of a batch.
+      setup: how the devices work together; `Setup()` by default.
       devices: the devices to use, as many as divide the batch evenly; those of `chosen` by default.
 
     Raises:
-      ValueError: `config.parallel` is neither "jit" nor "pmap", or "pmap" with `config.deterministic`; or
-        there are fewer devices than asked for.
+      ValueError: the way is neither "jit" nor "pmap", or "pmap" in a deterministic setup; or there are fewer
+        devices than asked for.
     """
-    grid = mesh(config.train.batch_size, chosen(config) if devices is None else devices)
-    if config.parallel not in WAYS:
-        raise ValueError(f"config.parallel is {config.parallel!r}; it is one of {', '.join(WAYS)}.")
-    if config.parallel == "jit":
-        return _by_jit(make_step, grid, compiler_options(config))
-    if compiler_options(config):
+    setup = setup or Setup()
+    grid = mesh(batch_size, chosen(setup.devices) if devices is None else devices)
+    if setup.way not in WAYS:
+        raise ValueError(f"config.parallel is {setup.way!r}; it is one of {', '.join(WAYS)}.")
+    if setup.way == "jit":
+        return _by_jit(make_step, grid, setup.compiler_options)
+    if setup.deterministic:
         raise ValueError(
             "config.deterministic is True and config.parallel is 'pmap', which takes no compiler options: "
             "set config.parallel to 'jit'."
         )
     return _by_pmap(make_step, grid)
-
-
-def compiler_options(config):
-    """Options of `jax.jit`: with `config.deterministic`, a GPU gives the same bits each time."""
-    return {"xla_gpu_exclude_nondeterministic_ops": True} if config.get("deterministic", False) else {}
 
 
 def _by_jit(make_step, grid, options):

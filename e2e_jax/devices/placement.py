@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from e2e_jax.classes import Classes
-from e2e_jax.datasets import batches as input_pipeline
+from e2e_jax.datasets import batches
+from e2e_jax.datasets.batches import Sampling
 from e2e_jax.devices import distributed, parallel
 from e2e_jax.events.base import Record
+from e2e_jax.study import Task
 
 PLACES = ("auto", "device", "stream")
 
@@ -41,14 +42,14 @@ def pack(events: Record) -> dict:
     """The sample as flat arrays.
 
     Returns:
-      The columns of `BATCHED`, such as "label": [n], and of each collection, such as "eb": `{"first": [n],
-      "count": [n], "cell": [hits], "energy": [hits]}`: event i owns the hits `first[i]` to
+      The columns of `Record.batched`, such as "label": [n], and of each collection, such as "eb": `{"first":
+      [n], "count": [n], "cell": [hits], "energy": [hits]}`: event i owns the hits `first[i]` to
       `first[i] + count[i]` of a collection.
 
     Raises:
       ValueError: a collection has more hits than 32-bit numbers count.
     """
-    packed = {name: getattr(events, name) for name in events.BATCHED}
+    packed = events.batched()
     for name in events.COLLECTIONS:
         ragged = getattr(events, name)
         if ragged.offsets[-1] > np.iinfo(np.int32).max:
@@ -106,21 +107,30 @@ def _free_memory(devices: list) -> tuple[float, str]:
     return pages * os.sysconf("SC_PAGE_SIZE") / len(devices), "this machine's memory"
 
 
-def streamed(step: parallel.ParallelStep, events: Record, config) -> Feed:
-    """Feeds a training from the host: batches are padded by a thread, and sent while the device works."""
-    classes, size = Classes.of(config), config.train.batch_size
-    steps = input_pipeline.steps_per_epoch(events, size, classes)
-    layout = input_pipeline.layout(events, config, len(step.devices))
+def streamed(
+    step: parallel.ParallelStep, events: Record, task: Task, sampling: Sampling, single: bool = False
+) -> Feed:
+    """Feeds a training from the host: batches are padded by a thread, and sent while the device works.
+
+    Args:
+      step: the compiled step.
+      events: the training sample.
+      task: whose classes the batches balance.
+      sampling: how the epochs are drawn.
+      single: whether each piece is one step, as where a checkpoint is due after every step.
+    """
+    steps = batches.steps_per_epoch(events, sampling.batch_size, task)
+    layout = batches.layout(events, task, sampling, len(step.devices))
+    most = 1 if single else STREAMED_TOGETHER
 
     def feed(state, epoch, first):
-        batches = input_pipeline.epoch_batches(
-            events, size, config.seed, epoch, first, classes, distributed.share(size), layout
-        )
+        own = distributed.share(sampling.batch_size)
+        made = batches.epoch_batches(events, task, sampling, epoch, first, own, layout)
         piece = 1
         while first < steps:
-            count = min(piece, steps - first, _longest(config, STREAMED_TOGETHER))
+            count = min(piece, steps - first, most)
             start, metrics = time.perf_counter(), []
-            for batch in itertools.islice(batches, count):
+            for batch in itertools.islice(made, count):
                 # Does not wait for the device.
                 state, of_step = step.step(state, batch)
                 metrics.append(of_step)
@@ -132,26 +142,35 @@ def streamed(step: parallel.ParallelStep, events: Record, config) -> Feed:
     return feed
 
 
-def resident(step: parallel.ParallelStep, events: Record, config) -> Feed:
-    """Feeds a training on the device: the sample is sent once, an epoch's order at its start."""
-    classes, size = Classes.of(config), config.train.batch_size
-    steps = input_pipeline.steps_per_epoch(events, size, classes)
-    targets = classes.of_labels(events.label)
-    layout = input_pipeline.layout(events, config, len(step.devices))
+def resident(
+    step: parallel.ParallelStep,
+    events: Record,
+    task: Task,
+    sampling: Sampling,
+    single: bool = False,
+    convolves: bool = True,
+) -> Feed:
+    """Feeds a training on the device: the sample is sent once, an epoch's order at its start.
+
+    Args:
+      step, events, task, sampling, single: as for `streamed`.
+      convolves: whether the network has convolutions, which a CPU does not compute in loops, see `LOOP`.
+    """
+    steps = batches.steps_per_epoch(events, sampling.batch_size, task)
+    layout = batches.layout(events, task, sampling, len(step.devices))
     run = step.loop(layout.take)
-    convolves = config.inputs.kind in ("images", "showers")
-    on_cpu = convolves and step.devices[0].platform == "cpu"
-    loop = _longest(config, 1 if on_cpu else LOOP)
+    loop = 1 if single or (convolves and step.devices[0].platform == "cpu") else LOOP
+    most = 1 if single else steps
     packed = step.spread(pack(events))
 
     def feed(state, epoch, first):
-        rows = input_pipeline.epoch_rows(targets, size, steps, config.seed, epoch, len(classes.names))
+        rows = batches.epoch_rows(events, task, sampling, steps, epoch)
         layout.check(events, rows)
-        rows, piece = rows[:, distributed.share(size)].astype(np.int32), 1
+        rows, piece = rows[:, distributed.share(sampling.batch_size)].astype(np.int32), 1
         while first < steps:
             # The same calls whatever the clock, and wherever a run resumed: whole loops, then single steps.
             begin, start, metrics = first, time.perf_counter(), []
-            while first < min(begin + min(piece, _longest(config, steps)), steps):
+            while first < min(begin + min(piece, most), steps):
                 end = first + loop if first % loop == 0 and first + loop <= steps else first + 1
                 # Does not wait for the device.
                 state, of_steps = run(state, packed, rows[first:end])
@@ -169,11 +188,6 @@ def resident(step: parallel.ParallelStep, events: Record, config) -> Feed:
 def _by_step(metrics):
     """The metrics [steps] of several calls as those of each step."""
     return [dict(zip(of, values)) for of in metrics for values in zip(*of.values())]
-
-
-def _longest(config, most):
-    """Most steps of a piece: one where a checkpoint is due after every step."""
-    return most if config.train.checkpoint_seconds else 1
 
 
 def _next_piece(piece, count, seconds):

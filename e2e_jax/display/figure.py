@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from e2e_jax.detector import images
-from e2e_jax.display.panels import PANELS, Panel
+from e2e_jax.display.panels import Panel, panels
 from e2e_jax.display.showers import Shower, find_showers
-from e2e_jax.events.diphotons import CLASSES, COLLECTIONS, Events
+from e2e_jax.events.diphotons import COLLECTIONS, Events
+from e2e_jax.study import Task
 
-TITLES = dict(zip(CLASSES, ("γγ (Born)", "H → γγ", "γ + jet")))
 LAYERS = {
     "hcal": ("HCAL energy [GeV]", ("#e6e6e6", "#454545"), Normalize(0, 10), "max"),
     "ecal": ("ECAL energy [GeV]", ("#b5d4ee", "#3a86c8", "#08306b"), LogNorm(0.1, 100), "both"),
@@ -40,35 +40,39 @@ ABOVE, BELOW, SIDE = 0.58, 0.54, 1.72
 """Room above and below an image for its ticks and labels, and the side of an enlarged part; inches."""
 
 
-def event_figure(events: Events, index: int, geometry: str = "barrel", origin: str = "") -> Figure:
+def event_figure(
+    events: Events, index: int, geometry: str = "barrel", origin: str = "", task: Task | None = None
+) -> Figure:
     """The picture of an event: every image of a geometry, each photon's shower enlarged, colour bars.
 
     Args:
       events: any events.
       index: which of them.
-      geometry: one of `PANELS`.
+      geometry: name of a geometry.
       origin: where the event comes from, for the title.
+      task: names the labels and observables for the title, if any.
 
     Returns:
       A figure 7 inches wide that belongs to no window.
     """
     drawn = event_images(events, index, geometry)
     showers = find_showers(events, index)
-    rows = _rows(PANELS[geometry])
+    of_image = panels(geometry)
+    rows = _rows(of_image)
     with matplotlib.rc_context(STYLE):
         height = 0.5 + sum(ABOVE + height + BELOW for height, _ in [*rows, (SIDE, [])])
         figure = Figure(figsize=(WIDTH, height), facecolor="white")
         top = height - 0.5
-        figure.text(0.5, 1 - 0.08 / height, event_title(events, index, origin), ha="center", va="top")
+        figure.text(0.5, 1 - 0.08 / height, event_title(events, index, origin, task), ha="center", va="top")
         for row_height, places in rows:
             for name, left, width in places:
                 axes = _axes(figure, left, top - ABOVE - row_height, width, row_height)
-                draw_image(axes, drawn[name], PANELS[geometry][name])
-                mark_photons(axes, PANELS[geometry][name], showers)
-                if not PANELS[geometry][name].wraps:
-                    axes.set_title(PANELS[geometry][name].title)
+                draw_image(axes, drawn[name], of_image[name])
+                mark_photons(axes, of_image[name], showers)
+                if not of_image[name].wraps:
+                    axes.set_title(of_image[name].title)
             top -= ABOVE + row_height + BELOW
-        _enlarge(figure, top - ABOVE - SIDE, drawn, PANELS[geometry], showers)
+        _enlarge(figure, top - ABOVE - SIDE, drawn, of_image, showers)
         _colour_bars(figure, top - ABOVE - SIDE)
     return figure
 
@@ -80,11 +84,11 @@ def draw_event(axes: Axes, events: Events, index: int, geometry: str = "barrel",
       axes: where to; its limits, ticks and labels are set.
       events: any events.
       index: which of them.
-      geometry: one of `PANELS`.
-      image: one of the geometry's images, a key of `PANELS[geometry]`; its first by default.
+      geometry: name of a geometry.
+      image: one of the geometry's images, a key of `panels(geometry)`; its first by default.
     """
-    image = image or next(iter(PANELS[geometry]))
-    panel = PANELS[geometry][image]
+    image = image or next(iter(panels(geometry)))
+    panel = panels(geometry)[image]
     showers = find_showers(events, index)
     draw_image(axes, event_images(events, index, geometry)[image], panel)
     mark_photons(axes, panel, showers)
@@ -170,12 +174,14 @@ def photon_text(number: int, shower: Shower) -> str:
     return f"{photon_name(number)}: $p_T$ = {pt} GeV\nη = {eta}, ϕ = {phi}"
 
 
-def event_title(events: Events, index: int, origin: str = "") -> str:
-    """Class, mass, origin and address of an event, in two lines."""
-    label = int(events.label[index])
-    first = [TITLES[CLASSES[label]]] if label >= 0 else []
-    if events.mass[index] > 0:
-        first.append(rf"$m_{{\gamma\gamma}}$ = {events.mass[index]:.1f} GeV")
+def event_title(events: Events, index: int, origin: str = "", task: Task | None = None) -> str:
+    """Label, observables, origin and address of an event, in two lines."""
+    label, first = int(events.label[index]), []
+    if task is not None:
+        first += [literal(task.title(task.labels[label]))] if label >= 0 else []
+        # 0 where a source does not have it.
+        known = {o: events.observables.get(o.name, np.zeros(len(events)))[index] for o in task.observables}
+        first += [f"{o.title or o.name}: {value:.1f} {o.unit}" for o, value in known.items() if value]
     address = f"run {events.run[index]}, lumi {events.lumi[index]}, event {events.event[index]}"
     second = filter(None, [literal(origin), address])
     return "\n".join(filter(None, ["   ".join(first), "  ·  ".join(second)]))
@@ -187,12 +193,20 @@ def literal(text: str) -> str:
 
 
 def event_images(events: Events, index: int, geometry: str) -> dict[str, np.ndarray]:
-    """The images of one event: name -> float32 `[rows, columns, 3]`."""
+    """The images of one event: name -> float32 `[rows, columns, 3]`, zero in missing channels."""
     event = events[[index]]
     # Padded to few different lengths, so that few events need the images' program compiled again.
     lengths = {name: -(-int(getattr(event, name).counts[0]) // 1024) * 1024 for name in COLLECTIONS}
-    made = images.make_images(event.to_batch(lengths), geometry)
-    return {name: np.asarray(image[0]) for name, image in made.items()}
+    there = [c for c in images.CHANNELS if all(c in canvas.entries for canvas in images.canvases(geometry))]
+    made = images.make_images(event.to_batch(lengths), geometry, there)
+    places = [images.CHANNELS.index(channel) for channel in there]
+    return {name: _in_channels(np.asarray(image[0]), places) for name, image in made.items()}
+
+
+def _in_channels(image: np.ndarray, places: list[int]) -> np.ndarray:
+    whole = np.zeros((*image.shape[:2], len(images.CHANNELS)), np.float32)
+    whole[..., places] = image
+    return whole
 
 
 def _rows(panels: dict[str, Panel]) -> list[tuple[float, list[tuple[str, float, float]]]]:

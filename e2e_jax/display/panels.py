@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
-from e2e_jax.detector import geometry, projections
+from e2e_jax.detector import geometry, images, projections
 from e2e_jax.display.showers import Shower
 
 Ticks = list[tuple[float, str]]
@@ -223,3 +223,27 @@ PANELS: dict[str, dict[str, Panel]] = {
     "hcal_centric": {"full": FULL},
 }
 """What is drawn of each geometry of `detector.images`: name of the image -> its panel."""
+
+
+def panels(geometry: str) -> dict[str, Panel]:
+    """The panels of a geometry's images; of a registered one, plain panels that count rows and columns.
+
+    Raises:
+      ValueError: there is no such geometry.
+    """
+    return PANELS.get(geometry) or {
+        name: Panel(
+            title=name,
+            shape=shape,
+            left=0,
+            bottom=0,
+            names=("column", "row", "", ""),
+            ticks=(_plain_ticks, _plain_ticks),
+            locate=lambda shower: None,
+        )
+        for name, shape in images.shapes(geometry).items()
+    }
+
+
+def _plain_ticks(low: float, high: float) -> Ticks:
+    return [(float(n), str(n)) for n in range(0, int(high) + 1, _step(low, high))]

@@ -4,29 +4,47 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from e2e_jax.datasets import preparation, reading
+from e2e_jax.datasets import naming, preparation, reading
 from e2e_jax.errors import SourceError
+from e2e_jax.events.base import Record
 from e2e_jax.events.diphotons import Events
+from e2e_jax.studies import hgg
+from e2e_jax.study import Task
 
 AODSIM, NTUPLE = "CMS simulation (AODSIM)", "flat ntuple"
 """Origins of what ROOT files hold; a dataset's stands in its metadata."""
 
 
+class Found(NamedTuple):
+    """Events that were read.
+
+    Attributes:
+      events: the events.
+      origin: where they come from, in a few words.
+      task: names their labels and observables.
+    """
+
+    events: Record
+    origin: str
+    task: Task
+
+
 def read_events(
     source: str, rows: Sequence[int], split: str = "validation", select: str | None = None, data_dir: str = ""
-) -> tuple[Events, str]:
-    """Reads some events, and says where they come from.
+) -> Found:
+    """Reads some events, with their origin and the task that names their labels.
 
     Args:
       source: a ROOT file (a path or a root:// address), the folder of a TFDS dataset, or its name.
       rows: which events, counted from 0; with `select`, among those that pass.
       split: of a dataset.
-      select: of an AODSIM file, a category of `selection.FIDUCIAL`.
+      select: of an AODSIM file, a key of `hgg.SELECTIONS`.
       data_dir: folder of the datasets, for a dataset's name; TFDS's own where it is empty.
 
     Returns:
-      The events in the order of `rows`, and their origin in a few words.
+      The events in the order of `rows`.
 
     Raises:
       ValueError: there is no such file, dataset or event; `SourceError` or `DatasetError` where it cannot
@@ -34,27 +52,31 @@ def read_events(
     """
     folder = None if source.endswith(".root") else _dataset_folder(source, data_dir)
     if folder is None:
-        return _root_events(source, rows, select)
+        return Found(*_root_events(source, rows, select), hgg.TASK)
     if select:
         raise ValueError(f"{source} is a dataset, selected when it was built: leave --select={select} out.")
     events = reading.read_split(folder, split, progress=False, rows=rows)
-    return events, preparation.read_metadata(folder)["origin"]
+    metadata = preparation.read_metadata(folder)
+    return Found(events, metadata["origin"], Task(**metadata["task"]))
 
 
 def _root_events(source: str, rows: Sequence[int], select: str | None) -> tuple[Events, str]:
     """Reads from whichever of the known trees a file has."""
     from e2e_jax.sources.root import aodsim  # imports uproot, which a report does not need
 
+    if select is not None and select not in hgg.SELECTIONS:
+        raise ValueError(f"No selection {select!r}; there are {', '.join(hgg.SELECTIONS)}.")
+    chosen = None if select is None else hgg.SELECTIONS[select]
     try:
-        if select is None:
+        if chosen is None:
             return aodsim.read_entries(source, rows), AODSIM
-        candidates = aodsim.read_candidates(source, select)
+        candidates = aodsim.read_candidates(source, chosen)
     except SourceError as error:
         if error.reason != "missing_tree":
             raise
         return _ntuple_events(source, rows, select, error), NTUPLE
     _check_rows(rows, len(candidates), f"events of {source} that pass --select={select}")
-    return aodsim.read_entries(source, candidates.entry[list(rows)]), AODSIM
+    return aodsim.read_entries(source, candidates.entry[list(rows)], select=chosen), AODSIM
 
 
 def _ntuple_events(source: str, rows: Sequence[int], select: str | None, no_aodsim: SourceError) -> Events:
@@ -93,8 +115,10 @@ def _dataset_folder(source: str, data_dir: str) -> pathlib.Path | None:
 
         root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
         path = root / source
-        if source.partition("/")[0] not in preparation.BUILDERS or not path.is_dir():
-            builds = ", ".join(f"{name}/CONFIG" for name in preparation.BUILDERS)
+        if ":" in source:
+            path = preparation.locate(source, data_dir)
+        if not path.is_dir() or (":" not in source and source.partition("/")[0] not in naming.BUILT_IN):
+            builds = ", ".join(f"{name}/CONFIG" for name in naming.BUILT_IN)
             raise ValueError(
                 f"There is no file and no folder {source}, and no dataset of this name ({builds}) in {root}. "
                 "Name a ROOT file, the folder of a TFDS dataset, or a dataset that was built there."

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from e2e_jax.detector import geometry
-from e2e_jax.events.diphotons import Events
+from e2e_jax.events.diphotons import Events, leading
 
 ETA_WINDOW = 0.15
 """A photon's eta is seen from its vertex, a crystal's from the origin. A vertex 18 cm off along the beam,
@@ -44,7 +44,7 @@ def find_showers(events: Events, index: int) -> list[Shower]:
       index: which of them.
     """
     showers = []
-    for pt, eta, phi in events.photons[index].astype(np.float64):
+    for pt, eta, phi in leading(events.photons[[index]])[0].astype(np.float64):
         if pt <= 0:
             continue
         lit, pointed = [], []

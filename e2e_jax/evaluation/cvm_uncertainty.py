@@ -1,6 +1,6 @@
 """What the CVM metric of a finite sample is worth: its floor for an independent score, and its uncertainty.
 
-With the events in the order of their masses, the metric is a quadratic form in their scores,
+With the events in the order of the observable, the metric is a quadratic form in their scores,
 
     C = sum_ij A_ij K_ij,    A = mean over windows of a_w a_w^T,    a_wi = [i in w] / k - 1 / N,
 
@@ -12,21 +12,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from e2e_jax.models.decorrelation.cvm import checked_sample, cvm_metric, in_order_of_mass
+from e2e_jax.evaluation.cvm import checked_sample, cvm_metric, in_order
 
 GROUPS = 50
 """Of the jackknife."""
 
 
-def cvm_floor(scores: np.ndarray, mass: np.ndarray, neighbors: int = 200, step: int = 50) -> float:
-    """Expected `cvm_metric` of a score with this distribution that does not depend on the mass.
+def cvm_floor(scores: np.ndarray, observable: np.ndarray, neighbors: int = 200, step: int = 50) -> float:
+    """Expected `cvm_metric` of a score with this distribution that does not depend on the observable.
 
     A window of k of the N events is then a random draw without replacement, so the expectation is exactly
     (N - k) / (k (N - 1)) times the mean of F (1 - F): close to (1 / k - 1 / N) / 6 without ties.
 
     Args, errors: as for `cvm_metric`; the step does not matter.
     """
-    scores, mass = checked_sample(scores, mass, neighbors, step)
+    scores, observable = checked_sample(scores, observable, neighbors, step)
     n = len(scores)
     at_most = _distribution(np.sort(scores))
     return float((n - neighbors) / (neighbors * max(n - 1, 1)) * np.mean(at_most * (1 - at_most)))
@@ -34,7 +34,7 @@ def cvm_floor(scores: np.ndarray, mass: np.ndarray, neighbors: int = 200, step: 
 
 def cvm_uncertainty(
     scores: np.ndarray,
-    mass: np.ndarray,
+    observable: np.ndarray,
     neighbors: int = 200,
     step: int = 50,
     groups: int = GROUPS,
@@ -51,32 +51,32 @@ def cvm_uncertainty(
     Its mean over toys of 600 to 2,400 events was 0.86 to 1.14 of their spread, for windows of 200.
 
     Args:
-      scores, mass, neighbors, step: as for `cvm_metric`, with its errors.
+      scores, observable, neighbors, step: as for `cvm_metric`, with its errors.
       groups: of the jackknife; events are dealt at random.
       seed: fixes the dealing.
     """
-    scores, mass = checked_sample(scores, mass, neighbors, step)
+    scores, observable = checked_sample(scores, observable, neighbors, step)
     # In one order, so that the same events are dealt alike.
-    scores, mass = in_order_of_mass(scores, mass), np.sort(mass)
+    scores, observable = in_order(scores, observable), np.sort(observable)
     independent = _independent_variance(scores, neighbors, step)
     if independent == 0:
         return float(np.sqrt(independent))
-    above = cvm_metric(scores, mass, neighbors, step) - cvm_floor(scores, mass, neighbors, step)
+    above = cvm_metric(scores, observable, neighbors, step) - cvm_floor(scores, observable, neighbors, step)
     z = max(above, 0) / np.sqrt(independent)
     weight = max(z - 0.75, 0) / (z + 1)
     if not weight:
         return float(np.sqrt(independent))
-    jackknife = _jackknife_variance(scores, mass, neighbors, step, groups, seed)
+    jackknife = _jackknife_variance(scores, observable, neighbors, step, groups, seed)
     return float(np.sqrt((1 - weight) * independent + weight * jackknife))
 
 
-def _jackknife_variance(scores, mass, neighbors: int, step: int, groups: int, seed: int) -> float:
+def _jackknife_variance(scores, observable, neighbors: int, step: int, groups: int, seed: int) -> float:
     """Variance of the metric; windows and steps shrink with the sample, so that they hold the same shares."""
     groups = min(groups, len(scores))
     group = np.random.default_rng(seed).permutation(np.arange(len(scores)) % groups)
     kept = 1 - 1 / groups
     window, step = max(round(neighbors * kept), 1), max(round(step * kept), 1)
-    left_out = [cvm_metric(scores[group != g], mass[group != g], window, step) for g in range(groups)]
+    left_out = [cvm_metric(scores[group != g], observable[group != g], window, step) for g in range(groups)]
     return float((groups - 1) * np.var(left_out))
 
 

@@ -1,4 +1,4 @@
-"""Areas under ROC curves, raw and pair-normalised, and rejections, with their uncertainties. numpy only."""
+"""Areas under ROC curves, raw and pair-normalized, and rejections, with their uncertainties. numpy only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def roc_auc(scores: np.ndarray, is_signal: np.ndarray) -> float:
 
 
 def pair_scores(
-    probabilities: np.ndarray, labels: np.ndarray, signal: int, background: int, normalised: bool = True
+    probabilities: np.ndarray, labels: np.ndarray, signal: int, background: int, normalized: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores that tell one class from one other, for the events of these two classes.
 
@@ -37,7 +37,7 @@ def pair_scores(
       probabilities: `[n, classes]`, not negative.
       labels: `[n]`, the true class.
       signal, background: the two classes.
-      normalised: P(signal) / (P(signal) + P(background)), the best score of a perfect classifier for
+      normalized: P(signal) / (P(signal) + P(background)), the best score of a perfect classifier for
         these two; one half where both are 0. Otherwise the raw P(signal).
 
     Returns:
@@ -71,21 +71,21 @@ def pair_scores(
         raise ValueError(
             f"Event {row} has probabilities {probabilities[row]}: not finite, or negative (softmax missing?)."
         )
-    if not normalised:
+    if not normalized:
         return ours, labels[chosen] == signal
     both = ours + theirs
     return np.divide(ours, both, out=np.full_like(both, 0.5), where=both > 0), labels[chosen] == signal
 
 
 def pairwise_auc(
-    probabilities: np.ndarray, labels: np.ndarray, signal: int, background: int, normalised: bool = True
+    probabilities: np.ndarray, labels: np.ndarray, signal: int, background: int, normalized: bool = True
 ) -> float:
     """ROC AUC of one class against one other; see `pair_scores` for the arguments and errors.
 
     On balanced classes the one-vs-rest AUC of a class is the mean of its two raw one-vs-one AUCs.
-    Published one-vs-one numbers that break this rule were made with the pair-normalised score.
+    Published one-vs-one numbers that break this rule were made with the pair-normalized score.
     """
-    return roc_auc(*pair_scores(probabilities, labels, signal, background, normalised))
+    return roc_auc(*pair_scores(probabilities, labels, signal, background, normalized))
 
 
 def roc_curve(scores: np.ndarray, is_signal: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,47 +1,46 @@
-"""From scores to results.json: the paper's metrics with uncertainties."""
+"""From scores to results: the metrics of a task with uncertainties."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
-from e2e_jax.classes import ALL, Classes
 from e2e_jax.evaluation import metrics
+from e2e_jax.evaluation.cvm import cvm_metric
 from e2e_jax.evaluation.cvm_uncertainty import cvm_floor, cvm_uncertainty
-from e2e_jax.evaluation.published import METRICS, PAPER_RESULTS, paper_row, results_table
-from e2e_jax.files.atomic import replacing, write_whole
-from e2e_jax.models.decorrelation.cvm import cvm_metric
 from e2e_jax.runs.provenance import provenance
+from e2e_jax.study import Task
 
-__all__ = [
-    "METRICS",
-    "PAPER_RESULTS",
-    "RESULTS",
-    "SCORES",
-    "evaluate",
-    "pair_with_label",
-    "paper_row",
-    "provenance",
-    "results_table",
-    "validation_metrics",
-    "write_results",
-    "write_scores",
-]
 
-RESULTS = "results.json"
-SCORES = "scores.parquet"
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How the metrics are computed.
+
+    Attributes:
+      window: events in a window of the CVM metric.
+      step: events from the start of one window to the next.
+      limit: the best epoch is chosen among those whose CVM is below this; 1 admits every epoch.
+      bootstrap: samples behind the uncertainties.
+      seed: of those samples.
+    """
+
+    window: int = 200
+    step: int = 50
+    limit: float = 1.0
+    bootstrap: int = 200
+    seed: int = 0
 
 
 def evaluate(
+    task: Task,
     probabilities: np.ndarray,
     labels: np.ndarray,
-    mass: np.ndarray | None,
-    config,
+    observable: np.ndarray | None = None,
+    options: Options | None = None,
     *,
+    config: Mapping | None = None,
     epoch: int | None = None,
     train_events: int | None = None,
     dataset: Mapping | None = None,
@@ -49,189 +48,132 @@ def evaluate(
     """The results of a classifier on a validation sample.
 
     Args:
-      probabilities: `[n, classes]`, softmax outputs in the order of the config's classes.
-      labels: int `[n]`, index into the category's labels; each that is not left out is present.
-      mass: `[n]`, diphoton mass in GeV; None where the category has no mass.
-      config: the run's config; read are `seed`, `dataset.category`, `dataset.classes`, `cvm.window`,
-        `cvm.step` and `evaluate.bootstrap`, and the whole is copied into the results.
-      epoch: the epoch that the classifier comes from.
-      train_events: number of events it was trained on.
-      dataset: what identifies the dataset (name, version, fingerprint, ...).
+      task: what was learnt.
+      probabilities: `[n, classes]`, softmax outputs in the order of `task.names`.
+      labels: int `[n]`, index into `task.labels`; each that is in a class is present.
+      observable: `[n]`, the observable that the task decorrelates from; None where there is none.
+      options: of the metrics; `Options()` by default.
+      config, epoch, train_events, dataset: of the run, copied into the results.
 
     Returns:
-      The content of results.json: "config", "dataset", "events" {"train",
-      "validation"}, "auc_vs_rest" (of each class), "auc_pairwise" (pair-normalised; the signal against the
-      events of each other label), "auc_pairwise_raw" and "cvm" (None without a mass) with a "value" and an
+      The content of results.json: "config", "task", "dataset", "events" {"train", "validation"},
+      "auc_vs_rest" (of each class), "auc_pairwise" (pair-normalized; the signal against the events of each
+      other label), "auc_pairwise_raw" and "cvm" (None without a decorrelation), with a "value" and an
       "uncertainty" each ("cvm" also with the "floor" that an independent score has on as many events),
-      "epoch", "provenance". Where the category has efficiencies (showers: 50, 70 and
-      90 %), also "background_rejection": by efficiency what `metrics.background_rejection` returns, 1 - the
-      false positive rate as "value", and 1 / the rate as "inverse".
+      "epoch", "provenance".
+      Where the task has efficiencies, also "background_rejection": by efficiency what
+      `metrics.background_rejection` returns, 1 - the false positive rate as "value", and 1 / the rate as
+      "inverse".
 
     Raises:
-      ValueError: a class has no events, a value is not finite, or the CVM has too few gamma gamma events.
+      ValueError: a class has no events, a value is not finite, or there are too few events for the CVM.
     """
-    probabilities, labels, mass, classes = _checked(probabilities, labels, mass, config)
-    targets = classes.of_labels(labels)
-    random = {"replicas": config.evaluate.bootstrap, "seed": config.seed}
+    options = options or Options()
+    probabilities, labels, observable = _checked(task, probabilities, labels, observable)
+    targets = task.of_labels(labels)
+    random = {"replicas": options.bootstrap, "seed": options.seed}
 
     def area(scores, is_signal, strata):
         uncertainty = metrics.bootstrap_uncertainty(scores, is_signal, strata=strata, **random)
         return {"value": metrics.roc_auc(scores, is_signal), "uncertainty": uncertainty}
 
-    def against(background, normalised):
-        return area(*pair_with_label(probabilities, labels, classes, background, normalised), strata=None)
+    def against(label, normalized):
+        return area(*pair_with_label(task, probabilities, labels, label, normalized), strata=None)
 
-    signal = classes.category.signal
     cvm = None
-    if mass is not None:
-        sample = _cvm_sample(probabilities, labels, mass, classes, config)
+    if observable is not None:
+        sample = _cvm_sample(task, probabilities, labels, observable, options)
         cvm = {
             "value": cvm_metric(*sample),
-            "uncertainty": cvm_uncertainty(*sample, seed=config.seed),
+            "uncertainty": cvm_uncertainty(*sample, seed=options.seed),
             "floor": cvm_floor(*sample),
         }
-    score = probabilities[:, classes.signal], targets == classes.signal
+    score = probabilities[:, task.signal_index], targets == task.signal_index
     rejection = {
         str(efficiency): metrics.background_rejection(*score, efficiency / 100, **random)
-        for efficiency in classes.category.efficiencies
+        for efficiency in task.efficiencies
     }
     return {
-        "config": config.to_dict(),
+        "config": dict(config or {}),
+        "task": task.to_json(),
         "dataset": dict(dataset or {}),
         "events": {"train": train_events, "validation": len(labels)},
         "auc_vs_rest": {
-            name: area(probabilities[:, i], targets == i, labels) for i, name in enumerate(classes.names)
+            name: area(probabilities[:, i], targets == i, labels) for i, name in enumerate(task.names)
         },
-        "auc_pairwise": {f"{signal}_vs_{name}": against(name, True) for name in classes.backgrounds},
-        "auc_pairwise_raw": {f"{signal}_vs_{name}": against(name, False) for name in classes.backgrounds},
+        "auc_pairwise": {f"{task.signal}_vs_{name}": against(name, True) for name in task.backgrounds},
+        "auc_pairwise_raw": {f"{task.signal}_vs_{name}": against(name, False) for name in task.backgrounds},
         **({"background_rejection": rejection} if rejection else {}),
         "cvm": cvm,
         "epoch": epoch,
-        "provenance": provenance(config.seed),
+        "provenance": provenance(options.seed),
     }
 
 
 def validation_metrics(
-    probabilities: np.ndarray, labels: np.ndarray, mass: np.ndarray | None, config
+    task: Task,
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    observable: np.ndarray | None = None,
+    options: Options | None = None,
 ) -> dict[str, float]:
-    """The paper's metrics without uncertainties: cheap enough for every epoch.
+    """The metrics without uncertainties: cheap enough for every epoch.
 
     Args, errors: as for `evaluate`.
 
     Returns:
-      "auc_h", "auc_gamma_gamma", "auc_gamma_jet" (vs rest; or the config's classes), "auc_h_vs_gamma_gamma",
-      "auc_h_vs_gamma_jet" (pair-normalised) and "cvm"; of showers "auc_electron", "auc_photon" and
-      "auc_electron_vs_photon", which are the same.
+      "auc_<class>" for each class (vs rest), "auc_<signal>_vs_<label>" for each other label (pair-normalized)
+      and, with a decorrelation, "cvm".
     """
-    probabilities, labels, mass, classes = _checked(probabilities, labels, mass, config)
-    targets = classes.of_labels(labels)
+    options = options or Options()
+    probabilities, labels, observable = _checked(task, probabilities, labels, observable)
+    targets = task.of_labels(labels)
     row = {
-        f"auc_{name}": metrics.roc_auc(probabilities[:, i], targets == i)
-        for i, name in enumerate(classes.names)
+        f"auc_{name}": metrics.roc_auc(probabilities[:, i], targets == i) for i, name in enumerate(task.names)
     }
-    for name in classes.backgrounds:
-        scores = pair_with_label(probabilities, labels, classes, name)
-        row[f"auc_{classes.category.signal}_vs_{name}"] = metrics.roc_auc(*scores)
-    if mass is None:
+    for label in task.backgrounds:
+        scores = pair_with_label(task, probabilities, labels, label)
+        row[f"auc_{task.signal}_vs_{label}"] = metrics.roc_auc(*scores)
+    if observable is None:
         return row
-    return row | {"cvm": cvm_metric(*_cvm_sample(probabilities, labels, mass, classes, config))}
+    return row | {"cvm": cvm_metric(*_cvm_sample(task, probabilities, labels, observable, options))}
 
 
-def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
-    """Writes results.json into the run's folder, whole or not at all.
-
-    Returns:
-      Its path.
-
-    Raises:
-      ValueError: a number is not finite; an earlier results.json stays as it was.
-    """
-    path = Path(workdir) / RESULTS
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(results, indent=2, allow_nan=False, default=_plain) + "\n")
-    return path
-
-
-def write_scores(
-    workdir: str | os.PathLike,
-    probabilities: np.ndarray,
-    columns: Mapping[str, np.ndarray],
-    split: str = "validation",
-    names: Sequence[str] = ALL.names,
-) -> Path:
-    """Writes scores.parquet, one row an event, whole or not at all.
-
-    Args:
-      workdir: the run's folder.
-      probabilities: `[n, classes]`; become "probability_gamma_gamma", "probability_h", ...
-      columns: "label", "run", "lumi", "event" and whatever else there is, such as "mass", each `[n]`.
-      split: the split of the dataset the events are from.
-      names: the classes.
-
-    Returns:
-      Its path.
-
-    Raises:
-      ValueError: a column is missing or has another length.
-    """
-    import pyarrow
-    import pyarrow.parquet
-
-    probabilities = np.asarray(probabilities)
-    table = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(names)}
-    for name in dict.fromkeys(("label", *columns, "run", "lumi", "event")):
-        if name not in columns or len(columns[name]) != len(probabilities):
-            found = f"has {len(columns[name])} rows" if name in columns else "is missing"
-            raise ValueError(
-                f"Column {name!r} {found}, but there are {len(probabilities)} scores to save beside it."
-            )
-        table[name] = np.asarray(columns[name])
-    table["split"] = pyarrow.array([split] * len(probabilities), pyarrow.string()).dictionary_encode()
-    path = Path(workdir) / SCORES
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part:
-        pyarrow.parquet.write_table(pyarrow.table(table), part)
-    return path
-
-
-def pair_with_label(probabilities, labels, classes, background, normalised=True):
+def pair_with_label(task: Task, probabilities, labels, label: str, normalized: bool = True):
     """Scores of the signal against one label, and which events are signal; see `metrics.pair_scores`."""
-    names = classes.category.labels
-    label = names.index(background)
-    rows = (labels == names.index(classes.category.signal)) | (labels == label)
-    targets = classes.of_labels(labels[rows])
-    pair = classes.signal, classes.targets[label]
-    return metrics.pair_scores(probabilities[rows], targets, *pair, normalised)
+    index = task.labels.index(label)
+    targets = task.of_labels(labels)
+    rows = (targets == task.signal_index) | (labels == index)
+    pair = task.signal_index, task.targets[index]
+    return metrics.pair_scores(probabilities[rows], targets[rows], *pair, normalized)
 
 
-def _cvm_sample(probabilities, labels, mass, classes, config):
-    """What the CVM is computed from: the true gamma gamma events' P(H) and masses, window and step."""
-    chosen = labels == classes.category.labels.index(classes.category.decorrelated)
-    return probabilities[chosen, classes.signal], mass[chosen], config.cvm.window, config.cvm.step
+def _cvm_sample(task, probabilities, labels, observable, options):
+    """What the CVM is computed from: scores of the signal and observables, window and step."""
+    chosen = task.decorrelated(labels)
+    return probabilities[chosen, task.signal_index], observable[chosen], options.window, options.step
 
 
-def _checked(probabilities, labels, mass, config):
-    """The arguments as arrays that fit each other, and the config's classes."""
-    probabilities, labels, classes = np.asarray(probabilities), np.asarray(labels), Classes.of(config)
-    mass = np.asarray(mass) if classes.category.decorrelated else None
-    expected = (len(labels), len(classes.names))
-    if probabilities.shape != expected or (mass is not None and mass.shape != labels.shape):
-        masses = "" if mass is None else ", and as many masses"
-        got = probabilities.shape if mass is None else f"{probabilities.shape} and {mass.shape}"
+def _checked(task, probabilities, labels, observable):
+    """The arguments as arrays that fit each other."""
+    probabilities, labels = np.asarray(probabilities), np.asarray(labels)
+    expected = (len(labels), len(task.names))
+    if probabilities.shape != expected:
         raise ValueError(
-            f"To {len(labels)} labels belong probabilities {expected}, in the order "
-            f"{', '.join(classes.names)}{masses}; got {got}."
+            f"{len(labels)} labels need probabilities of the shape {expected}, in the order "
+            f"{', '.join(task.names)}; got {probabilities.shape}."
         )
-    counts = classes.counts(labels)
+    counts = task.counts(labels)
     if not all(counts.values()):
         raise ValueError(
             f"A class has no events, so it has no AUC: {counts}. Evaluate on a sample with every class."
         )
-    return probabilities, labels, mass, classes
-
-
-def _plain(value):
-    """numpy's numbers and arrays as JSON can hold them."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} has no place in {RESULTS}.")
+    if not task.decorrelate:
+        return probabilities, labels, None
+    if observable is None or np.shape(observable) != labels.shape:
+        found = "none" if observable is None else f"the shape {np.shape(observable)}"
+        raise ValueError(
+            f"The task decorrelates from {task.decorrelate!r}, so {len(labels)} events need as many values "
+            f"of it; got {found}."
+        )
+    return probabilities, labels, np.asarray(observable)

@@ -1,4 +1,4 @@
-"""What every sample is, whatever it holds: scalars, small tensors, and lists of different length.
+"""What every kind of events has: scalars, observables, small tensors, and lists of different length.
 
 A subclass of `Record` declares its columns, and gets slicing, joining, padding, storing and checking with
 them. `Ragged` keeps each list flat, with offsets, so a million events are a few arrays, and pads it only when
@@ -8,7 +8,7 @@ a batch goes to the device.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -113,31 +113,69 @@ def column_type(declared) -> tuple[type, tuple[int, ...]]:
     return declared if isinstance(declared, tuple) else (declared, ())
 
 
+OBSERVABLES = "observables"
+"""Field with the observables; their names in `Record.arrays` begin with it."""
+
+
 class Record:
-    """A sample: n events of the same columns. A frozen dataclass derives from it, with a field a column.
+    """n events of the same columns. A frozen dataclass derives from it, with one field per column.
+
+    Every subclass also has the field `observables`: name -> float32 `[n]`, the numbers that the study's
+    selection gave. An observable is also readable as an attribute (`events.mass`).
 
     Attributes:
-      CLASSES: names of the classes, in label order.
       SCALARS: columns `[n]`, name -> dtype; "run", "lumi", "event" and "label" are among them.
       TENSORS: columns `[n, *shape]`, name -> (shape, dtype).
-      COLLECTIONS: `Ragged` columns, name -> column -> dtype, or (dtype, shape of an entry).
+      OBJECTS: `Ragged` columns of reconstructed objects, name -> column -> dtype. `batched` reduces them to
+        arrays.
+      COLLECTIONS: `Ragged` columns of hits, name -> column -> dtype, or (dtype, shape of an entry).
       CELLS: how many cells the "cell" column of a collection counts, where it has one.
-      BATCHED: the scalars and tensors that go to the device with the collections.
+      BATCHED: what goes to the device beside observables and collections, name -> (shape, dtype).
     """
 
-    CLASSES: ClassVar[tuple[str, ...]]
     SCALARS: ClassVar[Mapping[str, type]]
     TENSORS: ClassVar[Mapping[str, tuple[tuple[int, ...], type]]] = {}
+    OBJECTS: ClassVar[Mapping[str, Mapping[str, type]]] = {}
     COLLECTIONS: ClassVar[Mapping[str, Mapping[str, type | tuple]]]
     CELLS: ClassVar[Mapping[str, int]]
-    BATCHED: ClassVar[tuple[str, ...]]
+    BATCHED: ClassVar[Mapping[str, tuple[tuple[int, ...], type]]]
+
+    observables: Mapping[str, np.ndarray]
 
     def __len__(self) -> int:
         return len(self.label)
 
+    def __getattr__(self, name: str) -> np.ndarray:
+        observables = self.__dict__.get(OBSERVABLES, {})
+        if name in observables:
+            return observables[name]
+        raise AttributeError(
+            f"{type(self).__name__} have no column {name!r}; their observables are "
+            f"{', '.join(observables) or 'none'}."
+        )
+
     def __getitem__(self, rows) -> Self:
         """Selects events by slice, boolean mask or index array."""
-        return type(self)(**{f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)})
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        observables = {name: values[rows] for name, values in fields.pop(OBSERVABLES).items()}
+        return type(self)(**{name: values[rows] for name, values in fields.items()}, observables=observables)
+
+    @classmethod
+    def ragged(cls) -> dict[str, Mapping]:
+        """All ragged columns, `OBJECTS` and `COLLECTIONS`."""
+        return {**cls.OBJECTS, **cls.COLLECTIONS}
+
+    @classmethod
+    def empty(cls, observables: Iterable[str] = ()) -> Self:
+        """No events, with these observables."""
+        nothing = np.zeros(0, np.int64)
+        fields = {name: np.zeros(0, dtype) for name, dtype in cls.SCALARS.items()}
+        fields |= {name: np.zeros((0, *shape), dtype) for name, (shape, dtype) in cls.TENSORS.items()}
+        for name, declared in cls.ragged().items():
+            types = {column: column_type(kind) for column, kind in declared.items()}
+            columns = {column: np.zeros((0, *shape), dtype) for column, (dtype, shape) in types.items()}
+            fields[name] = Ragged.from_counts(nothing, columns)
+        return cls(**fields, observables={name: np.zeros(0, np.float32) for name in observables})
 
     @classmethod
     def concatenate(cls, parts: Iterable[Self]) -> Self:
@@ -145,62 +183,72 @@ class Record:
         joined = joining.join(part.parts() for part in parts)
         if not joined:
             raise ValueError("No events to concatenate: the list of records is empty.")
-        fields = {name: joined[name] for name in (*cls.SCALARS, *cls.TENSORS)}
-        for name, columns in cls.COLLECTIONS.items():
-            flat = {column: joined[f"{name}.{column}"] for column in columns}
-            fields[name] = Ragged.from_counts(joined[name], flat)
-        return cls(**fields)
+        return cls._assembled(joined, Ragged.from_counts)
+
+    @classmethod
+    def _assembled(cls, arrays: Mapping[str, np.ndarray], make: Callable[..., Ragged]) -> Self:
+        """Builds from arrays by name; `make` makes a `Ragged` of counts or offsets and its flat columns."""
+        fields = {name: arrays[name] for name in (*cls.SCALARS, *cls.TENSORS)}
+        for name, columns in cls.ragged().items():
+            flat = {column: arrays[f"{name}.{column}"] for column in columns}
+            fields[name] = make(arrays[name], flat)
+        prefix = f"{OBSERVABLES}."
+        found = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+        return cls(**fields, observables=found)
+
+    def _columns(self, of_ragged: Callable[[Ragged], np.ndarray]) -> dict[str, np.ndarray]:
+        """All columns by name: "observables.mass", "eb.energy", and for "eb" what `of_ragged` gives."""
+        arrays = {name: getattr(self, name) for name in (*self.SCALARS, *self.TENSORS)}
+        arrays |= {f"{OBSERVABLES}.{name}": values for name, values in self.observables.items()}
+        for name in self.ragged():
+            ragged = getattr(self, name)
+            arrays |= {name: of_ragged(ragged), **{f"{name}.{c}": v for c, v in ragged.columns.items()}}
+        return arrays
 
     def parts(self) -> dict[str, np.ndarray]:
-        """Columns that joined records concatenate, by name; of a collection, its counts and "name.column"."""
-        arrays = {name: getattr(self, name) for name in (*self.SCALARS, *self.TENSORS)}
-        for name in self.COLLECTIONS:
-            ragged = getattr(self, name)
-            arrays |= {name: ragged.counts, **{f"{name}.{c}": v for c, v in ragged.columns.items()}}
-        return arrays
+        """Columns that joined records concatenate, by name: "eb" is the number of entries per event."""
+        return self._columns(lambda ragged: ragged.counts)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All columns by name, as kept on disk; of a collection, "name.offsets" and "name.column"."""
-        arrays = {name: getattr(self, name) for name in (*self.SCALARS, *self.TENSORS)}
-        for name in self.COLLECTIONS:
-            ragged = getattr(self, name)
-            arrays[f"{name}.offsets"] = ragged.offsets
-            arrays |= {f"{name}.{column}": values for column, values in ragged.columns.items()}
-        return arrays
+        """All columns by name, as kept on disk: "eb" holds the offsets."""
+        return self._columns(lambda ragged: ragged.offsets)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """Builds from all columns by name (`arrays()`)."""
-        fields = {name: arrays[name] for name in (*cls.SCALARS, *cls.TENSORS)}
-        for name, columns in cls.COLLECTIONS.items():
-            flat = {column: arrays[f"{name}.{column}"] for column in columns}
-            fields[name] = Ragged(arrays[f"{name}.offsets"], flat)
-        return cls(**fields)
+        return cls._assembled(arrays, Ragged)
 
     @classmethod
-    def from_examples(cls, examples: Iterable[Mapping]) -> Self:
-        """Builds from dataset examples (`examples()`), one dict an event."""
+    def from_examples(cls, examples: Iterable[Mapping], observables: Iterable[str] = ()) -> Self:
+        """Builds from dataset examples (`examples()`), one dict per event, with these observables."""
         examples = list(examples)
         fields = {name: np.array([e[name] for e in examples], dtype) for name, dtype in cls.SCALARS.items()}
         for name, (shape, dtype) in cls.TENSORS.items():
             fields[name] = np.array([e[name] for e in examples], dtype).reshape(-1, *shape)
-        for name, declared in cls.COLLECTIONS.items():
+        for name, declared in cls.ragged().items():
             columns = {column: column_type(kind) for column, kind in declared.items()}
-            lists = [e["detector"][name] for e in examples]
+            lists = [(e if name in cls.OBJECTS else e["detector"])[name] for e in examples]
             counts = np.array([len(item[next(iter(columns))]) for item in lists], np.int64)
             flat = {
                 column: [np.zeros((0, *shape), dtype), *(np.asarray(item[column], dtype) for item in lists)]
                 for column, (dtype, shape) in columns.items()
             }
             fields[name] = Ragged.from_counts(counts, {c: np.concatenate(parts) for c, parts in flat.items()})
-        return cls(**fields)
+        found = {name: np.array([e[name] for e in examples], np.float32) for name in observables}
+        return cls(**fields, observables=found)
 
     def examples(self) -> Iterator[dict]:
-        """Yields one nested dict an event, as the dataset stores it: the collections under "detector"."""
+        """Yields one nested dict per event, as the dataset stores it: the hits under "detector"."""
         for i in range(len(self)):
             example = {name: getattr(self, name)[i] for name in (*self.SCALARS, *self.TENSORS)}
+            example |= {name: values[i] for name, values in self.observables.items()}
+            example |= {name: getattr(self, name).event(i) for name in self.OBJECTS}
             example["detector"] = {name: getattr(self, name).event(i) for name in self.COLLECTIONS}
             yield example
+
+    def batched(self) -> dict[str, np.ndarray]:
+        """The observables and the columns of `BATCHED`: the arrays of a batch that are not hits."""
+        return {**self.observables, **{name: getattr(self, name) for name in self.BATCHED}}
 
     def to_batch(self, lengths: Mapping[str, int] | None = None) -> dict:
         """The padded batch that jitted code takes.
@@ -209,12 +257,11 @@ class Record:
           lengths: padded length of each collection; the longest event's where it is not given.
 
         Returns:
-          The columns of `BATCHED`, `{"label": [n], ...}`, and the collections, such as `{"eb": {"cell":
-          [n, length], "energy": [n, length]}, ...}`. Padding has cell 0 and energy (or pt) 0, so it adds
-          nothing.
+          `batched()`, `{"label": [n], ...}`, and the collections, such as `{"eb": {"cell": [n, length],
+          "energy": [n, length]}, ...}`. Padding has cell 0 and energy (or pt) 0, so it adds nothing.
         """
         lengths = lengths or {}
-        batch = {name: getattr(self, name) for name in self.BATCHED}
+        batch = self.batched()
         for name in self.COLLECTIONS:
             batch[name] = getattr(self, name).padded(lengths.get(name))
         return batch
@@ -238,18 +285,24 @@ class Record:
             emptied[name] = Ragged.from_counts(nothing, {c: values[:0] for c, values in columns.items()})
         return dataclasses.replace(self, **emptied)
 
-    def validate(self) -> Self:
-        """Returns itself, or raises a ValueError that names the first bad event and value."""
-        lengths = {field.name: len(getattr(self, field.name)) for field in dataclasses.fields(self)}
+    def validate(self, labels: int | None = None) -> Self:
+        """Returns itself, or raises a ValueError that names the first bad event and value.
+
+        Args:
+          labels: how many labels the dataset has; not checked by default.
+        """
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != OBSERVABLES}
+        lengths = {name: len(values) for name, values in {**fields, **self.observables}.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"The columns of these events differ in length: {lengths}.")
-        for name in (*self.SCALARS, *self.TENSORS):
+        for name in (*self.SCALARS, *self.observables, *self.TENSORS):
             values = getattr(self, name)
             if values.dtype.kind == "f":
                 self._refuse(name, ~np.isfinite(values), "is not finite")
-        unknown = (self.label < -1) | (self.label >= len(self.CLASSES))
-        self._refuse("label", unknown, f"is no class (-1 to {len(self.CLASSES) - 1})")
-        for name in self.COLLECTIONS:
+        self._refuse("label", self.label < -1, "is no label (-1 where it is not known)")
+        if labels is not None:
+            self._refuse("label", self.label >= labels, f"is no label of the dataset (0 to {labels - 1})")
+        for name in self.ragged():
             self._validate_collection(name, getattr(self, name))
         return self
 

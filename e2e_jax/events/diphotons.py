@@ -1,12 +1,13 @@
-"""The event record: what every source of collisions produces and everything downstream reads.
+"""Collision events: what every source of collisions produces and everything downstream reads.
 
-An event is a handful of scalars, two photons, and four lists of different length: ECAL barrel
-hits, ECAL endcap hits, HCAL hits and tracks.
+An event is a handful of scalars, the observables of its study, its reconstructed photons, and four lists of
+different length: ECAL barrel hits, ECAL endcap hits, HCAL hits and tracks.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -14,16 +15,16 @@ import numpy as np
 from e2e_jax.detector import geometry
 from e2e_jax.events.base import Ragged, Record
 
-CLASSES = ("gamma_gamma", "h", "gamma_jet")
-"""Class names in label order, as in the authors' files: 0 Born gamma gamma, 1 H, 2 gamma+jet."""
-
 COLLECTIONS: dict[str, dict[str, type]] = {
     "eb": {"cell": np.uint16, "energy": np.float32},
     "ee": {"cell": np.uint16, "energy": np.float32},
     "hcal": {"cell": np.uint16, "energy": np.float32},
     "tracks": {"pt": np.float32, "eta": np.float32, "phi": np.float32},
 }
-"""Columns of the ragged collections. `cell` is the index of `detector.geometry`; GeV and rad."""
+"""Columns of the hits. `cell` is the index of `detector.geometry`; GeV and rad."""
+
+PHOTONS = {"pt": np.float32, "eta": np.float32, "phi": np.float32}
+"""Columns of the photons: GeV, rad."""
 
 CELLS = {"eb": geometry.EB_CELLS, "ee": geometry.EE_CELLS, "hcal": geometry.HCAL_CELLS}
 
@@ -41,17 +42,34 @@ def cell_exists(collection: str, cells: np.ndarray) -> np.ndarray:
     return np.ones(np.shape(cells), bool)
 
 
-SCALARS = {
-    "run": np.int64,
-    "lumi": np.int64,
-    "event": np.int64,
-    "mass": np.float32,
-    "label": np.int32,
-}
-"""Columns with one number an event; mass is the diphoton mass in GeV."""
+SCALARS = {"run": np.int64, "lumi": np.int64, "event": np.int64, "label": np.int32}
+"""Columns with one number per event."""
 
-TENSORS = {"photons": ((2, 3), np.float32)}
-"""(pt, eta, phi) of the two photons, leading first; GeV, rad."""
+
+def by_pt(photons: Ragged) -> Ragged:
+    """The photons of each event in the order of falling pt, with the columns of `PHOTONS`."""
+    order = np.lexsort((-photons.pt, photons.event_index))
+    columns = {name: photons.columns[name][order].astype(dtype) for name, dtype in PHOTONS.items()}
+    return Ragged(photons.offsets, columns)
+
+
+def from_leading(photons: np.ndarray) -> Ragged:
+    """The photons of an array `[n, k, 3]` of (pt, eta, phi); those of pt 0 are missing ones."""
+    photons = np.asarray(photons, np.float32)
+    there = photons[..., 0] != 0
+    columns = {name: photons[..., i][there] for i, name in enumerate(PHOTONS)}
+    return Ragged.from_counts(there.sum(axis=1), columns)
+
+
+def leading(photons: Ragged, count: int = 2) -> np.ndarray:
+    """The first photons of each event as (pt, eta, phi), float32 `[n, count, 3]`; zeros where missing."""
+    out = np.zeros((len(photons), count, 3), np.float32)
+    for rank in range(count):
+        rows = photons.counts > rank
+        entries = photons.offsets[:-1][rows] + rank
+        for i, name in enumerate(PHOTONS):
+            out[rows, rank, i] = photons.columns[name][entries]
+    return out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,39 +78,37 @@ class Events(Record):
 
     Attributes:
       run, lumi, event: int64 `[n]`, the event's address.
-      mass: float32 `[n]`, diphoton mass in GeV.
-      photons: float32 `[n, 2, 3]`, (pt, eta, phi) of the two photons, leading first; GeV, rad.
-      label: int32 `[n]`, index into `CLASSES`; -1 where it is not known.
+      label: int32 `[n]`, index into the labels of the study; -1 where it is not known.
+      photons: reconstructed photons with `pt` in GeV, `eta` and `phi`, leading first. A batch holds the two
+        leading ones, see `leading`.
       eb, ee: rec hits with `cell` (`geometry.eb_cell`, `geometry.ee_cell`) and `energy` in GeV.
       hcal: rec hits with `cell` (`geometry.hcal_cell`, which keeps the depth) and `energy` in GeV.
       tracks: highPurity tracks with `pt` in GeV, `eta` and `phi` at the perigee.
+      observables: name -> float32 `[n]`, what the study's selection gave, such as "mass" in GeV.
     """
 
-    CLASSES: ClassVar = CLASSES
     SCALARS: ClassVar = SCALARS
-    TENSORS: ClassVar = TENSORS
+    OBJECTS: ClassVar = {"photons": PHOTONS}
     COLLECTIONS: ClassVar = COLLECTIONS
     CELLS: ClassVar = CELLS
-    BATCHED: ClassVar = ("mass", "photons", "label")
+    BATCHED: ClassVar = {"photons": ((2, 3), np.float32), "label": ((), np.int32)}
 
     run: np.ndarray
     lumi: np.ndarray
     event: np.ndarray
-    mass: np.ndarray
-    photons: np.ndarray
     label: np.ndarray
+    photons: Ragged
     eb: Ragged
     ee: Ragged
     hcal: Ragged
     tracks: Ragged
+    observables: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def batched(self) -> dict[str, np.ndarray]:
+        """The observables, the label, and the two leading photons as float32 `[n, 2, 3]`."""
+        return {**self.observables, "photons": leading(self.photons), "label": self.label}
 
     @classmethod
     def cell_exists(cls, collection: str, cells: np.ndarray) -> np.ndarray:
         """Which cells name a crystal or tower that there is, as the function of this module."""
         return cell_exists(collection, cells)
-
-    def validate(self) -> Events:
-        """Returns itself, or raises a ValueError that names the first bad event and value."""
-        super().validate()
-        self._refuse("mass", self.mass <= 0, "is not a positive mass in GeV")
-        return self

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 
 from e2e_jax.detector import crops
 from e2e_jax.events.base import Ragged, Record
-
-CLASSES = ("photon", "electron")
-"""Class names in label order, as in the public files. Of pairs: gamma gamma, e+ e-."""
 
 COLLECTIONS = {
     "crystals": {"cell": np.uint16, "energy": np.float32, "time": np.float32},
@@ -29,19 +27,19 @@ class Showers(Record):
 
     Attributes:
       run, lumi, event: int64 `[n]`, the event's address.
-      label: int32 `[n]`, index into `CLASSES`; -1 where it is not known.
+      label: int32 `[n]`, index into the labels of the study; -1 where it is not known.
       particles: float32 `[n, 2, 3]`, generated (pt, eta, phi) in GeV and rad; the second row is 0 for a
         single particle, and all is 0 where it is not known.
       crystals: rec hits with `cell`, `energy` in GeV and `time` in ns.
       digis: `cell` and `samples`, ten ADC counts 25 ns apart; none where a dataset has none.
+      observables: name -> float32 `[n]`.
     """
 
-    CLASSES: ClassVar = CLASSES
     SCALARS: ClassVar = {"run": np.int64, "lumi": np.int64, "event": np.int64, "label": np.int32}
     TENSORS: ClassVar = {"particles": ((2, 3), np.float32)}
     COLLECTIONS: ClassVar = COLLECTIONS
     CELLS: ClassVar = dict.fromkeys(COLLECTIONS, crops.CELLS["barrel"])
-    BATCHED: ClassVar = ("label",)
+    BATCHED: ClassVar = {"label": ((), np.int32)}
 
     run: np.ndarray
     lumi: np.ndarray
@@ -50,14 +48,16 @@ class Showers(Record):
     particles: np.ndarray
     crystals: Ragged
     digis: Ragged
+    observables: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
-    def validate(self, view: str = "barrel") -> Showers:
+    def validate(self, labels: int | None = None, view: str = "barrel") -> Showers:
         """Returns itself, or raises a ValueError that names the first bad shower and value.
 
         Args:
+          labels: how many labels the dataset has; not checked by default.
           view: what `cell` counts in, "barrel" or "crop".
         """
-        super().validate()
+        super().validate(labels)
         for name in COLLECTIONS:
             ragged, cells = getattr(self, name), crops.CELLS[view]
             why = f"is outside the {view} (cells 0 to {cells - 1})"
@@ -77,4 +77,4 @@ class Showers(Record):
     @classmethod
     def unread(cls, inputs) -> tuple[str, ...]:
         """The digis, unless they are what the network sees: they are most of the bytes."""
-        return () if "digis" in inputs.get("channels", ()) else ("digis",)
+        return () if "digis" in inputs.channels else ("digis",)

@@ -1,7 +1,7 @@
-"""Runs tasks on a Dask cluster, where E2E_DASK_SCHEDULER names one.
+"""Runs jobs on a Dask cluster, where E2E_DASK_SCHEDULER names one.
 
 Results stay with the workers until it is their turn: who ordered them holds one at a time, however large
-the cluster. A worker that dies takes its results along, and the scheduler has those tasks run again.
+the cluster. A worker that dies takes its results along, and the scheduler has those jobs run again.
 """
 
 from __future__ import annotations
@@ -31,20 +31,30 @@ TIMEOUT = 10.0
 """Seconds to wait for the scheduler's answer."""
 
 RETRIES = 2
-"""Times that a task which raised is tried again, perhaps on a machine in better health."""
+"""Times that a job which raised is tried again, perhaps on a machine in better health."""
 
 LEAST_AHEAD = 32
-"""Tasks submitted at least, so that a cluster that grows by demand sees some."""
+"""Jobs submitted at least, so that a cluster that grows by demand sees some."""
 
-PACKAGES = ("distributed", "numpy", "awkward", "uproot", "pythia8mc")
+PACKAGES = ("distributed", "cloudpickle", "numpy", "awkward", "uproot", "pythia8mc")
 """Packages that the events, or the way back, may depend on."""
 
-ROOMS = ("detector", "events", "execution", "files", "sources")
-"""Folders of this package that make and read events."""
+CODE = (
+    "detector",
+    "events",
+    "execution",
+    "files",
+    "observables.py",
+    "samples.py",
+    "selection.py",
+    "sources",
+    "study.py",
+)
+"""Folders and modules of this package that make and read events."""
 
 
 def executor(scheduler: str | None = None, timeout: float = TIMEOUT) -> ClusterExecutor | None:
-    """The executor that runs tasks on the cluster, or None where none is named.
+    """The executor that runs jobs on the cluster, or None where none is named.
 
     Args:
       scheduler: the scheduler's address (tls://host:8786) or the path of its file (what `dask scheduler
@@ -104,10 +114,10 @@ class ClusterExecutor(concurrent.futures.Executor):
 
     @property
     def ahead(self) -> int:
-        """Tasks worth submitting before one is taken: two for each thread that the cluster has now."""
+        """Jobs worth submitting before one is taken: two for each thread that the cluster has now."""
         if time.monotonic() > self._counted + 5:
             with contextlib.suppress(Exception):
-                # A scheduler that is lost is reported by the tasks.
+                # A scheduler that is lost is reported by the jobs.
                 self._threads = sum(self._client.nthreads().values())
             self._counted = time.monotonic()
         return max(LEAST_AHEAD, 2 * self._threads)
@@ -125,7 +135,7 @@ class ClusterExecutor(concurrent.futures.Executor):
 
 
 class ClusterFuture:
-    """The result of a task on the cluster, fetched by `result`; else as `concurrent.futures.Future`."""
+    """The result of a job on the cluster, fetched by `result`; else as `concurrent.futures.Future`."""
 
     def __init__(self, future, address: str):
         self._future, self._address = future, address
@@ -134,12 +144,12 @@ class ClusterFuture:
         return getattr(self._future, name)
 
     def result(self, timeout: float | None = None):
-        """Waits for the task and fetches its result.
+        """Waits for the job and fetches its result.
 
         Raises:
-          BrokenExecutor: several workers died of the task.
+          BrokenExecutor: several workers died of the job.
           ClusterError: the scheduler was lost, or the workers lack this package.
-          Exception: what the task raised.
+          Exception: what the job raised.
         """
         from distributed.scheduler import KilledWorker
 
@@ -180,7 +190,8 @@ def environment() -> dict[str, str]:
     """What must be the same wherever events of one dataset are made: versions, and this package's code."""
     package = pathlib.Path(e2e_jax.__file__).parent
     code = hashlib.sha256()
-    for path in sorted(path for room in ROOMS for path in (package / room).rglob("*.py")):
+    parts = [package / part for part in CODE]
+    for path in sorted(path for part in parts for path in (part.rglob("*.py") if part.is_dir() else [part])):
         code.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     versions = {"Python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     for name in PACKAGES:

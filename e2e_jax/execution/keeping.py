@@ -1,4 +1,4 @@
-"""How the results of tasks are kept on disk, so that work that was interrupted goes on where it stopped.
+"""How the results of jobs are kept on disk, so that work that was interrupted goes on where it stopped.
 
 A worker of this machine writes its results itself. One of a cluster may not share a disk with who
 ordered them: it sends the content of the file, and who ordered it writes that down.
@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from e2e_jax.events.base import Ragged, Record, column_type
+from e2e_jax.events.base import OBSERVABLES, Ragged, Record, column_type
 from e2e_jax.events.diphotons import Events
 from e2e_jax.files import atomic, npz
 
 
 class Format(NamedTuple):
-    """How the result of a task is kept on disk.
+    """How the result of a job is kept on disk.
 
     Attributes:
       suffix: end of the files' names.
@@ -38,7 +38,8 @@ class Format(NamedTuple):
 def to_arrays(events: Record) -> dict[str, np.ndarray]:
     """The columns of a record by name: of a collection, "name.counts" and "name.column"."""
     arrays = {name: getattr(events, name) for name in (*events.SCALARS, *events.TENSORS)}
-    for name, columns in events.COLLECTIONS.items():
+    arrays |= {f"{OBSERVABLES}.{name}": values for name, values in events.observables.items()}
+    for name, columns in events.ragged().items():
         ragged = getattr(events, name)
         arrays |= {f"{name}.counts": ragged.counts.astype(np.int32)}
         arrays |= {f"{name}.{column}": ragged.columns[column] for column in columns}
@@ -54,7 +55,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], record: type[Record]) -> Recor
     scalars = {name: (dtype, ()) for name, dtype in record.SCALARS.items()}
     tensors = {name: (dtype, shape) for name, (shape, dtype) in record.TENSORS.items()}
     fields = {name: _column(arrays, name, *kind) for name, kind in (scalars | tensors).items()}
-    for name, columns in record.COLLECTIONS.items():
+    for name, columns in record.ragged().items():
         counts = _column(arrays, f"{name}.counts", np.int32, ()).astype(np.int64)
         if counts.min(initial=0) < 0:
             raise ValueError(f"Column {name}.counts is negative.")
@@ -62,9 +63,12 @@ def from_arrays(arrays: Mapping[str, np.ndarray], record: type[Record]) -> Recor
             column: _column(arrays, f"{name}.{column}", *column_type(columns[column])) for column in columns
         }
         fields[name] = Ragged.from_counts(counts, flat)
-    if len(lengths := {len(field) for field in fields.values()}) > 1:
+    prefix = f"{OBSERVABLES}."
+    names = [name for name in arrays if name.startswith(prefix)]
+    observables = {name.removeprefix(prefix): _column(arrays, name, np.float32, ()) for name in names}
+    if len(lengths := {len(field) for field in (fields | observables).values()}) > 1:
         raise ValueError(f"The columns differ in their number of events: {sorted(lengths)}.")
-    return record(**fields)
+    return record(**fields, observables=observables)
 
 
 def _column(arrays: Mapping[str, np.ndarray], name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
@@ -119,16 +123,16 @@ class Packed:
     content: bytes
 
 
-def make_and_keep(produce: Callable, task, path: pathlib.Path, write: Callable) -> Any:
+def make_and_keep(produce: Callable, job, path: pathlib.Path, write: Callable) -> Any:
     """Runs in a worker of this machine: makes a result and writes it to `path`."""
-    result = produce(task)
+    result = produce(job)
     write(path, result)
     return result
 
 
-def make_and_pack(produce: Callable, task, suffix: str, write: Callable) -> Any:
+def make_and_pack(produce: Callable, job, suffix: str, write: Callable) -> Any:
     """Runs in a worker anywhere: makes a result and packs it; as it is where `write` writes no file."""
-    result = produce(task)
+    result = produce(job)
     with tempfile.TemporaryDirectory(prefix="e2e_jax-") as folder:
         path = pathlib.Path(folder) / f"result{suffix}"
         write(path, result)

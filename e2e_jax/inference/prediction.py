@@ -1,19 +1,21 @@
 """Events, hits or images in, probabilities out: the forward pass of a classifier on all devices."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 
-from e2e_jax.classes import Classes, category_of
 from e2e_jax.devices import parallel
 from e2e_jax.events.base import Record
+from e2e_jax.execution.prefetching import prefetch
 from e2e_jax.inference import validity
+from e2e_jax.models.building import Network
 from e2e_jax.models.forward import logits_function
+from e2e_jax.models.preprocessing import Inputs
+from e2e_jax.study import Task
 
 LENGTH_STEP = 128
 """Padded lengths are multiples of this, so that similar events share one compiled program."""
@@ -33,26 +35,32 @@ class Classifier:
     """A trained classifier.
 
     Attributes:
-      config: the config it was trained with.
+      name: of the config it was trained with.
+      task: what it learnt.
+      inputs: what it sees of an event.
+      network: the network.
       params: the network's parameters.
     """
 
-    config: ml_collections.ConfigDict
+    name: str
+    task: Task
+    inputs: Inputs
+    network: Network
     params: Any
     _predict: Callable = dataclasses.field(repr=False)
 
     @property
     def classes(self):
         """Names of the classes, in the order of the probabilities."""
-        return Classes.of(self.config).names
+        return self.task.names
 
     def predict(self, events_or_images, invalid="raise"):
         """Probabilities of the classes, in the order of `classes`.
 
         Args:
-          events_or_images: `Events`, or `Showers` for a classifier of showers; a padded batch of their
-            hits (`to_batch`); or images in GeV, with what they are normalised by, if anything:
-            {"barrel": [n, 170, 360, channels], "mass": [n]}. In numpy.
+          events_or_images: the events of the task's kind, such as `Events`; a padded batch of their hits
+            (`to_batch`); or images in GeV, with what they are divided by, if anything: {"barrel": [n, 170,
+            360, channels], "mass": [n]}. In numpy.
           invalid: what to do with events that the selection of the training would have refused
             (`validity.is_invalid`): "raise", or "nan" for NaN in place of their probabilities.
 
@@ -65,16 +73,15 @@ class Classifier:
         """
         if invalid not in INVALID:
             raise ValueError(f"invalid is {invalid!r}; it is one of {', '.join(map(repr, INVALID))}.")
-        inputs, record = self.config.inputs, category_of(self.config).record
-        validity.check_columns(events_or_images, inputs, record)
-        bad = validity.is_invalid(events_or_images, inputs, record)
+        validity.check_columns(events_or_images, self.task, self.inputs)
+        bad = validity.is_invalid(events_or_images, self.task, self.inputs)
         if not bad.any():
             probabilities = self._predict(self.params, events_or_images)
         elif invalid == "raise":
             raise ValueError(
-                f"{validity.reason(events_or_images, inputs, record)} The selection of the training refuses "
-                f"such events, so a classifier cannot score them ({bad.sum()} of these {len(bad)} events). "
-                'Drop them, correct the source that wrote them, or predict with invalid="nan".'
+                f"{validity.reason(events_or_images, self.task, self.inputs)} The selection of the training "
+                f"refuses such events, so a classifier cannot score them ({bad.sum()} of these {len(bad)} "
+                'events). Drop them, correct the source that wrote them, or predict with invalid="nan".'
             )
         else:
             probabilities = np.full((len(bad), len(self.classes)), np.nan, np.float32)
@@ -88,38 +95,44 @@ class Classifier:
         return probabilities
 
 
-def prediction_devices(config) -> list:
-    """The first `config.devices` of this process's devices, all where that is 0 or more than there are.
-
-    So a classifier that was trained on more devices than there are here is read all the same.
-    """
-    return jax.local_devices()[: config.devices or None]
-
-
 class Predictor:
     """The compiled forward pass: (params, events or images) -> probabilities f4 [n, classes], on the host.
 
-    Batches of `config.evaluate.batch_size`, or of the power of two that fits fewer events, go over as many of
-    this process's devices as divide them, at most `config.devices` (0: all).
+    Args:
+      network: the network.
+      inputs: what it sees.
+      together: events of a batch; fewer events are in a batch of the next power of two.
+      setup: how the devices work together; `Setup()` by default. A batch is spread over as many of this
+        process's devices as divide it.
     """
 
-    def __init__(self, config):
-        self._config, self._logits = config, logits_function(config)
+    def __init__(
+        self, network: Network, inputs: Inputs, together: int = 240, setup: parallel.Setup | None = None
+    ):
+        self._together, self._setup = together, setup or parallel.Setup()
+        self._classes = network.classes
+        self._logits = logits_function(network, inputs, deterministic=self._setup.deterministic)
         self._compiled = {}
 
     def __call__(self, params, events_or_images):
         return self.of_batches(params, self.batches(events_or_images))
 
+    @property
+    def devices(self) -> list:
+        """The devices of this process that are used: all of them where the setup asks for more."""
+        return jax.local_devices()[: self._setup.devices or None]
+
     def batches(self, events_or_images):
         """Yields what `padded_batches` does, the batches on the devices."""
-        for batch, rows in _one_ahead(padded_batches(events_or_images, self._config.evaluate.batch_size)):
+        make = functools.partial(padded_batches, events_or_images, self._together)
+        for batch, rows in prefetch(make, ahead=1):
             _, split = self._for_size(_rows(batch))
             yield jax.device_put(batch, split), rows
 
     def of_batches(self, params, batches):
         """The probabilities of what `batches` yields; a list of it can be used again and again."""
         params = jax.device_get(params)
-        parts, places = [np.zeros((0, self._config.model.classes), np.float32)], [np.zeros(0, int)]
+        parts, places = [np.zeros((0, self._classes), np.float32)], [np.zeros(0, int)]
         for batch, rows in batches:
             run, _ = self._for_size(_rows(batch))
             parts.append(np.asarray(run(params, batch))[: len(rows)])
@@ -131,12 +144,12 @@ class Predictor:
     def _for_size(self, size):
         """(the compiled function, the layout of its batches) for batches of a size."""
         if size not in self._compiled:
-            replicated, split = parallel.shardings(parallel.mesh(size, prediction_devices(self._config)))
+            replicated, split = parallel.shardings(parallel.mesh(size, self.devices))
             run = jax.jit(
                 self._forward,
                 in_shardings=(replicated, split),
                 out_shardings=replicated,
-                compiler_options=parallel.compiler_options(self._config),
+                compiler_options=self._setup.compiler_options,
             )
             self._compiled[size] = run, split
         return self._compiled[size]
@@ -194,13 +207,3 @@ def _select(events_or_images, rows):
     if isinstance(events_or_images, Record):
         return events_or_images[rows]
     return jax.tree.map(lambda leaf: np.asarray(leaf)[rows], dict(events_or_images))
-
-
-def _one_ahead(items):
-    """The items, each made by a thread while the one before is in use."""
-    items, end = iter(items), object()
-    with ThreadPoolExecutor(1, "batches") as thread:
-        waiting = thread.submit(next, items, end)
-        while (item := waiting.result()) is not end:
-            waiting = thread.submit(next, items, end)
-            yield item

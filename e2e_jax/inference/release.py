@@ -15,10 +15,22 @@ from pathlib import Path
 
 import numpy as np
 
+from e2e_jax.datasets.splits import Dataset
+from e2e_jax.errors import WorkdirError
+from e2e_jax.evaluation.selection import best_epoch
+from e2e_jax.events.kinds import KINDS
+from e2e_jax.execution.keeping import from_arrays, write_events
+from e2e_jax.experiment import dataset_of
+from e2e_jax.files import npz
 from e2e_jax.files.atomic import write_whole
-from e2e_jax.runs.folder import CHECKPOINTS, CONFIG, WorkdirError, check_path
+from e2e_jax.inference.loading import load_classifier
+from e2e_jax.inference.prediction import Classifier
+from e2e_jax.runs.checkpoints import Checkpoints, read_about
+from e2e_jax.runs.folder import CHECKPOINTS, CONFIG, check_path, read_config
+from e2e_jax.runs.results_files import RESULTS
+from e2e_jax.study import Task
 
-RESULTS, EVENTS = "results.json", "events.npz"
+EVENTS = "events.npz"
 CONTENT = {CONFIG, RESULTS, CHECKPOINTS, EVENTS}
 LARGEST = 2_000_000
 """Bytes of a release: it travels with every clone of the code."""
@@ -26,13 +38,14 @@ LARGEST = 2_000_000
 PROBABILITIES = "probabilities"
 
 
-def release(workdir, output, per_class: int = 80) -> Path:
+def release(workdir, output, per_class: int = 80, dataset: Dataset | None = None) -> Path:
     """Writes the release of a finished run, whole or not at all; an earlier release is replaced.
 
     Args:
       workdir: folder of the run.
       output: folder to write.
-      per_class: validation events of each class to keep beside the checkpoint; 0 for none.
+      per_class: validation events of each label to keep beside the checkpoint; 0 for none.
+      dataset: what the run was trained on; the one that its config names by default.
 
     Returns:
       The folder.
@@ -41,20 +54,14 @@ def release(workdir, output, per_class: int = 80) -> Path:
       WorkdirError: the run is not finished or evaluated, `output` holds something else, or the release is
         larger than `LARGEST`.
     """
-    from e2e_jax.classes import category_of
-    from e2e_jax.execution.keeping import write_events
-    from e2e_jax.runs.checkpoints import Checkpoints, load_classifier, read_about
-    from e2e_jax.training.history import best_epoch
-
     workdir, output = Path(workdir).expanduser(), Path(output).expanduser()
     check_path(output)
     if output.exists() and (not output.is_dir() or {path.name for path in output.iterdir()} - CONTENT):
         raise WorkdirError(f"{output} is no release, so nothing in it was touched. Name another --output.")
-    classifier, about = load_classifier(workdir), read_about(workdir)
-    results = _results(workdir)
-    rows, config = about["progress"]["history"], classifier.config
-    best = rows[best_epoch(rows, config.cvm.limit, category_of(config).signal).index]
-    events = _validation_events(config, per_class) if per_class else None
+    classifier, about, config = load_classifier(workdir), read_about(workdir), read_config(workdir)
+    results, rows = _results(workdir), about["progress"]["history"]
+    best = rows[best_epoch(rows, config.cvm.limit, classifier.task).index]
+    events = _validation_events(dataset or dataset_of(config), classifier, per_class) if per_class else None
 
     output.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
@@ -62,7 +69,7 @@ def release(workdir, output, per_class: int = 80) -> Path:
         fields = _without_folders(config.to_dict())
         write_whole(part / CONFIG, json.dumps(fields, indent=2) + "\n")
         write_whole(part / RESULTS, json.dumps(results, indent=2) + "\n")
-        with Checkpoints(part, config, about["dataset"]) as checkpoints:
+        with Checkpoints(part, config, classifier.task, about["dataset"]) as checkpoints:
             checkpoints.save(best["step"], None, classifier.params, about["progress"])
         if events is not None:
             probabilities = load_classifier(part).predict(events)
@@ -76,20 +83,15 @@ def release(workdir, output, per_class: int = 80) -> Path:
 
 
 def read_events(folder):
-    """The events of a release, and the probabilities that they had: (`Events` or `Showers`, f4 [n, classes]).
+    """The events of a release, and the probabilities that they had: (a `Record`, f4 [n, classes]).
 
     Raises:
       WorkdirError: the folder has no events, or they cannot be read.
     """
-    from e2e_jax.classes import category_of
-    from e2e_jax.execution.keeping import from_arrays
-    from e2e_jax.files import npz
-    from e2e_jax.runs.folder import read_config
-
-    path = Path(folder) / EVENTS
+    path, record = Path(folder) / EVENTS, KINDS[Task(**read_about(folder)["task"]).events]
     try:
         arrays = npz.read(path)
-        return from_arrays(arrays, category_of(read_config(folder)).record), arrays[PROBABILITIES]
+        return from_arrays(arrays, record), arrays[PROBABILITIES]
     except FileNotFoundError:
         raise WorkdirError(
             f"There are no events in {folder}: it has no {EVENTS}, which python -m e2e_jax.release writes."
@@ -111,19 +113,17 @@ def _results(workdir):
     except ValueError as error:
         raise WorkdirError(f"{path} is not valid JSON ({error}). Evaluate the run again.") from None
     provenance = {name: value for name, value in results.get("provenance", {}).items() if name != "platform"}
-    return results | {"config": _without_folders(results.get("config", {})), "provenance": provenance}
+    return results | {"config": _without_folders(results["config"]), "provenance": provenance}
 
 
 def _without_folders(config):
-    dataset = config.get("dataset", {})
-    return {**config, "dataset": {**dataset, "data_dir": ""}} if "data_dir" in dataset else config
+    return {**config, "dataset": {**config["dataset"], "data_dir": ""}}
 
 
-def _validation_events(config, per_class):
+def _validation_events(dataset: Dataset, classifier: Classifier, per_class: int):
     """The first validation events of each label, in the dataset's order."""
-    from e2e_jax.datasets.batches import load_split
-
-    events = load_split(config, "validation")
+    unread = KINDS[classifier.task.events].unread(classifier.inputs)
+    events = dataset.read("validation", classifier.task, unread)
     rows = [np.flatnonzero(events.label == label)[:per_class] for label in np.unique(events.label)]
     return events[np.sort(np.concatenate(rows))]
 

@@ -18,17 +18,17 @@ CHUNK = 12
 """Events whose gradients are computed together; a network's maps of an event take some megabytes."""
 
 
-def hit_gradients(classifier: Classifier, events: Events, name: str = "h") -> dict[str, np.ndarray]:
+def hit_gradients(classifier: Classifier, events: Events, name: str = "") -> dict[str, np.ndarray]:
     """The gradient of a class's probability by the energy of every hit.
 
     How much the probability of an event would rise, to first order, for one GeV more in a hit that it has.
-    The diphoton mass, by which images are normalised, stays as it is. A hit that no image shows, or whose
+    The observable that images are divided by stays as it is. A hit that no image shows, or whose
     pixel is below the threshold, has the gradient 0.
 
     Args:
       classifier: a classifier that sees images.
       events: any events.
-      name: one of `classifier.classes`.
+      name: one of `classifier.classes`; the signal by default.
 
     Returns:
       {"eb": f4 [hits], ...} in 1/GeV, one array for each of `STRENGTHS`, in the order of `events.eb.energy`.
@@ -36,18 +36,19 @@ def hit_gradients(classifier: Classifier, events: Events, name: str = "h") -> di
     Raises:
       ValueError: there is no such class, or the classifier sees no hits.
     """
-    inputs = classifier.config.inputs
+    inputs, name = classifier.inputs, name or classifier.task.signal
     if name not in classifier.classes:
         raise ValueError(f"There is no class {name!r}; there are {', '.join(classifier.classes)}.")
     if inputs.kind == "showers":
         raise ValueError(
-            "This classifier sees showers: gradients by hits are those of events with two photons. Take a "
-            'classifier whose config.inputs.kind is "images".'
+            "This classifier sees showers, whose crystals have no gradients. Take a classifier whose "
+            'config.inputs.kind is "images".'
         )
     if inputs.kind != "images":
         raise ValueError(f"This classifier sees {inputs.kind}: its score does not depend on any hit.")
     # By XLA, which computes the gradient of images; the C++ of a CPU does not.
-    logits_of, column = logits_function(classifier.config, backend.ANY), classifier.classes.index(name)
+    logits_of = logits_function(classifier.network, inputs, backend.ANY)
+    column = classifier.classes.index(name)
 
     def score(strengths, batch):
         hits = {c: {**batch[c], STRENGTHS[c]: strengths[c]} for c in COLLECTIONS}

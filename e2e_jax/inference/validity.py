@@ -1,9 +1,9 @@
 """Which events a classifier may score: those that the selection of its training could have kept.
 
-A classifier gives any input confident probabilities, also an event without two photons. The rules here are
-those of the training's sources: two photons with a mass, finite energies below `rec_hits.MAX_ENERGY`, and
-hits in cells that the detector has. `Classifier.predict` applies them to records and batches, and the
-exported files apply the same function inside their graph.
+A classifier gives any input confident probabilities, also an event that its selection would have refused. The
+rules here are those of the training's sources: photons with a pT, observables that the selection can give,
+finite energies below `rec_hits.MAX_ENERGY`, and hits in cells that the detector has. `Classifier.predict`
+applies them to records and batches, and the exported files apply the same function inside their graph.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ import jax
 import numpy as np
 
 from e2e_jax.events.base import Ragged, Record, column_type
+from e2e_jax.events.kinds import KINDS
 from e2e_jax.models import preprocessing
+from e2e_jax.models.preprocessing import Inputs
 from e2e_jax.sources.root.rec_hits import MAX_ENERGY
-
-MIN_MASS = 1.0
-"""GeV. Two photons above 20 GeV with less are closer than 0.05 rad, about three crystals of the barrel: one
-cluster, and no diphoton."""
+from e2e_jax.study import Task
 
 
 class Rule(NamedTuple):
@@ -39,26 +38,26 @@ class Rule(NamedTuple):
     why: str
 
 
-def is_invalid(events_or_batch, inputs, record: type[Record], xp=np):
+def is_invalid(events_or_batch, task: Task, inputs: Inputs, xp=np):
     """Which events the selection of the training would have refused, bool `[n]`.
 
     Args:
       events_or_batch: a record, a padded batch of hits, or images, with `checked_columns`. Padding (cell 0,
         energy 0) breaks no rule. Only the columns that are there are checked.
-      inputs: `config.inputs`.
-      record: what the events are.
+      task: names the kind of the events, and their observables.
+      inputs: what the classifier sees.
       xp: numpy, or jax.numpy for a batch inside a compiled program.
     """
     columns = _columns(events_or_batch)
     total = xp.zeros(_rows(events_or_batch, columns), bool)
-    for rule in _rules(columns, inputs, record, xp):
+    for rule in _rules(columns, task, inputs, xp):
         total |= _by_event(rule, events_or_batch, xp)
     return total
 
 
-def reason(events_or_batch, inputs, record: type[Record]) -> str:
+def reason(events_or_batch, task: Task, inputs: Inputs) -> str:
     """A sentence that names the first event, in the order of the rules, that `is_invalid`."""
-    for rule in _rules(_columns(events_or_batch), inputs, record, np):
+    for rule in _rules(_columns(events_or_batch), task, inputs, np):
         if rule.bad.any():
             place = tuple(np.argwhere(rule.bad)[0])
             row = np.flatnonzero(_by_event(rule, events_or_batch, np))[0]
@@ -66,7 +65,7 @@ def reason(events_or_batch, inputs, record: type[Record]) -> str:
     raise ValueError("Every event is valid.")
 
 
-def check_columns(events_or_batch, inputs, record: type[Record]) -> None:
+def check_columns(events_or_batch, task: Task, inputs: Inputs) -> None:
     """Refuses columns that do not belong together, and what is neither hits nor the images of a geometry.
 
     Args: as for `is_invalid`.
@@ -74,16 +73,17 @@ def check_columns(events_or_batch, inputs, record: type[Record]) -> None:
     Raises:
       ValueError: it names the entry that does not fit, and what was expected in its place.
     """
-    if isinstance(events_or_batch, record):
+    if isinstance(events_or_batch, KINDS[task.events]):
         _check_record(events_or_batch)
     elif isinstance(events_or_batch, Mapping):
-        _check_batch(events_or_batch, inputs, record)
+        _check_batch(events_or_batch, task, inputs)
     else:
-        raise ValueError(_expected(events_or_batch, inputs, record))
+        raise ValueError(_expected(events_or_batch, task, inputs))
 
 
-def _rules(columns: Mapping[str, np.ndarray], inputs, record, xp) -> Iterator[Rule]:
+def _rules(columns: Mapping[str, np.ndarray], task: Task, inputs: Inputs, xp) -> Iterator[Rule]:
     """The rules that columns may break; with numpy only those that are broken."""
+    record = KINDS[task.events]
     for name, values in columns.items():
         collection, _, column = name.rpartition(".")
         if column == "cell":
@@ -93,10 +93,10 @@ def _rules(columns: Mapping[str, np.ndarray], inputs, record, xp) -> Iterator[Ru
             yield Rule(name, values, ~finite, "is not finite")
             far = finite & ~(abs(values) < MAX_ENERGY)
             yield Rule(name, values, far, f"is not below {MAX_ENERGY:,.0f} in size")
-    if "mass" in columns:
-        mass = columns["mass"]
-        why = f"is no mass of two photons (at least {MIN_MASS:g} GeV)"
-        yield Rule("mass", mass, ~(mass >= MIN_MASS), why)
+    for observable in task.observables:
+        if observable.least is not None and (values := columns.get(observable.name)) is not None:
+            why = f"is below {observable.least:g} {observable.unit}, the least that the selection can give"
+            yield Rule(observable.name, values, ~(values >= observable.least), why)
     if "photons" in columns:
         pt = columns["photons"][:, :, 0]
         yield Rule("photons", pt, ~(pt > 0), "is the pt of a photon that is not there")
@@ -127,7 +127,7 @@ def _columns(events_or_batch) -> dict[str, np.ndarray]:
             jax.tree_util.keystr(path, simple=True, separator="."): leaf
             for path, leaf in jax.tree_util.tree_leaves_with_path(dict(events_or_batch))
         }
-    columns = {name: getattr(events_or_batch, name) for name in events_or_batch.BATCHED}
+    columns = events_or_batch.batched()
     for name in events_or_batch.COLLECTIONS:
         ragged = getattr(events_or_batch, name)
         columns |= {f"{name}.{column}": values for column, values in ragged.columns.items()}
@@ -160,7 +160,8 @@ def _address(events_or_batch, row: int) -> str:
 
 def _check_record(events: Record) -> None:
     rows = len(events)
-    shapes = dict.fromkeys(events.SCALARS, ()) | {name: shape for name, (shape, _) in events.TENSORS.items()}
+    shapes = dict.fromkeys((*events.SCALARS, *events.observables), ())
+    shapes |= {name: shape for name, (shape, _) in events.TENSORS.items()}
     for name, shape in shapes.items():
         values = getattr(events, name)
         if np.shape(values) != (rows, *shape):
@@ -169,7 +170,7 @@ def _check_record(events: Record) -> None:
                 f"labels) take {(rows, *shape)}. Select events with events[rows], which keeps all columns "
                 "together."
             )
-    for name, declared in events.COLLECTIONS.items():
+    for name, declared in events.ragged().items():
         _check_ragged(name, getattr(events, name), declared, rows)
 
 
@@ -190,7 +191,8 @@ def _check_ragged(name: str, ragged: Ragged, declared: Mapping, rows: int) -> No
             )
 
 
-def _check_batch(batch: Mapping, inputs, record: type[Record]) -> None:
+def _check_batch(batch: Mapping, task: Task, inputs: Inputs) -> None:
+    record = KINDS[task.events]
     columns = {name: np.asarray(values) for name, values in _columns(batch).items()}
     for name, column in columns.items():
         if column.ndim == 0 or column.dtype.kind not in "fiub":
@@ -210,8 +212,8 @@ def _check_batch(batch: Mapping, inputs, record: type[Record]) -> None:
                 f"The image {name!r} has the shape {columns[name].shape}, but this classifier sees "
                 f"{_listed(shapes)}, the channels {', '.join(inputs.channels)}, in GeV."
             )
-    for name in record.BATCHED:
-        shape = record.TENSORS[name][0] if name in record.TENSORS else ()
+    observables = {observable.name: ((), np.float32) for observable in task.observables}
+    for name, (shape, _) in {**record.BATCHED, **observables}.items():
         if name in columns and columns[name].shape != (rows, *shape):
             raise ValueError(
                 f"{name!r} has the shape {columns[name].shape}, but {rows} events take {(rows, *shape)}."
@@ -230,12 +232,12 @@ def _check_batch(batch: Mapping, inputs, record: type[Record]) -> None:
             )
 
 
-def _expected(given, inputs, record: type[Record]) -> str:
+def _expected(given, task: Task, inputs: Inputs) -> str:
     shapes = preprocessing.dense_shapes(inputs)
     shape = f" of shape {np.shape(given)}" if hasattr(given, "shape") else ""
-    kind, massive = record.__name__, "mass" in record.BATCHED
-    dense = f"{{{_listed(shapes)}{', ' + repr('mass') + ': [n]' if massive else ''}}}"
-    beside = " with the diphoton mass beside them" if massive else ""
+    kind, needed = KINDS[task.events].__name__, inputs.observable
+    dense = f"{{{_listed(shapes)}{f', {needed!r}: [n]' if needed else ''}}}"
+    beside = f" with {needed!r} beside them" if needed else ""
     return (
         f"predict takes {kind}, a padded batch of hits ({kind}.to_batch)"
         f"{f', or images{beside}, {dense}' if shapes else ''}; got {type(given).__name__}{shape}."

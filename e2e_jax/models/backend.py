@@ -42,7 +42,7 @@ def pooling(platform=None):
 
 
 def takes_blocks(network):
-    """Whether a network of `models.build` takes its images in blocks (`detector.drawing.in_blocks`)."""
+    """Whether a module of `building.build` takes its images in blocks (`detector.drawing.in_blocks`)."""
     return getattr(network, "features", None) is BlockedFeatures
 
 

@@ -2,29 +2,33 @@
 
 from collections.abc import Callable
 
-from e2e_jax import models
 from e2e_jax.detector.drawing import Drawing
-from e2e_jax.models import backend, preprocessing
+from e2e_jax.models import backend, building, preprocessing
+from e2e_jax.models.building import Network
+from e2e_jax.models.preprocessing import Inputs
 
 
-def logits_function(config, platform: str | None = None) -> Callable:
+def logits_function(
+    network: Network, inputs: Inputs, platform: str | None = None, deterministic: bool = False
+) -> Callable:
     """The network behind its inputs: (params, batch, keys=None) -> logits f4 [n, classes]; to be jitted.
 
     Args:
-      config: the config of the classifier.
+      network: the network.
+      inputs: what it sees.
       platform: where the function runs, see `models.backend.features`; on this process's devices by default.
+      deterministic: whether images are drawn in a fixed order, see `detector.drawing.Drawing`.
 
     Returns:
       A function of the network's parameters, a batch as `preprocessing.model_inputs` takes it and, in
       training, a random key for each event.
     """
-    network = models.build(config, platform)
-    drawing = Drawing(backend.takes_blocks(network), config.get("deterministic", False))
-    precision = config.get("precision", "float32")
+    module = building.build(network, inputs, platform)
+    drawing = Drawing(backend.takes_blocks(module), deterministic)
 
     def logits(params, batch, keys=None):
-        with backend.matrix_precision(precision):
-            inputs = preprocessing.model_inputs(batch, config.inputs, drawing)
-            return network.apply({"params": params}, inputs, keys)
+        with backend.matrix_precision(network.precision):
+            seen = preprocessing.model_inputs(batch, inputs, drawing)
+            return module.apply({"params": params}, seen, keys)
 
     return logits

@@ -1,24 +1,60 @@
 """From a padded batch of hits to what the network sees; pure, and part of the jitted step.
 
 Images: hits -> GeV on the pixels -> zero below the channel's threshold -> times the channel's scale ->
-divided by the event's mass scale. Kinematics: five numbers of the two photons that do not grow with the mass.
-High-level: these, and the shower shapes and isolation of both photons. Showers: energies, times or digis of
-crystals, times the channel's scale.
+divided by the event's normalization. Kinematics: five numbers of the two photons that do not grow with the
+mass. High-level: these, and the shower shapes and isolation of both photons. Showers: energies, times or
+digis of crystals, times the channel's scale.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 
 from e2e_jax.detector import crops, images, shower_images, shower_shapes
-from e2e_jax.detector.drawing import PLAIN, in_blocks
+from e2e_jax.detector.drawing import PLAIN, Drawing, in_blocks
 
-NORMALISATIONS = ("mass", "sum_pt", "none")
+NONE, SUM_PT = "none", "sum_pt"
+"""Normalizations of images that are no observable: by nothing, and by the sum of the photons' pT."""
 DIGIS = "digis"
 """The channel of showers that is the ten samples of each crystal."""
 
 
-def model_inputs(batch, inputs, drawing=PLAIN):
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What a network sees of an event. The attributes are the fields of `config.inputs`.
+
+    Attributes:
+      kind: "images", "kinematics", "high_level" or "showers".
+      geometry: which images.
+      channels: of the images, in order.
+      matches_authors: whether images follow the arithmetic of the paper's authors (`detector.projections`).
+      threshold: channel -> GeV below which its pixels are set to zero, or one number for all channels.
+      scale: channel -> factor, or one number for all channels.
+      normalization: what an event's images are divided by: "none", "sum_pt", or the name of an observable.
+      shapes: which of `detector.shower_shapes.NAMES`.
+      standard: shape -> (center, width).
+    """
+
+    kind: str = "images"
+    geometry: str = "barrel"
+    channels: tuple[str, ...] = ("tracks", "ecal", "hcal")
+    matches_authors: bool = False
+    threshold: Mapping[str, float] | float = 1e-3
+    scale: Mapping[str, float] | float = 50.0
+    normalization: str = NONE
+    shapes: tuple[str, ...] = ()
+    standard: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def observable(self) -> str:
+        """The observable that images are divided by; "" where there is none."""
+        images = self.kind == "images" and self.normalization not in (NONE, SUM_PT)
+        return self.normalization if images else ""
+
+
+def model_inputs(batch: Mapping, inputs: Inputs, drawing: Drawing = PLAIN) -> dict[str, jax.Array]:
     """Makes the network's inputs.
 
     Args:
@@ -26,12 +62,12 @@ def model_inputs(batch, inputs, drawing=PLAIN):
         channels], under their names ("barrel") in place of the hits; or with "shower_shapes", [n, 2, shapes],
         as `detector.shower_shapes` makes them. Of the scalars, those that are used. Of showers the batch of
         `Showers.to_batch`, or the image of `dense_shapes` in GeV (and ns).
-      inputs: `config.inputs`.
+      inputs: what the network sees.
       drawing: how images are drawn; with `drawing.blocks` those below are as `detector.drawing.in_blocks`
         makes them.
 
     Returns:
-      {image: f4[n, rows, columns, channels]}, the images of `detector.images.SHAPES[inputs.geometry]`, or
+      {image: f4[n, rows, columns, channels]}, the images of `detector.images.shapes(inputs.geometry)`, or
         {"kinematics": f4[n, 5]}, or {"high_level": f4[n, 5 + 2 * len(inputs.shapes)]}; of showers
         {"crop": f4[n, 32, 32, channels]}, {"barrel": ...}, or {"digis": f4[n, 10, 32, 32]}.
 
@@ -47,7 +83,7 @@ def _image_inputs(batch, inputs, drawing):
     scale = _by_channel(inputs, "scale")
     threshold = _by_channel(inputs, "threshold")
     # One factor [n, channels]: the large images are multiplied once.
-    factor = scale[None, :] / mass_scale(batch, inputs.normalisation)[:, None]
+    factor = scale[None, :] / normalizers(batch, inputs.normalization)[:, None]
     if drawing.blocks:
         # A block has the channels of its four pixels one after another.
         threshold, factor = jnp.tile(threshold, 4), jnp.tile(factor, (1, 4))
@@ -65,7 +101,7 @@ def _kinematic_inputs(batch, inputs, drawing):
 def _high_level_inputs(batch, inputs, drawing):
     _require(batch, ("photons", "mass"), "config.inputs.kind = 'high_level'")
     shapes = batch["shower_shapes"] if "shower_shapes" in batch else shower_shapes.shower_shapes(batch)
-    shapes = standardised_shapes(shapes, inputs)
+    shapes = standardized_shapes(shapes, inputs)
     columns = kinematics(batch["photons"], batch["mass"]), shapes.reshape(shapes.shape[0], -1)
     return {"high_level": jnp.concatenate(columns, axis=1)}
 
@@ -98,19 +134,16 @@ _INPUTS = {
 """What a network can see: `config.inputs.kind` -> function of (batch, inputs)."""
 
 
-def dense_shapes(inputs):
+def dense_shapes(inputs: Inputs) -> dict[str, tuple[int, ...]]:
     """The images that a classifier sees, {name: shape}: {"barrel": (170, 360, channels)}; {} if it sees none.
 
-    Args:
-      inputs: `config.inputs`.
-
     Raises:
-      ValueError: its geometry or channels do not exist, or there are none such together.
+      ValueError: the geometry or the channels do not exist, or not together.
     """
-    channels = tuple(inputs.get("channels", ()))
+    channels = tuple(inputs.channels)
     if inputs.kind == "images":
-        images.check_geometry(inputs.geometry)
-        return {name: (*shape, len(channels)) for name, shape in images.SHAPES[inputs.geometry].items()}
+        images.canvases(inputs.geometry)
+        return {name: (*shape, len(channels)) for name, shape in images.shapes(inputs.geometry).items()}
     if inputs.kind != "showers":
         return {}
     if channels == (DIGIS,) and inputs.geometry == "crop":
@@ -139,22 +172,21 @@ def kinematics(photons, mass):
     return jnp.concatenate([pt / _positive(mass)[:, None], eta, cosine[:, None]], axis=1).astype(jnp.float32)
 
 
-def standardised_shapes(shapes, inputs):
-    """Shower shapes as numbers of order one: asinh((value - centre) / width).
+def standardized_shapes(shapes, inputs: Inputs):
+    """Shower shapes as numbers of order one: asinh((value - center) / width).
 
-    It is linear within a width or so of the centre and logarithmic beyond, as shapes and isolation have long
-    tails. The centres and widths are the config's, not the sample's, so that all samples are seen alike.
+    It is linear within a width or so of the center and logarithmic beyond, as shapes and isolation have long
+    tails. The centers and widths are the config's, not the sample's, so that all samples are seen alike.
 
     Args:
       shapes: f4[n, 2, len(shower_shapes.NAMES)].
-      inputs: `config.inputs`; read are `shapes`, the names of those that are wanted, and `standard`,
-        {name: (centre, width)}.
+      inputs: gives the names of the shapes that are wanted, and the center and width of each.
 
     Returns:
       f4[n, 2, len(inputs.shapes)].
 
     Raises:
-      ValueError: a name is no shape, one has no centre and width above 0, or `shapes` are not all there.
+      ValueError: a name is no shape, one has no center and width above 0, or `shapes` are not all there.
     """
     if shapes.ndim != 3 or shapes.shape[1:] != (2, len(shower_shapes.NAMES)):
         raise ValueError(
@@ -167,25 +199,26 @@ def standardised_shapes(shapes, inputs):
             raise ValueError(f"config.inputs.shapes names {name!r}, but the shapes are: {known}.")
         if name not in inputs.standard or not inputs.standard[name][1] > 0:
             raise ValueError(
-                f"config.inputs.shapes names {name!r}, but config.inputs.standard has no (centre, width) "
+                f"config.inputs.shapes names {name!r}, but config.inputs.standard has no (center, width) "
                 "with a width above 0 for it."
             )
     wanted = jnp.stack([shapes[..., shower_shapes.NAMES.index(name)] for name in inputs.shapes], axis=-1)
-    centre, width = jnp.array([inputs.standard[name] for name in inputs.shapes], jnp.float32).T
-    return jnp.arcsinh((wanted - centre[None, None, :]) / width[None, None, :])
+    center, width = jnp.array([inputs.standard[name] for name in inputs.shapes], jnp.float32).T
+    return jnp.arcsinh((wanted - center[None, None, :]) / width[None, None, :])
 
 
-def mass_scale(batch, normalisation):
-    """What each event's image is divided by, [n] (or [1] where that is nothing), in GeV."""
-    if normalisation == "none":
+def normalizers(batch: Mapping, normalization: str) -> jax.Array:
+    """What each event's image is divided by, [n]; [1] where that is nothing.
+
+    Args:
+      batch: the events.
+      normalization: "none", "sum_pt", or the name of an observable of the batch.
+    """
+    if normalization == NONE:
         return jnp.ones(1, jnp.float32)
-    if normalisation not in NORMALISATIONS:
-        raise ValueError(
-            f"config.inputs.normalisation is {normalisation!r}; it is one of {', '.join(NORMALISATIONS)}."
-        )
-    needed = "mass" if normalisation == "mass" else "photons"
-    _require(batch, (needed,), f"config.inputs.normalisation = {normalisation!r}")
-    return _positive(batch["mass"] if normalisation == "mass" else jnp.sum(batch["photons"][:, :, 0], axis=1))
+    needed = "photons" if normalization == SUM_PT else normalization
+    _require(batch, (needed,), f"config.inputs.normalization = {normalization!r}")
+    return _positive(jnp.sum(batch[needed][:, :, 0], axis=1) if needed == "photons" else batch[needed])
 
 
 def _positive(scale):
@@ -195,11 +228,11 @@ def _positive(scale):
 
 def _pixels(batch, inputs, drawing):
     """The raw images in GeV, {image: [n, rows, columns, channels]}."""
-    images.check_geometry(inputs.geometry)
-    names = tuple(images.SHAPES[inputs.geometry])
+    images.canvases(inputs.geometry)
+    names = tuple(images.shapes(inputs.geometry))
     if not any(name in batch for name in names):
-        authors = inputs.get("matches_authors", False)
-        return images.make_images(batch, inputs.geometry, tuple(inputs.channels), authors, drawing)
+        how = inputs.geometry, tuple(inputs.channels), inputs.matches_authors, drawing
+        return images.make_images(batch, *how)
     _require(batch, names, f"config.inputs.geometry = {inputs.geometry!r}")
     pixels = {name: jnp.asarray(batch[name], jnp.float32) for name in names}
     for name, image in pixels.items():
@@ -213,7 +246,7 @@ def _pixels(batch, inputs, drawing):
 
 def _by_channel(inputs, field):
     """A field's number of each channel, f4[channels]; one number for all stands for each of them."""
-    values = inputs[field]
+    values = getattr(inputs, field)
     if isinstance(values, int | float):
         return jnp.full(len(inputs.channels), values, jnp.float32)
     for channel in inputs.channels:

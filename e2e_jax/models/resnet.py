@@ -6,7 +6,7 @@
     3 residual blocks of 32 maps                                  21x45
     maximum over the whole map; linear 32 -> classes
 
-1 + 7*2 = 15 convolutions, all with bias and none with a normalisation layer: pixel intensity carries the
+1 + 7*2 = 15 convolutions, all with bias and none with a normalization layer: pixel intensity carries the
 energy scale.
 """
 

@@ -2,7 +2,7 @@
 
 The paper gives their kinds and results: a VGG-type network on energies, a Conv-LSTM and a network of three
 fully connected layers on the ten samples of each crystal. Their sizes it does not give; these are small
-enough for two CPU cores. As in the ResNets nothing is normalised inside: intensity carries the energy scale.
+enough for two CPU cores. As in the ResNets nothing is normalized inside: intensity carries the energy scale.
 The whole barrel goes to `resnet.ResNet15`.
 """
 

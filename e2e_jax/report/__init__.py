@@ -32,11 +32,11 @@ def write_report(workdir: str | os.PathLike, compare: Sequence[str | os.PathLike
         cannot be written to. What was in it stays as it was.
     """
     # matplotlib and all that takes its time to load.
-    from e2e_jax.report import events, mass, page, quality, roc, tables
+    from e2e_jax.report import decorrelation, events, page, quality, roc, tables
 
     workdir = Path(workdir)
     runs = read_runs([workdir, *compare])
-    curves, maps, checks = roc.pictures(runs), mass.pictures(runs), quality.pictures(runs[0])
+    curves, maps, checks = roc.pictures(runs), decorrelation.pictures(runs), quality.pictures(runs[0])
     try:
         displays, absent = events.pictures(runs[0]), ""
     except events.NotFound as error:

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training: numbers, ROC curves, score-mass maps (given a mass), the config.
+"""What TensorBoard shows of a training: numbers, ROC curves, the score against an observable, the config.
 
 TensorBoard drops what an interrupted training wrote beyond its last checkpoint, and keeps the rest.
 """
@@ -18,8 +18,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.utils import figure_to_image
 
-from e2e_jax.classes import Classes
 from e2e_jax.report.runs import Scored
+from e2e_jax.study import Task
 
 DOTS = 60
 """Dots an inch of its pictures: 600 pixels wide."""
@@ -28,14 +28,16 @@ DOTS = 60
 class Board:
     """TensorBoard's files of a training; a context manager."""
 
-    def __init__(self, folder: Path, config, history: Sequence[Mapping] = ()):
+    def __init__(self, folder: Path, config, task: Task, history: Sequence[Mapping] = ()):
         """Goes on where the last checkpoint stands.
 
         Args:
           folder: of the event files.
           config: of the training; shown as text.
+          task: what is learnt.
           history: the rows of the epochs that are done. They are written where the folder is empty.
         """
+        self._task, self._dataset = task, config.dataset.name
         known = folder.exists() and any(folder.iterdir())
         step = history[-1]["step"] + 1 if history and known else 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,33 +61,33 @@ class Board:
             self._writer.close()
 
     def add_epoch(
-        self, row: Mapping, probabilities: np.ndarray, labels: np.ndarray, mass: np.ndarray | None, config
+        self, row: Mapping, probabilities: np.ndarray, labels: np.ndarray, observable: np.ndarray | None
     ) -> Future:
         """Draws and writes an epoch in a thread, while the next one trains.
 
         Args:
           row: of metrics.jsonl; its "step" and numbers.
-          probabilities, labels, mass: of the validation sample, as for `results.evaluate`.
-          config: of the training.
+          probabilities, labels, observable: of the validation sample, as for `results.evaluate`.
 
         Returns:
           A future that is done when the epoch is in the file.
         """
-        return self._thread.submit(self._draw, row, probabilities, labels, mass, config)
+        return self._thread.submit(self._draw, row, probabilities, labels, observable)
 
-    def _draw(self, row, probabilities, labels, mass, config):
+    def _draw(self, row, probabilities, labels, observable):
         # matplotlib takes its time to load, and a training should say first that it is there.
         import matplotlib
 
-        from e2e_jax.report import mass as masses
-        from e2e_jax.report import pictures, roc
+        from e2e_jax.report import decorrelation, pictures, roc
 
         self._add_numbers(row)
-        scored = Scored(np.asarray(probabilities, np.float64), labels, mass, Classes.of(config))
-        origin, note = config.dataset.name, f"epoch {row['epoch']}"
+        scored = Scored(np.asarray(probabilities, np.float64), labels, observable, self._task)
+        origin, note = self._dataset, f"epoch {row['epoch']}"
         drawn = {"roc": roc.draw(roc.by_class(scored, {}), origin, note)}
-        if decorrelated := scored.classes.category.decorrelated:
-            drawn["score_mass"] = masses.draw_score_map(scored, decorrelated, origin, of=note)
+        if observable is not None:
+            name = f"score_{self._task.decorrelate}"
+            of = self._task.of[0]
+            drawn[name] = decorrelation.draw_score_map(scored, of, origin, of=note)
         with matplotlib.rc_context(pictures.STYLE):
             for name, figure in drawn.items():
                 figure.set_dpi(DOTS)

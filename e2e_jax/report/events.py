@@ -11,13 +11,13 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 
 from e2e_jax.detector import images, projections
 from e2e_jax.display.figure import LAYERS, MARK, RING, event_figure, event_images
-from e2e_jax.display.panels import PANELS, Panel
+from e2e_jax.display.panels import Panel, panels
 from e2e_jax.display.reading import read_events
 from e2e_jax.display.showers import find_showers
 from e2e_jax.events.base import Record
 from e2e_jax.events.diphotons import Events
 from e2e_jax.events.showers import Showers
-from e2e_jax.report.pictures import Picture, class_title
+from e2e_jax.report.pictures import Picture
 from e2e_jax.report.runs import Run, Scored
 from e2e_jax.report.shower_figure import draw_shower
 
@@ -31,7 +31,7 @@ class Chosen(NamedTuple):
     row: int
     name: str
     title: str
-    says: str
+    caption: str
 
 
 class NotFound(Exception):
@@ -48,19 +48,19 @@ def choose(scored: Scored) -> list[Chosen]:
     own = np.full(len(targets), np.nan)
     own[kept] = scored.probabilities[kept, targets[kept]]
     mistaken = int(kept[np.argmin(own[kept])])
-    taken_for = scored.classes.names[int(scored.probabilities[mistaken].argmax())]
-    category, chosen = scored.classes.category, []
-    signal, like = category.signal, {"h": "H"}.get(category.signal, category.signal)
-    for label in sorted(category.labels, key=lambda label: label != signal):
-        rows = np.flatnonzero(scored.of(label) & (targets >= 0))
-        if len(rows) == 0:
-            continue
+    task, chosen = scored.task, []
+    taken_for = task.names[int(scored.probabilities[mistaken].argmax())]
+    signal = task.title(task.signal)
+    shown = {f"{task.signal}_like": (scored.is_signal, f"{signal}-like {signal}")}
+    shown |= {
+        f"typical_{label}": (scored.of(label), f"typical {task.title(label)}") for label in task.backgrounds
+    }
+    for name, (having, words) in shown.items():
+        rows = np.flatnonzero(having)
         best = int(rows[np.argmax(own[rows])])
-        title = f"The most {f'{like}-like' if label == signal else 'typical'} {class_title(label)} event"
-        name = f"event_most_{f'{signal}_like' if label == signal else f'typical_{label}'}"
-        chosen.append(Chosen(best, name, title, _scores(scored, best)))
-    true = class_title(category.labels[int(scored.labels[mistaken])])
-    title = f"The most mistaken: {true} taken for {class_title(taken_for)}"
+        chosen.append(Chosen(best, f"event_most_{name}", f"The most {words} event", _scores(scored, best)))
+    true = task.title(task.labels[int(scored.labels[mistaken])])
+    title = f"The most mistaken: {true} taken for {task.title(taken_for)}"
     return [*chosen, Chosen(mistaken, "event_most_mistaken", title, _scores(scored, mistaken))]
 
 
@@ -73,13 +73,13 @@ def find(run: Run, chosen: list[Chosen]) -> tuple[Record, str]:
     Raises:
       NotFound: the dataset is absent or damaged, or does not hold them.
     """
-    name, data_dir = run.config.dataset.name, run.config.dataset.get("data_dir", "")
+    name, data_dir = run.config.dataset.name, run.config.dataset.data_dir
     rows = [one.row for one in chosen]
     try:
         # The scores are in the order of the dataset, unless somebody sorted them or built it anew.
-        events, origin = read_events(name, rows, "validation", data_dir=data_dir)
+        events, origin, _ = read_events(name, rows, "validation", data_dir=data_dir)
         if not _are(run, rows, events):
-            everything, origin = read_events(name, range(len(run.address)), "validation", data_dir=data_dir)
+            everything, *_ = read_events(name, range(len(run.address)), "validation", data_dir=data_dir)
             places = {key: place for place, key in enumerate(_keys(everything))}
             wanted = [places.get((*run.address[row], run.scored.labels[row])) for row in rows]
             if None in wanted:
@@ -105,14 +105,14 @@ def pictures(run: Run) -> list[Picture]:
         view = run.config.inputs.geometry
         drawn = [draw_shower(events, index, view, origin) for index in range(len(chosen))]
         return [Picture(*one[1:], figure, themed=False) for one, figure in zip(chosen, drawn)]
-    geometry = run.config.inputs.get("geometry", "barrel")
-    geometry = geometry if run.config.inputs.kind == "images" and geometry in PANELS else "barrel"
+    geometry = run.config.inputs.geometry
+    geometry = geometry if run.config.inputs.kind == "images" else "barrel"
     return [
         Picture(
             one.name,
             one.title,
-            one.says,
-            event_figure(events, index, geometry, origin),
+            one.caption,
+            event_figure(events, index, geometry, origin, run.task),
             interactive(events, index, geometry),
             themed=False,
         )
@@ -127,9 +127,9 @@ def interactive(events: Events, index: int, geometry: str = "barrel") -> str:
     """
     import plotly.graph_objects as go
 
-    panels = PANELS[geometry]
+    of_image = panels(geometry)
     drawn, showers = event_images(events, index, geometry), find_showers(events, index)
-    rows, columns = next(iter(panels.values())).shape
+    rows, columns = next(iter(of_image.values())).shape
     layout = {
         "template": "none",
         "plot_bgcolor": "#ffffff",
@@ -138,12 +138,12 @@ def interactive(events: Events, index: int, geometry: str = "barrel") -> str:
         "hovermode": "closest",
         "showlegend": False,
         # Height over width, by which the page chooses the height: the first image has this part of it.
-        "meta": {"ratio": rows / columns / (1 if len(panels) == 1 else 1 - FIRST_FROM)},
+        "meta": {"ratio": rows / columns / (1 if len(of_image) == 1 else 1 - FIRST_FROM)},
     }
     traces = []
-    for number, (name, panel) in enumerate(panels.items()):
+    for number, (name, panel) in enumerate(of_image.items()):
         traces += _layers(drawn[name], panel, "" if number == 0 else str(number + 1))
-        layout |= _axes(panel, number, len(panels))
+        layout |= _axes(panel, number, len(of_image))
         for shower in showers:
             if (place := panel.position(shower)) is not None:
                 (x, y), axis = place, "" if number == 0 else str(number + 1)
@@ -206,7 +206,7 @@ def row_numbers(panel: Panel, y: np.ndarray) -> np.ndarray:
 
 
 def axis_names(panel: Panel) -> list[str]:
-    """What the axes of a panel count, without what else its label says."""
+    """What the axes of a panel count, without the rest of its label."""
     return [re.sub(r"\s{2,}.*", "", name) for name in panel.names[:2]]
 
 
@@ -241,8 +241,8 @@ def _scale(colours: tuple[str, ...], norm) -> list[list]:
 
 
 def _scores(scored: Scored, row: int) -> str:
-    names = zip(scored.classes.names, scored.probabilities[row])
-    return ", ".join(f"P({class_title(name)}) = {value:.3f}" for name, value in names) + "."
+    names = zip(scored.task.names, scored.probabilities[row])
+    return ", ".join(f"P({scored.task.title(name)}) = {value:.3f}" for name, value in names) + "."
 
 
 def _keys(events: Record) -> Iterable[tuple]:

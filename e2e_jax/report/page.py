@@ -11,6 +11,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from e2e_jax.evaluation.published import paper_row
 from e2e_jax.report import tables
 from e2e_jax.report.pictures import DARK, Picture
 from e2e_jax.report.runs import Run
@@ -33,15 +34,15 @@ def page(
     Args:
       runs: the report's run, then those compared.
       made: the tables.
-      curves, maps, displays, checks: pictures that were written: ROC curves, what the score tells about the
-        mass, events, and training curves with the rest.
+      curves, maps, displays, checks: pictures that were written: ROC curves, the score against the
+        observable, events, and training curves with the rest.
       absent: why there are no events; "" where there are.
     """
     from plotly.offline import get_plotlyjs
 
     sections = [
         ("roc", "ROC curves", curves, ""),
-        *([("mass", "Score and mass", maps, "")] if runs[0].scored.mass is not None else []),
+        *([("decorrelation", "Decorrelation", maps, "")] if maps else []),
         ("events", "Events", displays, absent),
         ("training", "Training and calibration", checks, "" if runs[0].history else WITHOUT_EPOCHS),
     ]
@@ -51,11 +52,12 @@ def page(
     return environment.get_template("page.html").render(
         run=runs[0],
         others=runs[1:],
-        headlines=[(tables.pretty(name), cell) for name, cell in made[0].headlines.items()],
+        headlines=made[0].headlines.items(),
         tables=Markup(tables.html(made)),
         exports={"Markdown": tables.markdown(made), "LaTeX": tables.latex(made)},
         sections=sections,
         plots={p.name: _script(p.interactive) for *_, ps, _ in sections for p in ps if p.interactive},
+        published=any(paper_row(run.results) for run in runs),
         provenance=[(run.name, provenance(run)) for run in runs],
         config=json.dumps(runs[0].results["config"], indent=2),
         written=datetime.now(UTC).isoformat(timespec="minutes"),

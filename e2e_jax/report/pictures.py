@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import itertools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,8 @@ import mplhep
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from e2e_jax.display.figure import TITLES, literal
+from e2e_jax.display.figure import literal
+from e2e_jax.study import Task
 
 INK, FAINT = "#1a1a1a", "#8a8a8a"
 """What is written and drawn in lines; what stands back."""
@@ -31,14 +33,6 @@ DARK = {
     COLOURS[5]: "#b794ff",
 }
 """What takes the place of a colour on a dark page; the others do for both."""
-CLASS_COLOURS = {
-    "gamma_gamma": COLOURS[0],
-    "h": COLOURS[1],
-    "gamma_jet": COLOURS[2],
-    "photon": COLOURS[0],
-    "electron": COLOURS[1],
-}
-
 SIZE = (10.0, 8.5)
 """Width and height in inches. mplhep's letters of 26 points are 9 at half the width of a page."""
 DOTS = 120
@@ -67,7 +61,7 @@ class Picture:
     Attributes:
       name: of its files, without their ends.
       title: its heading in the page.
-      says: what is seen, in a sentence or two.
+      caption: what is seen, in a sentence or two.
       figure: the drawing.
       interactive: the same as JSON for plotly.js; None where there is none.
       themed: whether its colours may change with the page; otherwise it stands on white.
@@ -76,7 +70,7 @@ class Picture:
 
     name: str
     title: str
-    says: str
+    caption: str
     figure: Figure
     interactive: str | None = None
     themed: bool = True
@@ -107,9 +101,11 @@ def dark(svg: str) -> str:
     return svg
 
 
-def class_title(name: str) -> str:
-    """A class or label in a physicist's letters."""
-    return TITLES.get(name, name.replace("_", " "))
+def class_colours(task: Task) -> dict[str, str]:
+    """A colour for each class: that of the signal is always the same."""
+    signal = COLOURS[1]
+    others = itertools.cycle(colour for colour in COLOURS if colour != signal)
+    return {name: signal if name == task.signal else next(others) for name in task.names}
 
 
 @contextmanager

@@ -9,16 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from e2e_jax.display.figure import literal
-from e2e_jax.report.pictures import (
-    CLASS_COLOURS,
-    COLOURS,
-    FAINT,
-    INK,
-    SIZE,
-    Picture,
-    class_title,
-    new_figure,
-)
+from e2e_jax.report.pictures import COLOURS, FAINT, INK, SIZE, Picture, class_colours, new_figure
 from e2e_jax.report.runs import Run, Scored
 
 BINS = 12
@@ -36,7 +27,7 @@ class Reliability(NamedTuple):
 
 def confusion(scored: Scored) -> np.ndarray:
     """Counts `[true class, class with the highest probability]`."""
-    classes = len(scored.classes.names)
+    classes = len(scored.task.names)
     kept = scored.targets >= 0
     chosen = scored.probabilities[kept].argmax(axis=1)
     return np.bincount(scored.targets[kept] * classes + chosen, minlength=classes**2).reshape(
@@ -67,7 +58,7 @@ def draw_confusion(scored: Scored, origin: str) -> Figure:
     """The confusion matrix, each true class adding up to 100 %."""
     counts = confusion(scored)
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [literal(class_title(name)) for name in scored.classes.names]
+    names = [literal(scored.task.title(name)) for name in scored.task.names]
     accuracy = np.trace(counts) / counts.sum()
     with new_figure(origin, f"accuracy {100 * accuracy:.1f} %") as (figure, axes):
         drawn = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
@@ -93,12 +84,12 @@ def draw_calibration(scored: Scored, origin: str) -> Figure:
     size = SIZE[0], SIZE[1] * 1.2
     with new_figure(origin, f"{len(scored.labels):,} events", size, **style) as (figure, (upper, lower)):
         upper.plot([0, 1], [0, 1], ":", color=FAINT, label="perfect")
-        spare = iter(COLOURS[3:])
-        for name in scored.classes.told:
-            index, colour = scored.classes.names.index(name), CLASS_COLOURS.get(name) or next(spare)
+        task, colours = scored.task, class_colours(scored.task)
+        for name in task.scored:
+            index, colour = task.names.index(name), colours[name]
             predicted = scored.probabilities[:, index]
             made = reliability(predicted, scored.targets == index)
-            label = f"{literal(class_title(name))}: error {made.calibration_error:.3f}"
+            label = f"{literal(task.title(name))}: error {made.calibration_error:.3f}"
             upper.errorbar(
                 made.predicted, made.observed, made.error, fmt="o-", markersize=8, color=colour, label=label
             )
@@ -125,13 +116,14 @@ def draw_training(run: Run) -> Figure:
     epochs = [row["epoch"] for row in run.history]
     note = f"{run.results['events'].get('train') or 0:,} training events"
     known = {column for row in run.history for column in row}
-    areas = {f"auc_{name}": literal(class_title(name)) for name in run.scored.classes.told}
+    colours = {f"auc_{name}": colour for name, colour in class_colours(run.task).items()}
+    areas = {f"auc_{name}": literal(run.task.title(name)) for name in run.task.scored}
     shown = {label: columns or areas for label, columns in TRAINING if not columns or known & columns.keys()}
     size = SIZE[0], 13 * len(shown) / len(TRAINING)
     with new_figure(run.origin, note, size, nrows=len(shown), sharex=True) as (figure, panels):
         for axes, (label, names) in zip(panels, shown.items()):
             for number, (column, name) in enumerate(names.items()):
-                colour = CLASS_COLOURS.get(column.removeprefix("auc_"), COLOURS[number % len(COLOURS)])
+                colour = colours.get(column, COLOURS[number % len(COLOURS)])
                 values = [row.get(column, np.nan) for row in run.history]
                 axes.plot(
                     epochs, values, ("o-", "s--", "^-.")[number % 3], color=colour, label=name, markersize=9
@@ -140,7 +132,7 @@ def draw_training(run: Run) -> Figure:
             axes.margins(y=0.1)
         lowest = panels[-1]
         if "CVM" in shown:
-            limit = run.config.cvm.get("limit", 1.0)
+            limit = run.config.cvm.limit
             if limit < 1:
                 lowest.axhline(limit, color=FAINT, linestyle=":", label=f"limit {limit:g}")
             lowest.set_ylim(bottom=0)
@@ -161,8 +153,8 @@ def draw_training(run: Run) -> Figure:
 
 def pictures(run: Run) -> list[Picture]:
     """Training curves (where the run's epochs are known), confusion matrix and reliability curves."""
-    massive = run.scored.mass is not None
-    price = " The decorrelation from the mass may cost calibration." if massive else ""
+    observable = run.task.observable
+    price = f" The decorrelation from the {observable.phrase} may cost calibration." if observable else ""
     made = [
         Picture(
             "confusion",
@@ -179,7 +171,7 @@ def pictures(run: Run) -> list[Picture]:
         ),
     ]
     if run.history:
-        followed = "Losses, areas and mass correlation" if massive else "Losses and area"
-        says = f"{followed} after each epoch; the dotted line marks the one chosen."
-        made.insert(0, Picture("training", "Training", says, draw_training(run)))
+        followed = "Losses, areas and CVM" if observable else "Losses and areas"
+        caption = f"{followed} after each epoch; the dotted line marks the one chosen."
+        made.insert(0, Picture("training", "Training", caption, draw_training(run)))
     return made

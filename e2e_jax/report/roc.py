@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from e2e_jax.classes import Classes
 from e2e_jax.display.figure import literal
 from e2e_jax.evaluation import metrics
-from e2e_jax.evaluation import results as evaluate
-from e2e_jax.report.pictures import CLASS_COLOURS, COLOURS, DASHES, Picture, class_title, new_figure
+from e2e_jax.evaluation.results import pair_with_label
+from e2e_jax.report.pictures import COLOURS, DASHES, Picture, class_colours, new_figure
 from e2e_jax.report.runs import Run, Scored
+from e2e_jax.study import Task
 
 POINTS = 200
 """Points of a drawn curve along either axis: no line on paper shows more."""
@@ -72,28 +72,28 @@ def curve(
 
 def versus_rest(scored: Scored, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Scores of a class and which events are of it."""
-    index = scored.classes.names.index(name)
+    index = scored.task.names.index(name)
     return scored.probabilities[:, index], scored.targets == index
 
 
 def versus_label(scored: Scored, background: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pair-normalised scores of the signal against the events of one label, and which are signal."""
-    return evaluate.pair_with_label(scored.probabilities, scored.labels, scored.classes, background)
+    """Pair-normalized scores of the signal against the events of one label, and which are signal."""
+    return pair_with_label(scored.task, scored.probabilities, scored.labels, background)
 
 
 def by_class(scored: Scored, areas: dict) -> Comparison:
-    """Each class against the rest, for one classifier; of two labels the signal alone, whose curve says all.
+    """Each class against the rest, for one classifier; of two labels the signal alone, the others mirror it.
 
     Args:
       scored: the events.
       areas: class -> "value" and "uncertainty"; those that are missing are computed.
     """
-    colours = _class_colours(scored.classes.names)
+    task, colours = scored.task, class_colours(scored.task)
     curves = [
-        curve(class_title(name), colours[name], *versus_rest(scored, name), areas.get(name))
-        for name in scored.classes.told
+        curve(task.title(name), colours[name], *versus_rest(scored, name), areas.get(name))
+        for name in task.scored
     ]
-    title = "One class against the rest" if len(curves) > 1 else _against_rest(scored.classes)
+    title = "One class against the rest" if len(curves) > 1 else _against_rest(task)
     return Comparison("roc_vs_rest", title, curves)
 
 
@@ -103,40 +103,33 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     With several runs there is one figure for each class, the runs in it beside each other; a run whose
     classifier does not have the class is not in it.
     """
-    first = runs[0].scored.classes
-    made = []
+    task, made = runs[0].task, []
     if len(runs) == 1:
         made.append(by_class(runs[0].scored, runs[0].results["auc_vs_rest"]))
     else:
-        for name in first.told:
-            having = [run for run in runs if name in run.scored.classes.names]
-            curves = [
-                curve(
-                    _name(runs, run),
-                    _colour(runs, run),
-                    *versus_rest(run.scored, name),
-                    run.results["auc_vs_rest"][name],
-                )
-                for run in having
+        for name in task.scored:
+            found = [
+                (run, versus_rest(run.scored, name), run.results["auc_vs_rest"][name])
+                for run in runs
+                if name in run.task.names
             ]
-            title = f"{class_title(name)} against the rest" if len(first.told) > 1 else _against_rest(first)
-            made.append(Comparison(f"roc_{name}_vs_rest", title, curves))
-    signal = first.category.signal
-    for label in first.backgrounds if len(first.told) > 1 else ():
-        key = f"{signal}_vs_{label}"
-        having = [run for run in runs if key in run.results["auc_pairwise"]]
-        curves = [
-            curve(
-                _name(runs, run),
-                _colour(runs, run),
-                *versus_label(run.scored, label),
-                run.results["auc_pairwise"][key],
-            )
-            for run in having
+            title = f"{task.title(name)} against the rest" if len(task.scored) > 1 else _against_rest(task)
+            made.append(Comparison(f"roc_{name}_vs_rest", title, _curves(runs, found)))
+    for label in task.backgrounds if len(task.scored) > 1 else ():
+        key = f"{task.signal}_vs_{label}"
+        found = [
+            (run, versus_label(run.scored, label), run.results["auc_pairwise"][key])
+            for run in runs
+            if key in run.results["auc_pairwise"]
         ]
-        title = f"{class_title(signal)} against {class_title(label)}"
-        made.append(Comparison(f"roc_{key}", title, curves))
+        title = f"{task.title(task.signal)} against {task.title(label)}"
+        made.append(Comparison(f"roc_{key}", title, _curves(runs, found)))
     return made
+
+
+def _curves(runs: Sequence[Run], found: Sequence[tuple]) -> list[Curve]:
+    """The curve of each run, of (run, (scores, whether each is signal), area)."""
+    return [curve(_name(runs, run), _colour(runs, run), *scores, area) for run, scores, area in found]
 
 
 def draw(comparison: Comparison, origin: str, note: str = "") -> Figure:
@@ -189,13 +182,13 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
     first = runs[0]
     others = any(not run.same_events(first) for run in runs)
     note = f"{len(first.scored.labels):,} events" + (", † others" if others else "")
-    says = "Signal efficiency against background rejection for every cut on the score. "
-    pair = "The score is normalised to the pair of classes. "
+    caption = "Signal efficiency against background rejection for every cut on the score. "
+    pair = "The score is normalized to the pair of classes. "
     return [
         Picture(
             one.name,
             one.title,
-            says + (pair if "_vs_" in one.name and not one.name.endswith("_rest") else ""),
+            caption + (pair if "_vs_" in one.name and not one.name.endswith("_rest") else ""),
             draw(one, first.origin, note),
             interactive(one),
         )
@@ -203,15 +196,10 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
     ]
 
 
-def _against_rest(classes: Classes) -> str:
+def _against_rest(task: Task) -> str:
     """What the one curve of a classifier of two labels shows."""
-    others = " and ".join(class_title(label) for label in classes.backgrounds)
-    return f"{class_title(classes.category.signal)} against {others}"
-
-
-def _class_colours(names: Sequence[str]) -> dict[str, str]:
-    spare = iter(colour for colour in COLOURS if colour not in CLASS_COLOURS.values())
-    return {name: CLASS_COLOURS.get(name) or next(spare, COLOURS[0]) for name in names}
+    others = " and ".join(map(task.title, task.backgrounds))
+    return f"{task.title(task.signal)} against {others}"
 
 
 def _name(runs: Sequence[Run], run: Run) -> str:

@@ -12,29 +12,13 @@ from pathlib import Path
 import numpy as np
 from ml_collections import config_dict
 
-from e2e_jax.classes import Classes
+from e2e_jax.errors import WorkdirError
 from e2e_jax.evaluation import metrics, published
-from e2e_jax.evaluation.results import RESULTS, SCORES
-from e2e_jax.runs.folder import CONFIG, METRICS, WorkdirError
+from e2e_jax.runs.folder import CONFIG, METRICS
+from e2e_jax.runs.results_files import RESULTS, SCORES
+from e2e_jax.study import Task
 
-NAMES = {
-    "four_momentum": "4-mom",
-    "eb": "EB",
-    "eb_mass_aware": "EB mass-aware",
-    "cms_b": "CMS-B",
-    "ecal": "ECAL",
-    "ecal_mass_aware": "ECAL mass-aware",
-    "cms_i": "CMS-I",
-    "cms_ii": "CMS-II",
-    "showers_vgg": "VGG",
-    "showers_conv_lstm": "Conv-LSTM",
-    "showers_fcn": "FCN",
-    "showers_resnet": "ResNet",
-    "showers_pairs": "ResNet, pairs",
-}
-"""The classifiers as the paper calls them."""
-
-PARTS = ("config", "dataset", "events", "auc_vs_rest", "auc_pairwise", "cvm", "epoch", "provenance")
+PARTS = ("config", "task", "dataset", "events", "auc_vs_rest", "auc_pairwise", "cvm", "epoch", "provenance")
 """What a report needs of the results."""
 
 
@@ -43,30 +27,35 @@ class Scored:
     """Events that a classifier has seen.
 
     Attributes:
-      probabilities: `[n, classes]`, in the order of `classes.names`.
-      labels: int `[n]`, indices into the category's labels.
-      mass: `[n]`, diphoton mass in GeV; None where the category has no mass.
-      classes: what the classifier tells apart.
+      probabilities: `[n, classes]`, in the order of `task.names`.
+      labels: int `[n]`, indices into `task.labels`.
+      observable: `[n]`, what the task decorrelates from; None where there is none.
+      task: what the classifier learnt.
     """
 
     probabilities: np.ndarray
     labels: np.ndarray
-    mass: np.ndarray | None
-    classes: Classes
+    observable: np.ndarray | None
+    task: Task
 
     @property
     def signal(self) -> np.ndarray:
         """P(signal) `[n]`."""
-        return self.probabilities[:, self.classes.signal]
+        return self.probabilities[:, self.task.signal_index]
+
+    @property
+    def is_signal(self) -> np.ndarray:
+        """Which events are of the signal, bool `[n]`."""
+        return self.targets == self.task.signal_index
 
     @property
     def targets(self) -> np.ndarray:
-        """The true class of each event `[n]`, an index into `classes.names`; -1 where it is left out."""
-        return self.classes.of_labels(self.labels)
+        """The true class of each event `[n]`, an index into `task.names`; -1 where it is left out."""
+        return self.task.of_labels(self.labels)
 
     def of(self, label: str) -> np.ndarray:
         """Which events have a label, bool `[n]`."""
-        return self.labels == self.classes.category.labels.index(label)
+        return self.labels == self.task.labels.index(label)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,13 +90,14 @@ class Run:
         return self.dataset.get("origin") or self.dataset.get("name", "unknown events")
 
     @property
-    def category(self) -> str:
-        return self.dataset.get("category", "central")
+    def task(self) -> Task:
+        return self.scored.task
 
     @property
-    def table(self) -> str:
-        """The table of results that the run belongs to, as `published.table_of` says."""
-        return published.table_of(self.results["config"], self.dataset)
+    def table(self) -> tuple[str, ...]:
+        """What runs of one table of results have in common: the published table, or else their labels."""
+        table = published.table_of(self.results)
+        return (table,) if table else self.task.labels
 
     def same_events(self, other: Run) -> bool:
         """Whether another run was evaluated on the same events."""
@@ -122,7 +112,7 @@ class Run:
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[Run]:
-    """Reads runs; those of one classifier are told apart by their folders.
+    """Reads runs; those of one classifier are named by their folders.
 
     Raises:
       WorkdirError: a run is given twice, has no results, or they cannot be used.
@@ -153,21 +143,26 @@ def read_run(folder: str | Path) -> Run:
     results = _read_results(folder)
     config = config_dict.ConfigDict(results["config"])
     try:
-        classes = Classes.of(config)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise WorkdirError(
-            f"The config in {folder / RESULTS} lacks what names its classes ({error}). {_again(folder)}"
-        ) from None
-    columns = _read_scores(folder, classes)
+        task = Task(**results["task"])
+    except (ValueError, TypeError) as error:
+        raise WorkdirError(f"The task in {folder / RESULTS} is none ({error}). {_again(folder)}") from None
+    columns = _read_scores(folder, task)
     scored = Scored(
-        np.stack([columns[f"probability_{name}"] for name in classes.names], axis=1).astype(np.float64),
+        np.stack([columns[f"probability_{name}"] for name in task.names], axis=1).astype(np.float64),
         columns["label"],
-        columns["mass"].astype(np.float64) if "mass" in columns else None,
-        classes,
+        columns[task.decorrelate].astype(np.float64) if task.decorrelate else None,
+        task,
     )
     address = np.stack([columns[name] for name in ("run", "lumi", "event")], axis=1)
-    name = config.get("name", folder.name)
-    run = Run(folder, NAMES.get(name, name), config, results, scored, address, _read_history(folder))
+    run = Run(
+        folder,
+        published.NAMES.get(config.name, config.name),
+        config,
+        results,
+        scored,
+        address,
+        _read_history(folder),
+    )
     _check(run)
     return run
 
@@ -210,7 +205,7 @@ def _newer_version(results: dict) -> str | None:
     return wrote if numbers(wrote) > numbers(importlib.metadata.version("e2e_jax")) else None
 
 
-def _read_scores(folder: Path, classes: Classes) -> dict[str, np.ndarray]:
+def _read_scores(folder: Path, task: Task) -> dict[str, np.ndarray]:
     import pyarrow
     import pyarrow.parquet
 
@@ -221,8 +216,8 @@ def _read_scores(folder: Path, classes: Classes) -> dict[str, np.ndarray]:
         table = pyarrow.parquet.read_table(path)
     except (OSError, pyarrow.ArrowException) as error:
         raise WorkdirError(f"{path} cannot be read ({error}). {_again(folder)}") from None
-    finite = [*(f"probability_{name}" for name in classes.names)]
-    finite += ["mass"] if classes.category.decorrelated else []
+    finite = [*(f"probability_{name}" for name in task.names)]
+    finite += [task.decorrelate] if task.decorrelate else []
     names = [*finite, "label", "run", "lumi", "event"]
     if missing := [name for name in names if name not in table.column_names]:
         raise WorkdirError(
@@ -243,15 +238,15 @@ def _read_scores(folder: Path, classes: Classes) -> dict[str, np.ndarray]:
 
 def _check(run: Run) -> None:
     """Raises a WorkdirError where scores and results do not belong together, or a class has no events."""
-    labels, classes, path = run.scored.labels, run.scored.classes, run.folder / SCORES
-    counts = classes.counts(labels)
+    labels, task, path = run.scored.labels, run.task, run.folder / SCORES
+    counts = task.counts(labels)
     if not all(counts.values()):
         raise WorkdirError(
             f"{path}: a class has no events ({', '.join(f'{name}: {n}' for name, n in counts.items())}), so "
             "it has no ROC curve. Evaluate the run on a sample with every class."
         )
     expected = run.results["events"].get("validation")
-    parts = [run.results["auc_vs_rest"].get(name, {}).get("value", math.nan) for name in classes.names]
+    parts = [run.results["auc_vs_rest"].get(name, {}).get("value", math.nan) for name in task.names]
     areas = [
         metrics.roc_auc(run.scored.probabilities[:, i], run.scored.targets == i) for i in range(len(parts))
     ]

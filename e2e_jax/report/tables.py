@@ -1,4 +1,4 @@
-"""The results beside the paper's Tables 4 to 7: metrics in rows, classifiers in columns."""
+"""The results, beside the paper's where a config names its table: metrics in rows, classifiers in columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import jinja2
 
-from e2e_jax.evaluation.published import cvm_floor_text, digits, paper_row, published, value_at
+from e2e_jax.evaluation.published import TABLES, paper_row, table_of
+from e2e_jax.evaluation.tables import Place, cvm_floor_text, digits, is_headline, metrics, notes, value_at
 from e2e_jax.report.runs import Run
 
 NOT_THE_SAME = "Not the same validation events as {first}: part of the difference is that of the samples."
@@ -24,15 +25,15 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The results of the runs that belong into one table of the paper.
+    """The results of runs that are compared with each other: those of one published table, or of one task.
 
     Attributes:
       title: of the table.
       columns: the classifiers; marked with a dagger where the validation events are others.
       rows: metric -> a cell a column; None where a classifier does not have the metric.
       facts: what the results belong to, name -> a text a column.
-      notes: what is to be said below.
-      headlines: metric -> its first column's cell, of those that are said first; areas have AUC before them.
+      notes: sentences below the table.
+      headlines: metric -> its first column's cell, of those that are shown first; areas have AUC before them.
     """
 
     title: str
@@ -44,19 +45,18 @@ class Table(NamedTuple):
 
 
 def tables(runs: Sequence[Run]) -> list[Table]:
-    """A table for each of the paper's, in the order of the runs."""
+    """The tables of runs, in their order."""
     names = list(dict.fromkeys(run.table for run in runs))
-    return [_table(name, [run for run in runs if run.table == name], runs[0]) for name in names]
+    return [_table([run for run in runs if run.table == name], runs[0]) for name in names]
 
 
-def _table(name: str, runs: list[Run], first: Run) -> Table:
-    theirs = published(name)
+def _table(runs: list[Run], first: Run) -> Table:
     others = [not run.same_events(first) for run in runs]
-    rows = {metric: [_cell(run, place, metric) for run in runs] for place, metric in theirs.metrics.items()}
-    for name in dict.fromkeys(name for run in runs for name in run.scored.classes.told):
-        if ("auc_vs_rest", name) not in theirs.metrics:
-            place, title_here = ("auc_vs_rest", name), f"{name.replace('_', ' ')} vs rest"
-            rows[title_here] = [_cell(run, place, title_here) for run in runs]
+    named: dict[Place, str] = {}
+    for run in runs:
+        named = metrics(run.task, run.results) | named
+    order = sorted(named, key=lambda place: place[0] == "cvm")
+    rows = {named[place]: [_cell(run, place) for run in runs] for place in order}
     facts = {
         "Dataset": [
             f"{run.dataset.get('name', '?')} {run.dataset.get('version', '')}".strip() for run in runs
@@ -70,29 +70,30 @@ def _table(name: str, runs: list[Run], first: Run) -> Table:
     floors = [cvm_floor_text(run.results) for run in runs]
     if any(floors):
         facts["CVM of an independent score"] = [floor or "–" for floor in floors]
-    rows = {metric: cells for metric, cells in rows.items() if any(cells)}
-    notes = [theirs.note]
-    if any(paper_row(run.config.get("name", ""), run.table) for run in runs):
-        notes.append("Differences are ours minus the paper's (arXiv:1807.11916), which is of CMS Open Data.")
+    said = [" ".join([*notes(runs[0].task), "Uncertainties are statistical."])]
+    if any(paper_row(run.results) for run in runs):
+        said.append("Differences are ours minus the paper's (arXiv:1807.11916), which is of CMS Open Data.")
     if any(others):
-        notes.append("† " + NOT_THE_SAME.format(first=first.name))
-    areas = {metric for place, metric in theirs.metrics.items() if place[0].startswith("auc")}
-    first_cells = {metric: rows[metric][0] for metric in theirs.headlines if metric in rows}
+        said.append("† " + NOT_THE_SAME.format(first=first.name))
+    headlines = {}
+    for place, cell in ((place, rows[named[place]][0]) for place in order):
+        if cell and is_headline(place, runs[0].task):
+            headlines[f"AUC {named[place]}" if place[0].startswith("auc") else named[place]] = cell
+    table = table_of(runs[0].results)
     return Table(
-        theirs.title,
+        TABLES[table].title if table else "Results",
         [run.name + ("†" if other else "") for run, other in zip(runs, others)],
         rows,
         facts,
-        notes,
-        {f"AUC {m}" if m in areas else m: cell for m, cell in first_cells.items() if cell},
+        said,
+        headlines,
     )
 
 
-def _cell(run: Run, place: tuple[str, ...], metric: str) -> Cell | None:
+def _cell(run: Run, place: Place) -> Cell | None:
     if not (found := value_at(run.results, place)):
         return None
-    after = digits(metric)
-    paper = (paper_row(run.config.get("name", ""), run.table) or {}).get(metric)
+    after, paper = digits(place), paper_row(run.results).get(place)
     return Cell(
         f"{found['value']:.{after}f}",
         f"{found['uncertainty']:.{after}f}",
@@ -162,9 +163,11 @@ def _tex_paper(cell: Cell | None) -> str:
 
 
 def _tex_metric(name: str) -> str:
-    name = _tex(name).replace("gamma+jet", r"$\gamma$+jet").replace("gamma gamma", r"$\gamma\gamma$")
-    return name.replace("vs ", r"vs.\ ")
+    return _tex(name).replace("vs ", r"vs.\ ")
 
+
+GREEK = {"γ": r"\gamma", "μ": r"\mu", "τ": r"\tau", "π": r"\pi", "η": r"\eta", "ν": r"\nu", "ψ": r"\psi"}
+"""Letters in the names of particles, as LaTeX has them."""
 
 TEX = str.maketrans(
     {
@@ -177,6 +180,7 @@ TEX = str.maketrans(
         "|": r"\textbar{}",
         "†": r"$^\dagger$",
         "→": r"$\to$",
+        **{letter: f"${name}$" for letter, name in GREEK.items()},
         "−": "$-$",
         "–": "--",
     }
@@ -196,7 +200,7 @@ HTML = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 <thead><tr><th></th>{% for name in table.columns %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for metric, cells in table.rows.items() %}
-<tr><th scope="row">{{ pretty(metric) }}</th>
+<tr><th scope="row">{{ metric }}</th>
 {% for cell in cells %}
 <td>{% if cell %}{{ cell.value }} <small>± {{ cell.uncertainty }}</small>{% if cell.paper %}<br>
 <small class="paper">paper {{ cell.paper }} <b>{{ cell.difference }}</b></small>
@@ -220,9 +224,4 @@ HTML = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 def html(made: Sequence[Table]) -> str:
     """The tables as HTML, every text escaped."""
-    return HTML.render(tables=made, pretty=pretty)
-
-
-def pretty(metric: str) -> str:
-    """A metric in a physicist's letters."""
-    return metric.replace("gamma+jet", "γ+jet").replace("gamma gamma", "γγ")
+    return HTML.render(tables=made)

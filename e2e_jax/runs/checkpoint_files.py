@@ -18,14 +18,15 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from e2e_jax import __version__
+from e2e_jax.errors import WorkdirError
 from e2e_jax.files import atomic
-from e2e_jax.runs.folder import WorkdirError, saved_steps
+from e2e_jax.runs.folder import saved_steps
 
 ABOUT = "e2e_jax.json"
 KEPT = 2
 """Checkpoints kept: the latest, and the one before in case a crash or a full disk spoils it."""
 
-FORMAT = 2
+FORMAT = 3
 """What the parts of a checkpoint mean; one more when an older version would misread them."""
 
 ROOM = 1_000_000
@@ -100,7 +101,7 @@ def remove_leftovers(folder):
 
 
 def read_about(path):
-    """What was saved beside the arrays: {"config", "dataset", "progress", ...}.
+    """What was saved beside the arrays: {"config", "task", "dataset", "progress", ...}.
 
     Raises:
       WorkdirError: it is damaged, or from another version.

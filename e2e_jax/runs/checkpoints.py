@@ -1,9 +1,9 @@
-"""Checkpoints of a training, and the classifier that a finished (or running) one holds.
+"""Checkpoints of a training.
 
 A checkpoint has two parts: the whole training state, and the parameters of the best epoch so far. Beside
-them are the config, the fingerprints of the dataset, and where the epochs stand (`checkpoint_files`).
-Everything is stored as host arrays, so that any number of devices, of any kind, can read it. A released
-checkpoint (`e2e_jax.release`) lacks the training state.
+them are the config, the task, the fingerprints of the dataset, and where the epochs stand
+(`checkpoint_files`). Everything is stored as host arrays, so that any number of devices, of any kind, can
+read it. A released checkpoint (`e2e_jax.release`) lacks the training state.
 """
 
 import functools
@@ -14,27 +14,13 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from e2e_jax import __version__, models
-from e2e_jax.classes import category_of
+from e2e_jax import __version__
 from e2e_jax.devices import distributed
-from e2e_jax.events.base import column_type
-from e2e_jax.inference.prediction import Classifier, Predictor
-from e2e_jax.models import backend, preprocessing
+from e2e_jax.errors import TrainingError, WorkdirError
 from e2e_jax.runs import checkpoint_files
-from e2e_jax.runs.folder import (
-    CHECKPOINTS,
-    CONFIG,
-    WorkdirError,
-    as_config,
-    check_path,
-    deciding_differences,
-    in_words,
-    read_config,
-    saved_steps,
-)
-from e2e_jax.training.history import TrainingError
-
-__all__ = ["Checkpoints", "Classifier", "load_classifier", "read_about"]
+from e2e_jax.runs.config import as_config, deciding_differences, in_words
+from e2e_jax.runs.folder import CHECKPOINTS, CONFIG, check_path, saved_steps
+from e2e_jax.study import Task
 
 
 class Checkpoints:
@@ -43,15 +29,16 @@ class Checkpoints:
     Of several processes the first alone writes.
     """
 
-    def __init__(self, workdir, config, dataset):
+    def __init__(self, workdir, config, task, dataset):
         """
         Args:
           workdir: the run's folder.
           config: of the training.
+          task: what is learnt.
           dataset: the fingerprint of each split, {"train": ..., "validation": ...}.
         """
         self._folder = Path(workdir).absolute() / CHECKPOINTS
-        self._config, self._dataset = config, dict(dataset)
+        self._config, self._task, self._dataset = config, task, dict(dataset)
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._alone = None
         self._saving = None
@@ -102,7 +89,8 @@ class Checkpoints:
         # The folder of the datasets is one of this machine.
         fields = self._config.to_dict()
         fields["dataset"] = {**fields["dataset"], "data_dir": ""}
-        about = {"config": fields, "dataset": self._dataset, "progress": progress}
+        about = {"config": fields, "task": self._task.to_json()}
+        about |= {"dataset": self._dataset, "progress": progress}
         self.wait()
         self._saving = self._thread.submit(self._write, step, parts, about, after)
 
@@ -137,7 +125,8 @@ class Checkpoints:
           like: a state of the same structure, or its shapes (`jax.eval_shape`).
 
         Raises:
-          WorkdirError: the checkpoint is damaged, from another version, or of another config or dataset.
+          WorkdirError: the checkpoint is damaged, from another version, or of another config, task or
+            dataset.
         """
         self.wait()
         steps = saved_steps(self._folder.parent)
@@ -145,49 +134,16 @@ class Checkpoints:
             return None
         path = self._folder / str(steps[-1])
         about = checkpoint_files.read_about(path)
-        _check_config(path, about, self._config)
+        check_config(path, about, self._config)
+        check_task(path, about, self._task)
         check_dataset(path, about, self._dataset)
         load = functools.partial(checkpoint_files.load, path, about)
         return load("state", like), load("best", like.params), about["progress"]
 
 
-def load_classifier(workdir, which="best"):
-    """Loads the classifier of a run; needs nothing but its folder, on any device.
-
-    Args:
-      workdir: the folder of the run.
-      which: "best" (of the best epoch), "latest" (of the last step saved), or the step of a checkpoint.
-
-    Raises:
-      WorkdirError: there is no run, no such checkpoint, or no epoch is finished yet; the checkpoint is
-        damaged, from another version, or of another config or network than the config describes.
-    """
-    config = read_config(workdir)
-    path = _step_path(workdir, "latest" if which == "best" else which)
-    about = checkpoint_files.read_about(path)
-    _check_config(path, about, config)
-    expected = _parameter_shapes(config, Path(workdir) / CONFIG)
-    if which == "best":
-        if not about["progress"]["history"]:
-            raise WorkdirError(
-                f"No epoch of the run in {workdir} is finished, so none is the best. Let it train on, or "
-                "load 'latest'."
-            )
-        params = checkpoint_files.load(path, about, "best")
-    else:
-        if not any(Path(file).parts[0] == "state" for file in about["files"]):
-            raise WorkdirError(
-                f"{path} is a released checkpoint: it has the best epoch's parameters alone. Load 'best'."
-            )
-        # The whole state as it was saved: the structure of Adam's part is optax's, no part of the light core.
-        params = checkpoint_files.load(path, about, "state")["params"]
-    _check_shapes(path, params, expected)
-    return Classifier(config, params, Predictor(config))
-
-
 def read_about(workdir):
     """What was saved beside the arrays of a run's latest checkpoint: {"progress", "config", ...}."""
-    return checkpoint_files.read_about(_step_path(workdir, "latest"))
+    return checkpoint_files.read_about(step_path(workdir, "latest"))
 
 
 def check_dataset(path, about, dataset):
@@ -210,17 +166,19 @@ def check_dataset(path, about, dataset):
         )
 
 
-def initial_params(config, key):
-    """The network's parameters before training, drawn from a key."""
-    # A probe of one event; the sizes of a network never depend on the number of events or hits.
-    record = category_of(config).record
-    scalars = {name: ((), dtype) for name, dtype in record.SCALARS.items()} | record.TENSORS
-    probe = {name: np.ones((1, *scalars[name][0]), scalars[name][1]) for name in record.BATCHED}
-    for name, columns in record.COLLECTIONS.items():
-        types = {column: column_type(declared) for column, declared in columns.items()}
-        probe[name] = {c: np.zeros((1, 1, *shape), dtype) for c, (dtype, shape) in types.items()}
-    network = models.build(config, backend.ANY)
-    return network.init(key, preprocessing.model_inputs(probe, config.inputs))["params"]
+def check_task(path, about, task):
+    """Refuses another task than the one that a checkpoint was saved with.
+
+    Raises:
+      WorkdirError: it names the fields that differ.
+    """
+    saved, asked = Task(**about["task"]).to_json(), task.to_json()
+    if changes := {name: (saved[name], asked[name]) for name in asked if saved[name] != asked[name]}:
+        raise WorkdirError(
+            f"The checkpoint {path} belongs to a run with another task "
+            f"({in_words(changes, 'there', 'asked for')}). Choose another folder with --workdir=DIR, or give "
+            "the dataset and the config.task that the run began with."
+        )
 
 
 def host_copy(tree):
@@ -228,7 +186,7 @@ def host_copy(tree):
     return jax.tree.map(lambda leaf: np.array(leaf), tree)
 
 
-def _step_path(workdir, which):
+def step_path(workdir, which):
     """The folder of a checkpoint, by its step or "latest"."""
     check_path(workdir)
     steps = saved_steps(workdir)
@@ -256,7 +214,7 @@ def _require_finite(step, parts):
             )
 
 
-def _check_config(path, about, config):
+def check_config(path, about, config):
     """Refuses another config than the one that a checkpoint was saved with."""
     try:
         saved = as_config(about["config"])
@@ -271,35 +229,3 @@ def _check_config(path, about, config):
             f"({in_words(changes, 'there', f'in {CONFIG}')}). These fields decide its results: put back the "
             f"{CONFIG} of the run."
         )
-
-
-def _parameter_shapes(config, path):
-    """The shapes of the network's parameters, as the config in `path` has it."""
-    try:
-        return jax.eval_shape(lambda: initial_params(config, jax.random.key(0)))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise WorkdirError(
-            f"{path} describes no network of e2e_jax {__version__}: {str(error).splitlines()[0]} Restore the "
-            "file, or install the version that trained the run (results.json names it)."
-        ) from error
-
-
-def _check_shapes(path, saved, expected):
-    """Refuses the parameters of another network than this code builds; says where they differ."""
-    saved, expected = _shapes(saved), _shapes(expected)
-    differing = [name for name in sorted(saved | expected) if saved.get(name) != expected.get(name)]
-    if not differing:
-        return
-    changes = {name: (saved.get(name), expected.get(name)) for name in differing[:3]}
-    more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
-    raise WorkdirError(
-        f"The checkpoint {path} is of another network than e2e_jax {__version__} makes of its config "
-        f"({in_words(changes, 'there', 'here')}{more}). Install the version that trained the run "
-        "(results.json names it)."
-    )
-
-
-def _shapes(tree):
-    """{"features/stem/kernel": (7, 7, 3, 16)}"""
-    name = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
-    return {name(path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

@@ -7,10 +7,10 @@ import os
 import socket
 from pathlib import Path
 
-from ml_collections import config_dict
-
+from e2e_jax import config_ranges
+from e2e_jax.errors import WorkdirError
 from e2e_jax.files.atomic import is_part, write_whole
-from e2e_jax.runs import config_ranges
+from e2e_jax.runs.config import as_config, deciding_differences, in_words
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -19,29 +19,11 @@ PROFILE = "profile"
 TENSORBOARD = "tensorboard"
 LOCK, OWNER = ".lock", ".owner"
 
-CHANGEABLE = (
-    "data.placement",
-    "dataset.data_dir",
-    "devices",
-    "evaluate.",
-    "parallel",
-    "profile",
-    "train.checkpoint_seconds",
-    "train.epochs",
-    "train.patience",
-)
-"""Fields (with a dot at the end, groups) that may change when a run continues or is evaluated: none enters a
-step's result or a probability. All others decide results, and a checkpoint is bound to their values."""
-
 UNUSABLE = "[]*?{}\\"
 """Characters that the path of a run may not contain: the checkpoint library takes them for patterns."""
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 """Errors of a disk, which do not always name the file."""
-
-
-class WorkdirError(Exception):
-    """The folder cannot be used as asked; the message says why, and the way out."""
 
 
 @contextlib.contextmanager
@@ -148,47 +130,6 @@ def read_config(workdir):
         ) from None
 
 
-def as_config(fields):
-    """A locked config of what JSON held.
-
-    Raises:
-      ValueError: it is no dict, a name in it is not the name of a field, or a field is out of its range.
-      RecursionError: it is nested too deeply.
-    """
-    if not isinstance(fields, dict):
-        raise ValueError("it is no dict")
-    config = config_dict.ConfigDict(_tuples(fields))
-    config.lock()
-    config_ranges.check_fields(config)
-    return config
-
-
-def differences(old, new):
-    """The fields in which two configs differ: {"train.epochs": (old, new)}, None where there is no value."""
-    old, new = (_flat(config) for config in (old, new))
-    return {
-        field: (old.get(field), new.get(field))
-        for field in sorted(old.keys() | new.keys())
-        if old.get(field) != new.get(field)
-    }
-
-
-def deciding_differences(old, new):
-    """Those of `differences` that decide a result (see `CHANGEABLE`), or have another type."""
-    # A schedule stretches the learning rate over the epochs, so their number enters every step.
-    scheduled = _flat(old).get("train.schedule") != "constant"
-    return {
-        field: values
-        for field, values in differences(old, new).items()
-        if not _changeable(field) or (scheduled and field == "train.epochs") or not _same_type(*values)
-    }
-
-
-def in_words(changes, there, here):
-    """Differences as a part of a sentence: "seed: 0 there, 1 asked for"."""
-    return "; ".join(f"{field}: {old!r} {there}, {new!r} {here}" for field, (old, new) in changes.items())
-
-
 def _refuse_something_else(workdir):
     """Refuses a folder that holds other things than a run; what a killed process left may be in it."""
     if (workdir / CONFIG).exists() or not workdir.exists():
@@ -234,28 +175,3 @@ def _owner(workdir):
         return f"Process {owner['pid']} on {owner['host']}"
     except (OSError, ValueError, TypeError, KeyError):
         return "Another process"
-
-
-def _changeable(field):
-    return any(field == name or (name.endswith(".") and field.startswith(name)) for name in CHANGEABLE)
-
-
-def _same_type(old, new):
-    numbers = (int, float)
-    return type(old) is type(new) or (type(old) in numbers and type(new) in numbers)
-
-
-def _flat(config):
-    """The fields of a config by their full names, lists as tuples."""
-    fields = config_ranges.flat_fields(config.to_dict())
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-
-
-def _tuples(value):
-    """JSON has no tuples; the configs have no lists."""
-    if isinstance(value, dict):
-        for name in value:
-            if not name.isidentifier() or name.startswith("_"):
-                raise ValueError(f"{name!r} is no name of a field")
-        return {name: _tuples(item) for name, item in value.items()}
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from e2e_jax.errors import SourceError
 from e2e_jax.events.diphotons import Events
+from e2e_jax.selection import Selection
 from e2e_jax.sources.root import aodsim, ntuple
 
 
-def read_events(path: str | os.PathLike, select: str | None = None) -> Events:
+def read_events(path: str | os.PathLike, select: Selection | Callable | None = None) -> Events:
     """Reads all events of AODSIM files or of flat ntuples into memory.
 
     Args:
       path: a file, a pattern such as "*.root", or a root:// address.
-      select: of AODSIM files, the selection that events must pass: a key of `selection.FIDUCIAL`; all events
-        by default.
+      select: of AODSIM files, the selection that events must pass, which also gives their observables: one
+        such as `photons()` or `studies.hgg.SELECTIONS["central"]`, or a function. All events by default.
 
     Raises:
       SourceError: the file is of another kind, damaged, or holds values that cannot be.
-      ValueError: there is no such selection, or the file is a flat ntuple, which was selected before.
+      StudyError: the selection cannot be applied.
+      ValueError: the file is a flat ntuple, which was selected before.
     """
+    select = None if select is None else Selection.of(select)
     try:
         return aodsim.read_events(path, select)
     except SourceError as error:

@@ -1,68 +1,75 @@
-"""Training: the loop around the step, and the files that it leaves."""
+"""A training in the folder of a run: begun, resumed, evaluated."""
 
 import contextlib
-import dataclasses
 import json
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import jax
-from tqdm import tqdm
+import numpy as np
 
-from e2e_jax.classes import Classes, category_of
+from e2e_jax import experiment
 from e2e_jax.datasets import batches
 from e2e_jax.devices import distributed, host, parallel, placement
-from e2e_jax.evaluation import results as evaluate
+from e2e_jax.evaluation.results import evaluate
+from e2e_jax.evaluation.selection import best_epoch, finished
+from e2e_jax.evaluation.tables import results_table
+from e2e_jax.inference.loading import load_classifier
 from e2e_jax.models.cpu import resnet_cpu
-from e2e_jax.report.board import Board
-from e2e_jax.runs.checkpoints import Checkpoints, check_dataset, host_copy, load_classifier, read_about
+from e2e_jax.runs.checkpoints import Checkpoints, check_dataset, check_task, host_copy, read_about
 from e2e_jax.runs.folder import METRICS, PROFILE, TENSORBOARD, claim, owned, read_config
-from e2e_jax.training import history, profile, stopping
-from e2e_jax.training.step import create_state, make_train_step
+from e2e_jax.runs.results_files import write_results, write_scores
+from e2e_jax.training import profile, stopping
+from e2e_jax.training.epochs import Epochs, Standing
+from e2e_jax.training.options import Options
+from e2e_jax.training.progress import Progress, report, say
+from e2e_jax.training.step import adam, create_state, make_train_step
 from e2e_jax.training.validation import Validation
 
 
-def train(config, workdir):
-    """Trains a classifier and evaluates its best epoch; goes on where an interrupted run stopped.
+def train(config, workdir, dataset=None, board=None):
+    """Trains a classifier and evaluates its best epoch; resumes an interrupted run.
 
-    Writes into `workdir`: config.json, metrics.jsonl, tensorboard/, checkpoints/, results.json and
-    scores.parquet. A finished run is not trained again, only evaluated. Of several processes
-    (`distributed.join`) all train and evaluate, and the first alone writes and prints.
+    Writes into `workdir`: config.json, metrics.jsonl, checkpoints/, results.json and scores.parquet. A
+    finished run is not trained again, only evaluated. Of several processes (`distributed.join`) all train and
+    evaluate, and the first alone writes and prints.
 
     Args:
       config: the config (`configs/default.py` documents every field).
       workdir: the run's folder; made where it does not exist.
+      dataset: what to train on, such as `datasets.splits.GivenDataset(task, {"train": events, "validation":
+        others})`; the one that the config names by default.
+      board: what draws the epochs while the next ones train, such as `report.board.Board`: (folder, config,
+        task, rows) -> a context manager with `add_epoch`. Nothing is drawn by default.
 
     Returns:
       The content of results.json; None in a process that is not the first.
 
     Raises:
-      WorkdirError: the folder belongs to another config, dataset or process, or cannot be written to.
-      history.TrainingError: the loss is no longer finite.
+      WorkdirError: the folder belongs to another config, task, dataset or process, or cannot be written to.
+      TrainingError: the loss is no longer finite.
       stopping.Stopped: the process was asked to end; the same call continues where it stopped.
     """
     workdir = Path(workdir)
     with _owned_by_first(workdir):
         distributed.of_first(lambda: claim(workdir, config))
-        # Before anyone reads it: where the dataset is missing, the first process builds it.
-        described, fingerprints = distributed.of_first(lambda: _dataset(config))
-        with Checkpoints(workdir, config, fingerprints) as checkpoints:
-            validation = _train(config, workdir, checkpoints)
+        dataset = dataset or experiment.dataset_of(config)
+        run, about = _resolved(config, dataset)
+        with Checkpoints(workdir, config, run.task, about["fingerprints"]) as checkpoints:
+            validation = _train(config, run, dataset, workdir, checkpoints, board)
             # The others read the last checkpoint, too.
             distributed.of_first(checkpoints.wait)
-        return _evaluate(workdir, described, fingerprints, validation)
+        return _evaluate(workdir, config, run, dataset, about, validation)
 
 
-def evaluate_run(workdir, config=None):
-    """Evaluates the best epoch of a run on the validation sample, and prints it beside the paper's results.
+def evaluate_run(workdir, config=None, dataset=None):
+    """Evaluates the best epoch of a run on the validation sample, and prints the results.
 
     Writes results.json and scores.parquet into the run's folder.
 
     Args:
       workdir: the run's folder.
       config: the run's config, perhaps with other fields of `evaluate`; the folder's own by default.
+      dataset: as for `train`.
 
     Returns:
       The content of results.json; None in a process that is not the first.
@@ -74,12 +81,21 @@ def evaluate_run(workdir, config=None):
     with _owned_by_first(workdir):
         if config is not None:
             distributed.of_first(lambda: claim(workdir, config))
-        return _evaluate(workdir, *distributed.of_first(lambda: _dataset(read_config(workdir))))
+        config = read_config(workdir)
+        dataset = dataset or experiment.dataset_of(config)
+        run, about = _resolved(config, dataset)
+        return _evaluate(workdir, config, run, dataset, about)
 
 
-def _dataset(config):
-    """The description of the dataset for results.json, and the fingerprint of each split."""
-    return batches.describe(config), batches.fingerprints(config)
+def _resolved(config, dataset):
+    """The objects of a config on a dataset, and {"description", "fingerprints"} of the dataset."""
+
+    # In one process before the others read it: where the dataset is missing, the first one builds it.
+    def described():
+        return {"description": dataset.describe(), "fingerprints": dataset.fingerprints()}
+
+    about = distributed.of_first(described)
+    return experiment.of(config, experiment.task_of(config, about["description"])), about
 
 
 @contextlib.contextmanager
@@ -94,208 +110,139 @@ def _owned_by_first(workdir):
         yield
 
 
-def _evaluate(workdir, described, fingerprints, validation=None):
+def _evaluate(workdir, config, run, dataset, about, validation=None):
     """`evaluate_run`, with the validation sample where it is in memory already."""
-    classifier, about = load_classifier(workdir, "best"), read_about(workdir)
-    config = classifier.config
-    check_dataset(workdir, about, fingerprints)
-    progress = history.Progress(**about["progress"])
-    best = history.best_epoch(progress.history, config.cvm.limit, category_of(config).signal)
+    classifier, saved = load_classifier(workdir, "best"), read_about(workdir)
+    check_task(workdir, saved, run.task)
+    check_dataset(workdir, saved, about["fingerprints"])
+    progress, task = Progress(**saved["progress"]), run.task
+    best = best_epoch(progress.history, run.metrics.limit, task)
     if validation is None:
-        validation = batches.load_split(config, "validation")
+        validation = dataset.read("validation", task, run.unread)
     probabilities = distributed.divided(classifier.predict, validation)
     if not distributed.first():
         return None
-    results = evaluate.evaluate(
+    results = evaluate(
+        task,
         probabilities,
         validation.label,
-        getattr(validation, "mass", None),
-        config,
+        run.observable(validation),
+        run.metrics,
+        config=config.to_dict(),
         epoch=progress.history[best.index]["epoch"],
         train_events=progress.train_events,
-        dataset=described,
+        dataset=about["description"],
     )
     results["epoch_selection"] = best.rule
-    columns = {name: getattr(validation, name) for name in validation.SCALARS}
-    scores = evaluate.write_scores(workdir, probabilities, columns, names=Classes.of(config).names)
-    written = evaluate.write_results(workdir, results)
-    print(evaluate.results_table(results))
+    names = dict.fromkeys((*validation.SCALARS, *(observable.name for observable in task.observables)))
+    columns = {name: getattr(validation, name) for name in names}
+    scores = write_scores(workdir, probabilities, columns, task.names)
+    written = write_results(workdir, results)
+    print(results_table(task, results))
     print(f"Epoch chosen by: {best.rule}.")
-    places = {
-        "Results": written,
-        "Scores": scores,
-        "Epochs": workdir / METRICS,
-        "Curves": workdir / TENSORBOARD,
-    }
+    places = {"Results": written, "Scores": scores, "Epochs": workdir / METRICS}
+    if (workdir / TENSORBOARD).exists():
+        places["Curves"] = workdir / TENSORBOARD
     print("\n".join(f"{name}: {path}" for name, path in places.items()))
     return json.loads(written.read_text())
 
 
-def _train(config, workdir, checkpoints):
+def _train(config, run, dataset, workdir, checkpoints, board):
     """Trains to the end; returns the validation sample, or None where there was nothing left to train."""
-    like = jax.eval_shape(lambda: create_state(config, jax.random.key(config.seed)))
+    options = Options.of(config)
+    # The states of the schedules of any number of steps are alike.
+    optimizer = adam(options.learning_rate, options.schedule)
+    like = jax.eval_shape(lambda: create_state(run, optimizer, jax.random.key(options.seed)))
     restored = checkpoints.restore(like)
-    progress = history.Progress(**restored[2]) if restored else history.Progress()
-    if history.finished(progress.history, config):
-        _say(
-            f"The run in {workdir} is finished, after {progress.epoch} epochs: evaluated, not trained again."
-        )
-        _report(workdir, progress.history, [])
+    progress = Progress(**restored[2]) if restored else Progress()
+    if finished(progress.history, run.task, run.metrics.limit, options.epochs, options.patience):
+        say(f"The run in {workdir} is finished, after {progress.epoch} epochs: evaluated, not trained again.")
+        report(workdir, progress.history, [], run.task)
         return None
     if restored:
         state, best = restored[:2]
-        _say(f"Going on with the run in {workdir}: epoch {progress.epoch + 1}, step {int(state.step)}.")
+        say(f"Going on with the run in {workdir}: epoch {progress.epoch + 1}, step {int(state.step)}.")
     else:
-        state = distributed.arrays_of_first(lambda: _fresh(config), like)
+        state = distributed.arrays_of_first(lambda: _fresh(run, optimizer, options.seed), like)
         best = state.params
-
-    training = batches.load_split(config, "train")
-    validation = batches.load_split(config, "validation")
-    host.keep_memory(config.train.batch_size)
+    training = dataset.read("train", run.task, run.unread)
+    validation = dataset.read("validation", run.task, run.unread)
     progress.train_events = len(training)
-    steps = batches.steps_per_epoch(training, config.train.batch_size, Classes.of(config))
-    parallel_step = parallel.parallelize(lambda axis: make_train_step(config, axis, steps), config)
-    distributed.connect(parallel_step.devices)
-    # The free memory differs between processes.
-    placed, why = distributed.of_first(
-        lambda: placement.choose(config.data.placement, training, parallel_step.devices)
-    )
-    make_feed = {"device": placement.resident, "stream": placement.streamed}[placed]
-    feed = make_feed(parallel_step, training, config)
-    if config.get("profile", False) and distributed.first():
+    steps = batches.steps_per_epoch(training, options.batch_size, run.task)
+    parallel_step, feed = _feed(run, options, training, steps)
+    if options.profile and distributed.first():
         feed = profile.profiled(feed, workdir / PROFILE)
-    _say(_summary(config, training, validation, len(parallel_step.devices), state.params))
-    _say(f"Training sample: placement {placed!r}, as {why}.")
-    if config.model.name == "resnet15" and parallel_step.devices[0].platform == "cpu":
-        _say(f"Convolutions: {resnet_cpu.describe()}.")
-    now = _Now(parallel_step.place(state), best, progress)
-    _report(workdir, progress.history, progress.history)
-    with (
-        _board(workdir, config, progress.history) as board,
-        stopping.Requests(heeded=distributed.first()) as requests,
-    ):
-        validate = Validation(validation, config, requests.check)
+    title, sizes = f"{config.name}-{config.size}", (len(training), len(validation))
+    say(summary(run, options, title, sizes, len(parallel_step.devices), state.params))
+    if run.network.name == "resnet15" and parallel_step.devices[0].platform == "cpu":
+        say(f"Convolutions: {resnet_cpu.describe()}.")
+    standing = Standing(parallel_step.place(state), best, progress)
+    report(workdir, progress.history, progress.history, run.task)
+    drawn = contextlib.nullcontext()
+    if board is not None and distributed.first():
+        drawn = board(workdir / TENSORBOARD, config, run.task, progress.history)
+    with drawn as drawing, stopping.Requests(heeded=distributed.first()) as requests:
+        validate = Validation(validation, run, requests.check)
+        epochs = Epochs(run, options, feed, steps, validate, checkpoints, requests)
         try:
-            while not history.finished(now.progress.history, config):
-                _train_epoch(feed, steps, now, config, checkpoints, requests)
-                row, probabilities = _close_epoch(now, validate, config)
-                drawn = board and board.add_epoch(row, probabilities, validation.label, validate.mass, config)
-                # After the drawing: a resumed run writes no earlier epoch again.
-                now.save(checkpoints, after=drawn)
-                _report(workdir, now.progress.history, [row])
+            epochs.train(standing, workdir, drawing)
         except stopping.Stopped as stopped:
-            now.save(checkpoints)
+            standing.save(checkpoints)
             checkpoints.wait()
             raise stopping.Stopped(
-                f"The training was ended by {stopped}. It is saved at step {int(now.state.step)} in "
+                f"The training was ended by {stopped}. It is saved at step {int(standing.state.step)} in "
                 f"{workdir}; start the same command again to continue from there."
             ) from None
-    _say(f"Training ended after {now.progress.epoch} epochs.")
+    say(f"Training ended after {standing.progress.epoch} epochs.")
     return validation
 
 
-@dataclasses.dataclass
-class _Now:
-    """Where a training stands: the state on the devices, the best epoch's parameters, and the epochs."""
-
-    state: Any
-    best: Any
-    progress: history.Progress
-
-    def save(self, checkpoints, after=None):
-        progress = dataclasses.asdict(self.progress)
-        checkpoints.save(int(self.state.step), self.state, self.best, progress, after)
-
-
-def _train_epoch(feed, steps, now, config, checkpoints, requests):
-    """Trains to the end of the running epoch."""
-    size, progress = config.train.batch_size, now.progress
-    bar = tqdm(
-        total=steps * size,
-        initial=progress.steps * size,
-        desc=f"Epoch {progress.epoch + 1}/{config.train.epochs}",
-        unit=" events",
-        dynamic_ncols=True,
-        disable=not distributed.first(),
+def _feed(run, options, training, steps):
+    """The compiled step, and the feed of the training sample."""
+    host.keep_memory(options.batch_size)
+    optimizer = adam(options.learning_rate, options.schedule, options.epochs * steps)
+    parallel_step = parallel.parallelize(
+        lambda axis: make_train_step(run, optimizer, options.penalty, axis), options.batch_size, run.setup
     )
-    compiled, start = False, time.perf_counter()
-    saved = start
-    with bar:
-        for piece in feed(now.state, progress.epoch, progress.steps):
-            now.state, metrics = piece
-            for of_step in metrics:
-                progress.add(of_step)
-            history.require_finite(progress, config)
-            end = time.perf_counter()
-            if compiled:
-                progress.timed = [progress.timed[0] + len(metrics), progress.timed[1] + end - start]
-            progress.seconds += end - start
-            compiled, start = True, end
-            bar.update(len(metrics) * size)
-            bar.set_postfix(loss=f"{progress.sums['loss'] / progress.steps:.4f}")
-            requests.check()
-            # The last step of an epoch is saved with its validation.
-            if progress.steps < steps and end - saved >= config.train.checkpoint_seconds:
-                now.save(checkpoints)
-                saved = end
+    distributed.connect(parallel_step.devices)
+    # The free memory differs between processes.
+    placed, why = distributed.of_first(
+        lambda: placement.choose(options.placement, training, parallel_step.devices)
+    )
+    sampling, single = options.sampling(run.inputs.kind == "images"), not options.checkpoint_seconds
+    if placed == "device":
+        convolves = run.inputs.kind in ("images", experiment.SHOWERS)
+        feed = placement.resident(parallel_step, training, run.task, sampling, single, convolves)
+    else:
+        feed = placement.streamed(parallel_step, training, run.task, sampling, single)
+    say(f"Training sample: placement {placed!r}, as {why}.")
+    return parallel_step, feed
 
 
-def _close_epoch(now, validate, config):
-    """Validates the finished epoch, and begins the next one; returns its row and what was predicted."""
-    progress, start = now.progress, time.perf_counter()
-    probabilities = validate.predict(now.state.params)
-    steps, seconds = progress.timed if progress.timed[0] else (progress.steps, progress.seconds)
-    row = {
-        "epoch": progress.epoch + 1,
-        "step": int(now.state.step),
-        **{f"train_{name}": value for name, value in progress.means().items()},
-        **validate.metrics(probabilities),
-        "events_per_second": round(steps * config.train.batch_size / seconds, 1),
-        "seconds": round(progress.seconds + time.perf_counter() - start, 3),
-    }
-    history.require_finite_row(row, config)
-    # Its times, by which nothing is decided, differ between processes; its metrics must not.
-    row = distributed.of_first(lambda: row)
-    done = [*progress.history, row]
-    if history.best_epoch(done, config.cvm.limit, category_of(config).signal).index == progress.epoch:
-        now.best = host_copy(now.state.params)
-    now.progress = history.Progress(history=done, train_events=progress.train_events)
-    return row, probabilities
-
-
-def _report(workdir, rows, new):
-    """Writes metrics.jsonl from all rows, and the new ones to the screen."""
-    if not distributed.first():
-        return
-    history.write_metrics(workdir / METRICS, rows)
-    for row in new:
-        _say(history.line(row))
-
-
-def _board(workdir, config, rows):
-    """TensorBoard's files, in the process that writes."""
-    return Board(workdir / TENSORBOARD, config, rows) if distributed.first() else contextlib.nullcontext()
-
-
-def _fresh(config):
+def _fresh(run, optimizer, seed):
     # Drawing a million numbers once is not worth the 6 s that optimizing the program for it takes.
     quick = {"xla_backend_optimization_level": 1}
-    draw = jax.jit(lambda: create_state(config, jax.random.key(config.seed)), compiler_options=quick)
+    draw = jax.jit(lambda: create_state(run, optimizer, jax.random.key(seed)), compiler_options=quick)
     return host_copy(draw())
 
 
-def _summary(config, training, validation, devices, params):
-    count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    there = len(parallel.chosen(config))
+def summary(run, options, title, sizes, devices, params):
+    """A sentence about a training that begins, and one about its decorrelation."""
+    count = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+    there = len(parallel.chosen(run.setup.devices))
     fewer = "" if devices == there else ", the most that divide it evenly"
     several = f" in {jax.process_count()} processes" if distributed.several() else ""
     return (
-        f"{config.name}-{config.size}: {len(training)} training and {len(validation)} validation events, "
-        f"{count} parameters, batch {config.train.batch_size} on {devices} of {jax.device_count()} "
-        f"devices{several}{fewer} ({jax.devices()[0].device_kind}, {config.parallel})."
+        f"{title}: {sizes[0]} training and {sizes[1]} validation events, {count} parameters, batch "
+        f"{options.batch_size} on {devices} of {jax.device_count()} devices{several}{fewer} "
+        f"({jax.devices()[0].device_kind}, {run.setup.way}). {_decorrelation(run.task, options.penalty)}"
     )
 
 
-def _say(text):
-    if distributed.first():
-        tqdm.write(text, file=sys.stderr)
+def _decorrelation(task, penalty):
+    if not task.decorrelate:
+        return "The task has no decorrelation."
+    if not penalty.strength:
+        return f"The score is not decorrelated from the {task.observable.phrase} (config.cvm.strength is 0)."
+    of = ", ".join(map(task.title, task.of))
+    return f"The score is decorrelated from the {task.observable.phrase} in the events of {of}."

@@ -1,14 +1,49 @@
-"""The training loss: cross-entropy, plus the mass-decorrelation penalty."""
+"""The training loss: cross-entropy, plus the penalty that decorrelates the score from an observable."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
-from e2e_jax.classes import ALL, Classes
 from e2e_jax.models.decorrelation.cvm import cvm_penalty
+from e2e_jax.study import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Penalty:
+    """The penalty on a dependence of the signal's score on an observable.
+
+    The strength's normalization over a batch is not published, so it is a choice, `reduction`:
+
+    * "sum": the penalty's gradient as it is. Each event is pushed by an amount of order strength * 0.1,
+      whatever the size of the batch, while the mean cross-entropy pushes each by about 1 / batch size:
+      strong.
+    * "mean": the penalty divided by the number of its events, so that both terms are means over events: weak
+      at the same strength.
+
+    Attributes:
+      strength: weight of the penalty; 0 for none.
+      neighbors: events nearest in the observable that make a group.
+      reduction: "sum" or "mean".
+
+    Raises:
+      ValueError: the reduction is another word, or the strength is negative.
+    """
+
+    strength: float = 0.0
+    neighbors: int = 12
+    reduction: str = "sum"
+
+    def __post_init__(self):
+        if self.reduction not in ("sum", "mean"):
+            raise ValueError(f'config.cvm.reduction is {self.reduction!r}; choose "sum" or "mean".')
+        if self.strength < 0:
+            raise ValueError(
+                f"config.cvm.strength is {self.strength}; use 0 for no penalty, or a positive number."
+            )
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -28,21 +63,13 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 def loss(
     logits: jax.Array,
     batch: Mapping[str, jax.Array],
-    cvm,
+    task: Task,
+    penalty: Penalty,
     axis_name: str | None = None,
-    classes: Classes = ALL,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Mean cross-entropy + strength * CVM penalty of the true gamma gamma events' P(H).
+    """Mean cross-entropy + strength * CVM penalty of the signal's score in the events that decorrelate it.
 
-    A category whose samples have no mass has no penalty.
-
-    The strength's normalisation over a batch is not published, so it is a choice, `cvm.reduction`:
-
-    * "sum": the penalty's gradient as it is. Each gamma gamma event is pushed by an amount of order
-      strength * 0.1, whatever the size of the batch, while the mean cross-entropy pushes each by about
-      1 / batch size: strong.
-    * "mean": the penalty divided by the number of its events, so that both terms are means over
-      events: weak at the same strength.
+    A task without decorrelation has no penalty.
 
     The penalty is not a sum over events: it sees the whole batch. Under `jit` over a mesh that is so by
     itself; under `pmap` or `shard_map` give the name of the mapped axis, and every device computes the
@@ -50,35 +77,20 @@ def loss(
 
     Args:
       logits: `[n, classes]`.
-      batch: "label" int `[n]`, index into the category's labels; with a penalty, "mass" `[n]` in GeV;
+      batch: "label" int `[n]`, index into the task's labels; with a penalty the task's observable `[n]`;
         optionally "valid" bool `[n]`, false for padding, which counts nowhere.
-      cvm: the config's fields `strength`, `neighbors` and `reduction`. Strength 0 computes no penalty.
+      task: what is learnt.
+      penalty: on the dependence on the task's observable. Strength 0 computes none.
       axis_name: mapped axis over which the batch is spread, if any.
-      classes: what the logits tell apart; every label by default.
 
     Returns:
-      The loss, a scalar, and metrics of the whole batch: "loss", "cross_entropy", "accuracy", and
-      "cvm_penalty" (undivided, without the strength) unless the strength is 0. With `axis_name` the
-      loss is this device's share: its mean over devices, and so the mean of its gradients (`pmean`),
-      is that of one device on the whole batch. The metrics are already the same on every device.
-
-    Raises:
-      ValueError: an unknown reduction, a negative strength, or one above 0 where there is no mass.
+      The loss, a scalar, and metrics of the whole batch: "loss", "cross_entropy", "accuracy", and, with a
+      penalty, "cvm_penalty" (undivided, without the strength). With `axis_name` the loss is this device's
+      share: its mean over devices, and so the mean of its gradients (`pmean`), is that of one device on the
+      whole batch. The metrics are already the same on every device.
     """
-    if cvm.reduction not in ("sum", "mean"):
-        raise ValueError(f'config.cvm.reduction is {cvm.reduction!r}; choose "sum" or "mean".')
-    if cvm.strength < 0:
-        raise ValueError(
-            f"config.cvm.strength is {cvm.strength}; use 0 for no penalty, or a positive number."
-        )
-    category = classes.category
-    if cvm.strength and not category.decorrelated:
-        raise ValueError(
-            f"config.cvm.strength is {cvm.strength}, but {' and '.join(category.labels)} have no mass to "
-            "decorrelate the score from: set it to 0."
-        )
     labels = batch["label"]
-    targets = classes.of_labels(labels, jnp)
+    targets = task.of_labels(labels, jnp)
     valid = batch.get("valid", jnp.ones(labels.shape, bool)).astype(bool)
 
     def over_devices(local_sum):
@@ -93,16 +105,15 @@ def loss(
     accuracy = mean((jnp.argmax(logits, axis=-1) == targets).astype(logits.dtype))
     metrics = {"cross_entropy": classification, "accuracy": accuracy}
     total = classification
-    if cvm.strength:
-        scores = jax.nn.softmax(logits, axis=-1)[:, classes.signal]
-        decorrelated = labels == category.labels.index(category.decorrelated)
-        columns = scores, batch["mass"], valid & decorrelated
+    if penalty.strength and task.decorrelate:
+        scores = jax.nn.softmax(logits, axis=-1)[:, task.signal_index]
+        columns = scores, batch[task.decorrelate], valid & task.decorrelated(labels, jnp)
         if axis_name is not None:
             columns = tuple(jax.lax.all_gather(column, axis_name, tiled=True) for column in columns)
-        penalty = cvm_penalty(*columns, neighbors=cvm.neighbors)
-        metrics["cvm_penalty"] = penalty
-        if cvm.reduction == "mean":
-            penalty = penalty / jnp.maximum(jnp.sum(columns[2]), 1)
-        total = total + cvm.strength * penalty
+        value = cvm_penalty(*columns, neighbors=penalty.neighbors)
+        metrics["cvm_penalty"] = value
+        if penalty.reduction == "mean":
+            value = value / jnp.maximum(jnp.sum(columns[2]), 1)
+        total = total + penalty.strength * value
     metrics["loss"] = total
     return total, {name: over_devices(jax.lax.stop_gradient(value)) for name, value in metrics.items()}

@@ -1,5 +1,6 @@
 """The training step: a pure function of (state, batch)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -7,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from e2e_jax.classes import Classes
 from e2e_jax.devices import parallel
+from e2e_jax.experiment import Experiment
 from e2e_jax.models.forward import logits_function
-from e2e_jax.runs.checkpoints import initial_params
 from e2e_jax.training import losses
 
 
@@ -30,36 +30,42 @@ class TrainState(flax.struct.PyTreeNode):
     key: jax.Array
 
 
-def create_state(config, key):
-    """The state before the first step: parameters drawn from `key`, Adam at rest."""
+def create_state(run: Experiment, optimizer: optax.GradientTransformation, key) -> TrainState:
+    """The state before the first step: parameters drawn from `key`, the optimizer at rest."""
     init_key, key = jax.random.split(key)
-    params = initial_params(config, init_key)
+    params = run.initial_params(init_key)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        opt_state=_optimizer(config).init(params),
+        opt_state=optimizer.init(params),
         key=jax.random.key_data(key),
     )
 
 
-def make_train_step(config, axis_name=None, steps_per_epoch=1, platform=None):
+def make_train_step(
+    run: Experiment,
+    optimizer: optax.GradientTransformation,
+    penalty: losses.Penalty,
+    axis_name: str | None = None,
+    platform: str | None = None,
+) -> Callable:
     """The training step, (state, batch) -> (state, metrics): pure, to be jitted.
 
     Args:
-      config: the config of the training.
+      run: task, inputs and network.
+      optimizer: see `adam`.
+      penalty: of the loss.
       axis_name: the mapped axis over which the batch is spread; None where the step gets it whole.
-      steps_per_epoch: steps of an epoch, which a schedule of the learning rate counts in.
       platform: where the step runs, see `models.backend.features`; on this process's devices by default.
     """
-    logits_of, optimizer = logits_function(config, platform), _optimizer(config, steps_per_epoch)
-    classes = Classes.of(config)
+    logits_of = logits_function(run.network, run.inputs, platform, run.setup.deterministic)
 
     def train_step(state, batch):
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
         keys = parallel.event_keys(key, len(batch["label"]), axis_name)
 
         def objective(params):
-            return losses.loss(logits_of(params, batch, keys), batch, config.cvm, axis_name, classes)
+            return losses.loss(logits_of(params, batch, keys), batch, run.task, penalty, axis_name)
 
         gradients, metrics = jax.grad(objective, has_aux=True)(state.params)
         if axis_name is not None:
@@ -72,12 +78,19 @@ def make_train_step(config, axis_name=None, steps_per_epoch=1, platform=None):
     return train_step
 
 
-def _optimizer(config, steps_per_epoch=1):
-    rate = config.train.learning_rate
-    if config.train.schedule == "cosine":
-        rate = optax.cosine_decay_schedule(rate, config.train.epochs * steps_per_epoch)
-    elif config.train.schedule != "constant":
-        raise ValueError(
-            f"config.train.schedule is {config.train.schedule!r}; it is one of constant, cosine."
-        )
-    return optax.adam(rate)
+def adam(learning_rate: float, schedule: str = "constant", steps: int = 1) -> optax.GradientTransformation:
+    """The optimizer of a training.
+
+    Args:
+      learning_rate: at the start.
+      schedule: "constant", or "cosine", down to zero over the steps.
+      steps: of the whole training.
+
+    Raises:
+      ValueError: there is no such schedule.
+    """
+    if schedule == "cosine":
+        return optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
+    if schedule != "constant":
+        raise ValueError(f"config.train.schedule is {schedule!r}; it is one of constant, cosine.")
+    return optax.adam(learning_rate)

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from e2e_jax.classes import Classes
 from e2e_jax.devices import distributed, placement
-from e2e_jax.evaluation import results as evaluate
-from e2e_jax.inference.prediction import Predictor, prediction_devices
+from e2e_jax.evaluation.results import validation_metrics
+from e2e_jax.experiment import Experiment
+from e2e_jax.inference.prediction import Predictor
 from e2e_jax.training import losses
 
 
@@ -15,29 +15,31 @@ class Validation:
     """The validation sample of a training.
 
     Attributes:
-      mass: [n], GeV; None where the events have none.
+      labels: [n], of the events.
+      observable: [n], what the task decorrelates from; None where there is none.
     """
 
-    def __init__(self, events, config, before_batch=lambda: None):
+    def __init__(self, events, run: Experiment, before_batch=lambda: None):
         """
         Args:
           events: the sample.
-          config: of the training.
+          run: task, inputs and network.
           before_batch: called before each batch; what it raises ends a prediction.
         """
-        self.mass = getattr(events, "mass", None)
-        self._labels, self._config, self._before_batch = events.label, config, before_batch
-        self._targets = Classes.of(config).of_labels(events.label)
-        self._own, self._predictor = distributed.part(events), Predictor(config)
+        self.labels, self.observable = events.label, run.observable(events)
+        self._run, self._before_batch = run, before_batch
+        self._targets = run.task.of_labels(events.label)
+        self._own = distributed.part(events)
+        self._predictor = Predictor(run.network, run.inputs, run.together, run.setup)
         batch = jax.tree.leaves(next(self._predictor.batches(self._own))[0])
         size = sum(column.nbytes for column in batch) / len(batch[0]) * len(self._own)
-        fits = placement.fits(size, prediction_devices(config))
+        fits = placement.fits(size, self._predictor.devices)
         self._resident = list(self._predictor.batches(self._own)) if fits else None
 
     def predict(self, params):
         """Probabilities of the events, f4 [n, classes]; of several processes each computes a part."""
         own = self._predictor.of_batches(params, self._batches())
-        return distributed.gathered(own, len(self._labels))
+        return distributed.gathered(own, len(self.labels))
 
     def metrics(self, probabilities):
         """What a row of metrics.jsonl holds of the validation events."""
@@ -47,7 +49,9 @@ class Validation:
         return {
             "validation_cross_entropy": float(jnp.mean(loss)),
             "validation_accuracy": float(np.mean(np.argmax(probabilities, axis=1) == self._targets)),
-            **evaluate.validation_metrics(probabilities, self._labels, self.mass, self._config),
+            **validation_metrics(
+                self._run.task, probabilities, self.labels, self.observable, self._run.metrics
+            ),
         }
 
     def _batches(self):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from e2e_jax.commands import build, command_line
-from e2e_jax.datasets.preparation import DatasetError
 from e2e_jax.datasets.reading import read_split
+from e2e_jax.errors import DatasetError
 from tests.aodsim_file import write_aodsim
 from tests.aodsim_lists import file_events, write_lists
 
@@ -44,7 +44,7 @@ def built(lists, tmp_path_factory):
     """The folder of the datasets, and what the command printed."""
     data_dir = tmp_path_factory.mktemp("datasets")
     done = run(
-        NAME, f"--lists={lists}", "--on_error=skip", f"--data_dir={data_dir}", "--train=4", "--validation=2"
+        NAME, f"--files={lists}", "--on_error=skip", f"--data_dir={data_dir}", "--train=4", "--validation=2"
     )
     assert done.returncode == 0, done.stderr
     return data_dir, done.stdout
@@ -52,7 +52,7 @@ def built(lists, tmp_path_factory):
 
 def test_the_command_builds_what_it_says(built):
     data_dir, said = built
-    folder = data_dir / "cms_hgg/opendata_files/2.0.0"
+    folder = data_dir / "cms_hgg/opendata_files/3.0.0"
     assert said.splitlines()[-4:] == [
         str(folder),
         "train: 12 events (4 gamma_gamma, 4 h, 4 gamma_jet)",
@@ -64,14 +64,14 @@ def test_the_command_builds_what_it_says(built):
 
 def test_the_same_again_is_there_already_and_another_needs_another_name(built, lists, tmp_path):
     data_dir, _ = built
-    same = {"lists": str(lists), "on_error": "skip", "data_dir": data_dir, "train": 4, "validation": 2}
+    same = {"files": str(lists), "on_error": "skip", "data_dir": data_dir, "train": 4, "validation": 2}
     folder, metadata = build.build(NAME, **same)
-    assert (folder.name, metadata["skipped"]) == ("2.0.0", {"not_finite": 1})
+    assert (folder.name, metadata["skipped"]) == ("3.0.0", {"not_finite": 1})
     with pytest.raises(DatasetError, match=r"another dataset of that name.*'train': 4.*--name=NAME"):
         build.build(NAME, **same | {"train": 3})
     shutil.copytree(lists, tmp_path / "lists")
     with pytest.raises(DatasetError, match=r"another dataset of that name.*sha256"):
-        build.build(NAME, **same | {"lists": str(tmp_path / "lists")})
+        build.build(NAME, **same | {"files": str(tmp_path / "lists")})
 
 
 @pytest.mark.parametrize(
@@ -79,16 +79,16 @@ def test_the_same_again_is_there_already_and_another_needs_another_name(built, l
     [
         ([], "the following arguments are required: dataset. --help lists the options."),
         (["cms_hgg/opendata"], "No dataset 'cms_hgg/opendata'. There are: cms_hgg/quick, "),
-        (["cms_hgg/quick", "--lists=x"], "cms_hgg/quick has no --lists; it has --name, --train,"),
+        (["cms_hgg/quick", "--on_error=skip"], "cms_hgg/quick has no --on_error; it has --name, --train,"),
         ([NAME, "--train=many"], "argument --train: invalid int value: 'many'"),
-        ([NAME, "--lists=nowhere"], "nowhere does not list the files of gamma_gamma"),
+        ([NAME, "--files=nowhere"], "nowhere does not list the files of gamma_gamma"),
         ([NAME, "--workers=0"], "0 workers make no dataset"),
         ([NAME, "--scheduler=nowhere.json"], "nowhere.json"),
         ([NAME], "reads files of your own"),
         ([NAME, "--check"], "reads files of your own"),
         (["cms_hgg/quick", "--check"], "has no lists of files that --check could look at"),
-        ([NAME, "--check", "--lists=LISTS", "--protocol=ftp"], "protocol is 'ftp'"),
-        ([NAME, "--lists=LISTS", "--protocol=ftp"], "protocol is 'ftp'"),
+        ([NAME, "--check", "--files=LISTS", "--protocol=ftp"], "protocol is 'ftp'"),
+        ([NAME, "--files=LISTS", "--protocol=ftp"], "protocol is 'ftp'"),
     ],
 )
 def test_what_is_wrong_is_one_paragraph(options, message, lists, tmp_path, capsys):
@@ -101,12 +101,12 @@ def test_what_is_wrong_is_one_paragraph(options, message, lists, tmp_path, capsy
     said = " ".join(capsys.readouterr().err.split())
     assert said.startswith("Error: ")
     assert message in said
-    assert not list(tmp_path.rglob("*2.0.0*"))
+    assert not list(tmp_path.rglob("*3.0.0*"))
 
 
 def test_a_fault_in_a_file_is_one_paragraph_too(lists, tmp_path):
     done = run(
-        NAME, f"--lists={lists}", f"--data_dir={tmp_path}", "--train=4", "--validation=2", "--workers=1"
+        NAME, f"--files={lists}", f"--data_dir={tmp_path}", "--train=4", "--validation=2", "--workers=1"
     )
     assert done.returncode == 1
     said = " ".join(done.stderr.rpartition("Error: ")[2].split())
@@ -124,7 +124,7 @@ def test_sizes_of_ones_own_have_a_sample_of_their_own():
 
 def test_a_look_at_all_files_builds_nothing_and_ends_with_its_result(lists, tmp_path, capsys):
     shutil.copytree(lists, tmp_path / "lists")
-    options = ["build", NAME, f"--lists={tmp_path / 'lists'}", f"--data_dir={tmp_path / 'data'}", "--check"]
+    options = ["build", NAME, f"--files={tmp_path / 'lists'}", f"--data_dir={tmp_path / 'data'}", "--check"]
     with pytest.raises(SystemExit) as end:
         build.main(options)
     assert end.value.code == 0
@@ -140,7 +140,7 @@ def test_a_look_at_all_files_builds_nothing_and_ends_with_its_result(lists, tmp_
 def test_too_few_events_fill_the_splits_in_proportion_or_are_an_error(lists, tmp_path):
     options = (
         NAME,
-        f"--lists={lists}",
+        f"--files={lists}",
         "--on_error=skip",
         f"--data_dir={tmp_path}",
         "--train=40",
@@ -152,7 +152,7 @@ def test_too_few_events_fill_the_splits_in_proportion_or_are_an_error(lists, tmp
     done = run(*options, "--validation=20")
     assert done.returncode == 0, done.stderr
     assert "of the sizes asked for" in done.stdout
-    recorded = json.loads((tmp_path / "cms_hgg/opendata_files/2.0.0/metadata.json").read_text())["events"]
+    recorded = json.loads((tmp_path / "cms_hgg/opendata_files/3.0.0/metadata.json").read_text())["events"]
     train, validation = (
         {sum(by_run.values()) for by_run in recorded[split].values()} for split in ("train", "validation")
     )

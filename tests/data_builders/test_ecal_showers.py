@@ -7,19 +7,22 @@ import subprocess
 import sys
 
 import h5py
-import ml_collections
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_builders.ecal_showers.ecal_showers_dataset_builder import CONFIGS, Builder, FilesConfig, GunConfig
-from e2e_jax.datasets import batches, reading
+from data_builders.ecal_showers.ecal_showers_dataset_builder import Builder
+from e2e_jax.datasets import reading
 from e2e_jax.datasets.layout import Layout
-from e2e_jax.datasets.preparation import DatasetError
+from e2e_jax.datasets.naming import ECAL_SHOWERS, Crops, GunConfig
+from e2e_jax.datasets.splits import StoredDataset
 from e2e_jax.devices import placement
 from e2e_jax.errors import SourceError
-from e2e_jax.events.showers import CLASSES, Showers
+from e2e_jax.events.showers import Showers
 from e2e_jax.execution import jobs
+from e2e_jax.studies import showers as showers_study
+from e2e_jax.studies.showers import LABELS
+from e2e_jax.study import Task
 from tests import showers_of_cells
 from tests.sources.public.test_shower_files import images_of, write
 
@@ -31,7 +34,7 @@ def build(folder, config, **options):
     with concurrent.futures.ThreadPoolExecutor(2) as executor:
         builder = Builder(config=config, data_dir=folder, executor=executor)
         builder.download_and_prepare(**options)
-    return folder / "ecal_showers" / config.name / "1.0.0"
+    return folder / "ecal_showers" / config.name / "3.0.0"
 
 
 def guns(produce=showers_of_cells.produce, name="tiny", **changes):
@@ -43,18 +46,19 @@ def folder(tmp_path_factory):
     return build(tmp_path_factory.mktemp("datasets"), guns())
 
 
-def configured(folder, **inputs):
-    name = "/".join(folder.parts[-3:-1])
-    of_sample = {"name": name, "data_dir": str(folder.parents[2]), "category": "showers"}
-    seen = {"kind": "showers", "geometry": "crop", "channels": ("energy",), **inputs}
-    return ml_collections.ConfigDict({"dataset": of_sample, "inputs": seen})
+def dataset(folder):
+    return StoredDataset("/".join(folder.parts[-3:-1]), str(folder.parents[2]))
+
+
+def read(folder, split, unread=()):
+    return dataset(folder).read(split, showers_study.TASK, unread)
 
 
 def test_every_shower_of_every_task_is_there_once(folder):
-    for split, size in (("train", 6), ("validation", 3)):
+    for split, size in (("train", 6), ("validation", 3), ("test", 3)):
         showers = reading.read_split(folder, split, progress=False)
         assert isinstance(showers, Showers)
-        made = [showers_of_cells.produce(task) for task in guns().tasks(split)]
+        made = [showers_of_cells.produce(task) for task in guns().jobs(split)]
         keys = [key for part in made for key in jobs.event_keys(part)]
         assert sorted(jobs.event_keys(showers)) == sorted(keys)
         assert np.bincount(showers.label).tolist() == [size, size]
@@ -65,7 +69,7 @@ def test_metadata_say_what_it_is(folder):
     metadata = json.loads((folder / "metadata.json").read_text())
     assert (metadata["category"], metadata["view"], metadata["pt"]) == ("showers", "crop", [50.0, 50.0])
     assert metadata["digis"] is True
-    assert metadata["events"]["validation"] == {name: {"1": 3} for name in CLASSES}
+    assert metadata["events"]["validation"] == {name: {"1": 3} for name in LABELS}
 
 
 def test_showers_outside_their_view_stop_the_build(tmp_path):
@@ -74,7 +78,7 @@ def test_showers_outside_their_view_stop_the_build(tmp_path):
 
     with pytest.raises(ValueError, match=r"cell = 1024 is outside the crop"):
         build(tmp_path, guns(wrong))
-    assert not list((tmp_path / "ecal_showers").rglob("*1.0.0*"))
+    assert not list((tmp_path / "ecal_showers").rglob("*3.0.0*"))
 
 
 def test_an_interrupted_build_goes_on(tmp_path):
@@ -86,7 +90,7 @@ def test_an_interrupted_build_goes_on(tmp_path):
             raise ArithmeticError("power cut")
         return showers_of_cells.produce(task)
 
-    with pytest.raises(jobs.TaskError, match="power cut"):
+    with pytest.raises(jobs.JobError, match="power cut"):
         build(tmp_path, guns(stop_in_validation))
     assert len(list((tmp_path / "downloads").rglob("*.npz"))) == 2
     made.clear()
@@ -105,22 +109,21 @@ def test_configs_have_the_sizes_of_the_paper():
     configs = Builder.builder_configs
     paper = {name: configs[f"{name}_paper"] for name in ("crops", "barrel", "pairs")}
     assert {config.train + config.validation for config in paper.values()} == {249_000}
-    assert [(c.kind, c.view, c.digis) for c in paper.values()] == [
+    assert [(c.gun.kind, c.gun.view, c.gun.digis) for c in paper.values()] == [
         ("single", "crop", True),
         ("single", "barrel", False),
         ("pair", "barrel", False),
     ]
 
 
-@pytest.mark.parametrize("name", [config.name for config in CONFIGS])
+@pytest.mark.parametrize("name", [config.name for config in ECAL_SHOWERS])
 def test_each_config_has_a_builder(name, tmp_path):
     assert Builder(config=name, data_dir=tmp_path).builder_config.name == name
 
 
 def test_training_gets_batches_of_showers(folder):
-    config = configured(folder)
-    showers = batches.load_split(config, "train", progress=False)
-    assert not showers.digis.counts.any()  # no network reads them
+    showers = read(folder, "train", unread=("digis",))
+    assert not showers.digis.counts.any()
     layout = Layout.padded(showers)
     batch = showers[[3, 1]].to_batch(layout.lengths)
     taken = layout.take(placement.pack(showers), np.array([3, 1]))
@@ -131,22 +134,16 @@ def test_training_gets_batches_of_showers(folder):
 
 
 def test_digis_reach_the_device(folder):
-    showers = batches.load_split(configured(folder, channels=("digis",)), "train", progress=False)
+    showers = read(folder, "train")
     layout = Layout.padded(showers)
     taken = layout.take(placement.pack(showers), np.arange(4))["digis"]
     np.testing.assert_array_equal(taken["samples"], showers[:4].to_batch(layout.lengths)["digis"]["samples"])
 
 
-def test_a_dataset_that_does_not_fit_the_inputs_is_refused(folder, tmp_path):
-    with pytest.raises(DatasetError, match=r"geometry is 'barrel', but .*tiny.*in the view 'crop'"):
-        batches.load_split(configured(folder, geometry="barrel"), "train", progress=False)
-    without = build(tmp_path, guns(digis=False))
-    with pytest.raises(DatasetError, match="asks for digis, but the dataset 'ecal_showers/tiny'"):
-        batches.load_split(configured(without, channels=("digis",)), "train", progress=False)
-    config = configured(folder)
-    config.dataset.category = "central"
-    with pytest.raises(DatasetError, match=r"'central', but the dataset .* the category 'showers'"):
-        batches.load_split(config, "train", progress=False)
+def test_the_metadata_hold_the_task_and_the_view(folder):
+    description = dataset(folder).describe()
+    assert Task(**description["task"]) == showers_study.TASK
+    assert (description["view"], description["digis"]) == ("crop", True)
 
 
 @pytest.fixture
@@ -165,20 +162,20 @@ def test_files_become_a_dataset(tmp_path, files):
     with h5py.File(files / "SingleElectron.hdf5", "a") as file:
         file["X"][3, 0, 0] = 0.1
     options = {"download_config": tfds.download.DownloadConfig(manual_dir=files)}
-    folder = build(tmp_path, FilesConfig(name="hdf5"), **options)
+    folder = build(tmp_path, Crops(name="hdf5"), **options)
     metadata = json.loads((folder / "metadata.json").read_text())
     counts = {split: {n: c["1"] for n, c in of.items()} for split, of in metadata["events"].items()}
-    assert {n: sum(of[n] for of in counts.values()) for n in CLASSES} == {"photon": 12, "electron": 12}
+    assert {n: sum(of[n] for of in counts.values()) for n in LABELS} == {"photon": 12, "electron": 12}
     assert metadata["files"] == {"photon": "SinglePhoton.hdf5", "electron": "SingleElectron.hdf5"}
     for split, of in counts.items():
-        showers = batches.load_split(configured(folder), split, progress=False)
+        showers = read(folder, split)
         assert np.bincount(showers.label).tolist() == list(of.values())
 
 
 def test_a_file_at_fault_stops_the_build_or_is_counted(tmp_path, files):
-    with pytest.raises(jobs.TaskError, match=r"Event 3 of .*SingleElectron.hdf5 has no hit"):
-        build(tmp_path, FilesConfig(name="hdf5", files=str(files)))
-    folder = build(tmp_path, FilesConfig(name="hdf5", files=str(files), on_error="skip"))
+    with pytest.raises(jobs.JobError, match=r"Event 3 of .*SingleElectron.hdf5 has no hit"):
+        build(tmp_path, Crops(name="hdf5", files=str(files)))
+    folder = build(tmp_path, Crops(name="hdf5", files=str(files), on_error="skip"))
     metadata = json.loads((folder / "metadata.json").read_text())
     assert sum(metadata["skipped"].values()) == 1
     assert sum(of["electron"]["1"] for of in metadata["events"].values()) == 11
@@ -186,7 +183,7 @@ def test_a_file_at_fault_stops_the_build_or_is_counted(tmp_path, files):
 
 def test_without_a_folder_the_command_says_how_to_name_one(tmp_path):
     with pytest.raises(SourceError, match=r"--manual_dir=DIR of tfds build"):
-        build(tmp_path, FilesConfig(name="hdf5"))
+        build(tmp_path, Crops(name="hdf5"))
 
 
 @pytest.mark.slow
@@ -198,5 +195,5 @@ def test_the_command_builds(tmp_path):
     command = [tfds_command, "build", "ecal_showers", f"--config={size}", f"--data_dir={tmp_path}"]
     done = subprocess.run(command, cwd=ROOT / "data_builders", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "ecal_showers/few/1.0.0" in done.stdout
+    assert "ecal_showers/few/3.0.0" in done.stdout
     assert len(tfds.data_source("ecal_showers/few", split="train", data_dir=tmp_path)) == 4

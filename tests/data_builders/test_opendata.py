@@ -12,15 +12,16 @@ import pyarrow.parquet
 import pytest
 import tensorflow_datasets as tfds
 
-from data_builders.cms_hgg.cms_hgg_dataset_builder import CONFIGS, Builder, HggConfig, OpenDataConfig
+from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder
 from e2e_jax.datasets import code_version
+from e2e_jax.datasets.naming import CMS_HGG, HggConfig, HggFiles
 from e2e_jax.datasets.reading import read_split
 from e2e_jax.errors import SourceError
-from e2e_jax.events.diphotons import CLASSES
 from e2e_jax.execution.jobs import event_keys
-from e2e_jax.sources.opendata.file_lists import SAMPLES, class_files, identity
+from e2e_jax.sources.opendata.file_lists import SAMPLES, files_of_labels, identity
 from e2e_jax.sources.root import aodsim
-from e2e_jax.sources.selection import ERAS
+from e2e_jax.studies import hgg
+from e2e_jax.studies.hgg import LABELS
 from tests.aodsim_lists import RUNS, file_events, write_list, write_lists
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -32,8 +33,8 @@ def lists(tmp_path_factory):
 
 
 def build(data_dir, lists, name="mine", train=4, validation=2, manual_dir=None, **fields):
-    config = OpenDataConfig(
-        name=name, train=train, validation=validation, lists=str(lists or ""), own_files=True, **fields
+    config = HggFiles(
+        name=name, train=train, validation=validation, files=str(lists or ""), own_files=True, **fields
     )
     with concurrent.futures.ThreadPoolExecutor(2) as executor:
         builder = Builder(config=config, data_dir=data_dir, executor=executor)
@@ -50,7 +51,7 @@ def test_the_dataset_has_the_events_of_the_files(folder):
     for split, size in (("train", 4), ("validation", 2)):
         events = read_split(folder, split, progress=False)
         assert np.bincount(events.label).tolist() == [size] * 3
-        for label in range(len(CLASSES)):
+        for label in range(len(LABELS)):
             made = file_events(0, label)
             rows = np.flatnonzero(events.label == label)
             for row in rows:
@@ -67,14 +68,14 @@ def test_the_metadata_say_what_was_read(folder, lists):
     metadata = json.loads((folder / "metadata.json").read_text())
     assert metadata["origin"] == "AODSIM files of own lists"
     assert "samples" not in metadata
-    assert metadata["sizes"] == {"train": 4, "validation": 2, "sample": 0}
-    assert metadata["lists"] == identity(class_files(lists))
+    assert metadata["sizes"] == {"train": 4, "validation": 2, "test": 0, "sample": 0}
+    assert metadata["lists"] == identity(files_of_labels(LABELS, lists))
     assert metadata["read"]["h"] == {"files": 1, "events": 12}
     assert (metadata["on_error"], metadata["skipped"]) == ("fail", {})
     assert {"e2e_jax", "numpy", "uproot"} == set(metadata["versions"])
     for split in ("train", "validation"):
         events = read_split(folder, split, progress=False)
-        for label, name in enumerate(CLASSES):
+        for label, name in enumerate(LABELS):
             runs = {str(run): np.sum((events.label == label) & (events.run == run)) for run in RUNS}
             assert metadata["events"][split][name] == {run: n for run, n in runs.items() if n}
 
@@ -115,7 +116,7 @@ def test_a_build_that_fails_leaves_no_dataset_and_the_next_reads_what_is_missing
         patch.setattr(aodsim, "read_entries", fail)
         with pytest.raises(SourceError, match="the line went dead"):
             build(tmp_path, lists)
-    assert not list(tmp_path.rglob("*2.0.0*"))
+    assert not list(tmp_path.rglob("*3.0.0*"))
     assert skimmed
     before = len(skimmed)
     assert len(read_split(build(tmp_path, lists), "train", progress=False)) == 12
@@ -131,7 +132,7 @@ def test_what_is_wrong_with_the_lists_is_told_before_anything_is_read(lists, tmp
         SourceError, match=r"cms_hgg/mine reads files of your own.*gamma_gamma\.txt.*--manual_dir"
     ):
         build(tmp_path, None)
-    for name in CLASSES:
+    for name in LABELS:
         write_list(tmp_path, name, [lists / f"{name}_0.root"])
     write_list(tmp_path, "h", [])
     with pytest.raises(SourceError, match=r"h\.txt names no file"):
@@ -140,21 +141,21 @@ def test_what_is_wrong_with_the_lists_is_told_before_anything_is_read(lists, tmp
 
 
 def test_the_configs_of_the_open_data_are_the_paper_s_samples():
-    configs = {config.name: config for config in CONFIGS if isinstance(config, OpenDataConfig)}
+    configs = {config.name: config for config in CMS_HGG if isinstance(config, HggFiles)}
     sizes = {name: (c.category, c.train, c.validation, c.sample, c.own_files) for name, c in configs.items()}
-    both = [sum(era.quotas[category] for era in ERAS) for category in ("central", "central_forward")]
+    both = [sum(era.share for era in hgg.ERAS[category]) for category in ("central", "central_forward")]
     assert sizes == {
         "opendata_central": ("central", 51_200, 11_800, both[0], False),
         "opendata_central_forward": ("central_forward", 120_000, 15_600, both[1], False),
         "opendata_files": ("central", 51_200, 11_800, 0, True),
     }
-    assert {(config.on_error, config.eras) for config in configs.values()} == {("fail", "paper")}
+    assert {(config.on_error, config.eras) for config in configs.values()} == {("fail", "study")}
     metadata = configs["opendata_central"].provenance()
     assert metadata["origin"] == "CMS Open Data (AODSIM)"
     assert {name: s["record"] for name, s in metadata["samples"].items()} == {
         name: sample.record for name, sample in SAMPLES.items()
     }
-    simulated = {c.provenance()["origin"] for c in CONFIGS if isinstance(c, HggConfig)}
+    simulated = {c.provenance()["origin"] for c in CMS_HGG if isinstance(c, HggConfig)}
     assert simulated == {"fast simulation"}
 
 
@@ -162,14 +163,16 @@ def test_all_that_the_reading_imports_counts_in_its_version():
     """But for how files are found, opened and kept, tasks run, and errors told."""
     others = {
         "atomic",
+        "code",
+        "connection",
+        "crops",
         "errors",
         "file_contents",
         "jobs",
         "keeping",
+        "portal",
         "quotas",
         "remote",
-        "connection",
-        "portal",
     }
     imported = set()
     for room in code_version.READING:
@@ -185,10 +188,10 @@ def test_all_that_the_reading_imports_counts_in_its_version():
 @pytest.mark.slow
 def test_the_command_builds_own_files(lists, tmp_path):
     command = [sys.executable, "-m", "e2e_jax.build", "cms_hgg/opendata_files", "--name=few"]
-    options = ["--train=4", "--validation=2", f"--data_dir={tmp_path}", f"--lists={lists}"]
+    options = ["--train=4", "--validation=2", f"--data_dir={tmp_path}", f"--files={lists}"]
     done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert len(read_split(tmp_path / "cms_hgg/few/2.0.0", "train", progress=False)) == 12
+    assert len(read_split(tmp_path / "cms_hgg/few/3.0.0", "train", progress=False)) == 12
 
 
 @pytest.mark.slow

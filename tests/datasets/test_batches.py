@@ -5,35 +5,39 @@ import json
 import os
 import shutil
 import sys
-import threading
-import time
 
 import numpy as np
 import pytest
-from ml_collections import config_dict
 
-from data_builders.cms_hgg import cms_hgg_dataset_builder
-from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder, HggConfig
-from e2e_jax.datasets import batches as input_pipeline
+from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder
+from e2e_jax.datasets import batches, reading
 from e2e_jax.datasets import preparation as dataset_module
-from e2e_jax.datasets import reading
-from e2e_jax.datasets.batches import epoch_batches, evaluation_batches, load_split, prefetch
+from e2e_jax.datasets.batches import Sampling
 from e2e_jax.datasets.layout import Layout
-from e2e_jax.datasets.preparation import DatasetError
-from e2e_jax.events.diphotons import CLASSES, COLLECTIONS, Events
-from e2e_jax.execution.jobs import simulation_tasks
+from e2e_jax.datasets.naming import BUILT_IN, HggConfig
+from e2e_jax.datasets.splits import StoredDataset
+from e2e_jax.errors import DatasetError
+from e2e_jax.events.diphotons import COLLECTIONS, Events, leading
 from e2e_jax.files import digests
+from e2e_jax.studies import hgg
+from e2e_jax.studies.hgg import LABELS
+from e2e_jax.study import Task
+from tests.hgg_jobs import jobs
 from tests.synthetic_tasks import produce
+
+
+def epoch_batches(events, size, seed=1, epoch=0, start=0, task=hgg.TASK):
+    return batches.epoch_batches(events, task, Sampling(size, seed), epoch, start)
 
 
 @pytest.fixture(scope="module")
 def events():
-    return Events.concatenate(produce(task) for task in simulation_tasks(10, seed=2))
+    return Events.concatenate(produce(task) for task in jobs(10, seed=2))
 
 
 def test_a_batch_is_a_function_of_seed_epoch_and_step_alone(events):
     whole = list(epoch_batches(events, 6, seed=1, epoch=2))
-    assert len(whole) == input_pipeline.steps_per_epoch(events, 6) == 5
+    assert len(whole) == batches.steps_per_epoch(events, 6, hgg.TASK) == 5
     for start in range(6):
         rest = list(epoch_batches(events, 6, seed=1, epoch=2, start=start))
         np.testing.assert_equal(rest, whole[start:])
@@ -56,7 +60,7 @@ def test_rows_of_a_batch_belong_together(events):
     batch = next(epoch_batches(events, 3, seed=1, epoch=0))
     for i, mass in enumerate(batch["mass"]):
         (row,) = np.flatnonzero(events.mass == mass)
-        np.testing.assert_array_equal(batch["photons"][i], events.photons[row])
+        np.testing.assert_array_equal(batch["photons"][i], leading(events.photons[[row]])[0])
         for name in COLLECTIONS:
             hits = getattr(events, name).event(row)
             for column, values in hits.items():
@@ -69,23 +73,33 @@ def test_shapes_are_those_of_the_dataset(events):
     assert all(
         length % 64 == 0 and length >= getattr(events, n).counts.max() for n, length in lengths.items()
     )
-    for batch in [*epoch_batches(events, 6, 0, 0), *evaluation_batches(events, 6)]:
+    for batch in epoch_batches(events, 6):
         assert {name: batch[name][next(iter(COLLECTIONS[name]))].shape[1] for name in COLLECTIONS} == lengths
-
-
-def test_evaluation_covers_every_event_in_order(events):
-    batches = list(evaluation_batches(events, 8))
-    valid = np.concatenate([batch["valid"] for batch in batches])
-    assert {len(batch["mass"]) for batch in batches} == {8}
-    np.testing.assert_array_equal(np.concatenate([b["mass"] for b in batches])[valid], events.mass)
-    assert np.isfinite(np.concatenate([b["mass"] for b in batches])).all()
 
 
 def test_surplus_of_a_larger_class_waits_for_another_epoch(events):
     more = events[np.flatnonzero((events.label != 1) | (np.cumsum(events.label == 1) <= 4))]
-    batches = list(epoch_batches(more, 6, seed=1, epoch=0))
-    assert len(batches) == 2
-    assert all(np.bincount(batch["label"]).tolist() == [2, 2, 2] for batch in batches)
+    made = list(epoch_batches(more, 6, seed=1, epoch=0))
+    assert len(made) == 2
+    assert all(np.bincount(batch["label"]).tolist() == [2, 2, 2] for batch in made)
+
+
+BINARY = hgg.TASK.changed(classes=("background=gamma_gamma+gamma_jet", "h"))
+
+
+def test_batches_hold_the_classes_in_equal_parts(events):
+    made = list(epoch_batches(events, 8, task=BINARY))
+    assert len(made) == 2  # 10 H fill two batches of 4 of them
+    for batch in made:
+        assert np.sum(batch["label"] == 1) == 4
+    assert set(np.concatenate([batch["label"] for batch in made])) == {0, 1, 2}
+    with pytest.raises(DatasetError, match=r"the 2 classes in equal parts.*multiple of 2"):
+        epoch_batches(events, 7, task=BINARY)
+    # A label that is in no class need not be there.
+    two = hgg.TASK.changed(classes=("gamma_gamma", "h"))
+    assert batches.steps_per_epoch(events[events.label != 2], 4, two) == 5
+    with pytest.raises(DatasetError, match="gamma_jet: 0"):
+        batches.steps_per_epoch(events[events.label != 2], 4, BINARY)
 
 
 @pytest.mark.parametrize(
@@ -102,25 +116,12 @@ def test_a_class_without_events_is_refused(events):
         epoch_batches(events[events.label != 1], 3, seed=0, epoch=0)
 
 
-def test_the_thread_passes_errors_on_and_ends_with_its_consumer():
-    def two_then_fail():
-        yield from (1, 2)
-        raise ArithmeticError("three is too many")
-
-    received = []
-    with pytest.raises(ArithmeticError, match="three"):
-        received.extend(prefetch(two_then_fail))
-    assert received == [1, 2]
-
-    endless = prefetch(lambda: iter(int, 1))
-    next(endless)
-    endless.close()
-    time.sleep(0.01)
-    assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+def load_split(folder, split, name="cms_hgg/tiny", task=hgg.TASK):
+    return StoredDataset(name, str(folder)).read(split, task)
 
 
-def configured(folder, name="cms_hgg/tiny"):
-    return config_dict.ConfigDict({"dataset": {"name": name, "data_dir": str(folder)}})
+def describe(folder):
+    return StoredDataset("cms_hgg/tiny", str(folder)).describe()
 
 
 @pytest.fixture(scope="module")
@@ -137,55 +138,49 @@ def built(tmp_path_factory):
 def dataset(built, tmp_path):
     """A copy of that folder, and the dataset's own in it, to spoil."""
     shutil.copytree(built, tmp_path / "data")
-    return tmp_path / "data", tmp_path / "data/cms_hgg/tiny/2.0.0"
+    return tmp_path / "data", tmp_path / "data/cms_hgg/tiny/3.0.0"
 
 
 def test_a_split_is_read_whole(built, monkeypatch):
     monkeypatch.setattr(reading, "READ_TOGETHER", 5)
-    events = load_split(configured(built), "train", progress=False)
-    assert np.bincount(events.label).tolist() == [6] * len(CLASSES)
-    assert events.photons.shape == (18, 2, 3)
+    events = load_split(built, "train")
+    assert np.bincount(events.label).tolist() == [6] * len(LABELS)
+    assert (events.photons.counts == 2).all()
     assert events.mass.dtype == np.float32
     assert events.eb.cell.dtype == np.uint16
 
 
-def test_a_dataset_of_another_category_is_refused(built):
-    config = configured(built)
-    config.dataset.category = "central"
-    assert len(load_split(config, "validation", progress=False)) == 9
-    config.dataset.category = "central_forward"
-    with pytest.raises(DatasetError, match=r"is 'central_forward', but .*cms_hgg/tiny.*'central'.*forward_"):
-        load_split(config, "validation", progress=False)
+def test_events_of_labels_in_no_class_are_not_returned(built):
+    task = hgg.TASK.changed(classes=("gamma_gamma", "h"))
+    assert set(load_split(built, "validation", task=task).label) == {0, 1}
 
 
-def test_events_that_the_config_leaves_out_are_not_returned(built):
-    config = configured(built)
-    config.dataset.classes, config.model = ("gamma_gamma", "h", ""), {"classes": 2}
-    assert set(load_split(config, "validation", progress=False).label) == {0, 1}
+def test_a_dataset_holds_the_task_of_its_study(built):
+    assert Task(**describe(built)["task"]) == hgg.TASK
 
 
 def test_a_missing_dataset_is_built_first(tmp_path, monkeypatch):
     configs = (HggConfig(name="tiny", train=2, validation=1, produce=produce),)
-    monkeypatch.setattr(cms_hgg_dataset_builder.Builder, "CONFIGS", configs)
-    assert len(load_split(configured(tmp_path), "validation", progress=False)) == 3
-    description = input_pipeline.describe(configured(tmp_path))
+    monkeypatch.setattr(BUILT_IN["cms_hgg"], "CONFIGS", configs)
+    assert len(load_split(tmp_path, "validation")) == 3
+    description = describe(tmp_path)
     assert description["origin"] == "fast simulation"
-    assert description["version"] == "2.0.0"
-    assert len(load_split(configured(tmp_path), "train", progress=False)) == 6
+    assert description["version"] == "3.0.0"
+    assert len(load_split(tmp_path, "train")) == 6
 
 
 def test_the_fingerprint_is_that_of_the_events_of_each_split(built, dataset, tmp_path):
     folder, own = dataset
-    one = dataset_module.fingerprint(built / "cms_hgg/tiny/2.0.0")
+    one = dataset_module.fingerprint(built / "cms_hgg/tiny/3.0.0")
     assert one == dataset_module.fingerprint(own)
     assert one["train"] != one["validation"]
     other = HggConfig(name="tiny", train=7, validation=3, produce=produce)
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
         Builder(config=other, data_dir=tmp_path / "other", executor=executor).download_and_prepare()
-    another = dataset_module.fingerprint(tmp_path / "other/cms_hgg/tiny/2.0.0")
+    another = dataset_module.fingerprint(tmp_path / "other/cms_hgg/tiny/3.0.0")
     assert one["validation"] == another["validation"]
     assert one["train"] != another["train"]
-    descriptions = [input_pipeline.describe(configured(at)) for at in (built, folder, tmp_path / "other")]
+    descriptions = [describe(at) for at in (built, folder, tmp_path / "other")]
     assert len({description["fingerprint"] for description in descriptions}) == 2
 
 
@@ -199,7 +194,7 @@ def test_changed_data_files_are_noticed(dataset, split):
     before = shard.stat()
     shard.write_bytes(content)
     os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
-    for use in (dataset_module.fingerprint, lambda _: input_pipeline.describe(configured(folder))):
+    for use in (dataset_module.fingerprint, lambda _: describe(folder)):
         with pytest.raises(DatasetError, match=shard.name):
             use(own)
 
@@ -223,9 +218,10 @@ def test_a_dataset_without_sound_metadata_is_refused(dataset, damage):
         path.write_text(content.replace("fast simulation", "full simulation"))
     elif damage is not None:
         path.write_bytes(damage)
-    for use in (load_split, input_pipeline.describe):
-        with pytest.raises(DatasetError, match=r"metadata\.json"):
-            use(configured(folder), *["train"] * (use is load_split))
+    with pytest.raises(DatasetError, match=r"metadata\.json"):
+        load_split(folder, "train")
+    with pytest.raises(DatasetError, match=r"metadata\.json"):
+        describe(folder)
 
 
 def test_features_that_a_dataset_names_are_not_imported(dataset, tmp_path, monkeypatch):
@@ -234,23 +230,23 @@ def test_features_that_a_dataset_names_are_not_imported(dataset, tmp_path, monke
     monkeypatch.syspath_prepend(tmp_path)
     path = own / "features.json"
     path.write_text(path.read_text().replace("e2e_jax.datasets.features.DetectorImages", "planted.Feature"))
-    assert len(load_split(configured(folder), "train", progress=False)) == 18
+    assert len(load_split(folder, "train")) == 18
     assert "planted" not in sys.modules
 
 
 @pytest.mark.parametrize("name", ["cms_hgg/huge", "cms_hgg", "ttbar/quick", ""])
 def test_an_unknown_name_lists_what_there_is(built, name):
     with pytest.raises(DatasetError, match=r"cms_hgg/quick, cms_hgg/medium, cms_hgg/paper"):
-        load_split(configured(built, name), "train")
-    with pytest.raises(DatasetError, match=r"no split 'test'.*train.*validation"):
-        load_split(configured(built), "test")
+        load_split(built, "train", name)
+    with pytest.raises(DatasetError, match=r"no split 'tests'.*train.*validation"):
+        load_split(built, "tests")
 
 
 def test_another_version_is_not_used(dataset):
     folder, own = dataset
     own.rename(own.with_name("0.9.0"))
-    with pytest.raises(DatasetError, match=r"version 0\.9\.0.*version 2\.0\.0.*tfds build"):
-        load_split(configured(folder), "train")
+    with pytest.raises(DatasetError, match=r"version 0\.9\.0.*version 3\.0\.0.*e2e_jax.build"):
+        load_split(folder, "train")
     assert (own.with_name("0.9.0") / "dataset_info.json").exists()
 
 
@@ -260,20 +256,22 @@ def test_a_half_written_dataset_is_named(dataset):
     whole = shard.read_bytes()
     shard.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DatasetError, match=rf"(?s){own} is damaged.*Remove the folder"):
-        load_split(configured(folder), "train", progress=False)
+        load_split(folder, "train")
     shard.unlink()
     with pytest.raises(DatasetError, match=rf"half-written: {shard.name} is missing.*Remove the folder"):
-        load_split(configured(folder), "train", progress=False)
+        load_split(folder, "train")
     (own / "dataset_info.json").unlink()
     with pytest.raises(DatasetError, match=r"half-written: it has no dataset_info\.json"):
-        load_split(configured(folder), "train", progress=False)
+        load_split(folder, "train")
 
 
 def test_a_dataset_for_tensorflow_alone_is_named(dataset):
     folder, own = dataset
     for shard in own.glob("*.array_record*"):
         shard.rename(own / shard.name.replace("array_record", "tfrecord"))
-    metadata = dataset_module.sealed_metadata(dataset_module.read_metadata(own), own, "cms_hgg", {})
+    metadata = dataset_module.sealed_metadata(
+        dataset_module.read_metadata(own), own, "cms_hgg", {"train": "", "validation": "", "test": ""}
+    )
     (own / "metadata.json").write_text(json.dumps(metadata))
     with pytest.raises(DatasetError, match="stored as tfrecord"):
-        load_split(configured(folder), "train")
+        load_split(folder, "train")

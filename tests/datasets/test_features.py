@@ -10,7 +10,7 @@ from e2e_jax.datasets.features import MANTISSA_BITS, DetectorImages, round_manti
 from e2e_jax.detector import geometry, images
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import COLLECTIONS, Events
-from e2e_jax.execution.jobs import simulation_tasks
+from tests.hgg_jobs import jobs
 from tests.synthetic_tasks import produce
 
 HITS = {"detector": tfds.decode.SkipDecoding()}
@@ -18,7 +18,7 @@ HITS = {"detector": tfds.decode.SkipDecoding()}
 
 @pytest.fixture(scope="module")
 def events():
-    return Events.concatenate([produce(task) for task in simulation_tasks(2, seed=5)])
+    return Events.concatenate([produce(task) for task in jobs(2, seed=5)])
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_hits_come_back_in_their_types_rounded_once(features, events):
 def test_decoded_images_are_those_of_the_device(features, events):
     records = stored(features, events)
     hits = [features.deserialize_example_np(record, decoders=HITS) for record in records]
-    rounded = Events.from_examples([e | h for e, h in zip(events.examples(), hits)])
+    rounded = Events.from_examples([e | h for e, h in zip(events.examples(), hits)], ["mass"])
     expected = np.asarray(images.make_images(rounded)["barrel"])
     decoded = [features.deserialize_example_np(record)["detector"]["barrel"] for record in records]
     assert decoded[0].dtype == np.float32
@@ -96,10 +96,10 @@ def test_every_geometry_is_decoded_as_the_device_draws_it(forward, name):
     feature = tfds.features.FeaturesDict({"detector": DetectorImages(geometry=name)})
     records = stored(feature, forward)
     hits = [feature.deserialize_example_np(record, decoders=HITS) for record in records]
-    rounded = Events.from_examples([e | h for e, h in zip(forward.examples(), hits)])
+    rounded = Events.from_examples([e | h for e, h in zip(forward.examples(), hits)], ["mass"])
     expected = images.make_images(rounded, name)
     decoded = [feature.deserialize_example_np(record)["detector"] for record in records]
-    assert set(decoded[0]) == set(expected) == set(images.SHAPES[name])
+    assert set(decoded[0]) == set(expected) == set(images.shapes(name))
     for image in expected:
         assert np.asarray(expected[image]).any((0, 1, 2)).all()
         made = np.stack([event[image] for event in decoded])
@@ -115,7 +115,7 @@ def test_tensorflow_decodes_every_geometry(forward, name):
     )
     records = stored(feature, forward[:2])
     stream = tf.data.Dataset.from_tensor_slices(records).map(feature.deserialize_example)
-    for image, shape in images.SHAPES[name].items():
+    for image, shape in images.shapes(name).items():
         assert stream.element_spec["detector"][image].shape == (*shape, 2)
     for example, record in zip(stream.as_numpy_iterator(), records, strict=True):
         for image, dense in feature.deserialize_example_np(record)["detector"].items():

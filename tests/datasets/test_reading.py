@@ -12,13 +12,16 @@ import tensorflow_datasets as tfds
 from hypothesis import given, settings
 from tensorflow_datasets.core.example_parser import ExampleParserNp
 
-from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder, HggConfig
+from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder
 from e2e_jax.datasets import flat_arrays, reading
+from e2e_jax.datasets.builder import features_of
 from e2e_jax.datasets.features import round_mantissa, stored
+from e2e_jax.datasets.naming import HggConfig
 from e2e_jax.datasets.preparation import derived_folders
 from e2e_jax.datasets.reading import open_split, read_split
 from e2e_jax.devices import placement
 from e2e_jax.events.diphotons import COLLECTIONS, Events
+from e2e_jax.studies import hgg
 from tests.event_strategies import collision_events
 from tests.synthetic_tasks import produce
 
@@ -27,7 +30,7 @@ def build(data_dir, **sizes):
     config = HggConfig(name="tiny", **({"train": 6, "validation": 3} | sizes), produce=produce)
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
         Builder(config=config, data_dir=data_dir, executor=executor).download_and_prepare()
-    return data_dir / "cms_hgg/tiny/2.0.0"
+    return data_dir / "cms_hgg/tiny/3.0.0"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def built(tmp_path_factory):
 @pytest.fixture
 def folder(built, tmp_path):
     """A copy of the dataset, to change."""
-    return shutil.copytree(built, tmp_path / "data/cms_hgg/tiny/2.0.0")
+    return shutil.copytree(built, tmp_path / "data/cms_hgg/tiny/3.0.0")
 
 
 @pytest.fixture
@@ -94,7 +97,7 @@ def flip(path):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-@pytest.mark.parametrize("name", ["eb.energy.npy", "label.npy", "tracks.offsets.npy", "manifest.json"])
+@pytest.mark.parametrize("name", ["eb.energy.npy", "label.npy", "tracks.npy", "manifest.json"])
 @pytest.mark.parametrize(
     "damage",
     [flip, pathlib.Path.unlink, lambda path: os.truncate(path, 10), lambda path: path.write_bytes(b"")],
@@ -154,7 +157,7 @@ def test_without_a_place_for_flat_arrays_a_split_is_read_into_memory(folder, rea
 
 
 def test_events_are_validated_before_they_are_kept(tmp_path):
-    def stop(events):
+    def stop(events, labels):
         raise ValueError("not valid")
 
     folder = build(tmp_path)
@@ -168,10 +171,10 @@ def test_events_are_validated_before_they_are_kept(tmp_path):
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(collision_events())
 def test_any_events_survive_storage(events):
-    features = tfds.features.FeaturesDict(Builder.features(None))
-    parser = ExampleParserNp(stored(Events))
+    features = tfds.features.FeaturesDict(features_of(hgg.STUDIES["central"]))
+    parser = ExampleParserNp(stored(Events, ["mass"]))
     examples = [features.serialize_example(features.encode_example(e)) for e in events.examples()]
-    read = Events.from_examples(parser.parse_example(example) for example in examples).validate()
+    read = Events.from_examples(map(parser.parse_example, examples), ["mass"]).validate()
     for name, values in events.arrays().items():
         hits = name.partition(".")[0] in COLLECTIONS and values.dtype.kind == "f"
         np.testing.assert_array_equal(

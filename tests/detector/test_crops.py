@@ -31,7 +31,7 @@ PLACES = [(84, 180), (85, 0), (60, 359), (2, 5), (0, 0), (169, 340), (150, 31)]
 
 def test_a_crop_is_the_window_of_the_barrels_image():
     showers = barrel_showers(PLACES)
-    crop = crops.crop(showers).validate("crop")
+    crop = crops.crop(showers).validate(view="crop")
     barrel = np.asarray(shower_images.shower_images(showers, "barrel", crops.CHANNELS))
     images = np.asarray(shower_images.shower_images(crop, "crop", crops.CHANNELS))
     for image, whole, (row, column) in zip(images, barrel, PLACES):

@@ -167,8 +167,9 @@ def plain_full(batch):
 def test_the_stitched_image_is_that_of_a_plain_loop_also_inside_jit():
     expected = plain_full(random_batch())
     assert expected.any(axis=(0, 1, 2)).all()
-    for make in (images.full_images, jax.jit(images.full_images)):
-        np.testing.assert_allclose(make(random_batch()), expected, rtol=1e-5, atol=1e-7)
+    full = functools.partial(images.make_images, geometry="hcal_centric")
+    for make in (full, jax.jit(full)):
+        np.testing.assert_allclose(make(random_batch())["full"], expected, rtol=1e-5, atol=1e-7)
 
 
 def test_endcap_hits_land_on_their_crystal():
@@ -182,7 +183,8 @@ def test_endcap_hits_land_on_their_crystal():
 def test_an_endcap_tower_is_shared_over_its_crystals_across_the_turn_in_phi():
     """Tower 21 at iphi = 71 spans -10 to 0 degrees, and its crystals have positive x."""
     hits = [(g.hcal_cell(21, 71, depth), 1.0) for depth in (1, 2)]
-    minus, plus = np.asarray(images.endcap_images(event(hcal=hits), ("hcal",)))[0, :, :, :, 0]
+    made = make_images(event(hcal=hits), "ecal_centric", ("hcal",))
+    minus, plus = (np.asarray(made[name])[0, :, :, 0] for name in ("endcap_minus", "endcap_plus"))
     assert not minus.any()
     lit = np.flatnonzero(plus) + 10000
     where = np.searchsorted(CRYSTALS.cell, lit)
@@ -195,10 +197,11 @@ def test_an_endcap_tower_is_shared_over_its_crystals_across_the_turn_in_phi():
 
 
 def test_tower_29_counts_as_28():
-    for make in (images.endcap_images, images.full_images):
-        one, other = (make(event(hcal=[(g.hcal_cell(ieta, 3, 1), 1.0)]), ("hcal",)) for ieta in (28, 29))
-        np.testing.assert_array_equal(one, other)
-        assert np.asarray(one).any()
+    for geometry in ("ecal_centric", "hcal_centric"):
+        hits = [event(hcal=[(g.hcal_cell(ieta, 3, 1), 1.0)]) for ieta in (28, 29)]
+        one, other = (make_images(of, geometry, ("hcal",)) for of in hits)
+        jax.tree.map(np.testing.assert_array_equal, one, other)
+        assert any(np.asarray(image).any() for image in one.values())
 
 
 def test_hits_of_one_endcap_alone_leave_the_other_empty():

@@ -10,6 +10,7 @@ from e2e_jax.datasets.layout import Layout
 from e2e_jax.detector import geometry as g
 from e2e_jax.detector import images
 from e2e_jax.detector.drawing import Drawing, in_blocks
+from e2e_jax.detector.pixels import BARREL, table_canvas
 from tests.synthetic import sample
 
 
@@ -19,6 +20,10 @@ def padded(hits, columns, length):
     table[: len(hits)] = np.array(hits).reshape(-1, len(columns))
     dtypes = {"cell": np.uint16}
     return {name: table[None, :, k].astype(dtypes.get(name, np.float32)) for k, name in enumerate(columns)}
+
+
+def barrel(batch, channels=images.CHANNELS):
+    return images.make_images(batch, "barrel", channels)["barrel"]
 
 
 def one_event(eb=(), hcal=(), tracks=(), padding=0):
@@ -47,7 +52,7 @@ def batch():
 
 
 def test_sums_are_conserved(batch):
-    tracks, ecal, hcal = np.moveaxis(np.asarray(images.barrel_images(batch), np.float64).sum((1, 2)), -1, 0)
+    tracks, ecal, hcal = np.moveaxis(np.asarray(barrel(batch), np.float64).sum((1, 2)), -1, 0)
 
     def positive(values, where=True):
         return np.where((values > 0) & where, values, 0).sum(1, dtype=np.float64)
@@ -60,14 +65,14 @@ def test_sums_are_conserved(batch):
 
 def test_ecal_hits_land_on_their_crystal():
     cells = g.eb_cell([-85, -1, 1, 85], [1, 360, 1, 360])
-    image = images.barrel_images(one_event(eb=list(zip(cells, [1, 2, 3, 4], strict=True))), ("ecal",))
+    image = barrel(one_event(eb=list(zip(cells, [1, 2, 3, 4], strict=True))), ("ecal",))
     assert image.shape == (1, 170, 360, 1)
     assert image.dtype == np.float32
     assert [float(image[0, r, c, 0]) for r, c in [(0, 0), (84, 359), (85, 0), (169, 359)]] == [1, 2, 3, 4]
 
 
 def test_hcal_tower_one_covers_crystals_11_to_15():
-    image = images.barrel_images(one_event(hcal=[(g.hcal_cell(1, 1, 1), 2.0)]), ("hcal",))[0, :, :, 0]
+    image = barrel(one_event(hcal=[(g.hcal_cell(1, 1, 1), 2.0)]), ("hcal",))[0, :, :, 0]
     ieta, iphi = g.eb_coordinates(np.flatnonzero(image))
     assert sorted(set(ieta)) == [1, 2, 3, 4, 5]
     assert sorted(set(iphi)) == [11, 12, 13, 14, 15]
@@ -78,7 +83,7 @@ def test_hcal_tower_one_covers_crystals_11_to_15():
     ("ieta", "iphi", "rows", "columns"), [(-17, 71, (0, 5), (0, 5)), (17, 70, (165, 170), (355, 360))]
 )
 def test_hcal_towers_wrap_in_phi_and_fill_the_corners(ieta, iphi, rows, columns):
-    image = images.barrel_images(one_event(hcal=[(g.hcal_cell(ieta, iphi, 1), 2.0)]), ("hcal",))[0, :, :, 0]
+    image = barrel(one_event(hcal=[(g.hcal_cell(ieta, iphi, 1), 2.0)]), ("hcal",))[0, :, :, 0]
     assert image.sum() == 50
     assert (image[slice(*rows), slice(*columns)] == 2).all()
 
@@ -86,37 +91,35 @@ def test_hcal_towers_wrap_in_phi_and_fill_the_corners(ieta, iphi, rows, columns)
 def test_hcal_depths_are_summed_and_the_endcap_is_left_out():
     depths = [(g.hcal_cell(16, 5, depth), energy) for depth, energy in [(1, 1.0), (2, 2.0), (3, 4.0)]]
     outside = [(g.hcal_cell(ieta, 5, 1), 8.0) for ieta in (-29, -18, 18, 29)]
-    image = images.barrel_images(one_event(hcal=depths + outside), ("hcal",))
+    image = barrel(one_event(hcal=depths + outside), ("hcal",))
     assert set(np.unique(image)) == {0, 7}
 
 
 def test_tracks_land_where_they_point():
     track = (3.0, float(g.eb_eta_centres()[100]), float(g.eb_phi_centres()[17]))
-    image = images.barrel_images(one_event(tracks=[track, track, (5.0, 1.5, 0.0)]), ("tracks",))
+    image = barrel(one_event(tracks=[track, track, (5.0, 1.5, 0.0)]), ("tracks",))
     assert image[0, 100, 17, 0] == 6 == image.sum()
 
 
 def test_hits_without_energy_are_skipped():
     hits = [(7, -1.0), (7, 3.0), (8, 0.0)]
-    image = images.barrel_images(one_event(hits, hits, [(-1.0, 0.0, 0.0)]))
+    image = barrel(one_event(hits, hits, [(-1.0, 0.0, 0.0)]))
     assert image.min() == 0
     assert image[0, 0, 7, 1] == 3
 
 
 def test_padding_adds_nothing():
     hits = {"eb": [(5, 1.0)], "hcal": [(g.hcal_cell(3, 3, 1), 1.0)], "tracks": [(1.0, 0.3, 0.3)]}
-    short, long = (images.barrel_images(one_event(**hits, padding=n)) for n in (0, 50))
+    short, long = (barrel(one_event(**hits, padding=n)) for n in (0, 50))
     np.testing.assert_array_equal(short, long)
-    assert not images.barrel_images(one_event(padding=3)).any()
-    assert not images.barrel_images(one_event()).any()
+    assert not barrel(one_event(padding=3)).any()
+    assert not barrel(one_event()).any()
 
 
 def test_a_permutation_of_the_events_permutes_the_images(batch):
     order = np.array([2, 0, 1])
     permuted = jax.tree.map(lambda column: column[order], batch)
-    np.testing.assert_array_equal(
-        images.barrel_images(permuted), np.asarray(images.barrel_images(batch))[order]
-    )
+    np.testing.assert_array_equal(barrel(permuted), np.asarray(barrel(batch))[order])
 
 
 def plain_loop(batch):
@@ -143,14 +146,14 @@ def plain_loop(batch):
 def test_images_are_those_of_a_plain_loop_also_inside_jit(batch):
     expected = plain_loop(batch)
     assert expected.any(axis=(0, 1, 2)).all()
-    np.testing.assert_allclose(images.barrel_images(batch), expected, rtol=1e-6)
-    np.testing.assert_allclose(jax.jit(images.barrel_images)(batch), expected, rtol=1e-6)
+    np.testing.assert_allclose(barrel(batch), expected, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(barrel)(batch), expected, rtol=1e-6)
 
 
 def test_channels_come_in_the_order_asked_and_need_no_more(batch):
-    full = images.barrel_images(batch)
+    full = barrel(batch)
     needed = {name: batch[name] for name in ("eb", "hcal")}
-    some = images.barrel_images(needed, ["hcal", "ecal"])
+    some = barrel(needed, ["hcal", "ecal"])
     np.testing.assert_array_equal(some, full[..., [2, 1]])
 
 
@@ -162,7 +165,7 @@ def test_make_images_takes_a_batch_or_events(batch):
     for given in (batch, Record()):
         made = images.make_images(given, "barrel", ("ecal",))
         assert list(made) == ["barrel"]
-        np.testing.assert_array_equal(made["barrel"], images.barrel_images(batch, ("ecal",)))
+        np.testing.assert_array_equal(made["barrel"], barrel(batch, ("ecal",)))
 
 
 @pytest.mark.parametrize(
@@ -184,10 +187,10 @@ def test_unknown_names_are_answered_with_what_exists(batch, arguments, message):
 
 def test_an_unfit_batch_is_refused(batch):
     with pytest.raises(ValueError, match=r"no 'hcal' with 'cell', 'energy'; it holds \['eb'\]"):
-        images.barrel_images({"eb": batch["eb"]}, ("hcal",))
+        barrel({"eb": batch["eb"]}, ("hcal",))
     single = {"eb": {name: column[0] for name, column in batch["eb"].items()}}
     with pytest.raises(ValueError, match=r"must all be \[events, length\]"):
-        images.barrel_images(single, ("ecal",))
+        barrel(single, ("ecal",))
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +208,7 @@ def crowded():
     )
 
 
-@pytest.mark.parametrize("geometry", images.GEOMETRIES)
+@pytest.mark.parametrize("geometry", images.geometries())
 @pytest.mark.parametrize("group", [1, 3, 9])
 def test_hits_in_a_row_make_the_same_images(crowded, geometry, group):
     layout = Layout.flat(crowded, [np.arange(len(crowded))[None, :]], group)
@@ -213,7 +216,7 @@ def test_hits_in_a_row_make_the_same_images(crowded, geometry, group):
     jax.tree.map(np.testing.assert_array_equal, flat, padded)
 
 
-@pytest.mark.parametrize("geometry", images.GEOMETRIES)
+@pytest.mark.parametrize("geometry", images.geometries())
 def test_blocks_and_a_fixed_order_make_the_same_images(crowded, geometry):
     plain = images.make_images(crowded, geometry, matches_authors=True)
     for drawing in (Drawing(True, False), Drawing(False, True), Drawing(True, True)):
@@ -228,3 +231,49 @@ def test_a_block_holds_its_four_pixels_row_by_row():
     blocks = in_blocks(image)
     assert blocks.shape == (1, 2, 3, 8)
     np.testing.assert_array_equal(blocks[0, 1, 2], image[0, 2:4, 4:6].reshape(-1))
+
+
+def test_a_registered_table_is_a_geometry():
+    """Quarters of the barrel in a 2 x 2 image, without the first crystal."""
+    crystals = np.arange(g.EB_CELLS)
+    row, column = np.divmod(crystals, g.EB_COLUMNS)
+    quarter = 2 * (row >= g.EB_ROWS // 2) + (column >= g.EB_COLUMNS // 2)
+    table = np.where(crystals == 0, -1, quarter)
+    images.register("quarters", table_canvas("quarters", (2, 2), {"ecal": {"eb": table}}))
+    last = g.EB_CELLS - 1
+    made = images.make_images(
+        one_event(eb=[(0, 5.0), (1, 1.0), (last, 2.0), (last, -3.0)]), "quarters", ["ecal"]
+    )
+    np.testing.assert_array_equal(made["quarters"][0, :, :, 0], [[1, 0], [0, 2]])
+    assert images.shapes("quarters") == {"quarters": (2, 2)}
+    with pytest.raises(ValueError, match="'tracks'"):
+        images.make_images(one_event(), "quarters", ["tracks"])
+
+
+def test_a_table_sums_the_depths_of_towers():
+    towers = np.arange(g.HCAL_TOWERS) // g.HCAL_COLUMNS
+    canvas = table_canvas("rings", (g.HCAL_ROWS, 1), {"hcal": {"hcal": towers}})
+    images.register("rings", canvas)
+    hits = [(g.hcal_cell(-3, 7, depth), 1.0) for depth in (1, 2)]
+    made = images.make_images(one_event(hcal=hits), "rings", ["hcal"])["rings"][0, :, 0, 0]
+    assert made.max() == made.sum() == 2
+
+
+@pytest.mark.parametrize("table", [np.zeros(3), np.full(g.EB_CELLS, 4), np.full(g.EB_CELLS, -2)])
+def test_a_table_that_does_not_fit_is_refused(table):
+    with pytest.raises(ValueError, match="'small'"):
+        table_canvas("small", (2, 2), {"ecal": {"eb": table}})
+
+
+def test_a_table_for_tracks_is_refused():
+    with pytest.raises(ValueError, match="'tracks'"):
+        table_canvas("small", (2, 2), {"tracks": {"tracks": np.zeros(3)}})
+
+
+def test_a_geometry_is_registered_once_and_has_images():
+    with pytest.raises(ValueError, match="'barrel'"):
+        images.register("barrel", BARREL)
+    with pytest.raises(ValueError, match="'none'"):
+        images.register("none")
+    with pytest.raises(ValueError, match="'twice'"):
+        images.register("twice", BARREL, BARREL)

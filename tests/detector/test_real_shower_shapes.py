@@ -14,6 +14,7 @@ import pytest
 
 from e2e_jax.detector.shower_shapes import NAMES, shower_shapes
 from e2e_jax.events.base import Ragged
+from e2e_jax.events.diphotons import from_leading
 from e2e_jax.sources.root import aodsim, root_files
 from e2e_jax.sources.root.tiers import AODSIM
 from tests.aodsim_file import real_file
@@ -60,7 +61,7 @@ def events(cms):
     events = aodsim.read_events(real_file())[cms["row"]]
     photons = np.zeros((len(events), 2, 3), np.float32)
     photons[:, 0] = np.stack([cms[name] for name in PHOTON[:3]], axis=1)
-    return dataclasses.replace(events, photons=photons)
+    return dataclasses.replace(events, photons=from_leading(photons))
 
 
 @pytest.fixture(scope="module")

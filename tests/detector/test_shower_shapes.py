@@ -9,7 +9,7 @@ import pytest
 from e2e_jax.detector import geometry
 from e2e_jax.detector.shower_shapes import NAMES, shower_shapes
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.diphotons import COLLECTIONS, Events
+from e2e_jax.events.diphotons import COLLECTIONS, Events, from_leading, leading
 from e2e_jax.sources.simulation import shapes as fastsim_shapes
 
 ISOLATION = [NAMES.index(f"{name}_isolation") for name in ("ecal", "hcal", "track")]
@@ -26,7 +26,8 @@ def events(photons, eb=(), ee=(), hcal=(), tracks=()):
         lists[name] = Ragged.from_counts(np.array([len(rows)]), flat)
     one = np.ones(1, np.int64)
     scalars = {"run": one, "lumi": one, "event": one, "label": one.astype(np.int32)}
-    return Events(**scalars, mass=np.full(1, 125, np.float32), photons=photons, **lists)
+    mass = {"mass": np.full(1, 125, np.float32)}
+    return Events(**scalars, observables=mass, photons=from_leading(photons), **lists)
 
 
 def shapes_of(*args, **kwargs):
@@ -82,9 +83,9 @@ def turned(sample, crystals):
     hcal = Ragged(hcal.offsets, {**hcal.columns, "cell": cell})
     angle = np.deg2rad(crystals)
     tracks = Ragged(tracks.offsets, {**tracks.columns, "phi": wrapped(tracks.phi + angle)})
-    photons = sample.photons.copy()
+    photons = leading(sample.photons)
     photons[:, :, 2] = wrapped(photons[:, :, 2] + angle)
-    return dataclasses.replace(sample, eb=eb, ee=ee, hcal=hcal, tracks=tracks, photons=photons)
+    return dataclasses.replace(sample, eb=eb, ee=ee, hcal=hcal, tracks=tracks, photons=from_leading(photons))
 
 
 def wrapped(phi):

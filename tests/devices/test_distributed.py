@@ -13,10 +13,10 @@ import jax
 import numpy as np
 import pytest
 
-from e2e_jax.datasets import batches
 from e2e_jax.devices import distributed, parallel
-from e2e_jax.runs.checkpoints import load_classifier
+from e2e_jax.inference.loading import load_classifier
 from e2e_jax.training import loop
+from tests.objects import dataset_in_memory
 from tests.synthetic import image_config, kinematics_config, sample
 
 pytestmark = pytest.mark.slow
@@ -31,34 +31,28 @@ import os, signal, sys
 import jax
 jax.config.update("jax_num_cpu_devices", 2)
 from e2e_jax.devices import distributed
-from e2e_jax.training import history, loop
-from e2e_jax.datasets import batches
-from tests.devices.test_distributed import config_of, in_memory
+from e2e_jax.training import loop
+from e2e_jax.training.progress import Progress
+from tests.devices.test_distributed import DATASET, config_of
 
 coordinator, process, death, *runs = sys.argv[1:]
 distributed.join(coordinator, 2, int(process))
-in_memory(lambda where, name, value: setattr(where, name, value))
-add = history.Progress.add
+add = Progress.add
 
 def deadly_add(progress, metrics):
     if process == death and progress.epoch == 1 and progress.steps == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     add(progress, metrics)
 
-history.Progress.add = deadly_add
+Progress.add = deadly_add
 with distributed.dying_together():
     for run in runs:
         workdir, place, way, epochs, sees = run.split(",")
-        loop.train(config_of(place, way, int(epochs), sees), workdir)
+        loop.train(config_of(place, way, int(epochs), sees), workdir, DATASET)
 """
 
 
-def in_memory(replace):
-    """Puts small splits in the place of the dataset, by `replace(module, name, value)`."""
-    splits = {"train": sample(20, seed=1), "validation": sample(21, seed=2)}
-    replace(batches, "load_split", lambda config, split: splits[split])
-    for name in ("describe", "fingerprints"):
-        replace(batches, name, lambda config: {})
+DATASET = dataset_in_memory(validation=sample(21, seed=2))
 
 
 def config_of(place, way, epochs, sees="kinematics", devices=0):
@@ -91,12 +85,11 @@ def two_processes(runs, death="none"):
 
 
 @pytest.fixture
-def alone(monkeypatch):
+def alone():
     """Trains in this process on one device: (folder, epochs) -> folder."""
-    in_memory(monkeypatch.setattr)
 
     def run(workdir, epochs, sees="kinematics"):
-        loop.train(config_of("stream", "jit", epochs, sees, devices=1), workdir)
+        loop.train(config_of("stream", "jit", epochs, sees, devices=1), workdir, DATASET)
         return workdir
 
     return run

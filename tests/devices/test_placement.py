@@ -10,7 +10,7 @@ from e2e_jax.datasets.layout import Layout
 from e2e_jax.devices import parallel, placement
 from e2e_jax.events.diphotons import COLLECTIONS
 from e2e_jax.runs.checkpoints import host_copy
-from e2e_jax.training import loop
+from tests.objects import fed, new_state, parallel_step
 from tests.synthetic import image_config, kinematics_config, sample
 
 pytestmark = pytest.mark.slow
@@ -18,9 +18,9 @@ pytestmark = pytest.mark.slow
 
 def run(config, feed_of, epochs=((0, 0), (1, 0)), devices=None):
     """Losses of the steps of some epochs, given as (epoch, first step), and the parameters after them."""
-    made = parallel.parallelize(lambda axis: loop.make_train_step(config, axis), config, devices)
-    feed = feed_of(made, sample(20), config)
-    state = made.place(host_copy(loop.create_state(config, jax.random.key(0))))
+    made = parallel_step(config, devices)
+    feed = feed_of(made, *fed(config, sample(20)))
+    state = made.place(host_copy(new_state(config)))
     losses = []
     for epoch, first in epochs:
         for piece in feed(state, epoch, first):
@@ -67,10 +67,10 @@ def test_both_places_train_the_same(make_config, way):
 def test_a_resumed_epoch_ends_in_the_same_bits():
     config = kinematics_config()
     losses, params = run(config, placement.resident, epochs=[(0, 0)])
-    made = parallel.parallelize(lambda axis: loop.make_train_step(config, axis), config)
-    state, first = host_copy(loop.create_state(config, jax.random.key(0))), 0
+    made = parallel_step(config)
+    state, first = host_copy(new_state(config)), 0
     while first < len(losses):  # a new process after each piece
-        feed = placement.resident(made, sample(20), config)
+        feed = placement.resident(made, *fed(config, sample(20)))
         new, metrics = next(feed(made.place(state), 0, first))
         state, first = host_copy(new), first + len(metrics)
     jax.tree.map(np.testing.assert_array_equal, state.params, params)
@@ -78,10 +78,12 @@ def test_a_resumed_epoch_ends_in_the_same_bits():
 
 @pytest.mark.parametrize("feed_of", [placement.streamed, placement.resident])
 def test_pieces_are_single_steps_where_each_is_saved(feed_of):
-    config = kinematics_config(checkpoint_seconds=0.0)
-    made = parallel.parallelize(lambda axis: loop.make_train_step(config, axis), config)
-    state = made.place(host_copy(loop.create_state(config, jax.random.key(0))))
-    pieces = [len(metrics) for _, metrics in feed_of(made, sample(20), config)(state, 0, 0)]
+    config = kinematics_config()
+    made = parallel_step(config)
+    state = made.place(host_copy(new_state(config)))
+    pieces = [
+        len(metrics) for _, metrics in feed_of(made, *fed(config, sample(20)), single=True)(state, 0, 0)
+    ]
     assert pieces == [1] * len(pieces)
     assert len(pieces) > 1
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from e2e_jax.detector import geometry
 from e2e_jax.events.base import Ragged
+from e2e_jax.events.diphotons import from_leading
 from tests.aodsim_file import random_events
 
 NOISE = {"eb": 200, "ee": 100, "hcal": 30, "tracks": 100}
@@ -30,7 +31,9 @@ def shower_event(*seeds, vertex=(0.0, 0.0), label=1, noise=NOISE):
         cells[collection] += [(seed, SEED_ENERGY)]
         cells[collection] += [(cell, SEED_ENERGY / 10) for cell in neighbours(collection, *place)]
     lists = {name: _with(getattr(events, name), added) for name, added in cells.items()}
-    return dataclasses.replace(events, photons=photons, mass=np.array([125], np.float32), **lists)
+    return dataclasses.replace(
+        events, photons=from_leading(photons), observables={"mass": np.array([125], np.float32)}, **lists
+    )
 
 
 def crystal(collection, *place):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from e2e_jax.display.showers import find_showers
+from e2e_jax.events.diphotons import from_leading, leading
 from tests.display.shower_events import crystal, shower_event
 
 SEEDS = [
@@ -27,7 +28,7 @@ def test_the_seed_is_found_from_any_vertex_and_in_any_phi_convention(seed, verte
     events = shower_event(seed, vertex=vertex)
     (shower,) = find_showers(events, 0)
     assert (shower.collection, shower.cell) == (seed[0], crystal(*seed))
-    np.testing.assert_array_equal(shower[:3], events.photons[0, 0].astype(float))
+    np.testing.assert_array_equal(shower[:3], leading(events.photons)[0, 0].astype(float))
 
 
 def test_each_photon_has_its_own_shower_and_no_other_event_matters():
@@ -53,9 +54,9 @@ def test_without_a_hit_it_is_the_crystal_that_the_direction_points_to(seed):
 
 def test_photons_that_hit_nothing_keep_their_place_and_absent_ones_have_none():
     events = shower_event(("eb", 40, 100), ("eb", -40, 200))
-    photons = events.photons.copy()
+    photons = leading(events.photons)
     photons[0, 0, 1] = 4.0
-    beyond = find_showers(dataclasses.replace(events, photons=photons), 0)
+    beyond = find_showers(dataclasses.replace(events, photons=from_leading(photons)), 0)
     assert [(shower.collection, shower.cell >= 0) for shower in beyond] == [("", False), ("eb", True)]
     photons[0, 1, 0] = 0
-    assert len(find_showers(dataclasses.replace(events, photons=photons), 0)) == 1
+    assert len(find_showers(dataclasses.replace(events, photons=from_leading(photons)), 0)) == 1

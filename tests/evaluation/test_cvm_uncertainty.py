@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from e2e_jax.evaluation.cvm import cvm_metric
 from e2e_jax.evaluation.cvm_uncertainty import cvm_floor, cvm_uncertainty
-from e2e_jax.models.decorrelation.cvm import cvm_metric
 
 
 def toy(n, seed, dependence):

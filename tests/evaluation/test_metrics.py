@@ -64,11 +64,11 @@ def test_auc_depends_on_neither_order_nor_scale_and_turns_with_the_sign():
 
 def test_one_vs_rest_is_the_mean_of_raw_one_vs_one():
     probabilities, labels = classified(600)
-    raw = [metrics.pairwise_auc(probabilities, labels, 1, b, normalised=False) for b in (0, 2)]
+    raw = [metrics.pairwise_auc(probabilities, labels, 1, b, normalized=False) for b in (0, 2)]
     assert np.mean(raw) == pytest.approx(metrics.roc_auc(probabilities[:, 1], labels == 1), abs=1e-12)
 
 
-def test_pair_normalised_score_is_the_best_for_the_pair():
+def test_pair_normalized_score_is_the_best_for_the_pair():
     """Probabilities that are the true posteriors: their ratio is the likelihood ratio of the pair."""
     random = np.random.default_rng(0)
     labels = np.arange(3000) % 3
@@ -78,7 +78,7 @@ def test_pair_normalised_score_is_the_best_for_the_pair():
     chosen = labels != 2
     best = metrics.roc_auc((density[:, 1] / density[:, 0])[chosen], labels[chosen] == 1)
     assert metrics.pairwise_auc(probabilities, labels, 1, 0) == pytest.approx(best, abs=1e-9)
-    assert metrics.pairwise_auc(probabilities, labels, 1, 0, normalised=False) < best
+    assert metrics.pairwise_auc(probabilities, labels, 1, 0, normalized=False) < best
 
 
 def test_pair_without_probability_is_undecided():

@@ -62,7 +62,7 @@ def test_a_cell_belongs_to_its_view():
     showers = showers_of([[5], [1024]], [[1], [1]])
     assert showers.validate() is showers
     with pytest.raises(ValueError, match=r"Event 1 .*crystals.cell = 1024 is outside the crop"):
-        showers.validate("crop")
+        showers.validate(view="crop")
     with pytest.raises(ValueError, match="cell = 61200 is outside the detector"):
         showers_of([[61200]], [[1]]).validate()
 

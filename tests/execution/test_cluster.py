@@ -1,6 +1,7 @@
 """A cluster gives the dataset that one machine gives, and loses no more than it must."""
 
 import concurrent.futures
+import dataclasses
 import importlib
 import json
 import os
@@ -13,16 +14,18 @@ import numpy as np
 import pytest
 from array_record.python.array_record_module import ArrayRecordReader
 
-from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder, HggConfig
+from data_builders.cms_hgg.cms_hgg_dataset_builder import Builder
+from e2e_jax.datasets.naming import HggConfig
 from e2e_jax.execution import cluster
-from e2e_jax.execution.jobs import TaskError, event_keys, run_tasks, simulation_tasks
+from e2e_jax.execution.jobs import JobError, event_keys, run_jobs
+from tests.hgg_jobs import jobs
 from tests.synthetic_tasks import die, fail_on_h, produce, produce_and_note
 from tests.xrootd_server import free_port
 
 pytest.importorskip("distributed", reason="no Dask (pip install 'e2e_jax[cluster]')")
 from tests.dask_cluster import dask_cluster
 
-TASKS = simulation_tasks(60, seed=1, task_events=dict.fromkeys(("gamma_gamma", "h", "gamma_jet"), 5))
+JOBS = [dataclasses.replace(job, events=5, seed=seed) for seed, job in enumerate(12 * jobs(20, seed=1))]
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +51,8 @@ def executor(dask, notes):
         yield connected
 
 
-def on(executor, make=produce, tasks=TASKS, **options):
-    return run_tasks(tasks, make, executor=executor, progress=False, **options)
+def on(executor, make=produce, tasks=JOBS, **options):
+    return run_jobs(tasks, make, executor=executor, progress=False, **options)
 
 
 def alone():
@@ -98,9 +101,9 @@ def test_a_dataset_built_on_a_cluster_is_byte_for_byte_that_of_one_machine(dask,
             builder = Builder(config=config, data_dir=tmp_path / place, executor=local)
             builder.download_and_prepare()
         files = sorted(builder.data_path.glob("*.array_record*"))
-        assert len(files) == 2
+        assert len(files) == 3
         records.append([ArrayRecordReader(str(file)).read_all() for file in files])
-    assert [len(split) for split in records[0]] == [36, 12]
+    assert [len(split) for split in records[0]] == [12, 36, 12]
     assert records[0] == records[1]
 
 
@@ -132,10 +135,10 @@ def test_what_is_kept_is_written_by_who_ordered_it_and_used_again(executor, note
     before = noted(notes)
     resumed = list(on(executor, produce_and_note, cache_dir=tmp_path, version="1"))
     same(resumed, alone())
-    kept = [task.fingerprint() for task in TASKS[:3]]
+    kept = [task.fingerprint() for task in JOBS[:3]]
     assert all(noted(notes)[name] == before[name] for name in kept)
     assert {path.suffix for path in tmp_path.iterdir()} == {".npz"}
-    assert len(list(tmp_path.iterdir())) == len(TASKS)
+    assert len(list(tmp_path.iterdir())) == len(JOBS)
 
 
 def test_no_more_than_a_few_tasks_are_ahead_of_the_writer(executor, notes):
@@ -167,12 +170,12 @@ def test_a_worker_that_is_killed_costs_its_own_tasks_and_nothing_else(dask, exec
 
 
 def test_a_task_that_fails_or_kills_its_workers_is_named(dask, executor):
-    with pytest.raises(TaskError, match=r"label=1.*no Higgs bosons today"):
+    with pytest.raises(JobError, match=r"of h \(.*no Higgs bosons today"):
         list(on(executor, fail_on_h))
     dask.add_workers(2)
     victims, dask.workers = dask.workers[:], dask.workers[:0]
-    with pytest.raises(TaskError, match=r"process died while SimulationTask"):
-        list(on(executor, die, TASKS[:1]))
+    with pytest.raises(JobError, match=r"process died while The simulation"):
+        list(on(executor, die, JOBS[:1]))
     for worker in victims:
         if worker.poll() is None:
             dask.workers.append(worker)
@@ -181,7 +184,7 @@ def test_a_task_that_fails_or_kills_its_workers_is_named(dask, executor):
 def test_a_worker_with_other_code_makes_nothing(executor, monkeypatch):
     other = cluster.environment() | {"numpy": "1.0"}
     monkeypatch.setattr(cluster, "environment", lambda: other)
-    with pytest.raises(TaskError, match=r"numpy is .* instead of 1\.0.*same versions"):
+    with pytest.raises(JobError, match=r"numpy is .* instead of 1\.0.*same versions"):
         list(on(executor))
 
 
@@ -189,7 +192,7 @@ def test_a_scheduler_that_is_lost_ends_the_build(tmp_path):
     with dask_cluster(tmp_path, workers=0) as lost, cluster.executor(lost.address, timeout=2) as executor:
         results = on(executor)
         threading.Timer(0.5, lost.stop).start()
-        with pytest.raises(TaskError, match=f"scheduler at {lost.address} was lost.*start again"):
+        with pytest.raises(JobError, match=f"scheduler at {lost.address} was lost.*start again"):
             next(results)
 
 

@@ -1,4 +1,4 @@
-"""A task fixes its events; whatever runs the tasks gives the same ones, in order, once."""
+"""A job fixes its events; whatever runs the jobs gives the same ones, in order, once."""
 
 import concurrent.futures
 import os
@@ -11,56 +11,57 @@ import threading
 import numpy as np
 import pytest
 
-from e2e_jax.events.diphotons import CLASSES
-from e2e_jax.execution.jobs import TaskError, event_keys, run_tasks, simulation_tasks
+from e2e_jax.execution.jobs import SPLITS, JobError, event_keys, run_jobs
 from e2e_jax.execution.keeping import Format, Packed, read_events, write_events
-from e2e_jax.sources.selection import era_quotas
+from e2e_jax.samples import quotas
+from e2e_jax.studies import hgg
+from tests.hgg_jobs import jobs
 from tests.synthetic_tasks import die, fail_on_h, produce, produce_alone
 
-TASKS = simulation_tasks(6, seed=1)
+JOBS = jobs(6, seed=1)
 
 
-def in_threads(tasks=TASKS, make=produce, **options):
+def in_threads(jobs=JOBS, make=produce, **options):
     with concurrent.futures.ThreadPoolExecutor(2) as executor:
-        yield from run_tasks(tasks, make, executor=executor, progress=False, **options)
+        yield from run_jobs(jobs, make, executor=executor, progress=False, **options)
 
 
 def keys(results):
     return [event_keys(events) for _, events in results]
 
 
-def test_tasks_are_balanced_and_keep_the_era_quotas():
+def test_jobs_are_balanced_and_keep_the_shares_of_the_eras():
     for category in ("central", "central_forward"):
-        tasks = simulation_tasks(2501, seed=1, category=category)
-        for label in range(len(CLASSES)):
-            sizes = [sum(t.events for t in tasks if (t.label, t.era) == (label, era)) for era in range(3)]
-            assert tuple(sizes) == era_quotas(2501, category)
-        assert all(0 < task.events <= 1000 for task in tasks)
+        eras, made = hgg.ERAS[category], jobs(2501, seed=1, category=category)
+        for label in range(len(hgg.LABELS)):
+            sizes = [sum(j.events for j in made if (j.label, j.era) == (label, era)) for era in eras]
+            assert tuple(sizes) == quotas(2501, eras)
+        assert all(0 < job.events <= 1000 for job in made)
 
 
 def test_seeds_and_addresses_never_repeat():
-    tasks = [t for split in ("train", "validation") for t in simulation_tasks(5000, 3, split)]
-    assert len({(task.era, task.lumi) for task in tasks}) == len(tasks)
-    tasks += simulation_tasks(5000, 4)
-    assert len({task.seed for task in tasks}) == len(tasks)
-    assert all(0 <= task.seed < 2**63 for task in tasks)
+    made = [job for split in SPLITS for job in jobs(5000, 3, split)]
+    assert len({(job.era, job.lumi) for job in made}) == len(made)
+    made += jobs(5000, 4)
+    assert len({job.seed for job in made}) == len(made)
+    assert all(0 <= job.seed < 2**63 for job in made)
 
 
-def test_slow_tasks_come_first():
-    labels = [task.label for task in simulation_tasks(2000, seed=1)]
-    assert set(labels[: labels.count(2)]) == {CLASSES.index("gamma_jet")}
+def test_slow_jobs_come_first():
+    labels = [job.label for job in jobs(2000, seed=1)]
+    assert set(labels[: labels.count(2)]) == {hgg.LABELS.index("gamma_jet")}
 
 
-def test_a_sample_is_the_same_each_time():
-    assert simulation_tasks(50, seed=1) == simulation_tasks(50, seed=1)
-    assert simulation_tasks(50, seed=1) != simulation_tasks(50, seed=2)
-    with pytest.raises(ValueError, match="test"):
-        simulation_tasks(50, seed=1, split="test")
+def test_a_split_is_the_same_each_time():
+    assert jobs(50, seed=1) == jobs(50, seed=1)
+    assert jobs(50, seed=1) != jobs(50, seed=2)
+    with pytest.raises(ValueError, match="tests"):
+        jobs(50, seed=1, split="tests")
 
 
 def test_processes_give_what_threads_give_in_the_order_of_the_tasks():
-    alone = list(run_tasks(TASKS, produce_alone, workers=2, progress=False))
-    assert [task for task, _ in alone] == TASKS
+    alone = list(run_jobs(JOBS, produce_alone, workers=2, progress=False))
+    assert [job for job, _ in alone] == JOBS
     assert keys(alone) == keys(in_threads())
     unique = [key for some in keys(alone) for key in some]
     assert len(set(unique)) == len(unique) == 18
@@ -69,18 +70,18 @@ def test_processes_give_what_threads_give_in_the_order_of_the_tasks():
 def test_no_more_than_a_few_tasks_run_ahead_of_the_consumer():
     started, enough = [], threading.Event()
 
-    def note(task):
-        started.append(task)
+    def note(job):
+        started.append(job)
         if len(started) == 3:
             enough.set()
-        return produce(task)
+        return produce(job)
 
     results = in_threads(make=note, ahead=3)
     next(results)
     assert enough.wait(10)
     assert len(started) == 3
-    assert len(list(results)) == len(TASKS) - 1
-    assert len(started) == len(TASKS)
+    assert len(list(results)) == len(JOBS) - 1
+    assert len(started) == len(JOBS)
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
@@ -90,14 +91,14 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
     results.close()
     made = []
 
-    def note(task):
-        made.append(task)
-        return produce(task)
+    def note(job):
+        made.append(job)
+        return produce(job)
 
     resumed = list(in_threads(make=note, cache_dir=tmp_path))
-    # Threads finish in any order; each missing task is made, and once.
-    assert len(made) == len(TASKS) - 3
-    assert set(made) == set(TASKS[3:])
+    # Threads finish in any order; each missing job is made, and once.
+    assert len(made) == len(JOBS) - 3
+    assert set(made) == set(JOBS[3:])
     assert keys(resumed) == keys(in_threads())
 
 
@@ -123,22 +124,20 @@ class Elsewhere(concurrent.futures.Executor):
 
 def test_what_workers_elsewhere_made_is_kept_when_it_is_taken(tmp_path):
     elsewhere = Elsewhere()
-    results = run_tasks(TASKS, produce, executor=elsewhere, cache_dir=tmp_path, ahead=4, progress=False)
-    for taken in range(1, len(TASKS) + 1):
+    results = run_jobs(JOBS, produce, executor=elsewhere, cache_dir=tmp_path, ahead=4, progress=False)
+    for taken in range(1, len(JOBS) + 1):
         next(results)
         assert len(list(tmp_path.iterdir())) == taken
     # They send the content of the file, which is compressed and ready to be written.
     assert isinstance(pickle.loads(elsewhere.came_back), Packed)
-    assert keys(run_tasks(TASKS, fail_on_h, executor=elsewhere, cache_dir=tmp_path, progress=False)) == keys(
+    assert keys(run_jobs(JOBS, fail_on_h, executor=elsewhere, cache_dir=tmp_path, progress=False)) == keys(
         in_threads()
     )
 
 
 def test_a_result_that_its_format_does_not_keep_comes_back_all_the_same(tmp_path):
     never = Format(".npz", keep_nothing, read_events)
-    results = run_tasks(
-        TASKS, produce, executor=Elsewhere(), cache_dir=tmp_path, kept_as=never, progress=False
-    )
+    results = run_jobs(JOBS, produce, executor=Elsewhere(), cache_dir=tmp_path, kept_as=never, progress=False)
     assert keys(results) == keys(in_threads())
     assert list(tmp_path.iterdir()) == []
 
@@ -148,10 +147,10 @@ def keep_nothing(path, events):
 
 
 def test_events_come_back_from_their_file_bit_for_bit(tmp_path):
-    events = produce(TASKS[0])
+    events = produce(JOBS[0])
     write_events(tmp_path / "deep" / "events.npz", events)
     back = read_events(tmp_path / "deep" / "events.npz")
-    np.testing.assert_array_equal(back.photons, events.photons)
+    np.testing.assert_array_equal(back.mass, events.mass)
     for one, other in zip(back.examples(), events.examples()):
         np.testing.assert_equal(one, other)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["events.npz"]
@@ -159,22 +158,23 @@ def test_events_come_back_from_their_file_bit_for_bit(tmp_path):
 
 
 def test_a_failure_names_the_task():
-    with pytest.raises(TaskError, match=r"label=1.*seed=\d+.*no Higgs bosons today"):
+    with pytest.raises(JobError, match=r"of h .*seed \d+.*no Higgs bosons today"):
         list(in_threads(make=fail_on_h))
 
 
 def test_a_worker_that_dies_is_reported():
-    with pytest.raises(TaskError, match=r"process died while SimulationTask.*memory"):
-        list(run_tasks(TASKS, die, workers=1, progress=False))
+    with pytest.raises(JobError, match=r"process died while The simulation.*memory"):
+        list(run_jobs(JOBS, die, workers=1, progress=False))
 
 
 def test_a_script_without_a_main_guard_runs_once(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "from e2e_jax.execution.jobs import run_tasks, simulation_tasks\n"
+        "from e2e_jax.execution.jobs import run_jobs\n"
+        "from tests.hgg_jobs import jobs\n"
         "from tests.synthetic_tasks import produce\n"
         "print('started')\n"
-        "print(len(list(run_tasks(simulation_tasks(3, 1), produce, workers=1))))\n"
+        "print(len(list(run_jobs(jobs(3, 1), produce, workers=1))))\n"
     )
     here = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=here, check=True)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from e2e_jax.execution import keeping
-from e2e_jax.execution.jobs import TaskError, run_tasks, simulation_tasks
+from e2e_jax.execution.jobs import JobError, run_jobs
 from e2e_jax.files import atomic, npz
+from tests.hgg_jobs import jobs
 from tests.synthetic_tasks import produce
 
-TASKS = simulation_tasks(4, seed=1)[:2]
+JOBS = jobs(4, seed=1)[:2]
 
 
 def full(file):
@@ -27,8 +28,8 @@ def write_to_a_full_disk(path, result):
 def test_a_full_disk_ends_the_work_with_the_folder_and_leaves_no_part_behind(tmp_path):
     kept_as = keeping.EVENTS._replace(write=write_to_a_full_disk)
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
-        results = run_tasks(TASKS, produce, executor, cache_dir=tmp_path, kept_as=kept_as, progress=False)
-        with pytest.raises(TaskError, match="No space left") as raised:
+        results = run_jobs(JOBS, produce, executor, cache_dir=tmp_path, kept_as=kept_as, progress=False)
+        with pytest.raises(JobError, match="No space left") as raised:
             next(results)
         results.close()
     assert str(tmp_path) in str(raised.value)
@@ -38,8 +39,8 @@ def test_a_full_disk_ends_the_work_with_the_folder_and_leaves_no_part_behind(tmp
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
-        results = run_tasks(TASKS, produce, executor, cache_dir=tmp_path / "file", progress=False)
-        with pytest.raises(TaskError, match="cannot be kept") as raised:
+        results = run_jobs(JOBS, produce, executor, cache_dir=tmp_path / "file", progress=False)
+        with pytest.raises(JobError, match="cannot be kept") as raised:
             next(results)
         results.close()
     assert str(tmp_path / "file") in str(raised.value)
@@ -49,15 +50,15 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     "change",
     [
         {"eb.counts": np.array([-1, 1], np.int32)},
-        {"mass": np.zeros(2, np.float64)},
-        {"photons": np.zeros((2, 3), np.float32)},
-        {"mass": np.zeros(3, np.float32)},
+        {"observables.mass": np.zeros(2, np.float64)},
+        {"photons.counts": np.zeros(3, np.int32)},
+        {"observables.mass": np.zeros(3, np.float32)},
         {"eb.energy": np.zeros(0, np.float32)},
     ],
     ids=str,
 )
 def test_columns_that_do_not_fit_together_are_no_events(tmp_path, change):
-    events = produce(TASKS[0])[:2]
+    events = produce(JOBS[0])[:2]
     npz.write(tmp_path / "a.npz", keeping.to_arrays(events))
     assert len(keeping.read_events(tmp_path / "a.npz")) == 2
     npz.write(tmp_path / "b.npz", keeping.to_arrays(events) | change)

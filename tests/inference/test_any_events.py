@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from e2e_jax.detector import images
-from e2e_jax.events.diphotons import Events
 from e2e_jax.inference import validity
 from e2e_jax.inference.export import signature, stablehlo
 from e2e_jax.sources.root.rec_hits import MAX_ENERGY
+from e2e_jax.studies import hgg
 from tests.event_strategies import collision_events, finite
-from tests.inference.test_export import classifier_of
+from tests.objects import classifier_of
 from tests.synthetic import image_config, kinematics_config
 
 CONFIGS = {"kinematics": kinematics_config, "image": image_config}
@@ -48,11 +48,11 @@ def any_events(draw, **sizes):
 
 
 def check_predictions(name, events):
-    bad = validity.is_invalid(events, classifier(name).config.inputs, Events)
+    bad = validity.is_invalid(events, hgg.TASK, classifier(name).inputs)
     scored = classifier(name).predict(events, invalid="nan")
     np.testing.assert_array_equal(np.isnan(scored), np.repeat(bad[:, None], 3, axis=1))
     np.testing.assert_allclose(scored[~bad].sum(axis=1), 1, rtol=1e-5)
-    batch_bad = validity.is_invalid(events.to_batch(), classifier(name).config.inputs, Events)
+    batch_bad = validity.is_invalid(events.to_batch(), hgg.TASK, classifier(name).inputs)
     np.testing.assert_array_equal(batch_bad, bad)
     if bad.any():
         with pytest.raises(ValueError, match=r"^Event \d"):

@@ -1,18 +1,20 @@
 """An exported file scores as `Classifier.predict` does, without this code, or is not written."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import jax
-import ml_collections
 import numpy as np
 import pytest
 
+from e2e_jax.errors import ExportError
 from e2e_jax.inference.export import files, signature, stablehlo
-from e2e_jax.inference.export.signature import ExportError
-from e2e_jax.inference.prediction import Classifier, Predictor
-from e2e_jax.runs.checkpoints import initial_params, load_classifier
+from e2e_jax.inference.loading import load_classifier
+from e2e_jax.studies import hgg
+from e2e_jax.study import Task
+from tests.objects import classifier_of
 from tests.runs.test_checkpoints import save_run
 from tests.synthetic import (
     binary_config,
@@ -42,18 +44,13 @@ MODELS = {
     "high-level": high_level_config,
     "binary": binary_config,
     "barrel": image_config,
-    "barrel, all channels": lambda: _config("barrel", normalisation="sum_pt"),
-    "ECAL-centric": lambda: _config("ecal_centric", normalisation="none"),
+    "barrel, all channels": lambda: _config("barrel", normalization="sum_pt"),
+    "ECAL-centric": lambda: _config("ecal_centric", normalization="none"),
     "a head": dropout_config,
     "HCAL-centric": lambda: _config("hcal_centric"),
     "authors'": lambda: _config("hcal_centric", matches_authors=True),
 }
-"""Every network, geometry and normalisation there is, small."""
-
-
-def classifier_of(config):
-    params = initial_params(config, jax.random.key(1))
-    return Classifier(config, jax.device_get(params), Predictor(config))
+"""Every network, geometry and normalization there is, small."""
 
 
 def events_batch(n=3):
@@ -157,7 +154,7 @@ def test_the_onnx_file_says_what_it_is(tmp_path):
     model = onnx.load(tmp_path / "classifier.onnx")
     notes = {entry.key: entry.value for entry in model.metadata_props}
     assert notes["classes"] == "gamma_gamma,h,gamma_jet"
-    assert ml_collections.ConfigDict(__import__("json").loads(notes["config"])).model.name == "four_momentum"
+    assert Task(**json.loads(notes["task"])) == hgg.TASK
     assert [entry.name for entry in model.graph.input] == ["mass", "photons"]
     session = onnxruntime.InferenceSession(tmp_path / "classifier.onnx")
     inputs = {"mass": np.full(4, 125, np.float32), "photons": np.ones((4, 2, 3), np.float32)}

@@ -1,13 +1,14 @@
 """Prediction in few sizes of batches; a classifier of showers refuses what it does not see."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from e2e_jax.configs import showers_vgg
-from e2e_jax.events.showers import Showers
-from e2e_jax.inference.prediction import Classifier, Predictor, prediction_devices
-from e2e_jax.runs.checkpoints import initial_params
+from e2e_jax.studies.showers import LABELS
+from tests.objects import classifier_of, new_state, predictor_of
 from tests.showers_of_cells import showers_of
 from tests.synthetic import kinematics_config, sample
 
@@ -15,12 +16,13 @@ from tests.synthetic import kinematics_config, sample
 @pytest.fixture
 def classifier():
     """One that gives every shower the same probabilities."""
-    return Classifier(showers_vgg.get_config(), {}, lambda params, showers: np.full((len(showers), 2), 0.5))
+    made = classifier_of(showers_vgg.get_config())
+    return dataclasses.replace(made, _predict=lambda params, showers: np.full((len(showers), 2), 0.5))
 
 
 def test_showers_are_taken(classifier):
     assert classifier.predict(showers_of([[3], [1023]], [[1], [2]])).shape == (2, 2)
-    assert classifier.classes == Showers.CLASSES
+    assert classifier.classes == LABELS
 
 
 def test_showers_of_another_view_are_refused(classifier):
@@ -47,7 +49,7 @@ def test_an_energy_that_is_no_number_is_refused(classifier):
 
 def test_small_numbers_of_events_share_few_programs(caplog):
     config, events = kinematics_config(), sample(20)
-    predict, params = Predictor(config), initial_params(config, jax.random.key(0))
+    predict, params = predictor_of(config), new_state(config).params
     whole = predict(params, events)
     with jax.log_compiles():
         for count in range(1, 24):
@@ -60,10 +62,10 @@ def test_small_numbers_of_events_share_few_programs(caplog):
 @pytest.mark.parametrize("devices", [0, 1, 2, jax.local_device_count() + 1])
 def test_prediction_takes_the_devices_that_the_config_names_if_they_are_there(devices):
     config, events = kinematics_config(), sample(20)
-    params = initial_params(config, jax.random.key(0))
-    expected = Predictor(config)(params, events)
+    params = new_state(config).params
+    expected = predictor_of(config)(params, events)
     config.devices = devices
-    np.testing.assert_allclose(Predictor(config)(params, events), expected, rtol=1e-6)
-    assert len(prediction_devices(config)) == min(
+    np.testing.assert_allclose(predictor_of(config)(params, events), expected, rtol=1e-6)
+    assert len(predictor_of(config).devices) == min(
         devices or jax.local_device_count(), jax.local_device_count()
     )

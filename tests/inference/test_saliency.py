@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from e2e_jax.inference.saliency import STRENGTHS, hit_gradients
-from tests.inference.test_export import classifier_of
+from tests.objects import classifier_of
 from tests.synthetic import image_config, kinematics_config, sample
 
 

@@ -9,15 +9,13 @@ import pytest
 from e2e_jax.configs import showers_vgg
 from e2e_jax.detector import geometry
 from e2e_jax.detector.images import make_images
-from e2e_jax.events.diphotons import Events
-from e2e_jax.events.showers import Showers
 from e2e_jax.inference import validity
 from e2e_jax.inference.export import signature, stablehlo
-from e2e_jax.inference.prediction import Classifier, padded_batches
+from e2e_jax.inference.prediction import padded_batches
 from e2e_jax.sources.root import aodsim
 from e2e_jax.sources.root.rec_hits import MAX_ENERGY
 from tests.aodsim_file import real_file
-from tests.inference.test_export import classifier_of
+from tests.objects import classifier_of, run_of
 from tests.showers_of_cells import showers_of
 from tests.synthetic import image_config, kinematics_config, sample
 
@@ -47,8 +45,10 @@ SPOILT = {
     "no endcap crystal": hit("ee", "cell", 1),
     "no tower": hit("hcal", "cell", 1),
     "beyond the HCAL": hit("hcal", "cell", geometry.HCAL_CELLS),
-    "no photon": lambda events: events.photons.__setitem__((BAD, 1, 0), 0),
-    "photon without direction": lambda events: events.photons.__setitem__((BAD, 0, 2), np.nan),
+    "no photon": lambda events: np.put(events.photons.pt, events.photons.offsets[BAD] + 1, 0),
+    "photon without direction": lambda events: events.photons.phi.__setitem__(
+        events.photons.offsets[BAD], np.nan
+    ),
 }
 
 
@@ -57,7 +57,7 @@ def classifier():
     """It sees all detectors, and the mass by nothing but the check."""
     config = image_config()
     config.inputs.geometry, config.inputs.channels = "hcal_centric", ("tracks", "ecal", "hcal")
-    config.inputs.normalisation = "none"
+    config.inputs.normalization = "none"
     return classifier_of(config)
 
 
@@ -114,7 +114,7 @@ def test_an_onnx_file_gives_nan_for_the_same_events():
 def test_images_that_are_not_finite_and_masses_that_are_none_have_nan(form):
     module = pytest.importorskip(f"e2e_jax.inference.export.{form}")
     config = image_config()
-    config.inputs.normalisation = "none"
+    config.inputs.normalization = "none"
     classifier, events = classifier_of(config), sample(per_class=2)
     images = {"barrel": np.array(make_images(events, channels=config.inputs.channels)["barrel"])}
     images["barrel"][0, 3, 4, 1], images["barrel"][1, 0, 0, 0] = np.nan, 2 * MAX_ENERGY
@@ -135,26 +135,26 @@ def test_negative_cells_are_refused_in_an_exported_file(exported):
 
 def test_padding_is_legal_and_a_hit_in_its_cell_is_not():
     """Padding has cell 0, where the endcaps have no crystal, and energy 0."""
-    events, inputs = sample(per_class=1), image_config().inputs
+    events, run = sample(per_class=1), run_of(image_config())
     batch = events.to_batch(dict.fromkeys(events.COLLECTIONS, 64))
-    assert not validity.is_invalid(batch, inputs, Events).any()
+    assert not validity.is_invalid(batch, run.task, run.inputs).any()
     batch["ee"]["energy"][2, -1] = 1.0
-    assert validity.is_invalid(batch, inputs, Events).tolist() == [False, False, True]
+    assert validity.is_invalid(batch, run.task, run.inputs).tolist() == [False, False, True]
 
 
 def test_ids_that_do_not_fit_into_32_bits_are_refused():
-    batch = sample(per_class=1).to_batch()
+    batch, run = sample(per_class=1).to_batch(), run_of(image_config())
     batch["eb"]["cell"] = batch["eb"]["cell"].astype(np.int64)
     batch["eb"]["cell"][1, 0] += 2**32
-    assert validity.is_invalid(batch, image_config().inputs, Events).tolist() == [False, True, False]
+    assert validity.is_invalid(batch, run.task, run.inputs).tolist() == [False, True, False]
 
 
 def test_showers_have_no_rule_of_mass():
-    config = showers_vgg.get_config()
+    run = run_of(showers_vgg.get_config())
     showers = showers_of([[3], [1023]], [[1], [2]])
-    assert not validity.is_invalid(showers, config.inputs, Showers).any()
+    assert not validity.is_invalid(showers, run.task, run.inputs).any()
     showers.crystals.columns["energy"][1] = 2 * MAX_ENERGY
-    assert validity.is_invalid(showers, config.inputs, Showers).tolist() == [False, True]
+    assert validity.is_invalid(showers, run.task, run.inputs).tolist() == [False, True]
 
 
 def test_all_events_may_be_invalid_and_the_choice_is_checked():
@@ -194,8 +194,8 @@ def without_column(events):
 
 
 RECORDS = {
-    "'mass'": lambda e: dataclasses.replace(e, mass=e.mass[:-1]),
-    "'photons'": lambda e: dataclasses.replace(e, photons=e.photons[:, :1]),
+    "'mass'": lambda e: dataclasses.replace(e, observables={"mass": e.mass[:-1]}),
+    "'photons'": lambda e: dataclasses.replace(e, photons=e.photons[:-1]),
     "'label'": lambda e: dataclasses.replace(e, label=e.label[:, None]),
     "'eb.energy'": without_column,
     "'eb.cell'": lambda e: dataclasses.replace(
@@ -244,7 +244,7 @@ def shapes_seen():
             probabilities[rows] = (batch["tracks"]["pt"] > 0).sum(axis=1)[: len(rows), None]
         return probabilities
 
-    return Classifier(image_config(), {}, predict), seen
+    return dataclasses.replace(classifier_of(kinematics_config()), _predict=predict), seen
 
 
 def with_tracks(counts):

@@ -1,22 +1,20 @@
-"""`build` makes the network that the config names, and says so when there is none."""
+"""`build` makes the module of a network by its name, and names the networks when there is no such."""
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import pytest
 
-from e2e_jax.models import build
+from e2e_jax.models.building import Network, build
+from e2e_jax.models.preprocessing import Inputs
 
 
-def config(name, channels=("tracks", "ecal", "hcal"), **model):
-    return ml_collections.ConfigDict(
-        {"inputs": {"channels": channels}, "model": {"name": name, "classes": 3, **model}}
-    )
+def built(name, channels=("tracks", "ecal", "hcal"), geometry="barrel", classes=3, **sizes):
+    return build(Network(name, classes, **sizes), Inputs(channels=channels, geometry=geometry))
 
 
 def test_resnet15_takes_its_channels_from_the_inputs():
-    network = build(config("resnet15", channels=("ecal",)))
+    network = built("resnet15", channels=("ecal",))
     logits, _ = jax.eval_shape(
         network.init_with_output, jax.random.key(0), {"barrel": jnp.zeros((2, 170, 360, 1))}
     )
@@ -26,25 +24,19 @@ def test_resnet15_takes_its_channels_from_the_inputs():
 
 
 def test_a_geometry_has_a_resnet_for_each_of_its_images():
-    several = config("resnet15", head=(16, 8), dropout=0.5)
-    several.inputs.geometry = "ecal_centric"
-    network = build(several)
+    network = built("resnet15", geometry="ecal_centric", head=(16, 8), dropout=0.5)
     assert network.images == ("barrel", "endcap_minus", "endcap_plus")
     assert (network.head, network.dropout, network.channels) == ((16, 8), 0.5, 3)
-    one = config("resnet15")
-    one.inputs.geometry = "hcal_centric"
+    one = built("resnet15", geometry="hcal_centric")
     inputs = {"full": jnp.zeros((2, 280, 360, 3))}
-    logits, _ = jax.eval_shape(build(one).init_with_output, jax.random.key(0), inputs)
+    logits, _ = jax.eval_shape(one.init_with_output, jax.random.key(0), inputs)
     assert logits.shape == (2, 3)
-    one.inputs.geometry = "sphere"
     with pytest.raises(ValueError, match=r"'sphere'.*'hcal_centric'"):
-        build(one)
+        built("resnet15", geometry="sphere")
 
 
-def test_the_number_of_classes_comes_from_the_config():
-    two = config("resnet15")
-    two.model.classes = 2
-    network = build(two)
+def test_the_number_of_classes_is_that_of_the_logits():
+    network = built("resnet15", classes=2)
     logits, _ = jax.eval_shape(
         network.init_with_output, jax.random.key(0), {"barrel": jnp.zeros((2, 170, 360, 3))}
     )
@@ -52,7 +44,7 @@ def test_the_number_of_classes_comes_from_the_config():
 
 
 def test_four_momentum_is_three_hidden_layers_of_256():
-    network, x = build(config("four_momentum")), np.ones((4, 5), np.float32)
+    network, x = built("four_momentum"), np.ones((4, 5), np.float32)
     logits, variables = network.init_with_output(jax.random.key(0), {"kinematics": x})
     assert logits.shape == (4, 3)
     count = sum(leaf.size for leaf in jax.tree.leaves(variables))
@@ -67,8 +59,8 @@ def test_four_momentum_is_three_hidden_layers_of_256():
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
-def test_widths_come_from_the_config():
-    network = build(config("four_momentum", widths=(8, 4)))
+def test_widths_are_those_of_the_layers():
+    network = built("four_momentum", widths=(8, 4))
     params = network.init(jax.random.key(0), {"kinematics": jnp.ones((1, 5))})["params"]
     assert params["hidden0"]["kernel"].shape == (5, 8)
     assert params["hidden1"]["kernel"].shape == (8, 4)
@@ -76,16 +68,16 @@ def test_widths_come_from_the_config():
 
 def test_four_momentum_refuses_another_shape():
     with pytest.raises(ValueError, match="leading photon first"):
-        build(config("four_momentum")).init(jax.random.key(0), {"kinematics": jnp.ones((4, 6))})
+        built("four_momentum").init(jax.random.key(0), {"kinematics": jnp.ones((4, 6))})
 
 
 def test_unknown_name_lists_the_networks():
     with pytest.raises(ValueError, match=r"'vgg'.*four_momentum, high_level, resnet15"):
-        build(config("vgg"))
+        built("vgg")
 
 
 def test_high_level_takes_any_number_of_inputs_an_event():
-    network = build(config("high_level", widths=(8, 8)))
+    network = built("high_level", widths=(8, 8))
     logits, variables = network.init_with_output(jax.random.key(0), {"high_level": np.ones((4, 23))})
     assert logits.shape == (4, 3)
     assert variables["params"]["hidden0"]["kernel"].shape == (23, 8)

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from e2e_jax import models
-from e2e_jax.runs.checkpoints import initial_params
-from e2e_jax.training import loop
+from e2e_jax.models import building
+from tests.objects import new_state, run_of, train_step
 from tests.synthetic import image_config
 
 pytestmark = pytest.mark.slow
@@ -36,8 +35,8 @@ def trainings():
     done, batch = {}, batch_of_images()
     for precision in ("float32", "bfloat16"):
         config = in_precision(precision, learning_rate=3e-3)
-        step = jax.jit(loop.make_train_step(config))
-        state, losses, gradient = loop.create_state(config, jax.random.key(0)), [], None
+        step = jax.jit(train_step(config))
+        state, losses, gradient = new_state(config), [], None
         for _ in range(20):
             state, metrics = step(state, batch)
             losses.append(float(metrics["loss"]))
@@ -62,12 +61,15 @@ def test_a_short_training_falls_alike(trainings):
 
 def test_parameters_moments_logits_and_loss_stay_float32_and_convolutions_do_not():
     config, batch = in_precision("bfloat16"), batch_of_images()
-    state = jax.eval_shape(lambda: loop.create_state(config, jax.random.key(0)))
-    new, metrics = jax.eval_shape(loop.make_train_step(config), state, batch)
+    state = jax.eval_shape(lambda: new_state(config))
+    new, metrics = jax.eval_shape(train_step(config), state, batch)
     floats = [leaf for leaf in jax.tree.leaves((new, metrics)) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     assert {leaf.dtype for leaf in floats} == {jnp.dtype("float32")}
 
-    traced = jax.make_jaxpr(models.build(config).apply)({"params": state.params}, {"barrel": batch["barrel"]})
+    run = run_of(config)
+    traced = jax.make_jaxpr(building.build(run.network, run.inputs).apply)(
+        {"params": state.params}, {"barrel": batch["barrel"]}
+    )
     assert [result.dtype for result in traced.out_avals] == [jnp.float32]
     lines = [line for line in str(traced).splitlines() if "= conv_general_dilated" in line]
     assert lines
@@ -76,4 +78,4 @@ def test_parameters_moments_logits_and_loss_stay_float32_and_convolutions_do_not
 
 def test_an_unknown_precision_is_named():
     with pytest.raises(ValueError, match=r"'float8'; it is one of float32, tf32, bfloat16"):
-        initial_params(in_precision("float8"), jax.random.key(0))
+        new_state(in_precision("float8"))

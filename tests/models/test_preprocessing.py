@@ -25,13 +25,13 @@ def batch():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("normalisation", ["mass", "sum_pt", "none"])
-def test_images_are_scaled_and_normalised(inputs, batch, normalisation):
-    inputs.normalisation = normalisation
+@pytest.mark.parametrize("normalization", ["mass", "sum_pt", "none"])
+def test_images_are_scaled_and_normalized(inputs, batch, normalization):
+    inputs.normalization = normalization
     inputs.scale = {"tracks": 2.0, "ecal": 3.0, "hcal": 5.0}
     divisor = {"mass": batch["mass"], "sum_pt": batch["photons"][:, :, 0].sum(axis=1), "none": np.ones(6)}
     raw = np.asarray(make_images(batch)["barrel"])
-    expected = raw * np.array([2, 3, 5]) / divisor[normalisation][:, None, None, None]
+    expected = raw * np.array([2, 3, 5]) / divisor[normalization][:, None, None, None]
     got = jax.jit(lambda b: model_inputs(b, inputs))(batch)
     assert list(got) == ["barrel"]
     np.testing.assert_allclose(got["barrel"], expected, rtol=1e-6)
@@ -97,7 +97,7 @@ def test_kinematics(inputs, batch):
     np.testing.assert_allclose(got, np.stack(expected, axis=1), rtol=1e-5)
 
 
-def test_high_level_inputs_are_kinematics_and_standardised_shapes(inputs, batch):
+def test_high_level_inputs_are_kinematics_and_standardized_shapes(inputs, batch):
     inputs.kind, inputs.shapes = "high_level", ("h_over_e", "sigma_ieta_ieta")
     inputs.standard.h_over_e, inputs.standard.sigma_ieta_ieta = (0.0, 0.5), (0.01, 0.002)
     shapes = np.zeros((6, 2, len(NAMES)), np.float32)
@@ -125,7 +125,7 @@ def test_shapes_come_from_the_hits_where_they_are_not_given(inputs, batch):
     ("change", "match"),
     [
         ({"shapes": ("r9", "s4")}, "names 's4', but the shapes are: sigma_ieta_ieta"),
-        ({"standard": {"r9": (0.9, 0.0)}, "shapes": ("r9",)}, "no .centre, width. with a width above 0"),
+        ({"standard": {"r9": (0.9, 0.0)}, "shapes": ("r9",)}, "no .center, width. with a width above 0"),
     ],
 )
 def test_a_shape_that_cannot_be_is_named(inputs, batch, change, match):
@@ -153,7 +153,7 @@ def test_events_that_fill_up_a_batch_stay_finite(inputs, batch):
     ("field", "value", "match"),
     [
         ("kind", "pictures", "kind is 'pictures'; it is one of images, kinematics, high_level"),
-        ("normalisation", "energy", "is 'energy'; it is one of mass, sum_pt, none"),
+        ("normalization", "energy", "no 'energy', which config.inputs.normalization = 'energy' needs"),
         ("geometry", "sphere", "'sphere'"),
         ("channels", ("muons",), "muons"),
     ],
@@ -166,7 +166,7 @@ def test_an_unknown_choice_is_named(inputs, batch, field, value, match):
 
 def test_what_the_batch_lacks_is_named(inputs, batch):
     del batch["mass"]
-    with pytest.raises(ValueError, match=r"no 'mass', which config.inputs.normalisation = 'mass' needs"):
+    with pytest.raises(ValueError, match=r"no 'mass', which config.inputs.normalization = 'mass' needs"):
         model_inputs(batch, inputs)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from e2e_jax.configs import showers_conv_lstm, showers_fcn, showers_vgg
-from e2e_jax.models import build
+from e2e_jax.models.building import build
 from e2e_jax.models.showers import ShowerConvLSTM, ShowerFCN, ShowerVGG
+from tests.objects import run_of
 
 CROP, DIGIS = (3, 32, 32, 1), (3, 10, 32, 32)
 
@@ -49,7 +50,8 @@ def test_build_makes_what_the_config_says(config):
     digis = config.inputs.channels == ("digis",)
     inputs = {"digis": jnp.zeros(DIGIS)} if digis else {"crop": jnp.zeros(CROP)}
     config.model.widths = tuple(2 for _ in config.model.widths)
-    logits, variables = made(build(config), inputs)
+    run = run_of(config)
+    logits, variables = made(build(run.network, run.inputs), inputs)
     assert logits.shape == (3, 2)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype("float32")}
 

@@ -1,13 +1,13 @@
 """The folder of a run that was evaluated, without a training: scores of a fair classifier, their results."""
 
-import json
-
 import numpy as np
 
-from e2e_jax.classes import Classes
 from e2e_jax.configs import default
-from e2e_jax.evaluation import results as evaluate
+from e2e_jax.evaluation.results import evaluate, validation_metrics
 from e2e_jax.runs.folder import METRICS, claim
+from e2e_jax.runs.results_files import write_results, write_scores
+from e2e_jax.training.progress import write_metrics
+from tests.objects import run_of
 from tests.synthetic import sample
 
 DATASET = {
@@ -19,40 +19,49 @@ DATASET = {
 }
 
 
-def scores(events, classes, seed=0, mass_aware=False):
+BINARY = ("background=gamma_gamma+gamma_jet", "h")
+
+
+def scores(events, task, seed=0, mass_aware=False):
     """Probabilities [n, classes] that favour the true class."""
     random = np.random.default_rng(seed)
-    weights = random.normal(size=(len(events), len(classes.names)))
-    weights += 1.5 * np.eye(len(classes.names))[classes.of_labels(events.label)]
+    weights = random.normal(size=(len(events), len(task.names)))
+    weights += 1.5 * np.eye(len(task.names))[task.of_labels(events.label)]
     if mass_aware:
-        weights[:, classes.signal] -= abs(events.mass - 125) / 10
+        weights[:, task.signal_index] -= abs(events.mass - 125) / 10
     return np.exp(weights) / np.exp(weights).sum(axis=1, keepdims=True)
 
 
-def run_config(name="cms_b", class_names=("gamma_gamma", "h", "gamma_jet")):
+def run_config(name="cms_b", classes=(), published="table_6"):
     config = default.get_config()
-    config.name = name
+    config.name, config.published = name, published
     config.evaluate.bootstrap = 5
     config.cvm.update(window=20, step=10)
-    config.dataset.classes, config.model.classes = class_names, len(set(class_names))
+    config.task.classes = classes
     return config
 
 
 def write_run(
-    folder, name="cms_b", per_class=150, seed=0, epochs=3, dataset=None, mass_aware=False, **classes
+    folder, name="cms_b", per_class=150, seed=0, epochs=3, dataset=None, mass_aware=False, **fields
 ):
     """Writes results.json, scores.parquet and metrics.jsonl; returns the events."""
-    config = run_config(name, **classes)
-    events = sample(per_class, hits=4)
-    probabilities = scores(events, Classes.of(config), seed, mass_aware)
-    dataset = DATASET if dataset is None else dataset
-    options = {"epoch": epochs, "train_events": 6000, "dataset": dataset}
-    results = evaluate.evaluate(probabilities, events.label, events.mass, config, **options)
-    columns = {name: getattr(events, name) for name in ("label", "mass", "run", "lumi", "event")}
+    config = run_config(name, **fields)
+    events, run = sample(per_class, hits=4), run_of(config)
+    write_evaluated(folder, config, run, events, scores(events, run.task, seed, mass_aware), epochs, dataset)
+    return events
+
+
+def write_evaluated(folder, config, run, events, probabilities, epochs=3, dataset=None):
+    """Writes the folder of a run whose classifier gave these probabilities."""
+    observable = run.observable(events)
+    evaluated = run.task, probabilities, events.label, observable, run.metrics
+    about = {"epoch": epochs, "train_events": 6000, "dataset": DATASET if dataset is None else dataset}
+    results = evaluate(*evaluated, config=config.to_dict(), **about)
+    columns = {name: getattr(events, name) for name in (*events.SCALARS, *events.observables)}
     claim(folder, config)
-    evaluate.write_scores(folder, probabilities, columns, names=Classes.of(config).names)
-    evaluate.write_results(folder, results)
-    row = evaluate.validation_metrics(probabilities, events.label, events.mass, config)
+    write_scores(folder, probabilities, columns, run.task.names)
+    write_results(folder, results)
+    row = validation_metrics(*evaluated)
     rows = [
         {
             "epoch": k + 1,
@@ -63,5 +72,4 @@ def write_run(
         | row
         for k in range(epochs)
     ]
-    (folder / METRICS).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return events
+    write_metrics(folder / METRICS, rows)

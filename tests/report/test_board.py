@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from e2e_jax.classes import Classes
 from e2e_jax.report.board import Board
+from e2e_jax.studies import hgg
 from tests.report.evaluated_run import run_config, scores
 from tests.synthetic import sample
 
@@ -58,25 +58,24 @@ def shown(folder):
     return json.loads(done.stdout.partition("answer:")[2])
 
 
-def add(board, config, epoch, auc):
+def add(board, epoch, auc):
     events = sample(60, hits=2)
-    probabilities = scores(events, Classes.of(config), seed=epoch)
-    board.add_epoch(
-        {"epoch": epoch, "step": 10 * epoch, "auc_h": auc}, probabilities, events.label, events.mass, config
-    )
+    probabilities = scores(events, hgg.TASK, seed=epoch)
+    row = {"epoch": epoch, "step": 10 * epoch, "auc_h": auc}
+    board.add_epoch(row, probabilities, events.label, events.mass)
 
 
 @pytest.mark.slow
 def test_tensorboard_shows_numbers_pictures_and_the_config_of_a_resumed_training(tmp_path):
     config = run_config()
     rows = [{"epoch": epoch, "step": 10 * epoch, "auc_h": 0.5 + epoch / 10} for epoch in (1, 2)]
-    with Board(tmp_path, config) as board:
+    with Board(tmp_path, config, hgg.TASK) as board:
         for row in rows:
-            add(board, config, row["epoch"], row["auc_h"])
+            add(board, row["epoch"], row["auc_h"])
         # An epoch whose checkpoint was not written: the resumption does it again.
-        add(board, config, 3, 0.1)
-    with Board(tmp_path, config, rows) as board:
-        add(board, config, 3, 0.8)
+        add(board, 3, 0.1)
+    with Board(tmp_path, config, hgg.TASK, rows) as board:
+        add(board, 3, 0.8)
     seen = shown(tmp_path)
     points = [(step, round(value, 6)) for _, step, value in seen["auc_h"]]
     assert points == [(10, 0.6), (20, 0.7), (30, 0.8)]
@@ -88,7 +87,7 @@ def test_tensorboard_shows_numbers_pictures_and_the_config_of_a_resumed_training
 
 def test_a_board_that_was_lost_gets_its_numbers_back(tmp_path):
     rows = [{"epoch": 1, "step": 10, "auc_h": 0.6}]
-    Board(tmp_path, run_config(), rows).__exit__()
+    Board(tmp_path, run_config(), hgg.TASK, rows).__exit__()
     (path,) = tmp_path.iterdir()
     assert b"auc_h" in path.read_bytes()
     assert np.float32(0.6).tobytes() in path.read_bytes()
@@ -105,5 +104,5 @@ def test_a_full_disk_is_told_and_the_board_closes(tmp_path, monkeypatch):
         return open_file("/dev/full" if full else path, *rest, **options)
 
     monkeypatch.setattr(builtins, "open", open_full)
-    with pytest.raises(OSError, match="No space left"), Board(tmp_path, run_config()):
+    with pytest.raises(OSError, match="No space left"), Board(tmp_path, run_config(), hgg.TASK):
         pass

@@ -3,12 +3,14 @@ import json
 import numpy as np
 import pytest
 
-from e2e_jax.datasets.preparation import DatasetError
 from e2e_jax.display.figure import MARK
 from e2e_jax.display.panels import PANELS
+from e2e_jax.display.reading import Found
+from e2e_jax.errors import DatasetError
 from e2e_jax.report import events
 from e2e_jax.report.runs import read_run
-from tests.report.evaluated_run import write_run
+from e2e_jax.studies import hgg
+from tests.report.evaluated_run import BINARY, write_run
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def serve(monkeypatch, sample, asked=None):
     def read_events(name, rows, split, data_dir=""):
         if asked is not None:
             asked.append(len(rows))
-        return sample[list(rows)], "fast simulation"
+        return Found(sample[list(rows)], "fast simulation", hgg.TASK)
 
     monkeypatch.setattr(events, "read_events", read_events)
 
@@ -44,7 +46,7 @@ def test_the_chosen_are_the_most_typical_of_each_label_and_the_most_mistaken(run
 
 
 def test_labels_that_a_classifier_leaves_out_are_not_shown(tmp_path):
-    write_run(tmp_path, "mine", class_names=("background", "h", "background"))
+    write_run(tmp_path, "mine", classes=BINARY)
     chosen = events.choose(read_run(tmp_path).scored)
     assert len(chosen) == 4
     assert "background" in chosen[-1].title or "H" in chosen[-1].title

@@ -1,22 +1,22 @@
 import numpy as np
 import pytest
 
-from e2e_jax.classes import ALL, Classes
 from e2e_jax.report import quality
 from e2e_jax.report.runs import Scored, read_run
+from e2e_jax.studies import hgg
 from tests.report.evaluated_run import write_run
 
 
 def test_the_confusion_matrix_counts_each_event_once():
     probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1], [0.1, 0.2, 0.7]])
-    scored = Scored(probabilities, np.array([0, 1, 1, 2]), np.full(4, 125.0), ALL)
+    scored = Scored(probabilities, np.array([0, 1, 1, 2]), np.full(4, 125.0), hgg.TASK)
     np.testing.assert_array_equal(quality.confusion(scored), [[1, 0, 0], [1, 1, 0], [0, 0, 1]])
 
 
 def test_labels_of_one_class_are_one_row_and_those_left_out_none():
-    classes = Classes(("background", "h"), (0, 1, -1))
+    task = hgg.TASK.changed(classes=("background=gamma_gamma", "h"))
     scored = Scored(
-        np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]), np.array([0, 1, 2]), np.full(3, 125.0), classes
+        np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]), np.array([0, 1, 2]), np.full(3, 125.0), task
     )
     np.testing.assert_array_equal(quality.confusion(scored), [[1, 0], [0, 1]])
 

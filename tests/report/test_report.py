@@ -4,8 +4,9 @@ import re
 import pytest
 
 from e2e_jax import report
-from e2e_jax.report import events, mass, page, quality, roc
-from e2e_jax.runs.folder import LOCK, WorkdirError, owned
+from e2e_jax.errors import WorkdirError
+from e2e_jax.report import decorrelation, events, page, quality, roc
+from e2e_jax.runs.folder import LOCK, owned
 from tests.report.evaluated_run import write_run
 from tests.report.test_events import serve
 
@@ -29,7 +30,7 @@ def written(tmp_path_factory):
 
 def draw_only(monkeypatch, *kept):
     """Lets a report hold the pictures of some modules only, and no events: the others take their time."""
-    for module in {roc, mass, quality} - set(kept):
+    for module in {roc, decorrelation, quality} - set(kept):
         monkeypatch.setattr(module, "pictures", lambda runs: [])
 
     def absent(*arguments, **options):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from e2e_jax.evaluation.metrics import roc_auc
-from e2e_jax.report import mass, quality, roc
+from e2e_jax.report import decorrelation, quality, roc
 from e2e_jax.report.runs import read_runs
-from tests.report.evaluated_run import write_run
+from tests.report.evaluated_run import BINARY, write_run
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +52,11 @@ def test_several_runs_stand_beside_each_other_in_every_figure(runs):
 
 
 def test_a_binary_classifier_has_its_own_classes_and_both_backgrounds(tmp_path, runs):
-    write_run(tmp_path, "mine", class_names=("background", "h", "background"))
+    write_run(tmp_path, "mine", classes=BINARY)
     (binary,) = read_runs([tmp_path])
     alone = roc.comparisons([binary])
     assert [one.name for one in alone] == ["roc_vs_rest", "roc_h_vs_gamma_gamma", "roc_h_vs_gamma_jet"]
-    assert [curve.name for curve in alone[0].curves] == ["background", "H → γγ"]
+    assert [curve.name for curve in alone[0].curves] == ["background", "H"]
     # Beside another it is where it has the class, and the legend says nothing where it has not.
     compared = {one.name: [curve.name for curve in one.curves] for one in roc.comparisons([runs[0], binary])}
     assert compared["roc_gamma_jet_vs_rest"] == ["CMS-B"]
@@ -89,8 +89,8 @@ def test_a_name_with_dollar_signs_is_drawn_letter_by_letter(tmp_path):
     """Between two dollar signs matplotlib would read a formula, and fail on this one."""
     name = r"cms$\nothing{$b"
     write_run(tmp_path / "a", name)
-    write_run(tmp_path / "b", "eb", seed=1, class_names=("x$", "h", r"y$\z"))
+    write_run(tmp_path / "b", "eb", seed=1, classes=("x$=gamma_gamma", "h", r"y$\z=gamma_jet"))
     first, second = read_runs([tmp_path / "a", tmp_path / "b"])
     for run in ([first, second], [second]):
-        for picture in (*roc.pictures(run), *mass.pictures(run), *quality.pictures(run[0])):
+        for picture in (*roc.pictures(run), *decorrelation.pictures(run), *quality.pictures(run[0])):
             picture.write(tmp_path)

@@ -5,8 +5,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from e2e_jax.errors import WorkdirError
 from e2e_jax.report.runs import read_run, read_runs
-from e2e_jax.runs.folder import WorkdirError
 from tests.report.evaluated_run import DATASET, write_run
 
 
@@ -31,14 +31,14 @@ def change_scores(folder, change):
 def test_a_run_is_what_its_folder_holds(tmp_path):
     events = write_run(tmp_path / "run", "eb_mass_aware")
     run = read_run(tmp_path / "run")
-    assert (run.name, run.origin, run.category) == ("EB mass-aware", "fast simulation", "central")
+    assert (run.name, run.origin, run.table) == ("EB mass-aware", "fast simulation", ("table_6",))
     np.testing.assert_array_equal(run.scored.labels, events.label)
     np.testing.assert_allclose(run.scored.probabilities.sum(axis=1), 1)
     np.testing.assert_array_equal(run.address[:, 2], events.event)
     assert [row["epoch"] for row in run.history] == [1, 2, 3]
 
 
-def test_runs_of_one_classifier_are_told_apart_by_their_folders(tmp_path):
+def test_runs_of_one_classifier_are_named_by_their_folders(tmp_path):
     for name in ("first", "second"):
         write_run(tmp_path / name)
     write_run(tmp_path / "third", "eb")
@@ -80,7 +80,7 @@ def set_probability(value):
             ["results.json cannot be read", "--mode=evaluate"],
         ),
         (lambda f: (f / "results.json").write_text("[]"), ["results.json has no 'config'"]),
-        (lambda f: change_results(f, config={"name": "cms_b"}), ["lacks what names its classes"]),
+        (lambda f: change_results(f, task={"signal": "h", "labels": ["a", "b"]}), ["task", "signal is 'h'"]),
         (
             lambda f: change_results(f, provenance={"packages": {"e2e_jax": "99.0"}}),
             ["written by e2e_jax 99.0", "Update e2e_jax"],
@@ -132,4 +132,4 @@ def test_a_folder_that_does_not_exist_or_comes_twice(folder):
 def test_a_dataset_may_say_nothing_of_itself(tmp_path):
     write_run(tmp_path, dataset={"name": DATASET["name"]})
     run = read_run(tmp_path)
-    assert (run.origin, run.category) == ("cms_hgg/quick", "central")
+    assert run.origin == "cms_hgg/quick"

@@ -1,5 +1,6 @@
 """A checkpoint is read back exactly, by any number of devices, and holds a classifier that needs no more."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 
 from e2e_jax.detector.images import make_images
-from e2e_jax.runs.checkpoints import Checkpoints, host_copy, load_classifier, read_about
-from e2e_jax.runs.folder import WorkdirError, claim, differences, read_config
-from e2e_jax.training import loop
+from e2e_jax.errors import WorkdirError
+from e2e_jax.inference.loading import load_classifier
+from e2e_jax.runs.checkpoints import Checkpoints, host_copy, read_about
+from e2e_jax.runs.folder import claim, read_config
+from e2e_jax.studies import hgg
+from tests.objects import new_state, run_of
 from tests.synthetic import image_config, kinematics_config, sample
 
 DATASET = {"train": "the training events", "validation": "the validation events"}
@@ -27,14 +31,14 @@ def config():
 
 
 def state_of(config, seed=0):
-    return host_copy(loop.create_state(config, jax.random.key(seed)))
+    return host_copy(new_state(config, seed))
 
 
 def save_run(workdir, config, progress=PROGRESS, steps=(5,), seed=0):
     """A run's folder as training leaves it; the best parameters are those of another seed."""
     claim(workdir, config)
     state, best = state_of(config, seed), state_of(config, seed + 1).params
-    with Checkpoints(workdir, config, DATASET) as checkpoints:
+    with Checkpoints(workdir, config, hgg.TASK, DATASET) as checkpoints:
         for step in steps:
             checkpoints.save(step, state.replace(step=np.int32(step)), best, progress)
     return state, best
@@ -46,16 +50,28 @@ def assert_equal(one, other):
 
 def test_restores_every_bit(tmp_path, config):
     state, best = save_run(tmp_path, config)
-    with Checkpoints(tmp_path, config, DATASET) as checkpoints:
-        restored = checkpoints.restore(jax.eval_shape(lambda: loop.create_state(config, jax.random.key(0))))
+    with Checkpoints(tmp_path, config, hgg.TASK, DATASET) as checkpoints:
+        restored = checkpoints.restore(jax.eval_shape(lambda: new_state(config)))
     assert_equal(restored[0], state.replace(step=np.int32(5)))
     assert_equal(restored[1], best)
     assert restored[2] == PROGRESS == read_about(tmp_path)["progress"]
 
 
 def test_a_new_run_has_nothing_to_restore(tmp_path, config):
-    with Checkpoints(tmp_path, config, DATASET) as checkpoints:
+    with Checkpoints(tmp_path, config, hgg.TASK, DATASET) as checkpoints:
         assert checkpoints.restore(state_of(config)) is None
+
+
+def test_a_folder_of_another_task_is_refused(tmp_path, config):
+    state, _ = save_run(tmp_path, config)
+    other = dataclasses.replace(hgg.TASK, of=("gamma_gamma", "gamma_jet"))
+    with (
+        Checkpoints(tmp_path, config, other, DATASET) as checkpoints,
+        pytest.raises(
+            WorkdirError, match=r"another task \(of: \['gamma_gamma'\] there, \['gamma_gamma', 'gam"
+        ),
+    ):
+        checkpoints.restore(state)
 
 
 def test_keeps_the_latest_two(tmp_path, config):
@@ -73,7 +89,8 @@ def test_loads_best_latest_and_a_step(tmp_path, config):
     assert_equal(load_classifier(tmp_path).params, best)
     assert_equal(load_classifier(tmp_path, "latest").params, state.params)
     assert_equal(load_classifier(tmp_path, 5).params, state.params)
-    assert differences(load_classifier(tmp_path).config, config) == {}
+    assert load_classifier(tmp_path).task == hgg.TASK
+    assert load_classifier(tmp_path).inputs == run_of(config).inputs
 
 
 def test_what_cannot_be_loaded_is_named(tmp_path, config):
@@ -117,7 +134,7 @@ import sys
 import jax
 jax.config.update("jax_num_cpu_devices", 1)
 import numpy as np
-from e2e_jax.runs.checkpoints import load_classifier
+from e2e_jax.inference.loading import load_classifier
 from tests.synthetic import sample
 
 np.save(sys.argv[2], load_classifier(sys.argv[1]).predict(sample(2)))

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from e2e_jax.errors import WorkdirError
 from e2e_jax.files import atomic
-from e2e_jax.runs.folder import WorkdirError, check_path, claim, owned, read_config
+from e2e_jax.runs.folder import check_path, claim, owned, read_config
 from e2e_jax.training.loop import train
 from tests.synthetic import kinematics_config
 

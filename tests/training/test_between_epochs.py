@@ -2,40 +2,32 @@
 
 import threading
 
-import jax
 import numpy as np
 import pytest
 
-from e2e_jax.datasets import batches as input_pipeline
 from e2e_jax.devices import placement
 from e2e_jax.inference.prediction import Predictor
 from e2e_jax.report.board import Board
 from e2e_jax.runs import checkpoint_files
-from e2e_jax.training import history, loop
+from e2e_jax.training import loop
+from e2e_jax.training.progress import Progress
 from e2e_jax.training.validation import Validation
+from tests.objects import dataset_in_memory, new_state, predictor_of, run_of
 from tests.synthetic import image_config, kinematics_config, sample
 
 LONGEST_SECONDS = 60
 """How long a test waits for what never comes where it fails."""
 
 
-@pytest.fixture(autouse=True)
-def datasets(monkeypatch):
-    splits = {"train": sample(20, seed=1), "validation": sample(20, seed=2)}
-    monkeypatch.setattr(input_pipeline, "load_split", lambda config, split: splits[split])
-    for name in ("describe", "fingerprints"):
-        monkeypatch.setattr(input_pipeline, name, lambda config: {})
-
-
 def params_of(config):
-    return loop.create_state(config, jax.random.key(0)).params
+    return new_state(config).params
 
 
 @pytest.mark.parametrize(("owner", "name"), [(checkpoint_files, "write"), (Board, "_draw")])
 def test_the_next_epoch_trains_while_the_last_one_is_saved_and_drawn(tmp_path, monkeypatch, owner, name):
     """The saving, or the drawing, of the first epoch ends only after a step of the second one."""
     begun, met = threading.Event(), []
-    work, add = getattr(owner, name), history.Progress.add
+    work, add = getattr(owner, name), Progress.add
 
     def add_and_tell(progress, metrics):
         if progress.epoch == 1:
@@ -46,16 +38,17 @@ def test_the_next_epoch_trains_while_the_last_one_is_saved_and_drawn(tmp_path, m
         met.append(begun.wait(LONGEST_SECONDS))
         work(*arguments)
 
-    monkeypatch.setattr(history.Progress, "add", add_and_tell)
+    monkeypatch.setattr(Progress, "add", add_and_tell)
     monkeypatch.setattr(owner, name, wait_and_work)
-    loop.train(kinematics_config(epochs=2, checkpoint_seconds=3600.0), tmp_path)
+    config = kinematics_config(epochs=2, checkpoint_seconds=3600.0)
+    loop.train(config, tmp_path, dataset_in_memory(), Board)
     assert met == [True, True]
 
 
 @pytest.mark.parametrize("fits", [True, False])
 def test_validation_batches_are_made_once_where_they_fit(monkeypatch, fits):
     config, events, made = image_config(), sample(20, seed=2), []
-    expected = Predictor(config)(params_of(config), events)
+    expected = predictor_of(config)(params_of(config), events)
     batches = Predictor.batches
 
     def counted(self, events):
@@ -64,7 +57,7 @@ def test_validation_batches_are_made_once_where_they_fit(monkeypatch, fits):
 
     monkeypatch.setattr(placement, "fits", lambda size, devices: fits)
     monkeypatch.setattr(Predictor, "batches", counted)
-    validation = Validation(events, config)
+    validation = Validation(events, run_of(config))
     before = len(made)
     for _ in range(3):
         np.testing.assert_array_equal(validation.predict(params_of(config)), expected)
@@ -77,4 +70,4 @@ def test_an_end_that_is_asked_for_ends_a_validation():
 
     config = kinematics_config()
     with pytest.raises(InterruptedError):
-        Validation(sample(20), config, stop).predict(params_of(config))
+        Validation(sample(20), run_of(config), stop).predict(params_of(config))

@@ -10,14 +10,14 @@ import jax
 import numpy as np
 import pytest
 
-from e2e_jax import models
 from e2e_jax.configs import showers_conv_lstm, showers_vgg
 from e2e_jax.datasets.layout import Layout
 from e2e_jax.detector import images
 from e2e_jax.detector.drawing import Drawing
 from e2e_jax.devices import parallel, placement
+from e2e_jax.models import building
 from e2e_jax.models.forward import logits_function
-from e2e_jax.training import loop
+from tests.objects import new_state, parallel_step, run_of, train_step
 from tests.synthetic import image_config, kinematics_config, sample
 
 EVENTS = sample(2)
@@ -38,8 +38,8 @@ def step_for_cuda(make_config=image_config, precision="float32"):
     config.precision = precision
     if make_config is image_config:
         config.inputs.channels = images.CHANNELS
-    state = jax.eval_shape(lambda: loop.create_state(config, jax.random.key(0)))
-    return lowered(loop.make_train_step(config, platform="gpu"), state, SMALL.batch(EVENTS))
+    state = jax.eval_shape(lambda: new_state(config))
+    return lowered(train_step(config, platform="gpu"), state, SMALL.batch(EVENTS))
 
 
 def operations(text, *names):
@@ -63,7 +63,8 @@ def test_the_pooling_of_a_resnet_is_no_scatter():
     ],
 )
 def test_the_pooling_of_a_network_of_showers_is_no_scatter(make_config, name, shape):
-    network, inputs = models.build(make_config(), "gpu"), {name: np.zeros(shape, np.float32)}
+    run = run_of(make_config())
+    network, inputs = building.build(run.network, run.inputs, "gpu"), {name: np.zeros(shape, np.float32)}
     params = jax.eval_shape(network.init, jax.random.key(0), inputs)
     gradient = jax.grad(lambda params: network.apply(params, inputs).sum())
     assert "select_and_scatter" not in lowered(gradient, params)
@@ -71,9 +72,9 @@ def test_the_pooling_of_a_network_of_showers_is_no_scatter(make_config, name, sh
 
 def test_nothing_of_this_machines_processor_is_called_and_no_platform_is_asked_for():
     config = image_config()
-    state = jax.eval_shape(lambda: loop.create_state(config, jax.random.key(0)))
+    run, state = run_of(config), jax.eval_shape(lambda: new_state(config))
     for platform in ("gpu", "any"):
-        logits = logits_function(config, platform)
+        logits = logits_function(run.network, run.inputs, platform)
         text = lowered(logits, state.params, SMALL.batch(EVENTS))
         assert "e2e_resnet" not in text
         assert "platform_index" not in str(jax.make_jaxpr(logits)(state.params, SMALL.batch(EVENTS)))
@@ -117,7 +118,7 @@ def test_a_hit_is_scattered_once():
     assert sum(map(int, of_images)) == sum(SMALL.lengths[name] for name in ("tracks", "eb", "hcal"))
 
 
-@pytest.mark.parametrize("geometry", images.GEOMETRIES)
+@pytest.mark.parametrize("geometry", images.geometries())
 def test_deterministic_images_are_written_to_places_of_their_own(geometry):
     for deterministic in (False, True):
         drawing = Drawing(deterministic=deterministic)
@@ -131,9 +132,9 @@ def test_deterministic_images_are_written_to_places_of_their_own(geometry):
 def test_a_loop_of_steps_has_a_fixed_length(way):
     config, events = kinematics_config(), sample(20)
     config.parallel, config.devices = way, 1
-    made = parallel.parallelize(lambda axis: loop.make_train_step(config, axis, platform="gpu"), config)
+    made = parallel_step(config, platform="gpu")
     run = made.loop(Layout.padded(events).take)
-    state = jax.eval_shape(lambda: loop.create_state(config, jax.random.key(0)))
+    state = jax.eval_shape(lambda: new_state(config))
     rows = np.zeros((placement.LOOP, config.train.batch_size), np.int32)
     text = lowered(run, state, placement.pack(events), rows)
     conditions = re.findall(r"cond \{(.*?)stablehlo.return", text, re.DOTALL)

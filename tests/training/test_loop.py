@@ -10,11 +10,16 @@ import jax
 import numpy as np
 import pytest
 
-from e2e_jax.datasets import batches as input_pipeline
+from e2e_jax.datasets.batches import Sampling, epoch_batches
 from e2e_jax.devices import parallel
-from e2e_jax.runs.checkpoints import host_copy, load_classifier
-from e2e_jax.runs.folder import WorkdirError
-from e2e_jax.training import history, loop
+from e2e_jax.errors import TrainingError, WorkdirError
+from e2e_jax.evaluation.selection import best_epoch
+from e2e_jax.inference.loading import load_classifier
+from e2e_jax.report.board import Board
+from e2e_jax.runs.checkpoints import host_copy
+from e2e_jax.studies import hgg
+from e2e_jax.training import loop
+from tests.objects import dataset_in_memory, new_state, parallel_step
 from tests.synthetic import (
     CONFIGS,
     dropout_config,
@@ -27,13 +32,11 @@ from tests.synthetic import (
 TIMES = ("seconds", "events_per_second")
 
 
-@pytest.fixture(autouse=True)
-def datasets(monkeypatch):
-    """The splits in memory, in place of the datasets on disk."""
-    splits = {"train": sample(20, seed=1), "validation": sample(20, seed=2)}
-    monkeypatch.setattr(input_pipeline, "load_split", lambda config, split: splits[split])
-    monkeypatch.setattr(input_pipeline, "describe", lambda config: {"name": config.dataset.name})
-    monkeypatch.setattr(input_pipeline, "fingerprints", lambda config: {})
+SPLITS = dataset_in_memory()
+
+
+def train(config, workdir):
+    return loop.train(config, workdir, SPLITS)
 
 
 def rows(workdir):
@@ -46,9 +49,9 @@ def without_times(history_rows):
 
 def some_steps(config, devices, steps=20):
     """Losses of the first steps, and the parameters after them."""
-    made = parallel.parallelize(lambda axis: loop.make_train_step(config, axis), config, devices)
-    state = made.place(host_copy(loop.create_state(config, jax.random.key(0))))
-    batches = input_pipeline.epoch_batches(sample(4 * steps), config.train.batch_size, 0, 0)
+    made = parallel_step(config, devices)
+    state = made.place(host_copy(new_state(config)))
+    batches = epoch_batches(sample(4 * steps), hgg.TASK, Sampling(config.train.batch_size))
     losses = []
     for _, batch in zip(range(steps), batches, strict=True):
         state, metrics = made.step(state, batch)
@@ -82,8 +85,8 @@ def test_four_devices_give_one_devices_loss(make_config, reduction):
 @pytest.mark.slow
 def test_dropout_goes_on_from_a_saved_state_as_if_it_had_never_stopped():
     config = dropout_config()
-    made = parallel.parallelize(lambda axis: loop.make_train_step(config, axis), config)
-    batches = list(input_pipeline.epoch_batches(sample(20), 12, 0, 0))[:4]
+    made = parallel_step(config)
+    batches = list(epoch_batches(sample(20), hgg.TASK, Sampling(12)))[:4]
 
     def after(state, batches):
         state = made.place(state)
@@ -91,7 +94,7 @@ def test_dropout_goes_on_from_a_saved_state_as_if_it_had_never_stopped():
             state, _ = made.step(state, batch)
         return host_copy(state)
 
-    start = host_copy(loop.create_state(config, jax.random.key(0)))
+    start = host_copy(new_state(config))
     whole = after(start, batches)
     jax.tree.map(np.testing.assert_array_equal, after(after(start, batches[:2]), batches[2:]), whole)
     other = after(start.replace(key=start.key + 1), batches)
@@ -112,10 +115,10 @@ def test_an_unknown_way_is_named():
 @pytest.mark.slow
 def test_the_step_never_touches_the_callers_copy_of_the_state():
     config = kinematics_config()
-    state = host_copy(loop.create_state(config, jax.random.key(0)))
+    state = host_copy(new_state(config))
     before = host_copy(state)
-    made = parallel.parallelize(lambda axis: loop.make_train_step(config, axis), config)
-    batch = next(iter(input_pipeline.epoch_batches(sample(20), 12, 0, 0)))
+    made = parallel_step(config)
+    batch = next(iter(epoch_batches(sample(20), hgg.TASK, Sampling(12))))
     made.step(made.place(state), batch)
     jax.tree.map(np.testing.assert_array_equal, state, before)
 
@@ -123,13 +126,13 @@ def test_the_step_never_touches_the_callers_copy_of_the_state():
 @pytest.mark.slow
 def test_learns_and_writes_everything(tmp_path):
     config = kinematics_config(epochs=4, learning_rate=0.02)
-    results = loop.train(config, tmp_path)
+    results = loop.train(config, tmp_path, SPLITS, Board)
     done = rows(tmp_path)
     assert [row["epoch"] for row in done] == [1, 2, 3, 4]
     assert done[-1]["train_cross_entropy"] < done[0]["train_cross_entropy"]
     assert all(row["events_per_second"] > 0 and np.isfinite(row["validation_cross_entropy"]) for row in done)
     assert results == json.loads((tmp_path / "results.json").read_text())
-    best = history.best_epoch(done, config.cvm.limit)
+    best = best_epoch(done, config.cvm.limit, hgg.TASK)
     assert results["epoch"] == done[best.index]["epoch"]
     assert results["epoch_selection"] == best.rule
     assert results["auc_vs_rest"]["h"]["value"] == pytest.approx(done[best.index]["auc_h"], abs=1e-6)
@@ -141,9 +144,9 @@ def test_learns_and_writes_everything(tmp_path):
 @pytest.mark.slow
 def test_a_finished_run_is_evaluated_and_not_trained_again(tmp_path, capsys):
     config = kinematics_config(epochs=1)
-    first = loop.train(config, tmp_path)
+    first = train(config, tmp_path)
     before = rows(tmp_path)
-    second = loop.train(config, tmp_path)
+    second = train(config, tmp_path)
     assert "is finished" in capsys.readouterr().err
     assert rows(tmp_path) == before
     assert second["auc_vs_rest"] == first["auc_vs_rest"]
@@ -151,9 +154,9 @@ def test_a_finished_run_is_evaluated_and_not_trained_again(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_more_epochs_continue_a_finished_run_as_if_it_had_never_stopped(tmp_path):
-    loop.train(kinematics_config(epochs=1), tmp_path / "extended")
+    train(kinematics_config(epochs=1), tmp_path / "extended")
     for name in ("extended", "whole"):
-        loop.train(kinematics_config(epochs=2), tmp_path / name)
+        train(kinematics_config(epochs=2), tmp_path / name)
     extended, whole = (load_classifier(tmp_path / name, "latest").params for name in ("extended", "whole"))
     jax.tree.map(np.testing.assert_array_equal, extended, whole)
     assert without_times(rows(tmp_path / "extended")) == without_times(rows(tmp_path / "whole"))
@@ -161,31 +164,29 @@ def test_more_epochs_continue_a_finished_run_as_if_it_had_never_stopped(tmp_path
 
 @pytest.mark.slow
 def test_a_workdir_of_another_config_is_left_alone(tmp_path):
-    loop.train(kinematics_config(epochs=1), tmp_path)
+    train(kinematics_config(epochs=1), tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(WorkdirError, match=r"train\.learning_rate: 0\.0005 there, 0\.1 asked for.*--workdir"):
-        loop.train(kinematics_config(epochs=1, learning_rate=0.1), tmp_path)
+        train(kinematics_config(epochs=1, learning_rate=0.1), tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
-    with pytest.raises(history.TrainingError, match=r"not finite at step \d+ of epoch 1.*learning_rate"):
-        loop.train(kinematics_config(learning_rate=1e30), tmp_path)
+    with pytest.raises(TrainingError, match=r"not finite at step \d+ of epoch 1.*learning_rate"):
+        train(kinematics_config(learning_rate=1e30), tmp_path)
 
 
 RUN = """
 import os, signal, sys
 import jax
 jax.config.update("jax_num_cpu_devices", 4)
-from e2e_jax.training import history, loop
-from e2e_jax.datasets import batches
-from tests.synthetic import CONFIGS, sample
+from e2e_jax.training import loop
+from e2e_jax.training.progress import Progress
+from tests.objects import dataset_in_memory
+from tests.synthetic import CONFIGS
 
-splits = {"train": sample(20, seed=1), "validation": sample(20, seed=2)}
-batches.load_split = lambda config, split: splits[split]
-batches.describe = batches.fingerprints = lambda config: {}
-add = history.Progress.add
+add = Progress.add
 
 def deadly_add(progress, metrics):
     if (progress.epoch, progress.steps) == DEATH:
@@ -194,10 +195,10 @@ def deadly_add(progress, metrics):
 
 workdir, name, placement, death = sys.argv[1:]
 DEATH = eval(death)
-history.Progress.add = deadly_add
+Progress.add = deadly_add
 config = CONFIGS[name](epochs=2)
 config.data.placement = placement
-loop.train(config, workdir)
+loop.train(config, workdir, dataset_in_memory())
 """
 
 
@@ -226,7 +227,7 @@ def test_killed_in_mid_epoch_and_started_again_gives_the_same_bits(tmp_path, con
     assert "Going on" in finished.stderr
     uninterrupted = CONFIGS[config](epochs=2)
     uninterrupted.data.placement = placement
-    loop.train(uninterrupted, tmp_path / "whole")
+    train(uninterrupted, tmp_path / "whole")
     for which in ("latest", "best"):
         whole, killed = (load_classifier(tmp_path / name, which).params for name in ("whole", "killed"))
         jax.tree.map(np.testing.assert_array_equal, killed, whole)

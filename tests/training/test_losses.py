@@ -5,16 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
-from ml_collections import ConfigDict
 
 from e2e_jax.models.decorrelation.cvm import cvm_penalty
-from e2e_jax.training.losses import cross_entropy, loss
+from e2e_jax.studies import hgg, showers
+from e2e_jax.study import Observable, Task
+from e2e_jax.training.losses import Penalty, cross_entropy, loss
 
 EVENTS = 96
 
 
 def cvm(strength=0.15, reduction="sum", neighbors=12):
-    return ConfigDict({"strength": strength, "neighbors": neighbors, "reduction": reduction})
+    return Penalty(strength, neighbors, reduction)
 
 
 def toy_batch(seed=0):
@@ -29,8 +30,8 @@ def toy_batch(seed=0):
 WEIGHTS = np.random.default_rng(5).normal(size=(4, 3)).astype(np.float32)
 
 
-def network_loss(weights, features, batch, config, axis_name=None):
-    return loss(jnp.tanh(features @ weights), batch, config, axis_name)
+def network_loss(weights, features, batch, penalty, axis_name=None):
+    return loss(jnp.tanh(features @ weights), batch, hgg.TASK, penalty, axis_name)
 
 
 def test_cross_entropy_is_minus_log_of_the_true_class():
@@ -45,7 +46,7 @@ def test_loss_is_cross_entropy_plus_strength_times_the_penalty():
     features, batch = toy_batch()
     logits = jnp.asarray(features @ WEIGHTS)
     keep = batch["valid"]
-    ours, metrics = loss(logits, batch, cvm(strength=0.7))
+    ours, metrics = loss(logits, batch, hgg.TASK, cvm(strength=0.7))
     background = keep & (batch["label"] == 0)
     scores = jax.nn.softmax(logits)[:, 1]
     penalty = float(cvm_penalty(scores, jnp.asarray(batch["mass"]), jnp.asarray(background)))
@@ -55,7 +56,7 @@ def test_loss_is_cross_entropy_plus_strength_times_the_penalty():
     assert metrics["cross_entropy"] == pytest.approx(classification, rel=1e-5)
     correct = np.argmax(np.asarray(logits), axis=1) == batch["label"]
     assert metrics["accuracy"] == pytest.approx(correct[keep].mean(), rel=1e-5)
-    divided, _ = loss(logits, batch, cvm(strength=0.7, reduction="mean"))
+    divided, _ = loss(logits, batch, hgg.TASK, cvm(strength=0.7, reduction="mean"))
     assert divided == pytest.approx(classification + 0.7 * penalty / background.sum(), rel=1e-5)
 
 
@@ -65,7 +66,7 @@ def test_only_gamma_gamma_events_are_decorrelated():
     logits = jnp.asarray(features @ WEIGHTS)
 
     def push(strength):
-        return jax.grad(lambda x: loss(x, batch, cvm(strength))[0])(logits)
+        return jax.grad(lambda x: loss(x, batch, hgg.TASK, cvm(strength))[0])(logits)
 
     pushed = np.any(np.asarray(push(0.5) - push(0.0)) != 0, axis=1)
     assert pushed.any()
@@ -78,14 +79,17 @@ def test_descent_lowers_a_gamma_gamma_score_that_grows_with_mass():
     _, batch = toy_batch()
     batch["label"] = np.zeros(EVENTS, np.int32)
     logits = jnp.zeros((EVENTS, 3)).at[:, 1].set(jnp.asarray(batch["mass"]) / 100)
-    with_penalty, without = (jax.grad(lambda x, c=c: loss(x, batch, c)[0])(logits) for c in (cvm(), cvm(0.0)))
+    with_penalty, without = (
+        jax.grad(lambda x, c=c: loss(x, batch, hgg.TASK, c)[0])(logits) for c in (cvm(), cvm(0.0))
+    )
     step = -(with_penalty - without)[:, 1] * batch["valid"]
     assert np.corrcoef(step, batch["mass"])[0, 1] < -0.5
 
 
 def test_strength_zero_computes_no_penalty():
     logits = jnp.ones((6, 2))
-    value, metrics = loss(logits, {"label": jnp.arange(6) % 2}, cvm(strength=0))
+    batch = {"label": jnp.arange(6) % 2}
+    value, metrics = loss(logits, batch, showers.TASK, cvm(strength=0))
     assert value == pytest.approx(np.log(2))
     assert "cvm_penalty" not in metrics
 
@@ -95,9 +99,9 @@ def test_padding_counts_nowhere_and_an_empty_batch_is_finite():
     features, batch = toy_batch()
     logits = jnp.asarray(features @ WEIGHTS)
     kept = {name: column[batch["valid"]] for name, column in batch.items() if name != "valid"}
-    unpadded, _ = loss(logits[batch["valid"]], kept, cvm())
-    assert loss(logits, batch, cvm())[0] == pytest.approx(float(unpadded), rel=1e-5)
-    empty, _ = loss(logits, batch | {"valid": np.zeros(EVENTS, bool)}, cvm())
+    unpadded, _ = loss(logits[batch["valid"]], kept, hgg.TASK, cvm())
+    assert loss(logits, batch, hgg.TASK, cvm())[0] == pytest.approx(float(unpadded), rel=1e-5)
+    empty, _ = loss(logits, batch | {"valid": np.zeros(EVENTS, bool)}, hgg.TASK, cvm())
     assert empty == 0
 
 
@@ -143,8 +147,39 @@ def test_four_devices_give_one_devices_loss_and_gradient(way, reduction):
 
 
 def test_bad_settings_are_named():
-    logits, batch = jnp.ones((6, 3)), {"label": jnp.zeros(6, int), "mass": jnp.ones(6)}
     with pytest.raises(ValueError, match=r"config\.cvm\.reduction is 'median'"):
-        loss(logits, batch, cvm(reduction="median"))
+        cvm(reduction="median")
     with pytest.raises(ValueError, match=r"config\.cvm\.strength is -1"):
-        loss(logits, batch, cvm(strength=-1))
+        cvm(strength=-1)
+
+
+def test_a_task_without_decorrelation_has_no_penalty():
+    logits, batch = jnp.zeros((4, 2)), {"label": jnp.array([0, 1, 0, 1])}
+    value, metrics = loss(logits, batch, showers.TASK, cvm(0.5))
+    assert value == pytest.approx(np.log(2), rel=1e-6)
+    assert "cvm_penalty" not in metrics
+
+
+@pytest.mark.slow
+def test_any_observable_in_any_labels_is_decorrelated():
+    """Five labels in four classes; the score of class "c" is pushed in the events of "a" and "d" alone."""
+    observables = (Observable("mass"), Observable("ht"))
+    classes = {"a": "a", "b": ("b", "e"), "c": "c", "d": "d"}
+    fields = {"decorrelate": "ht", "of": ("a", "d"), "classes": classes, "labels": tuple("abcde")}
+    task = Task(signal="c", observables=observables, **fields)
+    random, label = np.random.default_rng(0), np.arange(60) % 5
+    logits = jnp.asarray(random.normal(size=(60, 4)), jnp.float32)
+    batch = {"label": label, "ht": random.uniform(100, 500, 60).astype(np.float32)}
+
+    def push(strength):
+        return jax.grad(lambda x: loss(x, batch, task, cvm(strength, neighbors=6))[0])(logits)
+
+    pushed = np.any(np.asarray(push(0.5) - push(0.0)) != 0, axis=1)
+    assert pushed.any()
+    assert not pushed[(label != 0) & (label != 3)].any()
+    value, metrics = loss(logits, batch, task, cvm(0.7, neighbors=6))
+    chosen = (label == 0) | (label == 3)
+    penalty = cvm_penalty(jax.nn.softmax(logits)[:, 2], jnp.asarray(batch["ht"]), jnp.asarray(chosen), 6)
+    targets = jnp.asarray([0, 1, 2, 3, 1])[label]
+    assert metrics["cvm_penalty"] == pytest.approx(float(penalty), rel=1e-5)
+    assert value == pytest.approx(float(jnp.mean(cross_entropy(logits, targets)) + 0.7 * penalty), rel=1e-5)

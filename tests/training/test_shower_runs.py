@@ -1,4 +1,4 @@
-"""Showers go the road of events, trained, resumed, evaluated and reported, without what needs a mass."""
+"""Shower classifiers are trained, resumed, evaluated and reported like others, without what needs a mass."""
 
 import json
 import re
@@ -8,50 +8,49 @@ import numpy as np
 import pytest
 
 from e2e_jax import report
-from e2e_jax.classes import SHOWERS, Classes
-from e2e_jax.datasets import batches
+from e2e_jax.datasets.splits import GivenDataset
 from e2e_jax.detector import shower_images
+from e2e_jax.display.reading import Found
+from e2e_jax.errors import ExportError
 from e2e_jax.evaluation import metrics
-from e2e_jax.evaluation import results as evaluate
-from e2e_jax.evaluation.published import paper_row, results_table, table_of
+from e2e_jax.evaluation.published import paper_row
+from e2e_jax.evaluation.results import evaluate, validation_metrics
+from e2e_jax.evaluation.tables import results_table
 from e2e_jax.inference import release
 from e2e_jax.inference.export import signature
+from e2e_jax.inference.loading import load_classifier
 from e2e_jax.inference.saliency import hit_gradients
 from e2e_jax.report import events, tables
 from e2e_jax.report.runs import read_run, read_runs
-from e2e_jax.runs.checkpoints import load_classifier
-from e2e_jax.training import history, loop, losses
+from e2e_jax.studies import showers
+from e2e_jax.training import loop
+from tests.objects import classifier_of, run_of
+from tests.report.evaluated_run import write_evaluated
 from tests.synthetic_showers import CONFIGS, conv_lstm_config, fcn_config, shower_sample, vgg_config
 
 pytestmark = pytest.mark.slow
 
-ORIGIN = {"name": "ecal_showers/crops_quick", "category": "showers", "origin": "fast simulation"}
-BOTH = Classes(("photon", "electron"), (0, 1), SHOWERS)
+ORIGIN = {"name": "ecal_showers/crops_quick", "origin": "fast simulation"}
+SPLITS = {"train": shower_sample(20, seed=1), "validation": shower_sample(20, seed=2)}
 
 
-@pytest.fixture(autouse=True)
-def datasets(monkeypatch):
-    """The splits in memory, in place of the datasets on disk."""
-    splits = {"train": shower_sample(20, seed=1), "validation": shower_sample(20, seed=2)}
-    monkeypatch.setattr(batches, "load_split", lambda config, split: splits[split])
-    monkeypatch.setattr(batches, "describe", lambda config: ORIGIN)
-    monkeypatch.setattr(batches, "fingerprints", lambda config: {})
-    return splits
+def train(config, workdir, splits=SPLITS):
+    return loop.train(config, workdir, GivenDataset(showers.TASK, splits, ORIGIN))
 
 
 def serve(monkeypatch, sample):
     def read_events(name, rows, split, data_dir=""):
-        return sample[list(rows)], "fast simulation"
+        return Found(sample[list(rows)], "fast simulation", showers.TASK)
 
     monkeypatch.setattr(events, "read_events", read_events)
 
 
-def test_trains_resumes_evaluates_and_reports(tmp_path, monkeypatch, datasets):
+def test_trains_resumes_evaluates_and_reports(tmp_path, monkeypatch):
     """A run of one epoch that goes on for another is one of two epochs; its report is whole."""
     rate = {"learning_rate": 2e-3, "schedule": "constant"}
-    loop.train(vgg_config(epochs=1, **rate), tmp_path / "extended")
+    train(vgg_config(epochs=1, **rate), tmp_path / "extended")
     for name in ("extended", "whole"):
-        results = loop.train(vgg_config(epochs=2, **rate), tmp_path / name)
+        results = train(vgg_config(epochs=2, **rate), tmp_path / name)
     extended, whole = (load_classifier(tmp_path / name, "latest").params for name in ("extended", "whole"))
     jax.tree.map(np.testing.assert_array_equal, extended, whole)
 
@@ -65,7 +64,7 @@ def test_trains_resumes_evaluates_and_reports(tmp_path, monkeypatch, datasets):
     best = max(row["auc_electron"] for row in rows)
     assert results["auc_vs_rest"]["electron"]["value"] == pytest.approx(best, abs=1e-6)
 
-    serve(monkeypatch, datasets["validation"])
+    serve(monkeypatch, SPLITS["validation"])
     page = report.write_report(tmp_path / "whole").read_text()
     text = re.sub(r"<script.*?</script>|data:image[^\"]*", "", page, flags=re.DOTALL)
     figures = {path.stem for path in (tmp_path / "whole" / "figures").glob("*.png")}
@@ -73,31 +72,29 @@ def test_trains_resumes_evaluates_and_reports(tmp_path, monkeypatch, datasets):
     assert figures == {"roc_vs_rest", "training", "confusion", "calibration", *chosen}
     for word in ("Table 4", "electron vs photon", "rejection at 50 %", "0.807", "AUC electron vs photon"):
         assert word in text
-    assert 'id="mass"' not in text
+    assert 'id="decorrelation"' not in text
     assert "CVM" not in text
 
 
 def test_learns(tmp_path):
-    results = loop.train(fcn_config(epochs=8, learning_rate=0.01), tmp_path)
+    results = train(fcn_config(epochs=8, learning_rate=0.01), tmp_path)
     assert results["auc_vs_rest"]["electron"]["value"] > 0.9
 
 
 @pytest.mark.parametrize("name", ["conv_lstm", "fcn", "resnet", "pairs"])
-def test_every_classifier_takes_showers_batches_and_images(name, tmp_path, monkeypatch):
+def test_every_classifier_takes_showers_batches_and_images(name, tmp_path):
     view = "barrel" if name in ("resnet", "pairs") else "crop"
     sample = shower_sample(12, view=view, pairs=name == "pairs")
-    monkeypatch.setattr(batches, "load_split", lambda config, split: sample)
-    results = loop.train(CONFIGS[name](epochs=1), tmp_path)
+    splits = {"train": sample, "validation": sample}
+    results = train(CONFIGS[name](epochs=1), tmp_path, splits)
     assert results["events"] == {"train": 24, "validation": 24}
     classifier, some = load_classifier(tmp_path), sample[:5]
     assert classifier.classes == ("photon", "electron")
     expected = classifier.predict(some)
-    if classifier.config.inputs.channels == ("digis",):
+    if classifier.inputs.channels == ("digis",):
         images = {"digis": np.asarray(shower_images.digi_images(some))}
     else:
-        images = {
-            view: np.asarray(shower_images.shower_images(some, view, classifier.config.inputs.channels))
-        }
+        images = {view: np.asarray(shower_images.shower_images(some, view, classifier.inputs.channels))}
     for given in (some.to_batch(), images):
         np.testing.assert_allclose(classifier.predict(given), expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(ValueError, match=r"has the shape|but this classifier sees|different numbers"):
@@ -113,70 +110,28 @@ def scored(events=400, seed=0):
 
 def test_results_are_those_of_the_metrics():
     probabilities, labels = scored()
-    config = fcn_config()
-    results = evaluate.evaluate(probabilities, labels, None, config, epoch=1, train_events=7, dataset=ORIGIN)
+    run, config = run_of(fcn_config()), fcn_config()
+    about = {"config": config.to_dict(), "epoch": 1, "train_events": 7, "dataset": ORIGIN}
+    results = evaluate(run.task, probabilities, labels, None, run.metrics, **about)
     area = metrics.roc_auc(probabilities[:, 1], labels == 1)
     assert results["auc_vs_rest"]["electron"]["value"] == area
     assert results["auc_pairwise"]["electron_vs_photon"]["value"] == pytest.approx(area, abs=1e-12)
     expected = metrics.background_rejection(probabilities[:, 1], labels == 1, 0.7, 5, config.seed)
     assert results["background_rejection"]["70"] == expected
-    row = evaluate.validation_metrics(probabilities, labels, None, config)
+    row = validation_metrics(run.task, probabilities, labels)
     assert row == pytest.approx(dict.fromkeys(("auc_photon", "auc_electron", "auc_electron_vs_photon"), area))
-    lines = results_table(results).splitlines()
+    lines = results_table(run.task, results).splitlines()
     first = next(line for line in lines if line.startswith("electron vs photon")).split()
     assert first[-2:] == ["0.770", f"{area - 0.77:+.3f}"]
     assert not any(line.startswith("CVM") for line in lines)
-
-
-def test_the_best_epoch_is_by_area_alone():
-    rows = [{"auc_electron": area} for area in (0.6, 0.8, 0.8, 0.7)]
-    best = history.best_epoch(rows, 1.0, "electron")
-    assert (best.index, best.rule) == (1, "best AUC of electron vs rest")
-    assert history.epochs_without_progress(rows, 1.0, "electron") == 2
-    config = vgg_config(epochs=9, patience=2)
-    assert history.finished(rows, config)
-    assert not history.finished(rows[:3], config)
-
-
-def test_showers_have_no_penalty():
-    config = vgg_config()
-    logits = np.zeros((4, 2), np.float32)
-    batch = {"label": np.array([0, 1, 0, 1])}
-    value, found = losses.loss(logits, batch, config.cvm, classes=BOTH)
-    assert value == pytest.approx(np.log(2), rel=1e-6)
-    assert "cvm_penalty" not in found
-    config.cvm.strength = 0.1
-    with pytest.raises(ValueError, match=r"photon and electron have no mass.*set it to 0"):
-        losses.loss(logits, batch, config.cvm, classes=BOTH)
-
-
-def test_a_category_says_labels_and_signal():
-    assert Classes.of(vgg_config()) == BOTH
-    assert (BOTH.signal, BOTH.backgrounds, BOTH.told) == (1, ("photon",), ("electron",))
-    config = vgg_config()
-    config.dataset.category = "muons"
-    with pytest.raises(ValueError, match=r"'muons'; it is one of central, central_forward, showers"):
-        Classes.of(config)
-    config = vgg_config()
-    config.dataset.classes = ("electron", "electron")
-    with pytest.raises(ValueError, match="second place, and no other, must be 'electron'"):
-        Classes.of(config)
-    config.dataset.classes, config.model.classes = ("", "electron"), 1
-    with pytest.raises(ValueError, match="nothing to tell 'electron' from"):
-        Classes.of(config)
 
 
 def write_run(folder, make_config, geometry="crop", seed=0):
     """The folder of a run that was evaluated, without a training."""
     config, sample = make_config(), shower_sample(200)
     config.inputs.geometry = geometry
-    probabilities = scored(seed=seed)[0]
-    dataset = ORIGIN | {"name": f"ecal_showers/{geometry}_quick"}
-    results = evaluate.evaluate(probabilities, sample.label, None, config, epoch=1, dataset=dataset)
-    columns = {name: getattr(sample, name) for name in sample.SCALARS}
-    folder.mkdir()
-    evaluate.write_scores(folder, probabilities, columns, names=("photon", "electron"))
-    evaluate.write_results(folder, results)
+    config.published = {"crop": "table_4", "barrel": "table_5"}[geometry]
+    write_evaluated(folder, config, run_of(config), sample, scored(seed=seed)[0], dataset=ORIGIN)
 
 
 def test_runs_join_into_the_papers_tables_4_and_5(tmp_path):
@@ -197,9 +152,7 @@ def test_runs_join_into_the_papers_tables_4_and_5(tmp_path):
     ]
     assert crop.rows["rejection at 90 %"][0].paper == ""
     assert r"rejection at 90 \%" in tables.latex([crop])
-    assert (
-        paper_row("showers_pairs", table_of(runs[4].results["config"], ORIGIN))["electron vs photon"] == 0.997
-    )
+    assert paper_row(runs[4].results)["auc_vs_rest", "electron"] == 0.997
 
 
 def test_a_rejection_without_a_false_positive_is_a_gap(tmp_path):
@@ -211,22 +164,22 @@ def test_a_rejection_without_a_false_positive_is_a_gap(tmp_path):
     (table,) = tables.tables([read_run(tmp_path / "a")])
     assert "1 / FPR at 50 %" not in table.rows
     assert "1 / FPR at 70 %" in table.rows
-    assert "1 / FPR at 50 %" not in results_table(results)
+    assert "1 / FPR at 50 %" not in results_table(showers.TASK, results)
 
 
-def test_a_release_holds_showers(tmp_path, datasets):
-    loop.train(conv_lstm_config(epochs=1), tmp_path / "run")
-    folder = release.release(tmp_path / "run", tmp_path / "released", per_class=3)
+def test_a_release_holds_showers(tmp_path):
+    train(conv_lstm_config(epochs=1), tmp_path / "run")
+    dataset = GivenDataset(showers.TASK, SPLITS)
+    folder = release.release(tmp_path / "run", tmp_path / "released", per_class=3, dataset=dataset)
     kept, probabilities = release.read_events(folder)
     assert kept.label.tolist() == [0, 1] * 3
-    np.testing.assert_array_equal(kept.digis.samples, datasets["validation"][:6].digis.samples)
+    np.testing.assert_array_equal(kept.digis.samples, SPLITS["validation"][:6].digis.samples)
     np.testing.assert_allclose(load_classifier(folder).predict(kept), probabilities, rtol=1e-5)
 
 
-def test_what_is_of_two_photons_alone_says_so(tmp_path):
-    loop.train(fcn_config(epochs=1), tmp_path)
-    classifier = load_classifier(tmp_path)
-    with pytest.raises(ValueError, match="sees showers: gradients by hits are those of events with two"):
+def test_what_needs_collisions_is_refused():
+    classifier = classifier_of(fcn_config())
+    with pytest.raises(ValueError, match="sees showers"):
         hit_gradients(classifier, shower_sample(1), "electron")
-    with pytest.raises(signature.ExportError, match="sees showers, and only those of events with two"):
+    with pytest.raises(ExportError, match="sees showers, and only classifiers of collisions"):
         signature.input_shapes(classifier, "hits")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from e2e_jax.errors import ExportError
 from e2e_jax.files.atomic import write_whole
 from e2e_jax.inference.export import signature, stablehlo
-from e2e_jax.inference.export.signature import ExportError
-from e2e_jax.runs.checkpoints import load_classifier
+from e2e_jax.inference.loading import load_classifier
 
 FORMATS = ("stablehlo", "onnx")
 TOLERANCE = 1e-5

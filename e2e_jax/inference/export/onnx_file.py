@@ -7,6 +7,7 @@ needs an operation that `onnx_operations` does not have, which is then named. In
 from __future__ import annotations
 
 import ast
+import json
 
 import jax
 import numpy as np
@@ -15,8 +16,9 @@ from jax.extend import core
 from onnx import TensorProto, helper, numpy_helper
 
 from e2e_jax import __version__
+from e2e_jax.errors import ExportError
 from e2e_jax.inference.export import onnx_operations, onnx_shapes
-from e2e_jax.inference.export.signature import ExportError, flat_names, scoring_function
+from e2e_jax.inference.export.signature import flat_names, scoring_function
 
 OPSET = 18
 """Of July 2022; the first whose ReduceMax takes its axes as an input."""
@@ -114,11 +116,11 @@ class Graph:
         ]
         output = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, _axes(shape))
         constants = [numpy_helper.from_array(array, name) for name, array in self._constants.values()]
-        graph = helper.make_graph(self._nodes, classifier.config.name, inputs, [output], constants)
+        graph = helper.make_graph(self._nodes, classifier.name, inputs, [output], constants)
         opset = [helper.make_operatorsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
         model.producer_name, model.producer_version = "e2e_jax", __version__
-        notes = {"classes": ",".join(classifier.classes), "config": classifier.config.to_json()}
+        notes = {"classes": ",".join(classifier.classes), "task": json.dumps(classifier.task.to_json())}
         helper.set_model_props(model, notes)
         return model
 

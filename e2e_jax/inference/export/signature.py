@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from e2e_jax.classes import category_of
 from e2e_jax.detector import images
+from e2e_jax.errors import ExportError
 from e2e_jax.events.diphotons import CELLS, COLLECTIONS, cell_exists
 from e2e_jax.inference import validity
-from e2e_jax.inference.prediction import Classifier, Predictor
+from e2e_jax.inference.prediction import Predictor
 from e2e_jax.models import backend
 from e2e_jax.models.forward import logits_function
 
@@ -22,16 +22,11 @@ EVENTS = "events"
 """Name of the batch dimension; the other symbolic dimensions have the names of the collections of hits."""
 
 
-class ExportError(ValueError):
-    """The classifier cannot be exported as asked; the message says why."""
-
-
 def in_float32(classifier):
-    """The classifier computing in float32, which every runtime knows; its parameters always are."""
-    config = copy.deepcopy(classifier.config)
-    with config.unlocked():
-        config.precision, config.deterministic = "float32", False
-    return Classifier(config, classifier.params, Predictor(config))
+    """The classifier computing in float32, which every runtime has; its parameters always are."""
+    network = dataclasses.replace(classifier.network, precision="float32")
+    predictor = Predictor(network, classifier.inputs)
+    return dataclasses.replace(classifier, network=network, _predict=predictor)
 
 
 def scoring_function(classifier):
@@ -39,11 +34,10 @@ def scoring_function(classifier):
 
     An event that `validity.is_invalid` has NaN for probabilities.
     """
-    inputs, record = classifier.config.inputs, category_of(classifier.config).record
     probabilities = _probabilities(classifier)
 
     def score(batch):
-        invalid = validity.is_invalid(batch, inputs, record, jnp)
+        invalid = validity.is_invalid(batch, classifier.task, classifier.inputs, jnp)
         return jnp.where(invalid[:, None], jnp.float32(np.nan), probabilities(batch))
 
     return score
@@ -51,8 +45,8 @@ def scoring_function(classifier):
 
 def _probabilities(classifier):
     """The scoring function without the check of its inputs."""
-    config, params = in_float32(classifier).config, jax.tree.map(np.asarray, classifier.params)
-    logits_of = logits_function(config, backend.ANY)
+    network, params = in_float32(classifier).network, jax.tree.map(np.asarray, classifier.params)
+    logits_of = logits_function(network, classifier.inputs, backend.ANY)
 
     def score(batch):
         return jax.nn.softmax(logits_of(params, batch), axis=-1)
@@ -69,34 +63,34 @@ def input_shapes(classifier, given):
 
     Returns:
       {"mass": f4[events], "eb": {"cell": i4[events, eb], "energy": f4[events, eb]}, ...} or
-      {"barrel": f4[events, 170, 360, channels], "mass": f4[events]}: only what the network reads, and
-      the mass, without which no event is known to be valid. Every symbolic dimension is at least 1.
+      {"barrel": f4[events, 170, 360, channels], "mass": f4[events]}: only what the network reads, and the
+      observables that decide whether an event is valid. Every symbolic dimension is at least 1.
 
     Raises:
       ExportError: `given` is neither, or the classifier sees no images.
     """
-    inputs = classifier.config.inputs
+    inputs, observables = classifier.inputs, classifier.task.observables
     if given not in GIVEN:
         raise ExportError(f"Inputs {given!r} are not known: --input is one of {', '.join(GIVEN)}.")
     if inputs.kind == "showers":
         raise ExportError(
-            "This classifier sees showers, and only those of events with two photons are exported so far. "
+            "This classifier sees showers, and only classifiers of collisions can be exported. "
             "`load_classifier(workdir).predict` scores showers."
         )
     if given == "images" and inputs.kind != "images":
         raise ExportError(
             f"This classifier sees {inputs.kind}, no images. Export it with --input=hits: its inputs are "
-            "then the photons and their mass."
+            "then the photons and observables that it reads."
         )
     names = (EVENTS, *COLLECTIONS)
     dimension = dict(zip(names, export.symbolic_shape(", ".join(names))))
     events = dimension[EVENTS]
     shapes = {
-        "mass": jax.ShapeDtypeStruct((events,), np.float32),
+        **{o.name: jax.ShapeDtypeStruct((events,), np.float32) for o in observables},
         "photons": jax.ShapeDtypeStruct((events, 2, 3), np.float32),
     }
     if given == "images":
-        for name, size in images.SHAPES[inputs.geometry].items():
+        for name, size in images.shapes(inputs.geometry).items():
             shapes[name] = jax.ShapeDtypeStruct((events, *size, len(inputs.channels)), np.float32)
     else:
         for name, columns in COLLECTIONS.items():
@@ -105,7 +99,8 @@ def input_shapes(classifier, given):
                 for column, dtype in columns.items()
             }
     read = _only_read(_probabilities(classifier), shapes)
-    return {name: read.get(name, shapes[name]) for name in shapes if name in read or name == "mass"}
+    checked = {observable.name for observable in observables if observable.least is not None}
+    return {name: read.get(name, shapes[name]) for name in shapes if name in read or name in checked}
 
 
 def flat_names(tree):
@@ -123,7 +118,7 @@ def as_inputs(batch, shapes):
 
 
 def probe(shapes, events, seed=0):
-    """Inputs of these shapes with random hits on random cells, mostly zeros in images; to compare outputs."""
+    """Valid inputs of these shapes: random hits on random cells, and images that are mostly zeros."""
     rng = np.random.default_rng(seed)
 
     def fill(name, shape):
@@ -134,7 +129,8 @@ def probe(shapes, events, seed=0):
             return rng.choice(np.flatnonzero(exists), size).astype(shape.dtype)
         if name.endswith(("eta", "phi")):
             return rng.uniform(-2.9, 2.9, size).astype(shape.dtype)
-        values = rng.uniform(1, 60, size) + (100 if name == "mass" else 0)
+        # Numbers per event are observables, such as a mass.
+        values = rng.uniform(1, 60, size) + (100 if len(size) == 1 else 0)
         return (values * (rng.random(size) < 0.01) if len(size) == 4 else values).astype(shape.dtype)
 
     leaves = [fill(name, shape) for name, shape in flat_names(shapes).items()]

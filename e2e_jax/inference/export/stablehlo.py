@@ -11,7 +11,8 @@ the StableHLO portable artifact for other compilers.
 import jax
 from jax import export
 
-from e2e_jax.inference.export.signature import ExportError, scoring_function
+from e2e_jax.errors import ExportError
+from e2e_jax.inference.export.signature import scoring_function
 
 PLATFORMS = ("cpu", "cuda")
 

@@ -45,7 +45,13 @@ struct Tap {
 struct Finish {
   const float* bias = nullptr;      // [outputs]
   const float* shortcut = nullptr;  // laid out as the output
-  bool relu = false;
+  bool positive = false;  // ReLU
+  // The sum of the channels from v on, of the pixel and channel `at` of y.
+  void write(Vec sum, float* y, long at, long v) const {
+    if (bias) sum += load(bias + v);
+    if (shortcut) sum += load(shortcut + at);
+    store(y + at, positive ? relu(sum) : sum);
+  }
 };
 
 // N output columns of V registers of channels: the inner loop of every convolution. `outputs` is the length of
@@ -68,13 +74,7 @@ void tile(const Tap* taps, int count, long shift, int inputs, float* y, long out
   E2E_UNROLL
   for (int n = 0; n < N; ++n) {
     E2E_UNROLL
-    for (int v = 0; v < V; ++v) {
-      long at = n * out_step + v * kLanes;
-      Vec value = sum[n][v];
-      if (finish.bias) value += load(finish.bias + v * kLanes);
-      if (finish.shortcut) value += load(finish.shortcut + at);
-      store(y + at, finish.relu ? relu(value) : value);
-    }
+    for (int v = 0; v < V; ++v) finish.write(sum[n][v], y, n * out_step + v * kLanes, v * kLanes);
   }
 }
 
@@ -101,7 +101,7 @@ void row(const Tap* taps, int count, int inputs, float* y, long out_step, long c
     for (long piece = 0, first = 0; piece < pieces; ++piece) {
       long next = columns * (piece + 1) / pieces, at = first * out_step + channel;
       Finish last{finish.bias ? finish.bias + channel : nullptr, finish.shortcut ? finish.shortcut + at : nullptr,
-                  finish.relu};
+                  finish.positive};
       kTiles[next - first - 1](here, count, first * step, inputs, y + at, out_step, last);
       first = next;
     }

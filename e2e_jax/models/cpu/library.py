@@ -24,7 +24,14 @@ from e2e_jax.files.cache import cache_folder, check_private
 
 SOURCES = tuple(
     pathlib.Path(__file__).with_name(name)
-    for name in ("resnet.cc", "simd.h", "convolution.h", "winograd.h", "stem.h")
+    for name in (
+        "resnet.cc",
+        "simd.h",
+        "convolution.h",
+        "winograd.h",
+        "winograd_transforms.h",
+        "stem.h",
+    )
 )
 SWITCH = "E2E_CPU_KERNELS"
 ARCHITECTURE = "E2E_CPU_ARCH"

@@ -1,8 +1,7 @@
 // ResNet-15 without its head on a CPU, forward and backward: the arithmetic of models/resnet.py.
 //
-// One event runs through the whole network before the next, so its maps stay in the core's cache; the layers
-// are those of resnet_cpu_layers.h. models/cpu/resnet_cpu.py compiles this file when it is first needed and binds
-// it to JAX.
+// One event runs through the whole network before the next, so its maps stay in the core's cache.
+// models/cpu/library.py compiles this file when it is first needed; resnet_cpu.py binds it to JAX.
 
 #include "stem.h"
 #include "winograd.h"
@@ -66,9 +65,9 @@ struct Layer {
 };
 
 // The kernels of the 3x3 convolutions that keep the size, transformed, in the network's order; `around`: turned.
-std::vector<float> transform(const Network& net, const float* params, bool around) {
+Array transform(const Network& net, const float* params, bool around) {
   long n = net.narrow.maps, w = net.wide.maps;
-  std::vector<float> all(net.tile_kernels());
+  Array all(net.tile_kernels());
   float* to = all.data();
   auto layer = [&](long maps) {
     transform_kernel(params, maps * maps, around, to);
@@ -105,19 +104,18 @@ void block_backward(Shape s, const float* tiles, float* gradient, const float* x
                     float*& g, float* h, float*& other) {
   Layer conv1(gradient, s.maps, s.maps, 3), conv2(gradient + Network::layer(s.maps, s.maps, 3), s.maps, s.maps, 3);
   through_relu(s, g, y2, conv2.bias);
-  same_kernel_gradient(s, y1, g, conv2.kernel);
-  convolve_same(s, g, h, tiles + kPlaces * s.maps * s.maps, Finish{});
+  gradients_same(s, y1, g, tiles + kPlaces * s.maps * s.maps, conv2.kernel, h, Finish{});
   through_relu(s, h, y1, conv1.bias);
-  same_kernel_gradient(s, x, h, conv1.kernel);
-  convolve_same(s, h, other, tiles, {nullptr, g, false});
+  gradients_same(s, x, h, tiles, conv1.kernel, other, {nullptr, g, false});
   std::swap(g, other);
 }
 
 // What a thread works in; the maps' borders stay zero.
 struct Workspace {
-  std::vector<float> ring, narrow, wide;
+  StemSpace stem;
+  Array narrow, wide;
   explicit Workspace(const Network& net)
-      : ring(net.stem.ring()), narrow(net.narrow.size()), wide(net.wide.size()) {}
+      : stem(net.stem), narrow(net.narrow.size()), wide(net.wide.size()) {}
 };
 
 // The maps that are kept lie one after the other. Those that are not take turns, and stay in the cache: where
@@ -131,7 +129,7 @@ void forward(const Network& net, const float* image, const float* params, const 
   float *x = maps, *wide = maps + narrow_maps * n.size();
   for (long m = 0; m < narrow_maps; ++m) clear_border(n, maps + m * n.size());
   for (long m = 0; m < wide_maps; ++m) clear_border(w, wide + m * w.size());
-  stem_forward(net.stem, image, params, params + net.stem.kernel_size(), space.ring.data(), x, winner);
+  stem_forward(net.stem, image, params, params + net.stem.kernel_size(), space.stem, x, winner);
   params += net.stem_size();
   for (long b = 0; b < net.blocks; ++b, params += net.narrow_block(), tiles += net.narrow_tiles()) {
     float *y1 = all ? x + n.size() : space.narrow.data(), *y2 = x + of_block * n.size();
@@ -161,15 +159,15 @@ void forward(const Network& net, const float* image, const float* params, const 
 // The parameters as backward needs them: as they are, and turned; of each, the kernels that convolve tiles.
 struct Kernels {
   const float* params;
-  std::vector<float> turned, tiles, turned_tiles;
+  Array turned, tiles, turned_tiles;
 };
 
 // Maps of gradients, for backward.
 struct Slopes {
-  std::vector<float> narrow[3], wide[3];
+  Array narrow[3], wide[3];
   explicit Slopes(const Network& net) {
-    for (auto& map : narrow) map.resize(net.narrow.size());
-    for (auto& map : wide) map.resize(net.wide.size());
+    for (auto& map : narrow) map = Array(net.narrow.size());
+    for (auto& map : wide) map = Array(net.wide.size());
   }
 };
 
@@ -191,7 +189,7 @@ void backward(const Network& net, const float* image, const Kernels& kernels, co
   };
   gradient += net.parameters(), maps += net.activations(keep) - w.size();
   // Of a block with input x: the output of its first convolution.
-  auto first = [&](Shape s, const float* x, std::vector<float>& made) {
+  auto first = [&](Shape s, const float* x, Array& made) {
     if (all) return x + s.size();
     block_first(s, params, tiles, x, made.data());
     return static_cast<const float*>(made.data());
@@ -209,9 +207,8 @@ void backward(const Network& net, const float* image, const Kernels& kernels, co
   Layer conv1(gradient, n.maps, w.maps, 3), conv2(gradient + second, w.maps, w.maps, 3);
   Layer side(gradient + third, n.maps, w.maps, 1);
   through_relu(w, g, y2, conv2.bias, side.bias);
-  same_kernel_gradient(w, y1, g, conv2.kernel);
+  gradients_same(w, y1, g, turned_tiles, conv2.kernel, h, Finish{});
   kernel_gradient(n, x, w, g, side.kernel, 1, 2);
-  convolve_same(w, g, h, turned_tiles, Finish{});
   through_relu(w, h, y1, conv1.bias);
   kernel_gradient(n, x, w, h, conv1.kernel, 3, 2);
   float *of_x = slopes.narrow[0].data(), *h2 = slopes.narrow[1].data(), *other2 = slopes.narrow[2].data();
@@ -224,12 +221,13 @@ void backward(const Network& net, const float* image, const Kernels& kernels, co
     block_backward(n, turned_tiles, gradient, maps, y1, maps + of_block * n.size(), of_x, h2, other2);
   }
   gradient -= net.stem_size();
-  stem_backward(net.stem, image, of_x, winner, space.ring.data(), gradient, gradient + net.stem.kernel_size());
+  stem_backward(net.stem, image, of_x, winner, space.stem, gradient, gradient + net.stem.kernel_size());
 }
 
 // Each kernel [places, inputs, outputs] as [places, outputs, inputs], at the same place in the flat array.
-std::vector<float> turn(const Network& net, const float* params) {
-  std::vector<float> turned(net.parameters());
+Array turn(const Network& net, const float* params) {
+  Array all(net.parameters());
+  float* turned = all.data();
   long at = net.stem_size();
   auto layer = [&](long inputs, long outputs, long side) {
     for (long k = 0; k < side * side; ++k)
@@ -242,7 +240,7 @@ std::vector<float> turn(const Network& net, const float* params) {
   for (long b = 0; b < 2 * net.blocks; ++b) layer(n, n, 3);
   layer(n, w, 3), layer(w, w, 3), layer(n, w, 1);
   for (long b = 0; b < 2 * net.blocks; ++b) layer(w, w, 3);
-  return turned;
+  return all;
 }
 
 // Splits the events evenly among threads: f(thread, first, last).
@@ -282,10 +280,10 @@ ffi::Error Forward(Floats images, Floats params, FloatResult features, ffi::Resu
   Keep keep;
   if (!understood(net, params.element_count(), maps->dimensions()[1], keep)) return misfit();
   bool nothing = keep == Keep::kNothing;
-  std::vector<float> tiles = transform(net, params.typed_data(), false);
+  Array tiles = transform(net, params.typed_data(), false);
   split(images.dimensions()[0], threads, [&](long, long first, long last) {
     Workspace space(net);
-    std::vector<float> own_maps(nothing ? net.activations(keep) : 0);
+    Array own_maps(nothing ? net.activations(keep) : 0);
     std::vector<uint8_t> own_winners(nothing ? net.winners() : 0);
     for (long e = first; e < last; ++e)
       forward(net, images.typed_data() + e * net.image(), params.typed_data(), tiles.data(),
@@ -306,9 +304,9 @@ ffi::Error Backward(Floats images, Floats params, Floats of_features, ffi::Buffe
   if (!understood(net, params.element_count(), maps.dimensions()[1], keep) || keep == Keep::kNothing) return misfit();
   Kernels kernels{params.typed_data(), turn(net, params.typed_data()), transform(net, params.typed_data(), false), {}};
   kernels.turned_tiles = transform(net, kernels.turned.data(), true);
-  std::vector<std::vector<float>> parts(std::max<int64_t>(threads, 1));
+  std::vector<Array> parts(std::max<int64_t>(threads, 1));
   split(images.dimensions()[0], threads, [&](long thread, long first, long last) {
-    parts[thread].resize(net.parameters());
+    parts[thread] = Array(net.parameters());
     Workspace space(net);
     Slopes slopes(net);
     for (long e = first; e < last; ++e)
@@ -318,7 +316,7 @@ ffi::Error Backward(Floats images, Floats params, Floats of_features, ffi::Buffe
   });
   std::fill_n(gradient->typed_data(), net.parameters(), 0.0f);
   for (auto& part : parts)  // in this order, whichever thread was first
-    for (size_t i = 0; i < part.size(); ++i) gradient->typed_data()[i] += part[i];
+    for (size_t i = 0; i < part.size(); ++i) gradient->typed_data()[i] += part.data()[i];
   return ffi::Error::Success();
 }
 

@@ -2,7 +2,12 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -34,7 +39,38 @@ inline void store(float* p, Vec v) { *reinterpret_cast<InMemory*>(p) = v; }
 inline void add(float* p, Vec v) { store(p, load(p) + v); }
 inline Vec relu(Vec v) { return v <= 0.0f ? Vec{} : v; }  // NaN stays NaN, here and in the maxima of the stem
 
+// Bit i: whether lane i is not zero.
+inline uint32_t not_zero(Vec v) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(reinterpret_cast<__m512>(v), _mm512_setzero_ps(), _CMP_NEQ_UQ);
+#elif defined(__AVX__)
+  return _mm256_movemask_ps(reinterpret_cast<__m256>(v != 0.0f));
+#elif defined(__SSE2__)
+  return _mm_movemask_ps(reinterpret_cast<__m128>(v != 0.0f));
+#else
+  uint32_t bits = 0;
+  for (int i = 0; i < kLanes; ++i) bits |= uint32_t(v[i] != 0.0f) << i;
+  return bits;
+#endif
+}
+
 inline Vec absolute(Vec v) { return v < 0.0f ? -v : v; }
+
+// Floats, zero at first, of which no register is in two cache lines.
+class Array {
+ public:
+  Array() = default;
+  explicit Array(size_t size) : lines_((size + 15) / 16) {}
+  size_t size() const { return 16 * lines_.size(); }
+  float* data() { return lines_.data()->values; }
+  const float* data() const { return lines_.data()->values; }
+
+ private:
+  struct alignas(64) Line {
+    float values[16];
+  };
+  std::vector<Line> lines_;
+};
 
 // Registers of output channels that are computed together, of `maps` channels.
 constexpr int group(int maps) { return maps / kLanes < kGroup ? maps / kLanes : kGroup; }

@@ -9,81 +9,115 @@
 
 namespace {
 
+// A pixel of a row that is not zero, in one channel: an output of column j is at offset `output` + j in the map's
+// row and has its place at `kernel` - 2 j channels in the kernel's row, for j from 0 to 3.
+struct Hit {
+  float value;
+  int32_t output, kernel;
+};
+
 // Rows of the image pass one by one; of the map before the maximum, only the rows under way are in memory.
 struct Stem {
   static constexpr long maps = 16;  // made
   long rows, columns, channels;     // of the image
   static constexpr int kSide = 7;
-  static constexpr int kRing = 8;  // rows under way: at most six, in pairs
+  static constexpr int kRing = 8;     // rows under way: at most six, in pairs
+  static constexpr int kOutputs = 4;  // columns that a pixel is seen by, in pairs of places: one of eight is none
+  static constexpr int kBefore = kOutputs - 1;  // columns in memory before the map's first, for its first pixels
   long out_rows() const { return (rows + 2 - kSide) / 2 + 1; }
   long out_columns() const { return (columns + 2 - kSide) / 2 + 1; }
   Shape pooled() const { return {out_rows() / 2, out_columns() / 2, maps}; }
   // Only what the pooling sees is made: even numbers of rows and columns.
   long kept_rows() const { return pooled().rows * 2; }
   long kept_columns() const { return pooled().columns * 2; }
-  long kept_row() const { return kept_columns() * maps; }
-  long ring() const { return kRing * kept_row(); }
-  long place(long row) const { return row % kRing * kept_row(); }  // of a row of the map, in the ring
-  long kernel_size() const { return kSide * kSide * channels * maps; }
+  long row() const { return (kBefore + columns / 2 + 1) * maps; }
+  long ring() const { return kRing * row(); }
+  long place(long r) const { return r % kRing * row(); }  // of a row of the map, in the ring
+  long kernel_row() const { return kSide * channels * maps; }
+  long kernel_size() const { return kSide * kernel_row(); }
+  // The same of a kernel with a column of zeros behind it, so that all pixels are seen by four columns.
+  long padded_row() const { return 2 * kOutputs * channels * maps; }
+  long padded_size() const { return kSide * padded_row(); }
 
   // First and last row of the map that see row r of the image.
   long first_row(long r) const { return std::max(0L, (r - kSide + 3) / 2); }
   long last_row(long r) const { return std::min((r + 1) / 2, kept_rows() - 1); }
 
-  // Calls f(value, offset in the ring, offset in the kernel) for every product with a pixel of row r not zero.
-  template <typename F>
-  void products(const float* image, long r, F f) const {
-    constexpr int kTogether = 8;  // values looked at in one go: most are zero
-    const int length = columns * channels, last_column = kept_columns() - 1;
-    const long first_i = first_row(r), last_i = last_row(r);
+  // The pixels of row r that are not zero; returns how many.
+  int hits(const float* image, long r, Hit* to) const {
+    const long length = columns * channels;
+    const uint64_t inverse = (uint64_t(1) << 32) / channels + 1;
     const float* line = image + r * length;
-    for (int at = 0; at < length; ++at) {
-      if (at % kTogether == 0 && at + kTogether <= length) {
-        uint64_t bits[kTogether / 2];
-        std::memcpy(bits, line + at, sizeof bits);
-        if (!(bits[0] | bits[1] | bits[2] | bits[3])) {
-          at += kTogether - 1;
-          continue;
-        }
+    const Hit* begin = to;
+    for (long start = 0; start < length; start += 64) {
+      const long end = std::min(start + 64, length);
+      uint64_t bits = 0;
+      long at = start;
+      for (; at + kLanes <= end; at += kLanes) bits |= uint64_t(not_zero(load(line + at))) << (at - start);
+      for (; at < end; ++at) bits |= uint64_t(line[at] != 0) << (at - start);
+      for (; bits; bits &= bits - 1) {
+        const long here = start + __builtin_ctzll(bits), c = here * inverse >> 32, channel = here - c * channels;
+        const long last = (c + 1) / 2, place = (c + 1) % 2 + 2 * kBefore;  // the first column sees the last place
+        *to++ = {line[here], int32_t(last * maps), int32_t((place * channels + channel) * maps)};
       }
-      const float value = line[at];
-      if (value == 0) continue;
-      const int c = unsigned(at) / unsigned(channels), channel = at - c * channels;
-      const int first_j = std::max(0, (c - kSide + 3) / 2), last_j = std::min((c + 1) / 2, last_column);
-      for (long i = first_i; i <= last_i; ++i) {
-        long to = place(i) + first_j * maps;
-        long k = (((r + 1 - 2 * i) * kSide + c + 1 - 2 * first_j) * channels + channel) * maps;
-        for (int j = first_j; j <= last_j; ++j, to += maps, k -= 2 * channels * maps) f(value, to, k);
+    }
+    return to - begin;
+  }
+
+  // Calls f(value, offset in the ring, offset in the padded kernel) for every product with a pixel of row r.
+  template <typename F>
+  void products(const Hit* hits, int count, long r, F f) const {
+    for (long i = first_row(r); i <= last_row(r); ++i) {
+      const long to = place(i), kernel = (r + 1 - 2 * i) * padded_row();
+      for (int n = 0; n < count; ++n) {
+        E2E_UNROLL
+        for (int j = 0; j < kOutputs; ++j) {
+          E2E_UNROLL
+          for (long v = 0; v < maps; v += kLanes)
+            f(hits[n].value, to + hits[n].output + j * maps + v, kernel + hits[n].kernel - 2 * j * channels * maps + v);
+        }
       }
     }
   }
 };
 
+// What a thread's stem works in.
+struct StemSpace {
+  Array ring, kernel;
+  std::vector<Hit> hits;
+  std::vector<int32_t> won;  // of a row of the pooled map; narrowed a row at a time, which compilers do well
+  explicit StemSpace(const Stem& stem)
+      : ring(stem.ring()), kernel(stem.padded_size()), hits(stem.columns * stem.channels),
+        won(stem.pooled().columns * Stem::maps) {}
+};
+
 // The largest of the four pixels of bias + kernel * image, or 0, into y (a `pooled` map), and which won: 0 to
-// 3, or 4 where none is above zero. `ring` is stem.ring() long.
-void stem_forward(const Stem& stem, const float* image, const float* kernel, const float* bias, float* ring, float* y,
-                  uint8_t* winner) {
+// 3, or 4 where none is above zero.
+void stem_forward(const Stem& stem, const float* image, const float* kernel, const float* bias, StemSpace& space,
+                  float* y, uint8_t* winner) {
   const Shape pooled = stem.pooled();
   constexpr long maps = Stem::maps;
-  const long length = stem.kept_row();
-  std::vector<int32_t> won(pooled.columns * maps);  // narrowed a row at a time, which compilers do well
+  const long length = stem.row();
+  float *ring = space.ring.data(), *padded = space.kernel.data();
+  std::memset(padded, 0, sizeof(float) * stem.padded_size());
+  for (int k = 0; k < Stem::kSide; ++k)
+    std::copy_n(kernel + k * stem.kernel_row(), stem.kernel_row(), padded + k * stem.padded_row());
   for (long r = 0, begun = 0, done = 0; r < stem.rows; ++r) {
     for (; begun <= stem.last_row(r); ++begun)
       for (long at = 0; at < length; at += maps)
         for (long v = 0; v < maps; v += kLanes) store(ring + stem.place(begun) + at + v, load(bias + v));
-    stem.products(image, r, [=](float value, long to, long k) {
-      E2E_UNROLL
-      for (long v = 0; v < maps; v += kLanes) add(ring + to + v, value * load(kernel + k + v));
-    });
+    const int count = stem.hits(image, r, space.hits.data());
+    stem.products(space.hits.data(), count, r,
+                  [=](float value, long to, long k) { add(ring + to, value * load(padded + k)); });
     for (; done < pooled.rows && (r + 1 == stem.rows || stem.first_row(r + 1) > 2 * done + 1); ++done) {
-      const float *upper = ring + stem.place(2 * done), *lower = upper + length;
-      int32_t* here = won.data();
+      const float *upper = ring + stem.place(2 * done) + Stem::kBefore * maps, *lower = upper + length;
+      int32_t* here = space.won.data();
       for (long j = 0; j < pooled.columns; ++j, upper += maps, lower += maps)
         for (long v = 0; v < maps; v += kLanes, upper += kLanes, lower += kLanes, here += kLanes) {
           const float* pixels[4] = {upper, upper + maps, lower, lower + maps};
           Vec best{};
           Choice which = Choice{} + 4;
-            E2E_UNROLL
+          E2E_UNROLL
           for (int p = 0; p < 4; ++p) {
             Choice better = ~(load(pixels[p]) <= best);
             best = better ? load(pixels[p]) : best;
@@ -92,39 +126,48 @@ void stem_forward(const Stem& stem, const float* image, const float* kernel, con
           store(y + pooled.at(done, j) + v, best);
           std::memcpy(here, &which, sizeof which);
         }
-      winner = std::copy(won.begin(), won.end(), winner);
+      winner = std::copy(space.won.begin(), space.won.end(), winner);
     }
   }
 }
 
 // Adds the gradients of kernel and bias; g is the gradient of the pooled map.
-void stem_backward(const Stem& stem, const float* image, const float* g, const uint8_t* winner, float* ring,
+void stem_backward(const Stem& stem, const float* image, const float* g, const uint8_t* winner, StemSpace& space,
                    float* kernel, float* bias) {
   const Shape pooled = stem.pooled();
   constexpr long maps = Stem::maps;
-  const long length = stem.kept_row();
-  std::vector<int32_t> won(pooled.columns * maps);
+  const long length = stem.row();
+  float *ring = space.ring.data(), *padded = space.kernel.data();
+  std::memset(ring, 0, sizeof(float) * stem.ring());
+  std::memset(padded, 0, sizeof(float) * stem.padded_size());
+  Vec of_bias[maps / kLanes] = {};
   for (long r = 0, begun = 0; r < stem.rows; ++r) {
-    for (; 2 * begun <= stem.last_row(r); ++begun, winner += won.size()) {
-      std::copy_n(winner, won.size(), won.begin());
-      float *upper = ring + stem.place(2 * begun), *lower = upper + length;
-      const int32_t* here = won.data();
-      for (long j = 0; j < pooled.columns; ++j, upper += maps, lower += maps)
+    for (; 2 * begun <= stem.last_row(r); ++begun) {
+      std::copy_n(winner, space.won.size(), space.won.begin());
+      winner += space.won.size();
+      float *upper = ring + stem.place(2 * begun) + Stem::kBefore * maps, *lower = upper + length;
+      const int32_t* here = space.won.data();
+      for (long j = 0; j < pooled.columns; ++j, upper += maps, lower += maps) {
+        E2E_UNROLL
         for (long v = 0; v < maps; v += kLanes, upper += kLanes, lower += kLanes, here += kLanes) {
           float* pixels[4] = {upper, upper + maps, lower, lower + maps};
           Choice which;
           std::memcpy(&which, here, sizeof which);
           Vec slope = load(g + pooled.at(begun, j) + v);
-            E2E_UNROLL
+          E2E_UNROLL
           for (int p = 0; p < 4; ++p) store(pixels[p], which == p ? slope : Vec{});
-          add(bias + v, which < 4 ? slope : Vec{});
+          of_bias[v / kLanes] += which < 4 ? slope : Vec{};
         }
+      }
     }
-    stem.products(image, r, [=](float value, long from, long k) {
-      E2E_UNROLL
-      for (long v = 0; v < maps; v += kLanes) add(kernel + k + v, value * load(ring + from + v));
-    });
+    const int count = stem.hits(image, r, space.hits.data());
+    stem.products(space.hits.data(), count, r,
+                  [=](float value, long from, long k) { add(padded + k, value * load(ring + from)); });
   }
+  for (int k = 0; k < Stem::kSide; ++k)
+    for (long at = 0; at < stem.kernel_row(); at += kLanes)
+      add(kernel + k * stem.kernel_row() + at, load(padded + k * stem.padded_row() + at));
+  for (long v = 0; v < maps; v += kLanes) add(bias + v, of_bias[v / kLanes]);
 }
 
 }  // namespace

@@ -1,151 +1,181 @@
-// The 3x3 convolutions that keep the size, and the gradients of their kernels, by Winograd's method.
+// Winograd's method for the 3x3 convolutions that keep the size, and for the gradients of their kernels.
 //
-// F(2x2, 3x3) (A. Lavin and S. Gray, arXiv:1509.09308, Section 4.1): a tile of 2x2 outputs is
-// A^T [(G g G^T) * (B^T d B)] A, of the kernel g and the 4x4 pixels d under it: 16 products for four pixels in
-// place of 36. The products are kPlaces matrices, [tiles, inputs] times [inputs, outputs].
-// The kernel's gradient is F(3x3, 2x2) of the same pixels and of the 2x2 gradients of the tile's outputs, whose
-// products are summed over all tiles: [inputs, tiles] times [tiles, outputs].
+// F(4x4, 3x3) (A. Lavin and S. Gray, arXiv:1509.09308, Section 4.3): a tile of 4x4 outputs is
+// A^T [(G g G^T) * (B^T d B)] A, of the kernel g and the 6x6 pixels d under it: 36 products for 16 pixels in
+// place of 144. The products are kPlaces matrices, [tiles, inputs] times [inputs, outputs]. The gradient of the
+// kernel is G^T [sum over tiles of (A y A^T) * (B^T d B)] G, of the gradients y of the outputs.
 
 #pragma once
 
 #include "convolution.h"
+#include "winograd_transforms.h"
 
 namespace {
 
-constexpr int kPlaces = 16;
+constexpr int kPlaces = kWindow * kWindow;
 
 // Most tiles that are transformed together: what is made of them stays in the core's cache.
-constexpr long kStrip = 12;
+constexpr int kStrip = 12;
 
-// A sum is rounding alone below this share of its terms' total: some units in the last place of a float.
-constexpr float kRounding = 1e-6f;
-
-// G g G^T of a kernel [3, 3, size] into [4, 4, size]; `around`: of the kernel turned by 180 degrees.
+// G g G^T of a kernel [3, 3, size] into [6, 6, size]; `around`: of the kernel turned by 180 degrees.
 void transform_kernel(const float* kernel, long size, bool around, float* to) {
-  auto line = [](const float g[3], float u[4]) {
-    u[0] = g[0], u[1] = (g[0] + g[1] + g[2]) / 2, u[2] = (g[0] - g[1] + g[2]) / 2, u[3] = g[2];
-  };
-  for (long i = 0; i < size; ++i) {
-    float by_column[3][4], column[3], all[4];
-    for (int x = 0; x < 3; ++x) {
-      for (int y = 0; y < 3; ++y) column[y] = kernel[(around ? 8 - 3 * y - x : 3 * y + x) * size + i];
-      line(column, by_column[x]);
-    }
-    for (int a = 0; a < 4; ++a) {
-      for (int x = 0; x < 3; ++x) column[x] = by_column[x][a];
-      line(column, all);
-      for (int b = 0; b < 4; ++b) to[(4 * a + b) * size + i] = all[b];
-    }
+  for (long i = 0; i < size; i += kLanes) {
+    Vec square[3][3], made[kWindow][kWindow];
+    for (int k = 0; k < 9; ++k) square[k / 3][k % 3] = load(kernel + (around ? 8 - k : k) * size + i);
+    both_ways<line_of_kernel, 3, kWindow>(square, made);
+    for (int p = 0; p < kPlaces; ++p) store(to + p * size + i, made[p / kWindow][p % kWindow]);
   }
 }
+
+// A tile by its first row and column of outputs.
+struct Tile {
+  long row, column;
+};
 
 // A number for each place, tile and channel of a strip.
 template <int maps>
 using Strip = float[kPlaces][kStrip][maps];
 
-// B^T d B of the tiles `first` to `next` of the rows r and r + 1. Where the number of rows or columns is odd,
-// pixels outside the map are replaced by others; only outputs outside the map depend on them.
-template <int maps>
-void transform_pixels(Shape s, const float* x, long r, long first, long next, Strip<maps>& to) {
-  const float* lines[4];
-  for (int k = 0; k < 4; ++k) lines[k] = x + s.at(std::min(r - 1 + k, s.rows), 0);
-  for (long v = 0; v < maps; v += kLanes) {
-    // B^T of one column of pixels.
-    auto column = [&](long c, Vec made[4]) {
-      long at = std::min(c, s.columns) * maps + v;
-      Vec d1 = load(lines[1] + at), d2 = load(lines[2] + at);
-      made[0] = load(lines[0] + at) - d2, made[1] = d1 + d2, made[2] = d2 - d1, made[3] = d1 - load(lines[3] + at);
-    };
-    Vec d0[4], d1[4], d2[4], d3[4];
-    column(2 * first - 1, d0), column(2 * first, d1);
-    for (long t = first; t < next; ++t) {
-      column(2 * t + 1, d2), column(2 * t + 2, d3);
+// Transforms the side x side pixels of each tile, the first `before` rows and columns ahead of its outputs.
+// Pixels outside of the map are those of its border, zero. Compilers make slower code where this is inlined.
+template <auto line, int side, int maps>
+[[gnu::noinline]] void transform_tiles(Shape s, const float* map, const Tile* tiles, int count, int before,
+                                       Strip<maps>& to) {
+  for (int n = 0; n < count; ++n) {
+    long rows[side], columns[side];
+    for (int k = 0; k < side; ++k) {
+      rows[k] = s.at(std::min(tiles[n].row - before + k, s.rows), 0);
+      columns[k] = std::min(tiles[n].column - before + k, s.columns) * maps;
+    }
+    for (long v = 0; v < maps; v += kLanes) {
+      Vec square[side][side], made[kWindow][kWindow];
       E2E_UNROLL
-      for (int a = 0; a < 4; ++a) {
-        store(&to[4 * a][t - first][v], d0[a] - d2[a]);
-        store(&to[4 * a + 1][t - first][v], d1[a] + d2[a]);
-        store(&to[4 * a + 2][t - first][v], d2[a] - d1[a]);
-        store(&to[4 * a + 3][t - first][v], d1[a] - d3[a]);
-        d0[a] = d2[a], d1[a] = d3[a];
+      for (int y = 0; y < side; ++y) {
+        E2E_UNROLL
+        for (int x = 0; x < side; ++x) square[y][x] = load(map + rows[y] + columns[x] + v);
+      }
+      both_ways<line, side, kWindow>(square, made);
+      E2E_UNROLL
+      for (int y = 0; y < kWindow; ++y) {
+        E2E_UNROLL
+        for (int x = 0; x < kWindow; ++x) store(&to[kWindow * y + x][n][v], made[y][x]);
       }
     }
   }
 }
 
-// Calls f(row, first tile, tile after the last) for the strips of a map.
+// Where a map is not zero. Sums of products that are zero in a direct convolution cancel in Winograd's but for their
+// rounding, so these outputs are written as zeros.
+class Occupancy {
+ public:
+  Occupancy(Shape s, const float* map) : row_(s.columns + 2 + kTile), pixels_((s.rows + 2 + kTile) * row_) {
+    (s.maps == 16 ? &Occupancy::fill<16> : &Occupancy::fill<32>)(s, map, pixels_.data());
+    windows_ = pixels_;
+    auto spread = [&](long step) {  // to the neighbors before and after
+      auto from = windows_;
+      for (size_t at = step; at + step < from.size(); ++at) windows_[at] = from[at - step] | from[at] | from[at + step];
+    };
+    spread(row_), spread(1);
+  }
+  // Whether a pixel of the tile is not zero in some channel.
+  bool pixels(Tile tile) const { return any(pixels_, tile); }
+  // Whether a pixel of the tile, or a neighbor of one, is.
+  bool windows(Tile tile) const { return any(windows_, tile); }
+  // Whether this pixel or a neighbor is.
+  bool window(long r, long c) const { return windows_[(r + 1) * row_ + c + 1]; }
+
+ private:
+  long row_;
+  std::vector<uint8_t> pixels_, windows_;  // with the border, and beyond it what tiles need
+
+  template <int maps>
+  static void fill(Shape s, const float* map, uint8_t* to) {
+    for (long r = 0; r < s.rows + 2; ++r, to += kTile)
+      for (long c = 0; c < s.columns + 2; ++c, map += maps) {
+        uint32_t any = 0;
+        E2E_UNROLL
+        for (int v = 0; v < maps; v += kLanes) any |= not_zero(load(map + v));
+        *to++ = any != 0;
+      }
+  }
+  bool any(const std::vector<uint8_t>& of, Tile tile) const {
+    uint32_t lines[kTile];
+    for (int i = 0; i < kTile; ++i)
+      std::memcpy(lines + i, &of[(tile.row + i + 1) * row_ + tile.column + 1], sizeof lines[i]);
+    return lines[0] | lines[1] | lines[2] | lines[3];
+  }
+};
+
 template <typename F>
-void for_strips(Shape s, F f) {
-  long tiles = (s.columns + 1) / 2, pieces = (tiles + kStrip - 1) / kStrip;
-  for (long r = 0; r < s.rows; r += 2)
-    for (long piece = 0; piece < pieces; ++piece) f(r, tiles * piece / pieces, tiles * (piece + 1) / pieces);
+void for_tiles(Shape s, F f) {
+  for (long r = 0; r < s.rows; r += kTile)
+    for (long c = 0; c < s.columns; c += kTile) f(Tile{r, c});
 }
 
-// y = finish(kernel * x) for a 3x3 kernel and as many maps as there were; `kernel` is transformed.
+// Calls f(tiles, how many) for strips of the tiles that are wanted.
+template <typename Wanted, typename F>
+void for_strips(Shape s, Wanted wanted, F f) {
+  Tile tiles[kStrip];
+  int count = 0;
+  for_tiles(s, [&](Tile tile) {
+    if (!wanted(tile)) return;
+    tiles[count++] = tile;
+    if (count == kStrip) f(tiles, count), count = 0;
+  });
+  if (count) f(tiles, count);
+}
+
+// Writes the outputs of a tile, whose channels from v on are made by `make`.
+template <int maps, typename Make>
+void write_tile(Shape s, const Occupancy& occupied, Tile tile, float* y, Finish finish, Make make) {
+  for (long v = 0; v < maps; v += kLanes) {
+    Vec made[kTile][kTile];
+    make(v, made);
+    E2E_UNROLL
+    for (int i = 0; i < kTile; ++i) {
+      E2E_UNROLL
+      for (int j = 0; j < kTile; ++j) {
+        long r = tile.row + i, c = tile.column + j;
+        if (r < s.rows && c < s.columns)
+          finish.write(occupied.window(r, c) ? made[i][j] : Vec{}, y, s.at(r, c) + v, v);
+      }
+    }
+  }
+}
+
+// y = finish(kernel * x) for a 3x3 kernel and as many maps as there were; `occupied` is that of x.
 template <int maps>
-void convolve_tiles(Shape s, const float* x, float* y, const float* kernel, Finish finish) {
+void convolve_tiles(Shape s, const Occupancy& occupied, const float* x, float* y, const float* kernel, Finish finish) {
   // A row is read whole before it is written where all of its channels are computed together.
   constexpr bool kInPlace = group(maps) * kLanes == maps;
   alignas(64) Strip<maps> pixels, others;
   auto& products = kInPlace ? pixels : others;
-  for_strips(s, [&](long r, long first, long next) {
-    transform_pixels<maps>(s, x, r, first, next, pixels);
+  auto wanted = [&](Tile tile) { return occupied.windows(tile); };
+  for_strips(s, wanted, [&](const Tile* tiles, int count) {
+    transform_tiles<line_of_pixels, kWindow>(s, x, tiles, count, 1, pixels);
     for (int p = 0; p < kPlaces; ++p) {
       Tap tap{pixels[p][0], kernel + p * maps * maps};
-      row<maps, maps>(&tap, 1, maps, products[p][0], maps, next - first, Finish{});
+      row<maps, maps>(&tap, 1, maps, products[p][0], maps, count, Finish{});
     }
-    for (long t = first; t < next; ++t)
-      for (long v = 0; v < maps; v += kLanes) {
-        Vec sums[2][4];  // A^T of the products
+    for (int n = 0; n < count; ++n)
+      write_tile<maps>(s, occupied, tiles[n], y, finish, [&](long v, Vec made[kTile][kTile]) {
+        Vec square[kWindow][kWindow];
         E2E_UNROLL
-        for (int b = 0; b < 4; ++b) {
-          auto product = [&](int a) { return load(&products[4 * a + b][t - first][v]); };
-          Vec m1 = product(1), m2 = product(2);
-          sums[0][b] = product(0) + m1 + m2, sums[1][b] = m1 - m2 - product(3);
+        for (int a = 0; a < kWindow; ++a) {
+          E2E_UNROLL
+          for (int b = 0; b < kWindow; ++b) square[a][b] = load(&products[kWindow * a + b][n][v]);
         }
-        for (long i = 0; i < 2 && r + i < s.rows; ++i) {
-          const Vec* m = sums[i];
-          Vec pair[2] = {m[0] + m[1] + m[2], m[1] - m[2] - m[3]};
-          for (long j = 0; j < 2 && 2 * t + j < s.columns; ++j) {
-            long at = s.at(r + i, 2 * t + j) + v;
-            Vec value = pair[j];
-            if (finish.bias) value += load(finish.bias + v);
-            if (finish.shortcut) value += load(finish.shortcut + at);
-            store(y + at, finish.relu ? relu(value) : value);
-          }
-        }
-      }
+        both_ways<line_of_outputs, kWindow, kTile>(square, made);
+      });
   });
-}
-
-// G' g G'^T of the 2x2 gradients of each tile's outputs, G' being (1, 0), (1, 1)/2, (1, -1)/2, (0, 1).
-template <int maps>
-void transform_gradients(Shape s, const float* g, long r, long first, long next, Strip<maps>& to) {
-  for (long v = 0; v < maps; v += kLanes)
-    for (long t = first; t < next; ++t) {
-      // Beyond an odd number of rows or columns lies the border, which is zero.
-      const float *upper = g + s.at(r, 2 * t) + v, *lower = upper + s.row();
-      Vec half{};
-      half += 0.5f;
-      Vec lines[4][2];
-      E2E_UNROLL
-      for (int c = 0; c < 2; ++c) {
-        Vec up = load(upper + c * maps), low = load(lower + c * maps);
-        lines[0][c] = up, lines[1][c] = half * (up + low), lines[2][c] = half * (up - low), lines[3][c] = low;
-      }
-      E2E_UNROLL
-      for (int a = 0; a < 4; ++a) {
-        Vec left = lines[a][0], right = lines[a][1];
-        store(&to[4 * a][t - first][v], left);
-        store(&to[4 * a + 1][t - first][v], half * (left + right));
-        store(&to[4 * a + 2][t - first][v], half * (left - right));
-        store(&to[4 * a + 3][t - first][v], right);
-      }
-    }
+  for_tiles(s, [&](Tile tile) {
+    if (!wanted(tile)) write_tile<maps>(s, occupied, tile, y, finish, [](long, Vec made[kTile][kTile]) {});
+  });
 }
 
 // Adds [inputs, tiles] times [tiles, outputs] to sums [inputs, outputs].
 template <int maps, int V, int I>
-void add_products(long tiles, const float (*pixels)[maps], const float (*gradients)[maps], float* sums) {
+[[gnu::noinline]] void add_products(int tiles, const float (*pixels)[maps], const float (*gradients)[maps], float* sums) {
   for (int channel = 0; channel < maps; channel += V * kLanes)
     for (int first = 0; first < maps; first += I) {
       Vec sum[I][V];
@@ -154,7 +184,7 @@ void add_products(long tiles, const float (*pixels)[maps], const float (*gradien
         E2E_UNROLL
         for (int v = 0; v < V; ++v) sum[i][v] = load(sums + (first + i) * maps + channel + v * kLanes);
       }
-      for (long t = 0; t < tiles; ++t) {
+      for (int t = 0; t < tiles; ++t) {
         E2E_UNROLL
         for (int i = 0; i < I; ++i) {
           E2E_UNROLL
@@ -170,49 +200,49 @@ void add_products(long tiles, const float (*pixels)[maps], const float (*gradien
     }
 }
 
+// A sum is rounding alone below this share of its terms' total: some units in the last place of a float.
+constexpr float kRounding = 1e-6f;
+
 // A sum of numbers of a total `size`, or 0 where it is no more than their rounding. Where a gradient is zero,
 // Winograd's sums cancel but for that, and Adam would make steps of it.
 inline Vec above_rounding(Vec sum, Vec size) { return absolute(sum) <= kRounding * size ? Vec{} : sum; }
 
-// Adds the gradient of a kernel [3, 3, maps, maps]; g has a zero border.
+// Adds the gradient of a kernel [3, 3, maps, maps]; `occupied` is that of g, which has a zero border.
 template <int maps>
-void add_tiles_gradient(Shape s, const float* x, const float* g, float* kernel) {
+void add_tiles_gradient(Shape s, const float* x, const Occupancy& occupied, const float* g, float* kernel) {
   constexpr int V = group(maps);
   alignas(64) Strip<maps> pixels, gradients;
-  std::vector<float> sums(kPlaces * maps * maps);
-  for_strips(s, [&](long r, long first, long next) {
-    transform_pixels<maps>(s, x, r, first, next, pixels);
-    transform_gradients<maps>(s, g, r, first, next, gradients);
+  Array sums(kPlaces * maps * maps);
+  for_strips(s, [&](Tile tile) { return occupied.pixels(tile); }, [&](const Tile* tiles, int count) {
+    transform_tiles<line_of_pixels, kWindow>(s, x, tiles, count, 1, pixels);
+    transform_tiles<line_of_gradients, kTile>(s, g, tiles, count, 0, gradients);
     for (int p = 0; p < kPlaces; ++p)
-      add_products<maps, V, kInputs<V>>(next - first, pixels[p], gradients[p], &sums[p * maps * maps]);
+      add_products<maps, V, kInputs<V>>(count, pixels[p], gradients[p], sums.data() + p * maps * maps);
   });
-  // A'^T of the sums, A'^T being (1, 1, 1, 0), (0, 1, -1, 0), (0, 1, 1, -1), as B^T's last line is negative.
-  // `sizes` are the same sums of absolute values.
   for (long i = 0; i < maps * maps; i += kLanes) {
-    Vec lines[3][4], sizes[3][4];
-    for (int b = 0; b < 4; ++b) {
-      auto sum = [&](int a) { return load(&sums[(4 * a + b) * maps * maps + i]); };
-      Vec middle = absolute(sum(1)) + absolute(sum(2));
-      lines[0][b] = sum(0) + sum(1) + sum(2), sizes[0][b] = absolute(sum(0)) + middle;
-      lines[1][b] = sum(1) - sum(2), sizes[1][b] = middle;
-      lines[2][b] = sum(1) + sum(2) - sum(3), sizes[2][b] = middle + absolute(sum(3));
-    }
-    for (int y = 0; y < 3; ++y) {
-      const Vec *m = lines[y], *size = sizes[y];
-      float* to = kernel + 3 * y * maps * maps + i;
-      add(to, above_rounding(m[0] + m[1] + m[2], size[0] + size[1] + size[2]));
-      add(to + maps * maps, above_rounding(m[1] - m[2], size[1] + size[2]));
-      add(to + 2 * maps * maps, above_rounding(m[1] + m[2] - m[3], size[1] + size[2] + size[3]));
-    }
+    Vec square[kWindow][kWindow], made[3][3], sizes[3][3];
+    for (int p = 0; p < kPlaces; ++p) square[p / kWindow][p % kWindow] = load(sums.data() + p * maps * maps + i);
+    both_ways<line_of_sums, kWindow, 3>(square, made);
+    for (auto& row : square)
+      for (auto& sum : row) sum = absolute(sum);
+    both_ways<line_of_sizes, kWindow, 3>(square, sizes);
+    for (int k = 0; k < 9; ++k)
+      add(kernel + k * maps * maps + i, above_rounding(made[k / 3][k % 3], sizes[k / 3][k % 3]));
   }
 }
 
+// y = finish(kernel * x); `kernel` is transformed.
 void convolve_same(Shape s, const float* x, float* y, const float* kernel, Finish finish) {
-  (s.maps == 16 ? convolve_tiles<16> : convolve_tiles<32>)(s, x, y, kernel, finish);
+  (s.maps == 16 ? convolve_tiles<16> : convolve_tiles<32>)(s, Occupancy(s, x), x, y, kernel, finish);
 }
 
-void same_kernel_gradient(Shape s, const float* x, const float* g, float* kernel) {
-  (s.maps == 16 ? add_tiles_gradient<16> : add_tiles_gradient<32>)(s, x, g, kernel);
+// The gradients of such a convolution of x, given that of its result, g: that of the kernel is added to
+// `of_kernel`, and finish(that of x) is written to `of_x`. `turned` is the kernel turned and transformed.
+void gradients_same(Shape s, const float* x, const float* g, const float* turned, float* of_kernel, float* of_x,
+                    Finish finish) {
+  Occupancy occupied(s, g);
+  (s.maps == 16 ? add_tiles_gradient<16> : add_tiles_gradient<32>)(s, x, occupied, g, of_kernel);
+  (s.maps == 16 ? convolve_tiles<16> : convolve_tiles<32>)(s, occupied, g, of_x, turned, finish);
 }
 
 }  // namespace

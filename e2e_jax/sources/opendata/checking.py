@@ -68,7 +68,7 @@ def look_at_all(
     checksums: bool = False,
     progress: bool = False,
 ) -> dict[str, list[Seen]]:
-    """Looks at the files of every class, in their order; arguments as in `look`.
+    """Looks at the files of every label, in their order; arguments as in `look`.
 
     Raises:
       SourceError: the first files all have no answer: then it is the network, and not the files.
@@ -94,17 +94,17 @@ def look_at_all(
 
 
 def report(seen: Mapping[str, Sequence[Seen]], pages: Mapping[str, str]) -> str:
-    """A table of the files of each class by status, the files that cannot be read, and where to ask for them.
+    """A table of the files of each label by status, the files that cannot be read, and where to ask for them.
 
     Args:
-      seen: class -> what was seen of its files.
-      pages: class -> the page of its record.
+      seen: label -> what was seen of its files.
+      pages: label -> the page of its record.
     """
     counts = {name: collections.Counter(one.status for one in files) for name, files in seen.items()}
     total = sum(counts.values(), collections.Counter())
     columns = [ONLINE, *(status for status in BAD if total[status] or status in ("offline", "missing"))]
     widths = {column: len(column) + 3 for column in columns}
-    lines = ["{:<12}{:>7}{:>10}".format("class", "files", "size")]
+    lines = ["{:<12}{:>7}{:>10}".format("label", "files", "size")]
     lines[0] += "".join(f"{column:>{width}}" for column, width in widths.items())
     for name, files in seen.items():
         size = sum(one.size for one in files) / 1e9

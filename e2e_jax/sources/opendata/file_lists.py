@@ -81,29 +81,57 @@ SAMPLES: dict[str, Sample] = {
         files=1_548,
     ),
 }
-"""Class -> the sample the paper takes its events from, in the order of the labels."""
+"""Label -> the sample the paper takes its events from."""
 
 
-def class_files(
-    lists: str | os.PathLike | None = None, classes: Sequence[str] = tuple(SAMPLES), protocol: str = ""
+def files_of_labels(
+    labels: Sequence[str], lists: str | os.PathLike | None = None, protocol: str = ""
 ) -> dict[str, dict[str, Content]]:
-    """The files of each class, in the order of its list: the paper takes "the first" events of a sample.
+    """The files of each label, in the order of its list: the paper takes "the first" events of a sample.
 
     Args:
-      lists: folder with `<class>.txt` (a path, glob or remote address a line; paths are relative to the
+      labels: names of the labels, of `SAMPLES` where there is no list of one's own.
+      lists: folder with `<label>.txt` (a path, glob or remote address a line; paths are relative to the
         folder), or with copies of the published index files, as .json, which states sizes and checksums, or
         as .txt. None reads those where they are published.
-      classes: names of the classes.
       protocol: how published index files are read, see `Reading`.
 
     Returns:
-      class -> file -> what its list states about its content.
+      label -> file -> what its list states about its content.
 
     Raises:
       SourceError: a list is absent, unreadable, empty, or names a file twice; or one file is listed for two
-        classes.
+        labels.
     """
-    files = {name: _listed(name, lists, protocol) for name in classes}
+    return distinct({label: _listed(label, lists, protocol) for label in labels})
+
+
+def expanded(paths: Sequence[str]) -> dict[str, Content]:
+    """The files that paths, patterns, addresses and .txt lists of these name, in order.
+
+    Returns:
+      file -> what its list states about its content.
+
+    Raises:
+      SourceError: a list is absent, unreadable or empty, a pattern matches no file, or a file is named twice.
+    """
+    entries = []
+    for path in paths:
+        named, folder = [(path, UNKNOWN)], pathlib.Path()
+        if path.endswith(".txt"):
+            own = pathlib.Path(path).expanduser()
+            named, folder = _entries(_read(own), own), own.parent
+        entries += [(_from(folder, file), content) for file, content in named]
+    where = ", ".join(paths)
+    return _expanded(where, _distinct({where: entries}))
+
+
+def distinct(files: dict[str, dict[str, Content]]) -> dict[str, dict[str, Content]]:
+    """The files of each label, after checking that no file has two labels.
+
+    Raises:
+      SourceError: one has.
+    """
     owner = {}
     for name, paths in files.items():
         for path in paths:
@@ -112,41 +140,41 @@ def class_files(
                 raise SourceError(
                     path,
                     "duplicate",
-                    f"{path} is listed for {other} and for {name}: an event has one class. Take one off.",
+                    f"{path} is listed for {other} and for {name}: an event has one label. Take one off.",
                 )
     return files
 
 
 def identity(files: Mapping[str, Iterable[str]]) -> dict:
-    """What tells lists apart: the number of files by class, and a digest of their names in order."""
+    """What tells lists apart: the number of files by label, and a digest of their names in order."""
     text = "".join(f"{name}\t{path}\n" for name, paths in files.items() for path in paths)
     numbers = {name: len(list(paths)) for name, paths in files.items()}
     return {"files": numbers, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _listed(class_name: str, lists: str | os.PathLike | None, protocol: str) -> dict[str, Content]:
-    """The files of a class in order, and what their list states about their content."""
-    indexes = SAMPLES[class_name].indexes if class_name in SAMPLES else ()
+def _listed(label: str, lists: str | os.PathLike | None, protocol: str) -> dict[str, Content]:
+    """The files of a label in order, and what their list states about their content."""
+    indexes = SAMPLES[label].indexes if label in SAMPLES else ()
     if lists is None:
         if not indexes:
-            raise SourceError("", "missing_list", f"The portal has no sample {class_name}; write its list.")
+            raise SourceError("", "missing_list", f"The portal has no sample {label}; write its list.")
         return _distinct({url: _published(url, protocol) for url in indexes})
 
     folder = pathlib.Path(lists).expanduser()
-    own = folder / f"{class_name}.txt"
+    own = folder / f"{label}.txt"
     if own.exists():
         entries = [(_from(folder, path), content) for path, content in _entries(_read(own), own)]
         return _expanded(own, _distinct({str(own): entries}))
     copies = [_copy(folder / url.rpartition("/")[2]) for url in indexes]
     absent = [path.name for path in copies if not path.exists()]
     if absent or not copies:
+        lacks = f", and of the published index files it lacks {', '.join(absent)}" if absent else ""
+        copy = ", or copy all index files of the sample there" if absent else ""
         raise SourceError(
             str(folder),
             "missing_list",
-            f"{folder} does not list the files of {class_name}: it has no {own.name}"
-            + (f", and of the published index files it lacks {', '.join(absent)}" if absent else "")
-            + f". Write {own.name}, a path or remote address a line"
-            + (", or copy all index files of the sample there." if indexes else "."),
+            f"{folder} does not list the files of {label}: it has no {own.name}{lacks}. Write {own.name}, a "
+            f"path or remote address per line{copy}.",
         )
     return _distinct({str(path): _entries(_read(path), path) for path in copies})
 
@@ -167,7 +195,7 @@ def _published(url: str, protocol: str) -> list[tuple[str, Content]]:
             last = error
             if error.reason not in ("vanished", "offline"):
                 break
-    way = "A folder with copies of the portal's file indexes serves as well: name it as lists=DIR."
+    way = "A folder with copies of the portal's file indexes serves as well: name it as --files=DIR."
     raise SourceError(last.path, last.reason, f"{last} {way}") from last
 
 
@@ -191,7 +219,7 @@ def _entries(text: str, where: str | os.PathLike) -> list[tuple[str, Content]]:
         ) from error
 
 
-def _expanded(own: pathlib.Path, listed: dict[str, Content]) -> dict[str, Content]:
+def _expanded(own: str | os.PathLike, listed: dict[str, Content]) -> dict[str, Content]:
     """The files of a list whose entries may be patterns."""
     files = expand(list(listed))
     for path, content in listed.items():

@@ -22,8 +22,10 @@ import pyarrow
 
 from e2e_jax.errors import SourceError
 from e2e_jax.events.diphotons import Events
-from e2e_jax.execution.jobs import SPLITS, TaskError
+from e2e_jax.execution.jobs import SPLITS, JobError
 from e2e_jax.execution.keeping import Format, read_noted, write_events
+from e2e_jax.samples import Era
+from e2e_jax.selection import Selection
 from e2e_jax.sources.opendata import quotas, skim
 from e2e_jax.sources.root import aodsim
 from e2e_jax.sources.root.file_contents import Content
@@ -42,7 +44,8 @@ class HitsTask:
       file: path or remote address, as it is listed.
       entries: their entries in the file, ascending.
       addresses: (run, lumi, event) of each, as the skim found them.
-      label: class, index into `diphotons.CLASSES`.
+      label: index of the label.
+      select: gives the observables of the events.
       on_error: one of `faults.ON_ERROR`. Hits without a fault serve for both.
       state: `skim.file_state` of the file.
       protocol: as in `SkimTask`.
@@ -52,6 +55,7 @@ class HitsTask:
     entries: tuple[int, ...]
     addresses: tuple[tuple[int, int, int], ...]
     label: int
+    select: Selection
     on_error: str = "fail"
     state: str = ""
     protocol: str = ""
@@ -63,7 +67,8 @@ class HitsTask:
 
     def fingerprint(self, version: str = "") -> str:
         """Hexadecimal name of the task's content, given the version of what produces it."""
-        content = dataclasses.asdict(self) | {"on_error": None, "protocol": None, "version": version}
+        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        content |= {"on_error": None, "protocol": None, "select": self.select.identity(), "version": version}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
     def __str__(self) -> str:
@@ -86,11 +91,12 @@ def read_hits(task: HitsTask) -> Hits:
     """
     reading = Reading(task.on_error, protocol=task.protocol)
     try:
-        events = aodsim.read_entries(task.file, task.entries, task.label, reading=reading)
+        events = aodsim.read_entries(task.file, task.entries, task.label, task.select, reading=reading)
     except SourceError as error:
         if task.on_error == "fail" or error.reason in skim.NEVER_SKIPPED:
             raise
-        return Hits(Events.from_examples([]), {f"file: {error.reason}": 1})
+        observables = [observable.name for observable in task.select.observables]
+        return Hits(Events.empty(observables), {f"file: {error.reason}": 1})
     except ValueError as error:
         # There are no such entries any more.
         raise _changed(task) from error
@@ -119,12 +125,13 @@ class OpenDataEvents:
     """The events of a dataset, from lists of AODSIM files.
 
     Args:
-      files: class -> its files, in order, and their contents, see `file_lists.class_files`; the classes in
-        the order of their labels.
+      files: label -> its files, in order, and their contents, see `file_lists.files_of_labels`; the labels in
+        their order.
       sizes: how many events, of which eras.
+      select: which events pass, and their observables.
       seed: fixes which of the chosen events go to which split.
       on_error: one of `faults.ON_ERROR`.
-      run: `jobs.run_tasks`, with an executor.
+      run: `jobs.run_jobs`, with an executor.
       kept: folder where the skims are kept, for this build and others.
       scratch: folder where the hits are kept until the dataset is written.
       version: version of the reading code: what another version kept is not used.
@@ -140,6 +147,7 @@ class OpenDataEvents:
         self,
         files: Mapping[str, Mapping[str, Content]],
         sizes: quotas.Sizes,
+        select: Selection,
         *,
         seed: int,
         on_error: str,
@@ -152,7 +160,8 @@ class OpenDataEvents:
         strict: bool = False,
     ):
         Reading(on_error, protocol=protocol)  # checks both
-        self._files, self._sizes, self._seed, self._on_error = files, sizes, seed, on_error
+        self._files, self._sizes, self._select = files, sizes, select
+        self._seed, self._on_error = seed, on_error
         self._run, self._kept, self._scratch = run, kept, scratch
         self._version, self._title = version, title
         self._protocol, self._strict = protocol, strict
@@ -175,7 +184,7 @@ class OpenDataEvents:
 
     @property
     def chosen(self) -> dict[str, quotas.Chosen]:
-        """The chosen events of each class; skims what has not been skimmed.
+        """The chosen events of each label; skims what has not been skimmed.
 
         With `on_error` "skip" every event of a split has been read, and what cannot be was replaced by the
         next of its era, as far as there is one.
@@ -188,16 +197,16 @@ class OpenDataEvents:
 
     @property
     def splits(self) -> dict[str, np.ndarray]:
-        """Class -> index into `jobs.SPLITS` of each chosen event, -1 where left over."""
+        """Label -> index into `jobs.SPLITS` of each chosen event, -1 where left over."""
         return self._shared[2]
 
-    def report(self) -> str:
+    def report(self, published: tuple[Era, ...] = ()) -> str:
         """What was found and used, see `quotas.table`."""
         chosen, used, _ = self._shared
-        return quotas.table(chosen, used, self._sizes)
+        return quotas.table(chosen, used, self._sizes, published)
 
     def events(self, split: str) -> Iterator[Events]:
-        """The events of "train" or "validation", as a stream."""
+        """The events of one of `jobs.SPLITS`, as a stream."""
         wanted, names = {}, list(self._files)
         for task, rows in self._hits_tasks(self.chosen, self.splits):
             here = self.splits[names[task.label]][rows] == SPLITS.index(split)
@@ -209,14 +218,14 @@ class OpenDataEvents:
             yield hits.events[wanted[task]]
 
     def table(self) -> pyarrow.Table:
-        """The chosen events: class, split, file, entry, run, lumi, event, mass (GeV) and photons."""
+        """The chosen events: label, split, file, entry, run, lumi, event, observables and photons."""
         parts = []
         for name, chosen in self.chosen.items():
             numbers = {k: v for k, v in chosen.columns.items() if k not in ("file", "photons")}
             table = skim.numeric_table(numbers, chosen.columns["photons"])
             split = np.array([*SPLITS, ""])[self.splits[name]]
             files = np.array(chosen.files)[chosen.columns["file"]]
-            for column, values in (("file", files), ("split", split), ("class", np.full(len(chosen), name))):
+            for column, values in (("file", files), ("split", split), ("label", np.full(len(chosen), name))):
                 table = table.add_column(0, column, pyarrow.array(values).dictionary_encode())
             parts.append(table)
         return pyarrow.concat_tables(parts).unify_dictionaries()
@@ -224,9 +233,11 @@ class OpenDataEvents:
     def metadata(self) -> dict:
         """What the dataset's metadata says of how it was read."""
         skipped = sum((collections.Counter(c.skipped) for c in self.chosen.values()), self._skipped)
-        counts = {split: {name: {} for name in self._files} for split in SPLITS}
+        splits = [split for split in SPLITS if getattr(self._sizes, split)]
+        counts = {split: {name: {} for name in self._files} for split in splits}
         for name, chosen in self.chosen.items():
-            for place, split in enumerate(SPLITS):
+            for split in splits:
+                place = SPLITS.index(split)
                 runs = chosen.columns["run"][self.splits[name] == place]
                 found, events = np.unique(runs, return_counts=True)
                 counts[split][name] = {str(run): int(n) for run, n in zip(found, events)}
@@ -243,7 +254,7 @@ class OpenDataEvents:
         tasks = [
             skim.SkimTask(
                 file,
-                self._sizes.category,
+                self._select,
                 self._on_error,
                 skim.file_state(file),
                 content,
@@ -259,7 +270,7 @@ class OpenDataEvents:
             return quotas.choose(skims, self._sizes.quotas("sample"), self._on_error, refused)
 
     def _hits_tasks(self, chosen, splits) -> Iterator[tuple[HitsTask, np.ndarray]]:
-        """The tasks of the events of all splits, each with its rows among those of its class."""
+        """The tasks of the events of all splits, each with its rows among those of its label."""
         for label, name in enumerate(self._files):
             columns = chosen[name].columns
             addresses = list(zip(*(columns[part].tolist() for part in quotas.ADDRESS)))
@@ -270,7 +281,8 @@ class OpenDataEvents:
                     rows = of_file[start : start + TASK_EVENTS]
                     entries = tuple(columns["entry"][rows].tolist())
                     taken = tuple(addresses[row] for row in rows)
-                    yield HitsTask(file, entries, taken, label, self._on_error, state, self._protocol), rows
+                    reads = (self._select, self._on_error, state, self._protocol)
+                    yield HitsTask(file, entries, taken, label, *reads), rows
 
     def _unreadable(self, chosen, splits) -> set[tuple[str, int]]:
         """Reads the hits of the events of all splits; (file, entry) of those that are not to be had."""
@@ -292,11 +304,11 @@ class OpenDataEvents:
         return self._results(tasks, read_hits, self._scratch, kept_as, f"hits, {title}", "event")
 
     def _results(self, tasks, produce, folder, kept_as, title, unit):
-        """`run_tasks`, where what is wrong with a file says so itself."""
+        """`run_jobs`, where what is wrong with a file says so itself."""
         options = {"kept_as": kept_as, "unit": unit, "progress": self._title and f"{self._title} {title}"}
         try:
             yield from self._run(tasks, produce, cache_dir=folder, version=self._version, **options)
-        except TaskError as error:
+        except JobError as error:
             if isinstance(error.__cause__, SourceError):
                 raise _with_way_out(error.__cause__) from error
             raise

@@ -1,7 +1,7 @@
 """Which of the selected events a dataset takes: the first of each era, split at random.
 
-The run-dependent simulation tells the eras of 2012 by their run numbers. Every class takes its events
-in the same proportions of them, the paper's Table 1, so that the conditions do not tell the classes.
+The run-dependent simulation tells the eras of 2012 by their run numbers. Every label takes its events
+in the same proportions of them, so that the conditions do not tell the labels.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 
 from e2e_jax.errors import SourceError
+from e2e_jax.events.diphotons import leading
 from e2e_jax.execution.jobs import SPLITS
+from e2e_jax.samples import Era
+from e2e_jax.samples import quotas as quotas_of_eras
 from e2e_jax.sources.opendata.skim import FileSkim
-from e2e_jax.sources.selection import ERAS, era_quotas, quota_column
 
 ANY_RUN = None
 """Stands for the run of an era where events of whatever run are taken."""
@@ -27,37 +29,35 @@ ADDRESS = ("run", "lumi", "event")
 
 
 class QuotaError(ValueError):
-    """There are fewer selected events than were asked for; the message says how many, by class and era."""
+    """There are fewer selected events than were asked for; the message says how many, by label and era."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """How many events of each class a dataset takes at most.
+    """How many events of each label a dataset takes at most.
 
     Attributes:
-      train, validation: events in the split.
-      sample: events chosen before the split, which may leave some over; train + validation where 0.
-      category: "central" or "central_forward": the column of the paper's Table 1.
-      eras: "paper" for its proportions of the eras, "any" for the first events of whatever run.
+      train, validation, test: events in the split.
+      sample: events chosen before the split, which may leave some over; those of all splits where 0.
+      eras: the eras and their shares; none for the first events of whatever run.
     """
 
     train: int
     validation: int
+    test: int = 0
     sample: int = 0
-    category: str = "central"
-    eras: str = "paper"
+    eras: tuple[Era, ...] = ()
 
     def __post_init__(self):
-        if self.eras not in ("paper", "any"):
-            raise ValueError(f"No eras {self.eras!r}; there are 'paper' (its proportions) and 'any'.")
-        if self.sample and self.sample < self.train + self.validation:
+        if self.sample and self.sample < self.train + self.validation + self.test:
             raise ValueError(
-                f"A sample of {self.sample} events does not hold {self.train} for training and "
-                f"{self.validation} for validation. Make it larger, or leave it at 0."
+                f"A sample of {self.sample} events does not hold {self.train} for training, "
+                f"{self.validation} for validation and {self.test} for the test. Make it larger, or leave it "
+                "at 0."
             )
 
     def quotas(self, part: str) -> Quotas:
-        """Events of each era in one of the splits, or in the "sample" before the split."""
+        """Events of each era in a split, one of `jobs.SPLITS`, or in the "sample" before the split."""
         if part == "sample":
             least = _sum({split: self.quotas(split) for split in SPLITS})
             asked = self._by_era(self.sample)
@@ -65,20 +65,19 @@ class Sizes:
         return self._by_era(getattr(self, part))
 
     def _by_era(self, events: int) -> Quotas:
-        quotas = era_quotas(events, self.category)
-        if self.eras == "any":
+        if not self.eras:
             return {ANY_RUN: events}
-        return dict(zip((era.run for era in ERAS), quotas))
+        return dict(zip((era.run for era in self.eras), quotas_of_eras(events, self.eras)))
 
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """The events of one class that a dataset takes, in the order of the files.
+    """The events of one label that a dataset takes, in the order of the files.
 
     Attributes:
       files: the files that were skimmed until the quotas were filled.
-      columns: "file" (index into `files`), "entry", "run", "lumi", "event": int64 `[n]`; "mass":
-        float32 `[n]`, GeV; "photons": float32 `[n, 2, 3]`.
+      columns: "file" (index into `files`), "entry", "run", "lumi", "event": int64 `[n]`; the observables:
+        float32 `[n]`; "photons", the two leading ones: float32 `[n, 2, 3]`.
       found: run of an era (or `ANY_RUN`) -> events found, at most its quota.
       other_runs: run -> selected events of runs that have no quota.
       skipped: reason -> events left out, "file: reason" -> files left out.
@@ -144,8 +143,10 @@ def choose(
 
 
 def _rows(found, rows, file) -> dict[str, np.ndarray]:
-    taken = {name: getattr(found, name)[rows] for name in ("entry", *ADDRESS, "mass", "photons")}
-    return {"file": np.full(len(rows), file, np.int64), **taken}
+    taken = found[np.array(rows, np.int64)]
+    numbers = {name: getattr(taken, name) for name in ("entry", *ADDRESS)}
+    file_column = {"file": np.full(len(rows), file, np.int64)}
+    return {**file_column, **numbers, **taken.observables, "photons": leading(taken.photons)}
 
 
 def _duplicate(address, first, second) -> SourceError:
@@ -160,13 +161,13 @@ def _duplicate(address, first, second) -> SourceError:
 
 
 def share(chosen: Mapping[str, Chosen], sizes: Sizes, strict: bool = False) -> dict[str, Quotas]:
-    """The events of each class that go to each split.
+    """The events of each label that go to each split.
 
-    Where a class has too few events of an era, every split of every class gets smaller by the same factor:
-    classes and eras keep their proportions.
+    Where a label has too few events of an era, every split of every label gets smaller by the same factor:
+    labels and eras keep their proportions.
 
     Args:
-      chosen: class -> its events.
+      chosen: label -> its events.
       sizes: the most that the splits may hold.
       strict: fewer events than that are an error.
 
@@ -190,7 +191,7 @@ def share(chosen: Mapping[str, Chosen], sizes: Sizes, strict: bool = False) -> d
     }
     empty = any(any(asked[split].values()) and not any(used[split].values()) for split in SPLITS)
     if strict or empty:
-        raise _too_few(chosen, total)
+        raise _too_few(chosen, total, sizes.eras)
     return used
 
 
@@ -199,17 +200,20 @@ def _sum(splits: Mapping[str, Quotas]) -> Quotas:
     return {era: sum(quotas[era] for quotas in splits.values()) for era in splits[SPLITS[0]]}
 
 
-_ERA_NAMES = {era.run: f"run {era.run} ({era.name})" for era in ERAS} | {ANY_RUN: "any run"}
+def _names(eras: tuple[Era, ...]) -> dict[int | None, str]:
+    """Run of an era, or `ANY_RUN`, -> how it is called."""
+    return {era.run: f"run {era.run} ({era.name})" for era in eras} | {ANY_RUN: "any run"}
 
 
-def _too_few(chosen: Mapping[str, Chosen], quotas: Quotas) -> QuotaError:
+def _too_few(chosen: Mapping[str, Chosen], quotas: Quotas, eras: tuple[Era, ...]) -> QuotaError:
+    names = _names(eras)
     lines, fraction = [], 1.0
     for name, events in chosen.items():
         short = [era for era, quota in quotas.items() if events.found[era] < quota]
         if not short:
             continue
         fraction = min(fraction, *(events.found[era] / quotas[era] for era in short))
-        text = ", ".join(f"{_ERA_NAMES[era]} {events.found[era]} of {quota}" for era, quota in quotas.items())
+        text = ", ".join(f"{names[era]} {events.found[era]} of {quota}" for era, quota in quotas.items())
         others = ", ".join(f"{count} of run {run}" for run, count in events.other_runs.items())
         lines.append(
             f"{name} has {text}, in {len(events.files)} files with {events.entries} events"
@@ -223,35 +227,44 @@ def _too_few(chosen: Mapping[str, Chosen], quotas: Quotas) -> QuotaError:
     )
 
 
-def table(chosen: Mapping[str, Chosen], used: Mapping[str, Quotas], sizes: Sizes) -> str:
-    """Events found and used of each class and era, beside the paper's Table 1, as text.
+def table(
+    chosen: Mapping[str, Chosen], used: Mapping[str, Quotas], sizes: Sizes, published: tuple[Era, ...] = ()
+) -> str:
+    """Events found and used of each label and era, as text.
 
     The reading stops when it has found what the sizes ask for. A last line says so if fewer are used.
+
+    Args:
+      chosen: label -> its events.
+      used: split -> events of each era, see `share`.
+      sizes: the most that the splits may hold.
+      published: eras whose shares are the events of the paper's Table 1, which is then shown beside.
     """
     asked, taken = _sum({split: sizes.quotas(split) for split in SPLITS}), _sum(used)
-    paper = {era.run: era.quotas[quota_column(sizes.category)] for era in ERAS}
+    paper = {era.run: era.share for era in published}
     paper[ANY_RUN] = sum(paper.values())
-    rows = [("class", "era", "found", "used", "Table 1")]
-    for name, events in chosen.items():
+    names, rows = _names(sizes.eras), [("label", "era", "found", "used", "Table 1")]
+    for label, events in chosen.items():
         for era in asked:
-            numbers = (events.found[era], taken[era], paper[era])
-            rows.append((name, _ERA_NAMES[era], *(f"{number:,}" for number in numbers)))
-    lines = ["{:<12} {:<20} {:>9} {:>9} {:>9}".format(*row) for row in rows]
+            numbers = (events.found[era], taken[era], paper.get(era, 0))
+            rows.append((label, names[era], *(f"{number:,}" for number in numbers)))
+    line = "{:<12} {:<20} {:>9} {:>9}" + (" {:>9}" if published else "")
+    lines = [line.format(*row) for row in rows]
     total, most = sum(taken.values()), sum(asked.values())
     if total < most:
         lines.append(
-            f"The data fill {total / most:.1%} of the sizes asked for: {total:,} events of each class, not "
+            f"The data fill {total / most:.1%} of the sizes asked for: {total:,} events of each label, not "
             f"{most:,}."
         )
     return "\n".join(lines)
 
 
 def split_events(run: np.ndarray, label: int, used: Mapping[str, Quotas], seed: int) -> np.ndarray:
-    """Which split each chosen event of a class belongs to, at random within its era.
+    """Which split each chosen event of a label belongs to, at random within its era.
 
     Args:
       run: run numbers of the events `[n]`, of each era at least what `used` takes.
-      label: place of the class among the classes.
+      label: index of the label.
       used: split -> events of each era, see `share`.
       seed: seed of the dataset.
 

@@ -20,7 +20,9 @@ import pyarrow
 import pyarrow.parquet
 
 from e2e_jax.errors import SourceError
+from e2e_jax.events.diphotons import from_leading, leading
 from e2e_jax.files import atomic
+from e2e_jax.selection import Selection
 from e2e_jax.sources.root import aodsim
 from e2e_jax.sources.root.aodsim import Candidates
 from e2e_jax.sources.root.file_contents import UNKNOWN, Content
@@ -29,7 +31,7 @@ from e2e_jax.sources.root.reading import Reading
 NEVER_SKIPPED = ("network", "untrusted")
 """Reasons of a `SourceError` that concern the way to a server, and so all of its files."""
 
-_NUMBERS = ("entry", "run", "lumi", "event", "mass")
+_NUMBERS = ("entry", "run", "lumi", "event")
 _PHOTONS = [f"{which}_{column}" for which in ("leading", "trailing") for column in ("pt", "eta", "phi")]
 
 
@@ -52,7 +54,7 @@ class SkimTask:
 
     Attributes:
       file: path or remote address, as it is listed.
-      category: "central" or "central_forward", see `selection`.
+      select: which events pass.
       on_error: one of `faults.ON_ERROR`. A skim without a fault serves for both.
       state: size and time of a file of this machine: one that was changed is skimmed again.
       content: what the file's list states about it, which is compared before the skim.
@@ -60,7 +62,7 @@ class SkimTask:
     """
 
     file: str
-    category: str
+    select: Selection
     on_error: str = "fail"
     state: str = ""
     content: Content = UNKNOWN
@@ -69,7 +71,7 @@ class SkimTask:
 
     def fingerprint(self, version: str = "") -> str:
         """Hexadecimal name of the task's content, given the version of what produces it."""
-        text = json.dumps([self.file, self.category, self.state, str(self.content), version])
+        text = json.dumps([self.file, self.select.identity(), self.state, str(self.content), version])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def __str__(self) -> str:
@@ -93,17 +95,20 @@ def skim_file(task: SkimTask) -> FileSkim:
     """
     reading = Reading(task.on_error, protocol=task.protocol)
     try:
-        candidates = aodsim.read_candidates(task.file, task.category, reading=reading, content=task.content)
+        candidates = aodsim.read_candidates(task.file, task.select, reading=reading, content=task.content)
     except SourceError as error:
         if task.on_error == "fail" or error.reason in NEVER_SKIPPED:
             raise
-        return FileSkim(_no_candidates(), {f"file: {error.reason}": 1})
+        return FileSkim(_no_candidates(task.select), {f"file: {error.reason}": 1})
     return FileSkim(candidates, dict(reading.skipped))
 
 
-def _no_candidates() -> Candidates:
-    numbers = {name: np.zeros(0, np.float32 if name == "mass" else np.int64) for name in _NUMBERS}
-    return Candidates(photons=np.zeros((0, 2, 3), np.float32), entries=0, **numbers)
+def _no_candidates(select: Selection) -> Candidates:
+    numbers = {name: np.zeros(0, np.int64) for name in _NUMBERS}
+    observables = {observable.name: np.zeros(0, np.float32) for observable in select.observables}
+    return Candidates(
+        photons=from_leading(np.zeros((0, 2, 3))), observables=observables, entries=0, **numbers
+    )
 
 
 def write_skim(path: str | os.PathLike, skim: FileSkim) -> None:
@@ -115,7 +120,8 @@ def write_skim(path: str | os.PathLike, skim: FileSkim) -> None:
     if unreadable(skim.skipped):
         return
     found = skim.candidates
-    table = numeric_table({name: getattr(found, name) for name in _NUMBERS}, found.photons)
+    numbers = {name: getattr(found, name) for name in _NUMBERS}
+    table = numeric_table(numbers | dict(found.observables), leading(found.photons))
     notes = {"entries": str(found.entries), "skipped": json.dumps(skim.skipped)}
     write_table(path, table.replace_schema_metadata(notes))
 
@@ -126,7 +132,7 @@ def unreadable(skipped: Mapping[str, int]) -> bool:
 
 
 def read_skim(path: str | os.PathLike, on_error: str = "skip") -> FileSkim | None:
-    """What `write_skim` wrote; None where there is none or it cannot be read.
+    """What `write_skim` wrote, with the two leading photons; None where it is absent or cannot be read.
 
     Args:
       on_error: with "fail", a skim that left something out is none either.
@@ -134,14 +140,17 @@ def read_skim(path: str | os.PathLike, on_error: str = "skip") -> FileSkim | Non
     try:
         table = pyarrow.parquet.read_table(path)
         columns = {name: table.column(name).to_numpy() for name in (*_NUMBERS, *_PHOTONS)}
+        others = [name for name in table.column_names if name not in columns]
+        observables = {name: table.column(name).to_numpy() for name in others}
         entries = int(table.schema.metadata[b"entries"])
         skipped = json.loads(table.schema.metadata[b"skipped"])
     except (OSError, KeyError, ValueError, TypeError, pyarrow.ArrowException):
         return None
     if skipped and on_error == "fail":
         return None
-    photons = np.stack([columns.pop(name) for name in _PHOTONS], axis=-1).reshape(-1, 2, 3)
-    return FileSkim(Candidates(photons=photons, entries=entries, **columns), skipped)
+    photons = from_leading(np.stack([columns.pop(name) for name in _PHOTONS], axis=-1).reshape(-1, 2, 3))
+    found = Candidates(photons=photons, observables=observables, entries=entries, **columns)
+    return FileSkim(found, skipped)
 
 
 def numeric_table(numbers: Mapping[str, np.ndarray], photons: np.ndarray) -> pyarrow.Table:

@@ -26,8 +26,9 @@ import numpy as np
 from e2e_jax.detector import crops
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.showers import CLASSES, Showers
-from e2e_jax.execution.jobs import LUMI_BLOCK, SPLITS, Task
+from e2e_jax.events.showers import Showers
+from e2e_jax.execution.jobs import LUMI_BLOCK, SPLITS, Job
+from e2e_jax.samples import PARTICLES
 from e2e_jax.sources.root.faults import check_on_error
 from e2e_jax.sources.root.rec_hits import MAX_ENERGY
 
@@ -50,7 +51,7 @@ PIXELS = (crops.SIDE, crops.SIDE, 2)
 
 
 @dataclasses.dataclass(frozen=True)
-class CropsTask(Task):
+class CropsJob(Job):
     """Some consecutive events of a file.
 
     Attributes:
@@ -75,7 +76,7 @@ def class_files(folder) -> dict[str, pathlib.Path]:
     """
     folder = pathlib.Path(folder).expanduser()
     names = sorted(path for path in folder.glob("*") if path.suffix in (".hdf5", ".h5"))
-    found = {name: [path for path in names if name in path.name.lower()] for name in CLASSES}
+    found = {name: [path for path in names if name in path.name.lower()] for name in PARTICLES}
     for name, paths in found.items():
         if len(paths) != 1:
             raise SourceError(
@@ -88,20 +89,20 @@ def class_files(folder) -> dict[str, pathlib.Path]:
     return {name: paths[0] for name, paths in found.items()}
 
 
-def file_tasks(paths: Iterable, on_error: str = "fail", piece: int = PIECE) -> dict[str, list[CropsTask]]:
-    """The tasks of "train" and "validation", that read all events of the files.
+def file_jobs(paths: Iterable, on_error: str = "fail", piece: int = PIECE) -> dict[str, list[CropsJob]]:
+    """The jobs of "train" and "validation", that read all events of the files.
 
     Args:
       paths: the files.
       on_error: "fail" or "skip", see `read`.
-      piece: most events a task.
+      piece: most events a job.
 
     Raises:
       SourceError: a file is no HDF5, truncated, lacks a dataset or has one of another shape.
       ValueError: `on_error` is neither.
     """
     check_on_error(on_error)
-    tasks = {split: [] for split in SPLITS}
+    jobs = {split: [] for split in SPLITS}
     for number, path in enumerate(paths):
         with _opened(path) as (images, _):
             events = len(images)
@@ -111,34 +112,34 @@ def file_tasks(paths: Iterable, on_error: str = "fail", piece: int = PIECE) -> d
             split = SPLITS[k % SHARE == SHARE - 1]
             lumi = number * LUMI_BLOCK + k + 1
             if end > first:
-                tasks[split].append(CropsTask(str(path), first, end - first, lumi, on_error))
-    return tasks
+                jobs[split].append(CropsJob(str(path), first, end - first, lumi, on_error))
+    return jobs
 
 
-def read(task: CropsTask) -> Showers:
-    """The events of a task, in the view "crop"; each has its row in the file as its number.
+def read(job: CropsJob) -> Showers:
+    """The events of a job, in the view "crop"; each has its row in the file as its number.
 
     Raises:
-      SourceError: as `file_tasks`; the file cannot be read there; or, unless the task says "skip", an event
+      SourceError: as `file_jobs`; the file cannot be read there; or, unless the job says "skip", an event
         has a label outside {0, 1}, a pixel that is not finite or out of range, or no hit.
     """
-    rows = slice(task.first, task.first + task.events)
-    with _opened(task.path) as (images, labels):
+    rows = slice(job.first, job.first + job.events)
+    with _opened(job.path) as (images, labels):
         pixels, label = images[rows], labels[rows].reshape(-1)
     beyond = abs(pixels) > (MAX_ENERGY / SCALE, MAX_TIME / SCALE)
     faults = {
-        "bad_label": ~np.isin(label, range(len(CLASSES))),
+        "bad_label": ~np.isin(label, range(len(PARTICLES))),
         "not_finite": ~np.isfinite(pixels).all(axis=(1, 2, 3)),
         "out_of_range": (beyond | (pixels != 0) & (abs(pixels) < SMALLEST)).any(axis=(1, 2, 3)),
         "empty": ~pixels[..., 0].any(axis=(1, 2)),
     }
     bad = np.logical_or.reduce(list(faults.values()))
     if bad.any():
-        if task.on_error == "fail":
-            _refuse(task, label, faults)
+        if job.on_error == "fail":
+            _refuse(job, label, faults)
         pixels, label = pixels[~bad], label[~bad]
-    number = task.first + np.flatnonzero(~bad)
-    return _showers(pixels.reshape(len(pixels), -1, 2), label, number, task.lumi)
+    number = job.first + np.flatnonzero(~bad)
+    return _showers(pixels.reshape(len(pixels), -1, 2), label, number, job.lumi)
 
 
 def _showers(pixels: np.ndarray, label: np.ndarray, number: np.ndarray, lumi: int) -> Showers:
@@ -159,7 +160,7 @@ def _showers(pixels: np.ndarray, label: np.ndarray, number: np.ndarray, lumi: in
     )
 
 
-def _refuse(task: CropsTask, label: np.ndarray, faults: dict[str, np.ndarray]) -> None:
+def _refuse(job: CropsJob, label: np.ndarray, faults: dict[str, np.ndarray]) -> None:
     """Raises for the first event at fault."""
     row = min(int(np.flatnonzero(bad)[0]) for bad in faults.values() if bad.any())
     reason = next(name for name, bad in faults.items() if bad[row])
@@ -171,9 +172,9 @@ def _refuse(task: CropsTask, label: np.ndarray, faults: dict[str, np.ndarray]) -
         "empty": "has no hit: all its energies are 0",
     }[reason]
     raise SourceError(
-        task.path,
+        job.path,
         reason,
-        f"Event {task.first + row} of {task.path} {what}. Mend the file, or leave such events out with "
+        f"Event {job.first + row} of {job.path} {what}. Mend the file, or leave such events out with "
         "--on_error=skip of python -m e2e_jax.build, which counts them in the metadata.",
     )
 

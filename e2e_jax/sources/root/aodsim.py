@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.diphotons import COLLECTIONS, SCALARS, Events
+from e2e_jax.events.diphotons import Events, by_pt
+from e2e_jax.selection import Selection, kept
 from e2e_jax.sources.root import auxiliary, rec_hits, root_files
 from e2e_jax.sources.root.faults import Faults
 from e2e_jax.sources.root.file_contents import UNKNOWN, Content
 from e2e_jax.sources.root.reading import AS_IS, Reading
 from e2e_jax.sources.root.root_files import Column, Tree, Types
 from e2e_jax.sources.root.tiers import TIERS, Tier
-from e2e_jax.sources.selection import select as select_photons
 
 MAX_PHOTON_ETA = 10.0
 """Photons beyond are faults: no calorimeter is there."""
@@ -35,8 +35,8 @@ class Candidates:
     Attributes:
       entry: int64 `[n]`, ascending, where in the file.
       run, lumi, event: int64 `[n]`.
-      photons: float32 `[n, 2, 3]`, (pt in GeV, eta, phi) of the two photons of highest pt.
-      mass: float32 `[n]`, their mass in GeV; 0, as the photons are, with fewer than two of them.
+      photons: `pt` in GeV, `eta` and `phi`, leading first.
+      observables: name -> float32 `[n]`, what the selection gave.
       entries: events of the file that were looked at.
     """
 
@@ -44,8 +44,8 @@ class Candidates:
     run: np.ndarray
     lumi: np.ndarray
     event: np.ndarray
-    photons: np.ndarray
-    mass: np.ndarray
+    photons: Ragged
+    observables: Mapping[str, np.ndarray]
     entries: int
 
     def __len__(self) -> int:
@@ -54,12 +54,14 @@ class Candidates:
     def __getitem__(self, rows) -> Candidates:
         """Selects by slice, boolean mask or index array; `entries` stays."""
         columns = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "entries"}
-        return Candidates(**{name: column[rows] for name, column in columns.items()}, entries=self.entries)
+        observables = {name: values[rows] for name, values in columns.pop("observables").items()}
+        columns = {name: column[rows] for name, column in columns.items()}
+        return Candidates(**columns, observables=observables, entries=self.entries)
 
 
 def read_candidates(
     path: str | os.PathLike,
-    category: str | None = "central",
+    select: Selection | None = None,
     *,
     reading: Reading = AS_IS,
     content: Content = UNKNOWN,
@@ -69,7 +71,7 @@ def read_candidates(
 
     Args:
       path: a local file or a remote address.
-      category: "central" or "central_forward", see `selection`; None takes all events.
+      select: which events pass; all by default. One that reads more than photons reads all hits here too.
       reading: how the file is read. A file that cannot be read is an error whatever `on_error` is.
       content: as in `root_files.open_tree`.
       tiers: what the file may be.
@@ -78,16 +80,28 @@ def read_candidates(
       SourceError: the file cannot be read (reasons as in `root_files.open_tree`), or an event cannot be
         believed: "bad_auxiliary", "not_finite" or "out_of_range" (photons), "duplicate".
     """
-    tables = [tier.skim for tier in tiers]
+    photons_only = select is None or select.photons_only
+    tables = [tier.skim for tier in tiers] if photons_only else _tables(tiers)
     with root_files.open_tree(path, tiers[0].tree, *tables, reading=reading, content=content) as tree:
-        faults = reading.faults(tree.path)
-        return _skim(tree, tiers[tree.table], np.arange(tree.entries), category, faults)
+        tier, faults, entries = tiers[tree.table], reading.faults(tree.path), np.arange(tree.entries)
+        if photons_only:
+            return _skim(tree, tier, entries, select, faults)
+        found = _skim(tree, tier, entries, None, faults)
+        parts = [(np.zeros(0, np.int64), {o.name: np.zeros(0, np.float32) for o in select.observables})]
+        for rows, events in _complete(tree, tier, found, -1, faults):
+            passed, selected = kept(events, select)
+            parts.append((rows.entry[selected.mask], passed.observables))
+        numbers, columns = zip(*parts)
+        observables = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
+        found = found[np.searchsorted(found.entry, np.concatenate(numbers))]
+        return dataclasses.replace(found, observables=observables)
 
 
 def read_entries(
     path: str | os.PathLike,
     entries,
     label: int = -1,
+    select: Selection | None = None,
     *,
     reading: Reading = AS_IS,
     tiers: Sequence[Tier] = TIERS,
@@ -99,7 +113,8 @@ def read_entries(
     Args:
       path: a local file or a remote address.
       entries: entry numbers, each once, in any order.
-      label: class of the events, index into `diphotons.CLASSES`.
+      label: index of the events' label.
+      select: gives the events their observables; all the chosen events are returned.
       reading, tiers: as in `read_candidates`.
 
     Raises:
@@ -116,10 +131,11 @@ def read_entries(
                 f"from {wanted.min()} to {wanted.max()}, {len(wanted) - len(ascending)} of them again."
             )
         tier, faults = tiers[tree.table], reading.faults(tree.path)
-        parts, found = [no_events()], [np.zeros(0, np.int64)]
+        parts, found = [no_events(select)], [np.zeros(0, np.int64)]
         candidates = _skim(tree, tier, ascending, None, faults)
         for rows, events in _complete(tree, tier, candidates, label, faults):
-            parts.append(events)
+            observables = {} if select is None else select(events).observables
+            parts.append(dataclasses.replace(events, observables=observables))
             found.append(rows.entry)
     place = np.argsort(wanted)[np.searchsorted(ascending, np.concatenate(found))]  # in the order asked for
     return Events.concatenate(parts)[np.argsort(place)]
@@ -127,7 +143,7 @@ def read_entries(
 
 def iterate_events(
     path,
-    select: str | None = None,
+    select: Selection | None = None,
     *,
     label: int = -1,
     reading: Reading = AS_IS,
@@ -137,9 +153,8 @@ def iterate_events(
 
     Args:
       path: a file, a remote address, a glob pattern, or a list of these.
-      select: "central" or "central_forward", see `selection`; None takes all events, and gives those
-        with fewer than two photons zeros for photons and mass.
-      label: class of the events, index into `diphotons.CLASSES`.
+      select: which events pass, and their observables; by default all, without observables.
+      label: index of the events' label.
       reading: how files are read.
       tiers: what the files may be.
 
@@ -152,26 +167,31 @@ def iterate_events(
 
     def read(tree, faults):
         tier = tiers[tree.table]
-        candidates = _skim(tree, tier, np.arange(tree.entries), select, faults)
+        early = select if select is not None and select.photons_only else None
+        candidates = _skim(tree, tier, np.arange(tree.entries), early, faults)
         for _, events in _complete(tree, tier, candidates, label, faults):
-            yield events
+            passed = events if select is None else kept(events, select)[0]
+            if len(passed):
+                yield passed
 
     yield from root_files.each_tree(path, tiers[0].tree, _tables(tiers), read, reading)
 
 
-def read_events(path, select: str | None = None, **options) -> Events:
+def read_events(path, select: Selection | None = None, **options) -> Events:
     """Reads whole files, as `iterate_events` with the same arguments; the pieces are put together."""
-    return Events.concatenate([no_events(), *iterate_events(path, select, **options)])
+    return Events.concatenate([no_events(select), *iterate_events(path, select, **options)])
 
 
 def _tables(tiers: Sequence[Tier]) -> list[Types]:
     return [{**tier.skim, **tier.hits} for tier in tiers]
 
 
-def _skim(tree: Tree, tier: Tier, entries: np.ndarray, category: str | None, faults: Faults) -> Candidates:
+def _skim(
+    tree: Tree, tier: Tier, entries: np.ndarray, select: Selection | None, faults: Faults
+) -> Candidates:
     """The sound and selected ones of the entries."""
-    none = np.zeros(0, np.int64)
-    parts = [(none, none.reshape(0, 3), np.zeros((0, 2, 3), np.float32), none.astype(np.float32), none > 0)]
+    none, nothing = np.zeros(0, np.int64), no_events(select)
+    parts = [(none, none.reshape(0, 3), nothing.photons, dict(nothing.observables), none > 0)]
     for group in tree.groups(tier.skim, entries):
         columns = tree.read(tier.skim, group)
         address, sound = auxiliary.addresses(columns[tier.auxiliary])
@@ -181,15 +201,26 @@ def _skim(tree: Tree, tier: Tier, entries: np.ndarray, category: str | None, fau
         raw = {name: columns[f"{tier.photons}{name}_"] for name in ("pt", "eta", "phi")}
         photons = _lists(tree, raw, tier.photons)
         _check_photons(photons, group, faults)
-        with np.errstate(all="ignore"):  # photons with a fault are left out below
-            found = select_photons(photons, category or "central")
-        keep = found.selected | (category is None)
-        parts.append((group, address, found.photons, found.mass, keep))
-    group, address, photons, mass, keep = (np.concatenate(column) for column in zip(*parts))
+        photons, keep, observables = by_pt(photons), np.ones(len(group), bool), {}
+        if select is not None:
+            with np.errstate(all="ignore"):  # photons with a fault are left out below
+                keep, observables, _ = select(_without_hits(address, photons))
+        parts.append((group, address, photons, observables, keep))
+    group, address, lists, columns, keep = zip(*parts)
+    group, address, keep = (np.concatenate(column) for column in (group, address, keep))
+    photons = Ragged.concatenate(lists)
+    observables = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
     again = repeated(address, faults.sound(group))
     faults.mark("duplicate", again, group, "another entry has its run, luminosity section and event")
     keep &= faults.sound(group)
-    return Candidates(group[keep], *address[keep].T, photons[keep], mass[keep], len(entries))
+    return Candidates(group, *address.T, photons, observables, len(entries))[keep]
+
+
+def _without_hits(address: np.ndarray, photons: Ragged) -> Events:
+    """Events with their photons, for a selection that reads nothing else."""
+    none, no_hits = np.zeros(len(address), np.int64), Events.empty()
+    lists = {name: Ragged.from_counts(none, getattr(no_hits, name).columns) for name in Events.COLLECTIONS}
+    return Events(*address.T, label=np.full(len(address), -1, np.int32), photons=photons, **lists)
 
 
 def _check_photons(photons: Ragged, entries: np.ndarray, faults: Faults):
@@ -227,7 +258,6 @@ def _complete(
             run=rows.run,
             lumi=rows.lumi,
             event=rows.event,
-            mass=rows.mass,
             photons=rows.photons,
             label=np.full(len(rows), label, np.int32),
             **lists,
@@ -252,11 +282,6 @@ def _lists(tree: Tree, columns: dict[str, Column], prefix: str) -> Ragged:
     return Ragged.from_counts(counts[0], {name: column.values for name, column in columns.items()})
 
 
-def no_events() -> Events:
-    """An `Events` without any, to join others to."""
-    none = {
-        name: Ragged.from_counts(np.zeros(0, np.int64), {c: np.zeros(0, t) for c, t in columns.items()})
-        for name, columns in COLLECTIONS.items()
-    }
-    scalars = {name: np.zeros(0, dtype) for name, dtype in SCALARS.items()}
-    return Events(**scalars, photons=np.zeros((0, 2, 3), np.float32), **none)
+def no_events(select: Selection | None = None) -> Events:
+    """An `Events` without any, with the observables of a selection, to join others to."""
+    return Events.empty([observable.name for observable in select.observables] if select else ())

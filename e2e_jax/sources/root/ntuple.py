@@ -3,7 +3,7 @@
 Their tree has one dense image a sub-detector, of which most is zero; here it becomes the sparse
 `Events` again. An ntuple keeps less than AODSIM:
 
-- the photons are not in it: `photons` is zero, and the mass is the ntuple's `m0`;
+- the photons are not in it: `photons` is empty, and the observable `mass` is the ntuple's `m0`;
 - the HCAL depths are summed, and ring 29 is in ring 28: all hits get depth 1. With only
   `HBHE_energy_EB`, |ieta| > 17 is missing;
 - the momenta of the tracks at one crystal are summed, and count as one track at its centre;
@@ -20,7 +20,8 @@ import numpy as np
 from e2e_jax.detector import geometry
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.diphotons import Events
+from e2e_jax.events.diphotons import Events, from_leading
+from e2e_jax.selection import Selection
 from e2e_jax.sources.root import aodsim, rec_hits, root_files
 from e2e_jax.sources.root.faults import Faults
 from e2e_jax.sources.root.reading import AS_IS, Reading
@@ -48,7 +49,7 @@ HCAL_PHI_SHIFT = 2
 
 
 def iterate_events(
-    path, select: str | None = None, *, label: int = -1, reading: Reading = AS_IS
+    path, select: Selection | None = None, *, label: int = -1, reading: Reading = AS_IS
 ) -> Iterator[Events]:
     """Reads ntuples piece by piece, with bounded memory; arguments and errors as `aodsim.iterate_events`.
 
@@ -57,8 +58,8 @@ def iterate_events(
     """
     if select is not None:
         raise ValueError(
-            f"An ntuple has no photons to apply the selection {select!r} to: it was selected when it was "
-            "written. Read it with select=None."
+            "An ntuple has no photons to apply a selection to: it was selected when it was written. Read it "
+            "with select=None."
         )
     tables = [BRANCHES | {hcal: _FLOAT} for hcal in HCAL_BRANCHES]
     yield from root_files.each_tree(
@@ -66,9 +67,9 @@ def iterate_events(
     )
 
 
-def read_events(path, select: str | None = None, **options) -> Events:
+def read_events(path, select: Selection | None = None, **options) -> Events:
     """Reads whole ntuples, as `iterate_events` with the same arguments; the pieces are put together."""
-    return Events.concatenate([aodsim.no_events(), *iterate_events(path, select, **options)])
+    return Events.concatenate([Events.empty(["mass"]), *iterate_events(path, select, **options)])
 
 
 def _events(tree: Tree, label: int, faults: Faults) -> Iterator[Events]:
@@ -85,8 +86,8 @@ def _events(tree: Tree, label: int, faults: Faults) -> Iterator[Events]:
         towers = _towers(_image(tree, columns, hcal, 2 * HCAL_BRANCHES[hcal] * geometry.HCAL_COLUMNS))
         events = Events(
             *address.T,
-            mass=mass,
-            photons=np.zeros((len(group), 2, 3), np.float32),
+            photons=from_leading(np.zeros((len(group), 2, 3))),
+            observables={"mass": mass},
             label=np.full(len(group), label, np.int32),
             eb=_hits("eb", ecal[0], group, faults),
             ee=_hits("ee", np.concatenate(ecal[1:], axis=1), group, faults),

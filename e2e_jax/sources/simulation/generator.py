@@ -11,12 +11,18 @@ with CUETP8M1, which are of NNPDF2.3.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from e2e_jax.errors import StudyError
 from e2e_jax.events.base import Ragged
+from e2e_jax.samples import Pythia, Sample
 from e2e_jax.sources.simulation import enrichment
 
 Particles = Ragged
@@ -32,84 +38,30 @@ COMMON = (
 )
 """Settings of every process; particles with c tau above 10 mm (K0S, Lambda) decay in the detector."""
 
-PROCESSES: dict[str, tuple[str, ...]] = {
-    "gamma_gamma": (
-        "PromptPhoton:ffbar2gammagamma = on",
-        "PhaseSpace:pTHatMin = 25.",
-        "PhaseSpace:pTHatMax = 250.",
-    ),
-    "h": ("HiggsSM:gg2H = on", "25:m0 = 125.", "25:onMode = off", "25:onIfMatch = 22 22"),
-    "gamma_jet": (
-        "PromptPhoton:qg2qgamma = on",
-        "PromptPhoton:qqbar2ggamma = on",
-        "PromptPhoton:ffbar2gammagamma = on",
-        "PhaseSpace:pTHatMin = 40.",
-    ),
-    "minimum_bias": ("SoftQCD:inelastic = on",),
-}
-"""Settings of each process. gamma_gamma is Born only; gamma_jet has what MSEL = 10 has in Pythia 6."""
-
-QUICK_LOOK_PT = {"gamma_gamma": 17.0, "h": 17.0, "gamma_jet": 14.0}
-"""Smallest pT of the two clusters of the quick look, GeV; the selection asks 20 GeV of a photon."""
-
-MIN_MASS_HAT = 85.0
-"""Smallest mass of the hard process in gamma_gamma and gamma_jet, GeV.
-
-The selection asks 90 GeV of the two photons; below a hard mass of 90 GeV come 7e-4 of the
-gamma_gamma events that reach it and none of 1844 gamma_jet events, before resolution.
-"""
-
-
-@dataclasses.dataclass(frozen=True)
-class Category:
-    """Where the two photons of the selection may lie.
-
-    Attributes:
-      hard_eta: largest abs(eta) of the two outgoing hard partons, before showers; gamma_gamma and
-        gamma_jet only, because initial-state radiation carries the photons of a Higgs boson
-        further (8 % of the selected ones begin beyond 1.9, against 0.6 % and 1.4 %; beyond 2.9 begin
-        0.3 % and 1 % of the gamma_gamma and gamma_jet events that reach the quick look to 2.45).
-      cluster_eta: largest abs(eta) of the two clusters of the quick look.
-    """
-
-    hard_eta: float
-    cluster_eta: float
-
-
-CATEGORIES: dict[str, Category | None] = {
-    "central": Category(hard_eta=1.9, cluster_eta=1.55),
-    "central_forward": Category(hard_eta=2.9, cluster_eta=2.45),
-    "central_forward_157": Category(hard_eta=2.9, cluster_eta=2.45),
-    "all": None,
-}
-"""Selection categories; `all` makes the whole phase space, without veto, mass cut and quick look."""
-
 NEUTRINOS = (12, 14, 16)
 MAX_SEED = 900_000_000
+MOST_IN_VAIN = 100_000
+"""Events after which filters that let none pass are an error."""
+
+MINIMUM_BIAS = Sample("minimum_bias", Pythia(("SoftQCD:inelastic = on",)))
+"""Inelastic collisions, for pile-up."""
 
 
 def generate(
-    process: str,
-    seed: int,
-    *,
-    fast: bool = False,
-    category: str = "central",
-    enrich: bool = True,
-    chunk: int = 100,
+    sample: Sample, seed: int, *, fast: bool = False, filters: bool = True, chunk: int = 100
 ) -> Generation:
-    """Endless events of one process that may pass the selection.
+    """Endless events of one sample that may pass the selection.
 
-    The events depend on process, seed, fast, category and enrich only: `chunk` cuts the same
-    sequence differently. Each call has its own Pythia object, so tasks share no state; setting it
-    up takes about 0.4 s (0.2 s when fast), and 5 s for minimum_bias.
+    The events depend on sample, seed, fast and filters only: `chunk` cuts the same sequence differently. Each
+    call has its own Pythia object, so jobs share no state; setting it up takes about 0.4 s (0.2 s when fast),
+    and 5 s for minimum-bias collisions.
 
     Args:
-      process: a key of `PROCESSES`.
+      sample: its source is `Pythia`.
       seed: 0 to 899,999,999.
-      fast: no multiparton interactions, which take most of the time; overlay two more pile-up
-        collisions in their place. Not used for minimum_bias, which is made of them.
-      category: a key of `CATEGORIES`; not used for minimum_bias.
-      enrich: apply the quick look, and the double EM enrichment to gamma_jet.
+      fast: no multiparton interactions, which take most of the time; overlay two more pile-up collisions in
+        their place. Not for minimum-bias collisions, which are made of them.
+      filters: apply the sample's quick look and enrichment. Its veto always applies.
       chunk: collisions made at a time.
 
     Returns:
@@ -117,9 +69,10 @@ def generate(
 
     Raises:
       ImportError: pythia8mc or awkward is not installed.
-      ValueError: unknown process or category, or a seed out of range.
+      StudyError: Pythia refuses a setting, or cannot start with them.
+      ValueError: a seed out of range.
     """
-    return Generation(process, seed, fast=fast, category=category, enrich=enrich, chunk=chunk)
+    return Generation(sample, seed, fast=fast, filters=filters, chunk=chunk)
 
 
 class Generation(Iterator[Particles]):
@@ -130,17 +83,14 @@ class Generation(Iterator[Particles]):
       passed: events yielded so far.
     """
 
-    def __init__(self, process: str, seed: int, *, fast: bool, category: str, enrich: bool, chunk: int):
-        refuse_unknown("process", process, PROCESSES)
-        refuse_unknown("category", category, CATEGORIES)
+    def __init__(self, sample: Sample, seed: int, *, fast: bool, filters: bool, chunk: int):
         if not 0 <= seed < MAX_SEED:
             raise ValueError(
                 f"Seed {seed} is outside Pythia's range, 0 to {MAX_SEED - 1}. Choose a seed within it."
             )
-        self.process, self.enrich, self.chunk = process, enrich, chunk
-        self.category = None if process == "minimum_bias" else CATEGORIES[category]
+        self.sample, self.filters, self.chunk = sample, filters, chunk
         self.generated = self.passed = 0
-        self._pythia, self._veto = start_pythia(process, seed, fast, self.category)
+        self._pythia, self._veto = start_pythia(sample, seed, fast)
         self._charges: dict[int, int] = {}
 
     def __next__(self) -> Particles:
@@ -148,21 +98,29 @@ class Generation(Iterator[Particles]):
             batch = self._pythia.nextBatch(self.chunk)
             record = record_of(batch)
             if not len(record):
-                raise RuntimeError(f"Pythia made no event of {self.process} in {self.chunk} attempts.")
+                raise StudyError(
+                    f"Pythia made no event of {self.sample.label} in {self.chunk} attempts: its settings "
+                    "leave no phase space, or the veto refuses every event."
+                )
             keep = np.flatnonzero(self.passing(record))
             self.generated += len(record)
             self.passed += len(keep)
+            if not self.passed and self.generated >= MOST_IN_VAIN:
+                raise StudyError(
+                    f"None of the first {self.generated} events of {self.sample.label} passed the "
+                    "generator's filters (quick_look, em_enriched): loosen them, or leave them out."
+                )
             if len(keep):
                 return self.final_particles(record[keep])
 
     def passing(self, record: Ragged) -> np.ndarray:
         """Which events of a record (see `record_of`) to keep, boolean `[n]`."""
         keep = np.ones(len(record), bool)
-        if not self.enrich or self.process == "minimum_bias":
+        if not self.filters:
             return keep
-        if self.category is not None:
-            keep = enrichment.two_clusters(record, QUICK_LOOK_PT[self.process], self.category.cluster_eta)
-        if self.process == "gamma_jet" and keep.any():
+        if look := self.sample.quick_look:
+            keep = enrichment.two_clusters(record, look.pt, look.eta, look.mass)
+        if self.sample.em_enriched and keep.any():
             keep[keep] = enrichment.double_em_enriched(record[keep])
         return keep
 
@@ -186,14 +144,13 @@ class Generation(Iterator[Particles]):
         return self._pythia.infoPython().sigmaGen() * 1e9
 
 
-def refuse_unknown(what: str, name: str, known: dict) -> None:
-    """Raises a ValueError that lists what there is."""
-    if name not in known:
-        raise ValueError(f"No {what} {name!r}; there are {', '.join(known)}.")
+def start_pythia(sample: Sample, seed: int, fast: bool):
+    """A Pythia object ready to run, and the veto it calls (kept alive by the caller).
 
-
-def start_pythia(process: str, seed: int, fast: bool, category: Category | None):
-    """A Pythia object ready to run, and the veto it calls (kept alive by the caller)."""
+    Raises:
+      ImportError: pythia8mc or awkward is not installed.
+      StudyError: Pythia refuses a setting, or cannot start with them; has Pythia's own message.
+    """
     try:
         import awkward  # noqa: F401  (nextBatch returns its arrays)
         import pythia8mc
@@ -202,24 +159,40 @@ def start_pythia(process: str, seed: int, fast: bool, category: Category | None)
             "Simulated events need Pythia 8 and awkward: pip install 'pythia8mc==8.317.2' awkward "
             "(wheels exist for CPython 3.11 to 3.13)."
         ) from error
-    settings = [*COMMON, *PROCESSES[process], f"Random:seed = {seed + 1}"]
-    if fast and process != "minimum_bias":
+    settings = [*COMMON, *sample.source.settings, f"Random:seed = {seed + 1}"]
+    if fast:
         settings.append("PartonLevel:MPI = off")
-    two_to_two = process in ("gamma_gamma", "gamma_jet")
-    if category and two_to_two:
-        settings.append(f"PhaseSpace:mHatMin = {MIN_MASS_HAT}")
-    pythia = pythia8mc.Pythia("", False)
-    for setting in settings:
-        if not pythia.readString(setting):
-            raise RuntimeError(
-                f"This version of pythia8mc does not take the setting {setting!r}; 8.317.2 does."
-            )
-    veto = hard_process_veto(pythia8mc, category.hard_eta) if category and two_to_two else None
-    if veto is not None:
-        pythia.setUserHooksPtr(veto)
-    if not pythia.init():
-        raise RuntimeError(f"Pythia could not start {process}; its settings were {settings}.")
+    with _printed() as said:
+        pythia = pythia8mc.Pythia("", False)
+        refused = [setting for setting in settings if not pythia.readString(setting)]
+        veto = hard_process_veto(pythia8mc, sample.veto_eta) if sample.veto_eta else None
+        if veto is not None:
+            pythia.setUserHooksPtr(veto)
+        started = not refused and pythia.init()
+    if not started:
+        what = f"refuses the setting {refused[0]!r}" if refused else "cannot start with the settings"
+        message = " ".join(said().split()) or "nothing"
+        raise StudyError(f"Pythia {what} of the sample {sample.label!r}. Pythia says: {message}")
     return pythia, veto
+
+
+_PRINTING = threading.Lock()
+"""Held while the standard output of the process goes elsewhere."""
+
+
+@contextlib.contextmanager
+def _printed() -> Iterator[Callable[[], str]]:
+    """Collects what is printed inside by C++, which writes to the file of the standard output itself."""
+    with _PRINTING, tempfile.TemporaryFile() as file, contextlib.ExitStack() as stack:
+        sys.stdout.flush()
+        before = os.dup(1)
+        stack.callback(os.close, before)
+        stack.callback(os.dup2, before, 1)
+        os.dup2(file.fileno(), 1)
+        text = []
+        yield lambda: text[0]
+        file.seek(0)
+        text.append(file.read().decode(errors="replace"))
 
 
 def hard_process_veto(pythia8mc, max_eta: float):

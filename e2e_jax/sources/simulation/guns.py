@@ -19,20 +19,17 @@ import numpy as np
 
 from e2e_jax.detector import crops, geometry
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.showers import CLASSES, Showers
-from e2e_jax.execution.jobs import LUMI_BLOCK, SPLITS, Task, derive_seed
+from e2e_jax.events.showers import Showers
+from e2e_jax.samples import SHOTS, Gun
 from e2e_jax.sources.simulation import barrel, digis, material, pileup, readout, showers
+from e2e_jax.sources.simulation.jobs import GunJob
 from e2e_jax.sources.simulation.particles import ELECTRON, PHOTON, Particles
 from e2e_jax.sources.simulation.simulate import measured
 
-KINDS = {"single": 1, "pair": 2}
-"""Kind -> particles a shot. Pairs are gamma gamma or e+ e-, each with a direction of its own."""
 RUN = 1
 """As in simulated samples of CMS."""
 BATCH = 50
 """Shots simulated together."""
-TASK_EVENTS = 2000
-"""Most shots a task: some seconds of a core, ten times that with pile-up."""
 ELECTRON_MASS = 0.000511
 """GeV."""
 
@@ -53,128 +50,54 @@ SYNCHRONISATION = 0.07
 first synchronisation of the whole detector (CMS, arXiv:0911.4044)."""
 
 
-@dataclasses.dataclass(frozen=True)
-class GunTask(Task):
-    """Some shots of one class.
-
-    Attributes:
-      label: index into `showers.CLASSES`.
-      seed: 63-bit seed of everything random in the task.
-      events: shots.
-      kind: key of `KINDS`.
-      pt: GeV, range of the transverse momentum, flat; twice the same for a fixed one.
-      max_eta: abs(eta) of the particles is flat below it.
-      pileup: mean number of minimum-bias collisions in each shot, Poisson.
-      digis: make samples of the crystals that are read; their energy and time are then fitted to these.
-      view: "crop" or "barrel", see `detector.crops`.
-      lumi: luminosity section of the shots, unique in a dataset.
-    """
-
-    label: int
-    seed: int
-    events: int
-    kind: str = "single"
-    pt: tuple[float, float] = (50.0, 50.0)
-    max_eta: float = 1.4
-    pileup: float = 0.0
-    digis: bool = False
-    view: str = "crop"
-    lumi: int = 1
-
-    def __post_init__(self):
-        object.__setattr__(self, "pt", tuple(map(float, self.pt)))
-        if self.kind not in KINDS:
-            self._refuse("kind", f"there are {', '.join(map(repr, KINDS))}")
-        if self.view not in crops.SHAPES:
-            self._refuse("view", f"there are {', '.join(map(repr, crops.SHAPES))}")
-        if self.kind == "pair" and self.view == "crop":
-            self._refuse("view", "a crop shows one shower; for pairs take view 'barrel'")
-        if self.label not in range(len(CLASSES)):
-            self._refuse("label", f"there are 0 to {len(CLASSES) - 1}, {' and '.join(CLASSES)}")
-        if len(self.pt) != 2 or not 1 <= self.pt[0] <= self.pt[1] < np.inf:
-            self._refuse("pt", "give two momenta in GeV, from 1 on and in order")
-        if not 0 < self.max_eta <= geometry.EB_MAX_ETA:
-            self._refuse("max_eta", f"it is above 0, and the barrel ends at {geometry.EB_MAX_ETA}")
-        if not 0 <= self.pileup < np.inf:
-            self._refuse("pileup", "give a mean number of collisions, 0 or more")
-
-    def _refuse(self, field: str, why: str):
-        raise ValueError(f"A particle gun cannot shoot with {field} = {getattr(self, field)!r}: {why}.")
-
-
-def gun_tasks(
-    per_class: int, seed: int, split: str = "train", *, task_events: int = TASK_EVENTS, **options
-) -> list[GunTask]:
-    """The tasks of a balanced sample of electrons and photons.
-
-    Args:
-      per_class: shots of each class.
-      seed: seed of the dataset; each task derives its own from it, and splits never share one.
-      split: "train" or "validation".
-      task_events: most shots a task.
-      options: `kind`, `pt`, `max_eta`, `pileup`, `digis`, `view` of `GunTask`.
-
-    Raises:
-      ValueError: the split or an option is not known.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"No split {split!r}; there are {', '.join(SPLITS)}.")
-    tasks, pieces = [], -(-per_class // task_events)
-    for piece in range(pieces):
-        events = per_class * (piece + 1) // pieces - per_class * piece // pieces
-        for label in range(len(CLASSES)):
-            task_seed = derive_seed((seed, SPLITS.index(split), label, piece))
-            lumi = SPLITS.index(split) * LUMI_BLOCK + len(tasks) + 1
-            tasks.append(GunTask(label, task_seed, events, lumi=lumi, **options))
-    return tasks
-
-
-def produce(task: GunTask) -> Showers:
-    """Shoots and reads out `task.events` times; the same task gives the same showers, bit for bit."""
-    rng = np.random.default_rng(task.seed)
-    pool = pileup.minimum_bias_pool(endcaps=False) if task.pileup else None
-    sizes = np.diff([*range(0, task.events, BATCH), task.events])
-    made = Showers.concatenate([_shots(task, int(size), pool, rng) for size in sizes])
+def produce(job: GunJob) -> Showers:
+    """Shoots and reads out `job.events` times; the same job gives the same showers, bit for bit."""
+    rng = np.random.default_rng(job.seed)
+    gun = job.sample.source
+    pool = pileup.minimum_bias_pool(endcaps=False) if gun.pileup else None
+    sizes = np.diff([*range(0, job.events, BATCH), job.events])
+    made = Showers.concatenate([_shots(job, int(size), pool, rng) for size in sizes])
     made.event[:] = np.arange(1, len(made) + 1)
-    return crops.crop(made) if task.view == "crop" else made
+    return crops.crop(made) if gun.view == "crop" else made
 
 
-def _shots(task: GunTask, events: int, pool: pileup.Pool | None, rng: np.random.Generator) -> Showers:
-    particles = shoot(task, events, rng)
+def _shots(job: GunJob, events: int, pool: pileup.Pool | None, rng: np.random.Generator) -> Showers:
+    gun = job.sample.source
+    particles = shoot(gun, events, rng)
     energy, lateness = deposit(particles, rng.normal(0, COLLISION_SPREAD, events), events, rng)
     if pool is not None:
-        energy = energy + pool.barrel_energies(rng.poisson(task.pileup, events), rng)
+        energy = energy + pool.barrel_energies(rng.poisson(gun.pileup, events), rng)
     full = readout.full_readout(energy, readout.TOWER_ET)
-    if task.view == "crop":
+    if gun.view == "crop":
         cells = _windows(energy.argmax(axis=1))
         energy, lateness, full = (np.take_along_axis(of, cells, axis=1) for of in (energy, lateness, full))
     else:
         cells = np.broadcast_to(np.arange(geometry.EB_CELLS), energy.shape)
-    crystals, samples = _read(energy, lateness, full, task.digis, rng)
+    crystals, samples = _read(energy, lateness, full, gun.digis, rng)
     columns = {"cell": cells[crystals.event_index, crystals.cell].astype(np.uint16)}
-    counts = crystals.counts if task.digis else np.zeros(events, np.int64)
+    counts = crystals.counts if gun.digis else np.zeros(events, np.int64)
     read = {"cell": columns["cell"][: len(samples)], "samples": samples}
     return Showers(
         run=np.full(events, RUN, np.int64),
-        lumi=np.full(events, task.lumi, np.int64),
+        lumi=np.full(events, job.lumi, np.int64),
         event=np.zeros(events, np.int64),
-        label=np.full(events, task.label, np.int32),
-        particles=_generated(particles, KINDS[task.kind]),
+        label=np.full(events, job.label, np.int32),
+        particles=_generated(particles, SHOTS[gun.kind]),
         crystals=dataclasses.replace(crystals, columns={**crystals.columns, **columns}),
         digis=Ragged.from_counts(counts, read),
     )
 
 
-def shoot(task: GunTask, events: int, rng: np.random.Generator) -> Particles:
-    """The particles of a batch of shots, where they are made: `[events * KINDS[task.kind]]`."""
-    per_shot = KINDS[task.kind]
+def shoot(gun: Gun, events: int, rng: np.random.Generator) -> Particles:
+    """The particles of a batch of shots, where they are made: `[events * SHOTS[gun.kind]]`."""
+    per_shot = SHOTS[gun.kind]
     size = events * per_shot
-    pt, phi = rng.uniform(*task.pt, size), rng.uniform(-np.pi, np.pi, size)
-    eta = rng.uniform(-task.max_eta, task.max_eta, size)
+    pt, phi = rng.uniform(*gun.pt, size), rng.uniform(-np.pi, np.pi, size)
+    eta = rng.uniform(-gun.max_eta, gun.max_eta, size)
     momentum = np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)], axis=1)
     position = np.zeros((size, 3))
     position[:, 2] = np.repeat(rng.normal(0, pileup.VERTEX_SIGMA, events), per_shot)
-    if CLASSES[task.label] == "photon":
+    if gun.particle == "photon":
         pdg, charge, mass = PHOTON, np.zeros(size, np.int8), 0.0
     else:
         first = rng.choice(np.array([-1, 1], np.int8), events)

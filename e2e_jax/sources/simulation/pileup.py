@@ -152,7 +152,7 @@ def simulate_pool(events: int = POOL_EVENTS, seed: int = POOL_SEED, endcaps: boo
     """Generates and simulates minimum-bias events; the same arguments give the same pool."""
     rng = np.random.default_rng([STREAM, seed])
     parts: list[tuple[Ragged, ...]] = []
-    chunks = generator.generate("minimum_bias", seed, chunk=BATCH)
+    chunks = generator.generate(generator.MINIMUM_BIAS, seed, chunk=BATCH)
     made = 0
     for record in chunks:
         record = record[: events - made]

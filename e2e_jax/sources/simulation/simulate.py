@@ -1,7 +1,7 @@
-"""The embedded source of events: from a task to selected, reconstructed collisions.
+"""The embedded source of events: from a job to selected, reconstructed collisions.
 
-The category of a task says how much of the detector is simulated: the barrel for "central", all of it
-to |eta| = 3 for the others. What both have in common, the barrel of an event, is made by the same code.
+A job says how much of the detector is simulated: the barrel, or all of it to |eta| = 3. What both have in
+common, the barrel of an event, is made by the same code.
 
 Everything made here is fast simulation: honest physics in a simplified detector, never a stand-in
 for a result on CMS Open Data.
@@ -17,17 +17,18 @@ from collections.abc import Callable, Iterator
 import filelock
 import numpy as np
 
+from e2e_jax.errors import StudyError
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.diphotons import CLASSES, Events
-from e2e_jax.execution.jobs import SimulationTask
-from e2e_jax.sources.selection import ERAS, select
+from e2e_jax.events.diphotons import Events, by_pt
+from e2e_jax.selection import CutCounts, kept
 from e2e_jax.sources.simulation import endcap_photons, endcap_readout, generator, photons, pileup, readout
+from e2e_jax.sources.simulation.jobs import SimulationJob
 from e2e_jax.sources.simulation.response import Deposits, respond
 
-VERSION = "2"
-"""Version of the simulation: the same task and the same version give the same events."""
 BATCH = 50
 """Events simulated together; their crystals are dense, half a megabyte each."""
+MOST_IN_VAIN = 1000
+"""Simulated events after which a selection that keeps none is an error."""
 EXTRA_PILEUP_IN_FAST_MODE = 2
 """Overlays in place of the multi-parton interactions that the fast mode leaves out."""
 
@@ -37,31 +38,38 @@ UNIFORMITY, MISCALIBRATION = 0.003, 0.004
 """Relative spread of a crystal's response along its length, and of its calibration (CMS ECAL TDR)."""
 
 
-def produce(task: SimulationTask) -> Events:
-    """Simulates collisions until `task.events` of them pass the selection.
+def produce(job: SimulationJob) -> Events:
+    """Simulates collisions until `job.events` of them pass the selection.
 
     Args:
-      task: what to make; the same task always gives the same events, bit for bit.
+      job: what to make; the same job always gives the same events, bit for bit.
 
     Returns:
-      `task.events` events with hits in the detector's native segmentation.
+      `job.events` events with hits in the detector's native segmentation.
+
+    Raises:
+      StudyError: the selection keeps no event, or cannot be applied; or see `generator`.
     """
-    rng = np.random.default_rng(task.seed)
-    seed = task.seed % generator.MAX_SEED
-    chunks = generator.generate(
-        CLASSES[task.label], seed, fast=task.fast, category=task.category, chunk=2 * BATCH
-    )
-    endcaps = with_endcaps(task.category)
+    rng = np.random.default_rng(job.seed)
+    seed = job.seed % generator.MAX_SEED
+    chunks = generator.generate(job.sample, seed, fast=job.fast, chunk=2 * BATCH)
     pool, chunks = pool_and_collisions(
-        lambda: pileup.minimum_bias_pool(endcaps=endcaps), chunks, 2 * task.events, pool_lock(endcaps)
+        lambda: pileup.minimum_bias_pool(endcaps=job.endcaps), chunks, 2 * job.events, pool_lock(job.endcaps)
     )
-    parts, made = [], 0
+    parts, made, counts = [], 0, CutCounts()
     for record in batches(chunks, BATCH):
-        events = _simulate(record, task, pool, rng)
-        parts.append(events[: task.events - made])
+        events, selected = kept(simulate(record, job, pool, rng), job.select)
+        counts.add(selected)
+        parts.append(events[: job.events - made])
         made += len(parts[-1])
-        if made == task.events:
+        if made == job.events:
             break
+        if not made and counts.seen >= MOST_IN_VAIN:
+            raise StudyError(
+                f"The selection keeps none of the first {counts.seen} simulated events of "
+                f"{job.sample.label}. Events left after each cut: {counts}. Loosen the selection, or "
+                "generate events that pass it."
+            )
     events = Events.concatenate(parts)
     events.event[:] = np.arange(1, len(events) + 1)
     return events
@@ -84,7 +92,7 @@ def pool_and_collisions(
 
     Args:
       make_pool: reads or makes the pile-up; called while `lock` is held.
-      collisions: chunks of the task's collisions.
+      collisions: chunks of the job's collisions.
       enough: collisions after which this process only waits.
       lock: held by the process that makes the pile-up.
 
@@ -108,11 +116,6 @@ def pool_and_collisions(
         return make_pool(), itertools.chain(ahead, collisions)
 
 
-def with_endcaps(category: str) -> bool:
-    """Whether the events of a category need more than the barrel."""
-    return category != "central"
-
-
 def batches(chunks, size: int):
     """Groups the generator's chunks, whose sizes vary, into batches of `size` events."""
     waiting = None
@@ -123,38 +126,33 @@ def batches(chunks, size: int):
             waiting = waiting[size:]
 
 
-def _simulate(record: Ragged, task: SimulationTask, pool: pileup.Pool, rng: np.random.Generator) -> Events:
-    """One batch from generated particles to the selected events."""
-    era = ERAS[task.era]
+def simulate(record: Ragged, job: SimulationJob, pool: pileup.Pool, rng: np.random.Generator) -> Events:
+    """One batch, from generated particles to events with all their photons, before the selection."""
     vertex_z = rng.normal(0, pileup.VERTEX_SIGMA, len(record))
-    extra = EXTRA_PILEUP_IN_FAST_MODE if task.fast else 0
-    collisions = rng.poisson(era.pileup, len(record)) + extra
-    endcaps = with_endcaps(task.category)
-    deposits = pool.overlay(respond(record, vertex_z, rng, endcaps), collisions, rng)
+    extra = EXTRA_PILEUP_IN_FAST_MODE if job.fast else 0
+    collisions = rng.poisson(job.era.pileup, len(record)) + extra
+    deposits = pool.overlay(respond(record, vertex_z, rng, job.endcaps), collisions, rng)
     ecal_hits = readout.ecal_barrel_readout(measured(deposits.ecal, rng), rng)
-    hcal_hits = readout.hcal_readout(deposits.hcal, rng, endcaps=endcaps)
+    hcal_hits = readout.hcal_readout(deposits.hcal, rng, endcaps=job.endcaps)
     clusters = photons.superclusters(ecal_hits)
     vertex_z = photons.choose_vertex(vertex_z, rng)
     found = photons.reconstruct_photons(ecal_hits, hcal_hits, clusters, vertex_z)
-    if endcaps:
-        ee, forward, found_everywhere = _endcaps(deposits, hcal_hits, vertex_z, found, task, rng)
+    if job.endcaps:
+        ee, forward, everywhere = _endcaps(deposits, hcal_hits, vertex_z, found, job, rng)
     else:
-        ee, forward, found_everywhere = _no_hits(len(record)), None, found
-    selection = select(found_everywhere, task.category)
+        ee, forward, everywhere = _no_hits(len(record)), None, found
     count = len(record)
-    events = Events(
-        run=np.full(count, era.run, np.int64),
-        lumi=np.full(count, task.lumi, np.int64),
+    return Events(
+        run=np.full(count, job.era.run, np.int64),
+        lumi=np.full(count, job.lumi, np.int64),
         event=np.zeros(count, np.int64),
-        mass=selection.mass,
-        photons=selection.photons,
-        label=np.full(count, task.label, np.int32),
-        eb=readout.reduce_hits(ecal_hits, clusters, found, task.reduction, forward),
+        label=np.full(count, job.label, np.int32),
+        photons=by_pt(everywhere),
+        eb=readout.reduce_hits(ecal_hits, clusters, found, job.reduction, forward),
         ee=ee,
         hcal=hcal_hits,
         tracks=deposits.tracks,
     )
-    return events[selection.selected]
 
 
 def _no_hits(events: int) -> Ragged:
@@ -162,13 +160,13 @@ def _no_hits(events: int) -> Ragged:
     return Ragged.from_counts(np.zeros(events, np.int64), columns)
 
 
-def _endcaps(deposits: Deposits, hcal_hits: Ragged, vertex_z, barrel_photons: Ragged, task, rng):
+def _endcaps(deposits: Deposits, hcal_hits: Ragged, vertex_z, barrel_photons: Ragged, job, rng):
     """The endcaps of one batch: hits that are kept, their photons, and the photons of the whole detector."""
     hits = endcap_readout.ecal_endcap_readout(measured(deposits.ee, rng), rng)
     clusters = endcap_photons.clusters(hits)
     found = endcap_photons.reconstruct_endcap_photons(hits, hcal_hits, clusters, vertex_z)
     everywhere = _joined(barrel_photons, found)
-    return endcap_readout.reduce_endcap_hits(hits, clusters, everywhere, task.reduction), found, everywhere
+    return endcap_readout.reduce_endcap_hits(hits, clusters, everywhere, job.reduction), found, everywhere
 
 
 def _joined(first: Ragged, second: Ragged) -> Ragged:

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from e2e_jax.models.decorrelation.cvm import cvm_metric, cvm_penalty
+from e2e_jax.evaluation.cvm import cvm_metric
+from e2e_jax.models.decorrelation.cvm import cvm_penalty
 
 
 def sample(n, seed=0):

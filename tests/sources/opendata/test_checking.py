@@ -73,7 +73,7 @@ def test_the_report_counts_names_and_tells_where_to_ask():
     }
     text = report(seen, {"h": portal.record_page(7783), "gamma_jet": portal.record_page(7778)})
     rows = [line.split() for line in text.splitlines()]
-    assert rows[0] == ["class", "files", "size", "online", "offline", "missing"]
+    assert rows[0] == ["label", "files", "size", "online", "offline", "missing"]
     assert rows[1] == ["h", str(checking.SHOWN + 3), "2.5", "GB", "1", str(checking.SHOWN + 2), "0"]
     assert rows[2] == ["gamma_jet", "2", "0.0", "GB", "1", "0", "1"]
     assert "offline: 2 more" in text

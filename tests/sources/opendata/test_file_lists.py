@@ -6,17 +6,17 @@ import re
 import pytest
 
 from e2e_jax.errors import SourceError
-from e2e_jax.events.diphotons import CLASSES
-from e2e_jax.sources.opendata.file_lists import SAMPLES, class_files, identity
+from e2e_jax.sources.opendata.file_lists import SAMPLES, expanded, files_of_labels, identity
 from e2e_jax.sources.root import remote
 from e2e_jax.sources.root.file_contents import Content
+from e2e_jax.studies.hgg import LABELS
 
 STORE = "root://eospublic.cern.ch//eos/opendata/cms"
 
 
 def files(name, lists=None, **options):
-    """The files of one class."""
-    return list(class_files(lists, (name,), **options)[name])
+    """The files of one label."""
+    return list(files_of_labels([name], lists, **options)[name])
 
 
 def write(folder, **lists):
@@ -26,7 +26,7 @@ def write(folder, **lists):
 
 
 def write_all(folder, **lists):
-    return write(folder, **{name: [f"{name}.root"] for name in CLASSES} | lists)
+    return write(folder, **{name: [f"{name}.root"] for name in LABELS} | lists)
 
 
 def test_the_samples_are_those_of_the_paper():
@@ -35,7 +35,7 @@ def test_the_samples_are_those_of_the_paper():
         "h": (7783, "WQ7P.BZP3", 4_999_765, 490),
         "gamma_jet": (7778, "2W51.W8AT", 17_748_810, 1_548),
     }
-    assert tuple(SAMPLES) == CLASSES
+    assert tuple(SAMPLES) == LABELS
     addresses = [url for sample in SAMPLES.values() for url in sample.indexes]
     assert len(set(addresses)) == 6
     for url in addresses:
@@ -96,7 +96,7 @@ def test_without_a_folder_the_published_json_is_read_or_else_the_text(monkeypatc
         return f"{STORE}/text.root\n"
 
     monkeypatch.setattr(remote, "read_text", published)
-    listed = class_files(None, ("gamma_jet",), protocol)["gamma_jet"]
+    listed = files_of_labels(["gamma_jet"], None, protocol)["gamma_jet"]
     assert listed == {f"{STORE}/json.root": Content(1, 2), f"{STORE}/text.root": Content()}
     assert list(listed) == [f"{STORE}/json.root", f"{STORE}/text.root"]
 
@@ -106,7 +106,7 @@ def test_without_a_network_copies_serve(monkeypatch):
         raise SourceError(url, "network", f"{url} does not answer.")
 
     monkeypatch.setattr(remote, "read_text", down)
-    with pytest.raises(SourceError, match=r"does not answer\. A folder with copies .* lists=DIR") as error:
+    with pytest.raises(SourceError, match=r"does not answer\. A folder with copies .* --files=DIR") as error:
         files("h")
     assert error.value.reason == "network"
 
@@ -147,20 +147,22 @@ def test_lists_that_are_no_text_or_not_there_are_named(tmp_path):
         files("h", tmp_path)
     with pytest.raises(SourceError, match=r"nowhere does not list the files of h"):
         files("h", tmp_path / "nowhere")
+    with pytest.raises(SourceError, match=r"does not list the files of w: it has no w\.txt"):
+        files("w", tmp_path)
 
 
 def test_a_file_has_one_class(tmp_path):
     write_all(tmp_path, gamma_jet=["gamma_jet.root", "h.root"])
     with pytest.raises(SourceError, match=r"h\.root is listed for h and for gamma_jet"):
-        class_files(tmp_path)
+        files_of_labels(LABELS, tmp_path)
 
 
 def test_lists_are_told_apart_by_files_classes_and_order(tmp_path):
-    one = identity(class_files(write_all(tmp_path)))
-    assert one["files"] == dict.fromkeys(CLASSES, 1)
-    assert identity(class_files(write_all(tmp_path, h=["# same", "h.root"]))) == one
+    one = identity(files_of_labels(LABELS, write_all(tmp_path)))
+    assert one["files"] == dict.fromkeys(LABELS, 1)
+    assert identity(files_of_labels(LABELS, write_all(tmp_path, h=["# same", "h.root"]))) == one
     others = (["h.root", "x.root"], ["x.root", "h.root"], ["x.root"])
-    digests = [identity(class_files(write_all(tmp_path, h=lines)))["sha256"] for lines in others]
+    digests = [identity(files_of_labels(LABELS, write_all(tmp_path, h=lines)))["sha256"] for lines in others]
     assert len({one["sha256"], *digests}) == 4
 
 
@@ -171,7 +173,7 @@ def test_lists_may_state_sizes_and_checksums(tmp_path):
         str(tmp_path / "my file.root"),
         str(tmp_path / "c.root"),
     ]
-    assert class_files(tmp_path)["h"] == {
+    assert files_of_labels(["h"], tmp_path)["h"] == {
         f"{STORE}/a.root": Content(12, 255),
         str(tmp_path / "my file.root"): Content(None, 1),
         str(tmp_path / "c.root"): Content(),
@@ -193,7 +195,7 @@ def test_the_portals_json_indexes_state_contents(tmp_path):
     # As the folder of the sample has it, and as the page of the record gives it.
     for index in ([entry], {"key": path.name, "files": [entry | {"availability": "online"}]}):
         path.write_text(json.dumps(index))
-        listed = class_files(tmp_path, ("gamma_gamma",))["gamma_gamma"]
+        listed = files_of_labels(["gamma_gamma"], tmp_path)["gamma_gamma"]
         assert listed == {f"{STORE}/a.root": Content(12, 0xABCD)}
     for content in ("{}", "[1]", '[{"uri": "a"}]', "["):
         path.write_text(content)
@@ -202,10 +204,29 @@ def test_the_portals_json_indexes_state_contents(tmp_path):
         assert str(path) in str(raised.value)
 
 
-def test_classes_of_any_name_have_own_lists_only(tmp_path):
+def test_the_files_of_a_study_are_paths_patterns_addresses_and_lists_with_their_contents(tmp_path):
+    for name in ("a1.root", "a2.root", "b.root"):
+        (tmp_path / name).touch()
+    write(tmp_path, mine=["b.root size:12", f"{STORE}/x.root adler32:000000ff"])
+    own = str(tmp_path / "mine.txt")
+    listed = expanded([str(tmp_path / "a*.root"), own, f"{STORE}/y.root"])
+    assert list(listed) == [
+        *(str(tmp_path / name) for name in ("a1.root", "a2.root", "b.root")),
+        f"{STORE}/x.root",
+        f"{STORE}/y.root",
+    ]
+    assert listed[str(tmp_path / "b.root")] == Content(12, None)
+    assert listed[f"{STORE}/x.root"] == Content(None, 255)
+    for again in (own, str(tmp_path / "b.root"), str(tmp_path / "*.root")):
+        with pytest.raises(SourceError) as raised:
+            expanded([own, again])
+        assert raised.value.reason == "duplicate"
+
+
+def test_labels_of_any_name_have_own_lists_only(tmp_path):
     write(tmp_path, signal=["s.root"], background=["b.root"])
-    assert list(class_files(tmp_path, ("signal", "background"))) == ["signal", "background"]
+    assert list(files_of_labels(["signal", "background"], tmp_path)) == ["signal", "background"]
     for lists in (None, tmp_path):
         with pytest.raises(SourceError) as raised:
-            class_files(lists, ("other",))
+            files_of_labels(["other"], lists)
         assert raised.value.reason == "missing_list"

@@ -13,18 +13,21 @@ import numpy as np
 import pytest
 
 from e2e_jax.errors import SourceError
-from e2e_jax.events.diphotons import CLASSES, Events
-from e2e_jax.execution.jobs import event_keys, run_tasks
+from e2e_jax.events.diphotons import Events, leading
+from e2e_jax.execution.jobs import event_keys, run_jobs
 from e2e_jax.sources.opendata import hits as opendata
 from e2e_jax.sources.opendata import skim
-from e2e_jax.sources.opendata.file_lists import class_files
+from e2e_jax.sources.opendata.file_lists import files_of_labels
 from e2e_jax.sources.opendata.hits import HitsTask, OpenDataEvents, read_hits, read_kept_hits, write_hits
 from e2e_jax.sources.opendata.quotas import QuotaError, Sizes
 from e2e_jax.sources.root import aodsim
+from e2e_jax.studies import hgg
+from e2e_jax.studies.hgg import LABELS
 from tests.aodsim_file import write_aodsim
 from tests.aodsim_lists import RUNS, file_events, write_lists
 
-SIZES = Sizes(train=9, validation=5)
+CENTRAL, ERAS = hgg.SELECTIONS["central"], hgg.ERAS["central"]
+SIZES = Sizes(train=9, validation=5, eras=ERAS)
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +46,18 @@ def make(tmp_path, threads):
     """Makes the source of a dataset of the files in a folder."""
 
     def make(folder, sizes=SIZES, on_error="fail", executor=threads, kept=tmp_path / "skims", **options):
-        run = functools.partial(run_tasks, executor=executor)
+        run = functools.partial(run_jobs, executor=executor)
         scratch = tmp_path / "hits"
         places = {"kept": kept, "scratch": scratch}
         return OpenDataEvents(
-            class_files(folder), sizes, seed=1, on_error=on_error, run=run, **places, **options
+            files_of_labels(LABELS, folder),
+            sizes,
+            CENTRAL,
+            seed=1,
+            on_error=on_error,
+            run=run,
+            **places,
+            **options,
         )
 
     return make
@@ -79,7 +89,7 @@ def test_every_event_is_there_once_whole_and_from_the_first_of_its_era(lists, ma
     splits = both(source)
     events = Events.concatenate(splits.values())
     assert len(set(event_keys(events))) == len(events) == 3 * (9 + 5)
-    for label in range(len(CLASSES)):
+    for label in range(len(LABELS)):
         all_files = Events.concatenate(file_events(place, label) for place in range(3))
         selected = all_files[np.arange(len(all_files)) % 4 != 3]
         first = [selected[selected.run == run][: SIZES.quotas("sample")[run]] for run in RUNS]
@@ -90,7 +100,7 @@ def test_every_event_is_there_once_whole_and_from_the_first_of_its_era(lists, ma
             assert {run: np.sum((these.label == label) & (these.run == run)) for run in RUNS} == quotas
         order = [event_keys(all_files).index(key) for key in event_keys(events[events.label == label])]
         for one, other in zip(events[events.label == label].examples(), all_files[order].examples()):
-            np.testing.assert_allclose(one["photons"], other["photons"], rtol=1e-6)
+            np.testing.assert_allclose(one["photons"]["pt"], other["photons"]["pt"], rtol=1e-6)
             np.testing.assert_array_equal(one["detector"]["eb"]["cell"], other["detector"]["eb"]["cell"])
             np.testing.assert_array_equal(one["detector"]["ee"]["energy"], other["detector"]["ee"]["energy"])
 
@@ -101,13 +111,13 @@ def test_the_table_says_where_each_event_lies(lists, make):
     events = both(source)
     for split, some in events.items():
         here = [row for row in rows if row["split"] == split]
-        keys = [f"{CLASSES.index(r['class'])}_{r['run']}_{r['lumi']}_{r['event']}" for r in here]
+        keys = [f"{LABELS.index(r['label'])}_{r['run']}_{r['lumi']}_{r['event']}" for r in here]
         assert sorted(keys) == sorted(event_keys(some))
     row = rows[-1]
-    event = aodsim.read_entries(row["file"], [row["entry"]])
+    event = aodsim.read_entries(row["file"], [row["entry"]], select=CENTRAL)
     assert (event.run[0], event.lumi[0], event.event[0]) == (row["run"], row["lumi"], row["event"])
     assert row["mass"] == pytest.approx(event.mass[0])
-    assert row["trailing_phi"] == event.photons[0, 1, 2]
+    assert row["trailing_phi"] == leading(event.photons)[0, 1, 2]
 
 
 class Backwards(concurrent.futures.Executor):
@@ -150,12 +160,12 @@ def test_neither_workers_nor_order_of_completion_matter(lists, make, tmp_path, m
 
 
 def test_no_file_is_read_beyond_those_that_fill_the_quotas_and_none_twice(lists, make, reads):
-    source = make(lists, Sizes(4, 2))
+    source = make(lists, Sizes(4, 2, eras=ERAS))
     both(source)
     # One file of each class has it all; the others may have been begun ahead.
-    assert source.metadata()["read"] == {name: {"files": 1, "events": 12} for name in CLASSES}
+    assert source.metadata()["read"] == {name: {"files": 1, "events": 12} for name in LABELS}
     assert all(count == 1 for count in reads.values())
-    assert {name for step, name in reads if step == "read_entries"} == {f"{name}_0.root" for name in CLASSES}
+    assert {name for step, name in reads if step == "read_entries"} == {f"{name}_0.root" for name in LABELS}
 
 
 def test_an_interrupted_skim_goes_on_with_the_next_file(lists, make, reads, monkeypatch):
@@ -182,14 +192,14 @@ def test_an_interrupted_skim_goes_on_with_the_next_file(lists, make, reads, monk
 
 def test_a_file_that_was_changed_is_skimmed_again_and_never_mixed(tmp_path, make, reads):
     folder = write_lists(tmp_path / "lists", files=1)
-    one = make(folder, Sizes(4, 2))
+    one = make(folder, Sizes(4, 2, eras=ERAS))
     assert len(one.table()) == 18
     write_aodsim(folder / "h_0.root", file_events(7, 1))
     with pytest.raises(SourceError, match=r"h_0\.root has other events than when it was skimmed") as error:
         both(one)
     assert error.value.reason == "changed"
     reads.clear()
-    assert len(both(make(folder, Sizes(4, 2)))["train"]) == 12
+    assert len(both(make(folder, Sizes(4, 2, eras=ERAS)))["train"]) == 12
     assert [name for step, name in reads if step == "read_candidates"] == ["h_0.root"]
 
 
@@ -197,7 +207,7 @@ def test_too_few_events_are_told_and_what_was_read_is_kept(lists, make, reads):
     with pytest.raises(
         QuotaError, match=r"gamma_gamma has run 194533 \(2012AB\) 9 of .*; h has .*; gamma_jet has"
     ):
-        make(lists, Sizes(90, 50), strict=True).table()
+        make(lists, Sizes(90, 50, eras=ERAS), strict=True).table()
     reads.clear()
     assert len(make(lists).table()) == 42
     assert not reads
@@ -205,13 +215,12 @@ def test_too_few_events_are_told_and_what_was_read_is_kept(lists, make, reads):
 
 @pytest.mark.parametrize("on_error", ["fail", "skip"])
 def test_the_splits_are_filled_as_far_as_the_data_reach(lists, make, on_error):
-    source = make(lists, Sizes(90, 50), on_error)
+    source = make(lists, Sizes(90, 50, eras=ERAS), on_error)
     splits = both(source)
     sizes = {split: np.bincount(events.label).tolist() for split, events in splits.items()}
-    assert sizes["train"] == 3 * sizes["train"][:1]
-    assert sizes["validation"] == 3 * sizes["validation"][:1]
-    # 27 events of each class, 9 of each era, are there; most of the 140 asked for are of the second one.
-    of_second = Sizes(90, 50).quotas("sample")[RUNS[1]]
+    assert all(of_labels == 3 * of_labels[:1] for of_labels in sizes.values())
+    # 27 events of each label, 9 of each era, are there; most of the 140 asked for are of the second one.
+    of_second = Sizes(90, 50, eras=ERAS).quotas("sample")[RUNS[1]]
     assert 140 * 9 / of_second - 6 < sizes["train"][0] + sizes["validation"][0] <= 140 * 9 / of_second
     assert len(set(event_keys(Events.concatenate(splits.values())))) == sum(map(sum, sizes.values()))
     assert "of the sizes asked for" in source.report()
@@ -220,8 +229,8 @@ def test_the_splits_are_filled_as_far_as_the_data_reach(lists, make, on_error):
 def test_events_of_whatever_run_are_taken_where_asked_for(tmp_path, make):
     folder = write_lists(tmp_path / "lists", files=1, runs=(1,))
     with pytest.raises(QuotaError, match=r"9 of run 1.*eras=any"):
-        make(folder, Sizes(4, 2)).table()
-    splits = both(make(folder, Sizes(4, 2, eras="any")))
+        make(folder, Sizes(4, 2, eras=ERAS)).table()
+    splits = both(make(folder, Sizes(4, 2)))
     assert [len(events) for events in splits.values()] == [12, 6]
     assert set(splits["train"].run) == {1}
 
@@ -259,7 +268,7 @@ def test_skipped_faults_are_counted_and_replaced(faulty, make):
         keys = event_keys(events)
         assert len(set(keys)) == len(keys) == 3 * {"train": 9, "validation": 5}[split]
         assert "_".join(map(str, (1, *file_events(0, 1)[4:5].run, 1, 5))) not in keys
-        counts = {name: {str(run): n for run, n in SIZES.quotas(split).items()} for name in CLASSES}
+        counts = {name: {str(run): n for run, n in SIZES.quotas(split).items()} for name in LABELS}
         assert metadata["events"][split] == counts
 
 
@@ -280,7 +289,7 @@ def test_a_choice_of_neither_is_refused(lists, make):
 def task(lists, **changes):
     events = file_events(0, 1)[[0, 4]]
     addresses = tuple(zip(*(getattr(events, name).tolist() for name in ("run", "lumi", "event"))))
-    return dataclasses.replace(HitsTask(str(lists / "h_0.root"), (0, 4), addresses, 1), **changes)
+    return dataclasses.replace(HitsTask(str(lists / "h_0.root"), (0, 4), addresses, 1, CENTRAL), **changes)
 
 
 def test_a_task_of_hits_is_known_by_all_that_it_reads(lists):
@@ -331,11 +340,11 @@ def test_a_file_on_tape_is_told_or_left_out_and_never_kept(lists, make, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(aodsim, "read_candidates", offline)
         with pytest.raises(SourceError, match="on tape"):
-            make(lists, Sizes(4, 2)).table()
-        source = make(lists, Sizes(4, 2), on_error="skip")
+            make(lists, Sizes(4, 2, eras=ERAS)).table()
+        source = make(lists, Sizes(4, 2, eras=ERAS), on_error="skip")
         assert len(both(source)["train"]) == 12
         assert source.metadata()["skipped"] == {"file: offline": 1}
     # Online again, it is read as if nothing had happened.
-    source = make(lists, Sizes(4, 2), on_error="skip")
+    source = make(lists, Sizes(4, 2, eras=ERAS), on_error="skip")
     assert source.metadata()["skipped"] == {}
     assert "h_0.root" in {path.rpartition("/")[2] for path in source.chosen["h"].files}

@@ -33,7 +33,7 @@ def path(tmp_path):
 
 
 def read_all(path, **options):
-    tasks = shower_files.file_tasks([path], **options)
+    tasks = shower_files.file_jobs([path], **options)
     return tasks, {split: [shower_files.read(task) for task in of] for split, of in tasks.items()}
 
 
@@ -46,7 +46,7 @@ def fault(path, **options):
 
 def test_images_come_back_in_gev_and_ns(path):
     _, read = read_all(path, piece=4)
-    showers = Showers.concatenate([*read["train"], *read["validation"]]).validate("crop")
+    showers = Showers.concatenate([*read["train"], *read["validation"]]).validate(view="crop")
     showers = showers[np.argsort(showers.event)]
     np.testing.assert_array_equal(showers.event, np.arange(23))
     assert not showers.label.any()
@@ -56,14 +56,14 @@ def test_images_come_back_in_gev_and_ns(path):
 
 def test_a_fifth_is_validation_and_no_event_is_in_both(path):
     tasks, read = read_all(path, piece=2)
-    events = {split: np.concatenate([part.event for part in parts]) for split, parts in read.items()}
+    events = {split: np.concatenate([part.event for part in parts]) for split, parts in read.items() if parts}
     assert sorted(np.concatenate(list(events.values()))) == list(range(23))
     assert 0.1 < len(events["validation"]) / 23 < 0.3
     assert max(task.events for of in tasks.values() for task in of) == 2
 
 
 def test_events_of_two_files_have_addresses_of_their_own(path):
-    tasks = shower_files.file_tasks([path, path], piece=5)
+    tasks = shower_files.file_jobs([path, path], piece=5)
     addresses = [(task.lumi, task.first) for of in tasks.values() for task in of]
     assert len({lumi for lumi, _ in addresses}) == len(addresses) == 10
 
@@ -158,7 +158,7 @@ def test_an_event_at_fault_is_named_or_left_out(tmp_path, reason, said):
     assert f"Event 7 of {path} {said}" in str(error)
     tasks, read = read_all(path, on_error="skip")
     assert sum(task.events for of in tasks.values() for task in of) == 10
-    kept = Showers.concatenate([*read["train"], *read["validation"]]).validate("crop")
+    kept = Showers.concatenate([*read["train"], *read["validation"]]).validate(view="crop")
     assert sorted(kept.event) == [0, 1, 2, 3, 4, 5, 6, 8, 9]
 
 
@@ -225,4 +225,4 @@ def test_a_label_that_is_no_number_is_refused(tmp_path):
 
 def test_on_error_is_fail_or_skip(path):
     with pytest.raises(ValueError, match="on_error is 'ignore'"):
-        shower_files.file_tasks([path], on_error="ignore")
+        shower_files.file_jobs([path], on_error="ignore")

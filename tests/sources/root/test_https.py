@@ -10,6 +10,7 @@ import uproot
 
 from e2e_jax.errors import SourceError
 from e2e_jax.sources.root import aodsim, connection, https, remote
+from e2e_jax.studies import hgg
 from tests.aodsim_file import random_events, write_aodsim
 from tests.http_server import answer, cut_parts, die, drip, http_server, mute, write_certificate
 
@@ -62,9 +63,8 @@ def test_a_tree_and_its_events_are_the_same_behind_the_server(server, tmp_path):
         assert energy.sum() == np.random.default_rng(1).random(1_500_000).sum()
 
     write_aodsim(tmp_path / "aodsim.root", random_events(20, 0))
-    local, behind = (
-        aodsim.read_events(path, "central") for path in (tmp_path / "aodsim.root", server.url("aodsim.root"))
-    )
+    paths = (tmp_path / "aodsim.root", server.url("aodsim.root"))
+    local, behind = (aodsim.read_events(path, hgg.SELECTIONS["central"]) for path in paths)
     assert len(local) == 20
     for one, other in zip(local.examples(), behind.examples()):
         np.testing.assert_equal(one, other)

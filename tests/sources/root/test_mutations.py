@@ -17,7 +17,7 @@ import pytest
 import uproot
 
 from e2e_jax.errors import SourceError
-from e2e_jax.events.diphotons import COLLECTIONS
+from e2e_jax.events.diphotons import COLLECTIONS, from_leading, leading
 from e2e_jax.sources.root import aodsim
 from e2e_jax.sources.root.tiers import AODSIM
 from tests.aodsim_file import random_events, write_aodsim
@@ -39,8 +39,8 @@ def sound(tmp_path_factory):
     """A small file in which a checksum covers every number that is read."""
     events = random_events(EVENTS, seed=11, hits=HITS)
     # Round numbers: else uproot, as ROOT does, would store baskets that zlib makes no smaller as they are.
-    photons = np.round(events.photons * 8) / 8
-    object.__setattr__(events, "photons", photons.astype(np.float32))
+    photons = np.round(leading(events.photons) * 8) / 8
+    object.__setattr__(events, "photons", from_leading(photons))
     path = write_aodsim(tmp_path_factory.mktemp("sound") / "file.root", events, cluster=CLUSTER)
     return Path(path).read_bytes(), aodsim.read_events(path), payloads(path)
 

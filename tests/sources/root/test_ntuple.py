@@ -8,6 +8,7 @@ from e2e_jax.detector import geometry, images
 from e2e_jax.errors import SourceError
 from e2e_jax.sources.root import ntuple
 from e2e_jax.sources.root.reading import Reading
+from e2e_jax.study import photons
 
 N = 5
 
@@ -53,7 +54,7 @@ def test_images_of_the_events_are_those_of_the_ntuple(content, tmp_path):
     assert (events.label == 1).all()
     np.testing.assert_array_equal(events.mass, content["m0"])
     assert events.event.tolist() == [1, 2, 3, 4, 5]
-    assert not events.photons.any()
+    assert not events.photons.counts.any()
 
 
 def test_wide_towers_are_put_together_where_they_were_cut(tmp_path, content):
@@ -129,4 +130,4 @@ def test_images_of_another_size_are_refused(content, tmp_path):
 
 def test_there_is_nothing_to_select_by(tmp_path):
     with pytest.raises(ValueError, match="no photons"):
-        ntuple.read_events(tmp_path / "file.root", "central")
+        ntuple.read_events(tmp_path / "file.root", photons())

@@ -11,6 +11,7 @@ import uproot
 
 from e2e_jax.errors import SourceError
 from e2e_jax.sources.root import aodsim, connection, remote, xrootd
+from e2e_jax.studies import hgg
 from tests.aodsim_file import random_events, write_aodsim
 from tests.xrootd_server import free_port, skip_without_xrootd, xrootd_server
 
@@ -72,8 +73,8 @@ def test_events_are_the_same_behind_the_server(server):
     paths = [server.data / f"aodsim-{i}.root" for i in range(2)]
     for seed, path in enumerate(paths):
         write_aodsim(path, random_events(20, seed, first=1 + 20 * seed))
-    local = aodsim.read_events(paths, "central")
-    behind = aodsim.read_events([server.url(path.name) for path in paths], "central")
+    local = aodsim.read_events(paths, hgg.SELECTIONS["central"])
+    behind = aodsim.read_events([server.url(path.name) for path in paths], hgg.SELECTIONS["central"])
     assert len(local) == 40
     for one, other in zip(local.examples(), behind.examples()):
         np.testing.assert_equal(one, other)

@@ -4,13 +4,19 @@ import itertools
 import numpy as np
 import pytest
 
+from e2e_jax.errors import StudyError
 from e2e_jax.events.base import Ragged
-from e2e_jax.sources.simulation.generator import NEUTRINOS, PROCESSES, generate
+from e2e_jax.samples import QuickLook, Sample, pythia
+from e2e_jax.sources.simulation import generator
+from e2e_jax.sources.simulation.generator import MINIMUM_BIAS, NEUTRINOS, generate
+from e2e_jax.studies import hgg
+
+SAMPLES = {sample.label: sample for sample in (*hgg.STUDIES["central"].samples, MINIMUM_BIAS)}
 
 
-def take(events, **how):
+def take(events, label, **how):
     """The first events of a generation, as one record."""
-    chunks = generate(**how)
+    chunks = generate(SAMPLES[label], **how)
     parts, have = [], 0
     while have < events:
         parts.append(next(chunks))
@@ -25,17 +31,17 @@ def same(first, second):
 
 @pytest.fixture(scope="module")
 def higgs():
-    return take(40, process="h", seed=3, fast=True)
+    return take(40, "h", seed=3, fast=True)
 
 
 @pytest.fixture(scope="module")
 def minimum_bias():
-    return take(20, process="minimum_bias", seed=2, chunk=20)  # Pythia takes seconds to set this one up
+    return take(20, "minimum_bias", seed=2, chunk=20)  # Pythia takes seconds to set this one up
 
 
 def test_the_seed_decides_the_events_and_the_chunk_does_not(higgs):
-    assert same(higgs, take(40, process="h", seed=3, fast=True, chunk=23))
-    assert not same(higgs, take(40, process="h", seed=4, fast=True))
+    assert same(higgs, take(40, "h", seed=3, fast=True, chunk=23))
+    assert not same(higgs, take(40, "h", seed=4, fast=True))
 
 
 def test_two_photons_carry_the_higgs_mass(higgs):
@@ -47,10 +53,10 @@ def test_two_photons_carry_the_higgs_mass(higgs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.parametrize("process", SAMPLES)
 def test_particles_are_final_visible_and_physical(process, minimum_bias):
     hard = process != "minimum_bias"
-    particles = take(5, process=process, seed=1, fast=True, enrich=False, chunk=5) if hard else minimum_bias
+    particles = take(5, process, seed=1, fast=True, filters=False, chunk=5) if hard else minimum_bias
     for name in ("px", "py", "pz", "e", "x", "y", "z"):
         assert np.isfinite(particles.columns[name]).all()
     assert not np.isin(np.abs(particles.pdg), [*NEUTRINOS, 111, 1, 2, 3, 4, 5, 21, 25, 90]).any()
@@ -92,7 +98,7 @@ def test_long_lived_particles_reach_the_detector_and_short_lived_ones_decay(mini
 
 
 def test_statistics_count_what_was_made_and_kept():
-    chunks = generate("gamma_gamma", 1, fast=True, chunk=30)
+    chunks = generate(SAMPLES["gamma_gamma"], 1, fast=True, chunk=30)
     kept = sum(len(chunk) for chunk in itertools.islice(chunks, 2))
     assert chunks.generated == 60
     assert 0 < chunks.passed == kept < 60
@@ -100,24 +106,45 @@ def test_statistics_count_what_was_made_and_kept():
 
 
 def test_photons_of_the_central_category_are_central():
-    particles = take(30, process="gamma_gamma", seed=1, fast=True)
+    particles = take(30, "gamma_gamma", seed=1, fast=True)
     pt = np.hypot(particles.px, particles.py)
     central = (particles.pdg == 22) & (pt > 10) & (np.abs(np.arcsinh(particles.pz / pt)) < 1.6)
     assert (np.bincount(particles.event_index[central], minlength=30) >= 1).all()
 
 
 def test_nothing_is_printed(capfd):
-    take(2, process="gamma_jet", seed=1, fast=True)
+    take(2, "gamma_jet", seed=1, fast=True)
     assert capfd.readouterr() == ("", "")
 
 
 def test_bad_input_is_refused_in_words():
-    with pytest.raises(ValueError, match="No process 'ttbar'; there are gamma_gamma, h"):
-        generate("ttbar", 1)
-    with pytest.raises(ValueError, match="No category 'barrel'"):
-        generate("h", 1, category="barrel")
     with pytest.raises(ValueError, match="Seed -1"):
-        generate("h", -1)
+        generate(SAMPLES["h"], -1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["Higgs:all = on"], "refuses the setting 'Higgs:all = on' of .*'a'.*not found"),
+        (
+            ["HardQCD:all = on", "PhaseSpace:pTHatMin = low"],
+            "refuses the setting 'PhaseSpace.*not meaningful",
+        ),
+        (["HardQCD:all = on", "36:spin = 1"], "refuses the setting '36:spin = 1'.*not found in Particle"),
+        (["25:m0 = 125"], "cannot start with the settings of the sample 'a'"),
+    ],
+)
+def test_what_pythia_says_about_a_setting_is_told(settings, message, capfd):
+    with pytest.raises(StudyError, match=message):
+        generate(Sample("a", pythia(*settings)), 1)
+    assert capfd.readouterr().out == ""
+
+
+def test_filters_that_no_event_passes_are_refused(monkeypatch):
+    monkeypatch.setattr(generator, "MOST_IN_VAIN", 200)
+    sample = Sample("a", pythia("diphoton_born"), quick_look=QuickLook(pt=17, eta=1.5, mass=4000))
+    with pytest.raises(StudyError, match="None of the first 200 events of a passed"):
+        next(generate(sample, 1, fast=True))
 
 
 def test_a_missing_pythia_is_named_with_the_way_out(monkeypatch):
@@ -130,4 +157,4 @@ def test_a_missing_pythia_is_named_with_the_way_out(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without_pythia)
     with pytest.raises(ImportError, match="pip install"):
-        generate("h", 1)
+        generate(SAMPLES["h"], 1)

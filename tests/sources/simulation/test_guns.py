@@ -8,15 +8,21 @@ import pytest
 
 from e2e_jax.detector import crops, geometry
 from e2e_jax.events.base import Ragged
-from e2e_jax.events.showers import CLASSES
+from e2e_jax.samples import Sample, gun
 from e2e_jax.sources.simulation import guns, pileup
+from e2e_jax.sources.simulation.jobs import GunJob, simulation_jobs
+from e2e_jax.studies.showers import LABELS, STUDIES
 
-PHOTON, ELECTRON = (CLASSES.index(name) for name in ("photon", "electron"))
+PHOTON, ELECTRON = (LABELS.index(name) for name in ("photon", "electron"))
 EVENTS = 300
 
 
+def job(label, seed, events, **options):
+    return GunJob(Sample(LABELS[label], gun(LABELS[label], **options)), label, seed, events)
+
+
 def shot(label: int, **options):
-    return guns.produce(guns.GunTask(label, seed=3 + label, events=EVENTS, **options))
+    return guns.produce(job(label, seed=3 + label, events=EVENTS, **options))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def electrons():
 
 @pytest.fixture(scope="module")
 def pairs():
-    return guns.produce(guns.GunTask(ELECTRON, 5, 100, kind="pair", pt=(20, 100), view="barrel"))
+    return guns.produce(job(ELECTRON, 5, 100, kind="pair", pt=(20, 100), view="barrel"))
 
 
 def images(showers) -> np.ndarray:
@@ -51,7 +57,7 @@ def width_in_phi(showers) -> np.ndarray:
 
 
 def test_the_same_task_gives_the_same_showers_bit_for_bit():
-    task = guns.GunTask(ELECTRON, seed=8, events=60, digis=True)
+    task = job(ELECTRON, seed=8, events=60, digis=True)
     first, second = guns.produce(task), guns.produce(pickle.loads(pickle.dumps(task)))
     other = guns.produce(dataclasses.replace(task, seed=9))
     for name in ("crystals", "digis"):
@@ -61,9 +67,9 @@ def test_the_same_task_gives_the_same_showers_bit_for_bit():
 
 
 def test_showers_are_records(photons, electrons, pairs):
-    photons.validate("crop")
-    electrons.validate("crop")
-    pairs.validate("barrel")
+    photons.validate(view="crop")
+    electrons.validate(view="crop")
+    pairs.validate(view="barrel")
     assert len(photons) == len(electrons) == EVENTS
     np.testing.assert_array_equal(photons.event, np.arange(1, EVENTS + 1))
     assert not photons.digis.counts.any()
@@ -87,13 +93,13 @@ def test_particles_are_as_the_task_says(photons, pairs):
 
 def test_electrons_have_both_charges_and_pairs_one_of_each():
     rng = np.random.default_rng(1)
-    single = guns.shoot(guns.GunTask(ELECTRON, 1, 1), 400, rng)
+    single = guns.shoot(gun(LABELS[ELECTRON]), 400, rng)
     assert abs(single.charge.mean()) < 0.2
     assert set(single.charge) == {-1, 1}
     np.testing.assert_array_equal(single.pdg, -11 * single.charge)
-    pair = guns.shoot(guns.GunTask(ELECTRON, 1, 1, kind="pair", view="barrel"), 50, rng)
+    pair = guns.shoot(gun(LABELS[ELECTRON], kind="pair", view="barrel"), 50, rng)
     assert not pair.charge.reshape(50, 2).sum(axis=1).any()
-    assert not guns.shoot(guns.GunTask(PHOTON, 1, 1), 5, rng).charge.any()
+    assert not guns.shoot(gun(LABELS[PHOTON]), 5, rng).charge.any()
 
 
 def test_the_energy_is_that_of_the_particle(photons, electrons):
@@ -106,7 +112,7 @@ def test_the_energy_is_that_of_the_particle(photons, electrons):
 
 def test_deposits_hold_the_energy_that_reaches_the_barrel():
     rng = np.random.default_rng(2)
-    particles = guns.shoot(guns.GunTask(PHOTON, 1, 1, max_eta=0.9), 50, rng)
+    particles = guns.shoot(gun(LABELS[PHOTON], max_eta=0.9), 50, rng)
     energy, moment = guns.deposit(particles, np.full(50, 3.0), 50, rng)
     np.testing.assert_allclose(np.median(energy.sum(axis=1) / particles.energy), 1, atol=0.02)
     # Late by the collision's 3 ns, but for the vertex and the depth of the shower.
@@ -119,7 +125,7 @@ def test_light_from_deep_in_the_crystals_comes_early():
     late = []
     for label in (PHOTON, ELECTRON):
         rng = np.random.default_rng(4)
-        particles = guns.shoot(guns.GunTask(label, 1, 1, max_eta=0.4), 400, rng)
+        particles = guns.shoot(gun(LABELS[label], max_eta=0.4), 400, rng)
         energy, moment = guns.deposit(particles, np.zeros(400), 400, rng)
         late.append(moment.sum() / energy.sum())
     assert 0.01 < late[ELECTRON] - late[PHOTON] < 0.06
@@ -135,10 +141,10 @@ def test_the_highest_crystal_is_where_crops_have_it(photons):
 
 def test_a_crop_is_what_the_barrel_shows_there():
     """The same hits in number and energy, whether all of the barrel was read out or a window of it."""
-    crop = guns.produce(guns.GunTask(PHOTON, seed=21, events=150))
-    whole = crops.crop(guns.produce(guns.GunTask(PHOTON, seed=22, events=150, view="barrel")))
+    crop = guns.produce(job(PHOTON, seed=21, events=150))
+    whole = crops.crop(guns.produce(job(PHOTON, seed=22, events=150, view="barrel")))
     for some in (crop, whole):
-        some.validate("crop")
+        some.validate(view="crop")
     assert crop.crystals.counts.mean() == pytest.approx(whole.crystals.counts.mean(), rel=0.06)
     edge = [(images(some)[:, :, :6] > 0).sum() for some in (crop, whole)]
     assert edge[0] == pytest.approx(edge[1], rel=0.2)
@@ -204,11 +210,10 @@ def test_pileup_adds_hits(monkeypatch):
     pool = pileup.Pool(Ragged.from_counts(np.array([40]), hits), none, none)
     pool = dataclasses.replace(pool, tracks=Ragged.from_counts(np.zeros(1, np.int64), {"pt": np.zeros(0)}))
     monkeypatch.setattr(pileup, "minimum_bias_pool", lambda endcaps: pool)
-    task = guns.GunTask(PHOTON, 1, 50, view="barrel")
     energies = []
     for mean in (0.0, 10.0):
-        showers = guns.produce(dataclasses.replace(task, pileup=mean))
-        energies.append((showers.crystals.energy[showers.crystals.energy > 1]).sum() / len(showers))
+        made = guns.produce(job(PHOTON, 1, 50, view="barrel", pileup=mean))
+        energies.append((made.crystals.energy[made.crystals.energy > 1]).sum() / len(made))
     assert energies[1] - energies[0] == pytest.approx(10 * 40 * 2, rel=0.2)
 
 
@@ -218,11 +223,10 @@ def test_tasks_share_neither_seeds_nor_events():
     assert len({task.fingerprint("1") for task in tasks}) == len(tasks)
     for label in (PHOTON, ELECTRON):
         assert sum(task.events for task in gun_tasks("train") if task.label == label) == 5001
-    assert all(task.digis and task.pt == (20, 100) for task in tasks)
 
 
 def gun_tasks(split):
-    return guns.gun_tasks(5001, 1, split, digis=True, pt=(20, 100))
+    return simulation_jobs(STUDIES["crops"], 5001, split, seed=1)
 
 
 @pytest.mark.parametrize(
@@ -236,14 +240,14 @@ def gun_tasks(split):
         ({"pt": (20, np.nan)}, "in GeV"),
         ({"max_eta": 1.6}, "the barrel ends"),
         ({"pileup": -1.0}, "0 or more"),
-        ({"label": 2}, "label = 2"),
+        ({"particle": "muon"}, "particle = 'muon': there are 'photon', 'electron'"),
     ],
 )
 def test_what_a_gun_cannot_shoot_is_said(options, says):
     with pytest.raises(ValueError, match=says):
-        guns.GunTask(**{"label": 0, "seed": 1, "events": 1, **options})
+        gun(**{"particle": "photon", **options})
 
 
 def test_an_unknown_split_is_said():
-    with pytest.raises(ValueError, match="No split 'test'"):
-        guns.gun_tasks(10, 1, "test")
+    with pytest.raises(ValueError, match="No split 'tests'"):
+        simulation_jobs(STUDIES["crops"], 10, "tests")

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from e2e_jax.classes import ALL
-from e2e_jax.report import mass
+from e2e_jax.report import decorrelation
 from e2e_jax.report.runs import Scored, read_run
+from e2e_jax.studies import hgg
 from tests.report.evaluated_run import write_run
 
 
@@ -15,33 +15,39 @@ def scored(follows_mass, n=6000, seed=0):
     near = np.exp(-(((masses - 125) / 6) ** 2))
     signal = np.clip(follows_mass * near * 0.8 + (1 - follows_mass) * random.beta(2, 3, n), 0.01, 0.98)
     rest = (1 - signal) / 2
-    return Scored(np.stack([rest, signal, rest], axis=1), labels, masses, ALL)
+    return Scored(np.stack([rest, signal, rest], axis=1), labels, masses, hgg.TASK)
 
 
 def test_every_bin_of_mass_holds_enough_events_and_nothing_is_counted_twice():
     masses = 90 + np.random.default_rng(0).exponential(40, 5000)
-    edges = mass.mass_bins(masses, 80)
+    edges = decorrelation.bins(masses, 80, marked=125)
     counts = np.histogram(masses, edges)[0]
     assert counts.min() >= 80
-    assert np.all(np.diff(edges) >= mass.BIN)
+    assert np.all(np.diff(edges) >= 5)
+    assert np.all(edges % 5 == 0)
     assert edges[0] <= masses.min()
     assert counts.sum() > 0.9 * len(masses)
 
 
 @pytest.mark.parametrize("masses", [np.full(30, 125.0), np.array([91.0])])
 def test_few_or_equal_masses_have_a_bin(masses):
-    edges = mass.mass_bins(masses, 20)
+    edges = decorrelation.bins(masses, 20, marked=125)
     assert len(edges) >= 2
     assert edges[0] <= masses.min() <= edges[-1]
 
 
+@pytest.mark.parametrize(("low", "high", "width"), [(90, 180, 5), (0, 1, 0.05), (0, 3000, 200), (7, 7, 1)])
+def test_a_bin_is_a_round_number_wide(low, high, width):
+    assert decorrelation.bin_width(low, high) == pytest.approx(width)
+
+
 def test_each_column_of_the_map_adds_up_to_one_and_its_median_is_that_of_its_events():
     events = scored(0.5)
-    scores, masses = events.signal[events.of("gamma_gamma")], events.mass[events.of("gamma_gamma")]
-    made = mass.score_map(scores, masses)
+    scores, masses = events.signal[events.of("gamma_gamma")], events.observable[events.of("gamma_gamma")]
+    made = decorrelation.score_map(scores, masses, marked=125)
     total = made.fraction.sum(axis=0)
     np.testing.assert_allclose(total, 1)
-    inside = (masses >= made.mass[2]) & (masses < made.mass[3])
+    inside = (masses >= made.observable[2]) & (masses < made.observable[3])
     assert made.quartiles[1, 2] == np.median(scores[inside])
     assert np.all(np.diff(made.quartiles, axis=0) >= 0)
 
@@ -49,7 +55,9 @@ def test_each_column_of_the_map_adds_up_to_one_and_its_median_is_that_of_its_eve
 def test_a_score_that_follows_the_mass_sculpts_a_peak_and_another_does_not():
     def ratio_at_125(follows_mass):
         events = scored(follows_mass)
-        everything, *cuts = mass.spectra(events, "gamma_gamma", np.array([90.0, 110, 120, 130, 150, 200]))
+        everything, *cuts = decorrelation.spectra(
+            events, "gamma_gamma", np.array([90.0, 110, 120, 130, 150, 200])
+        )
         fractions = [cut.counts / cut.counts.sum() for cut in (everything, *cuts)]
         assert [cut.efficiency for cut in cuts] == [0.7, 0.5, 0.3]
         return fractions[2][2] / fractions[0][2]
@@ -60,7 +68,7 @@ def test_a_score_that_follows_the_mass_sculpts_a_peak_and_another_does_not():
 
 def test_a_cut_keeps_the_signal_that_it_is_called_by():
     events = scored(0.0)
-    spectra = mass.spectra(events, "h", np.array([0.0, 1000.0]))
+    spectra = decorrelation.spectra(events, "h", np.array([0.0, 1000.0]))
     assert [s.counts[0] / spectra[0].counts[0] for s in spectra] == pytest.approx(
         [1, 0.7, 0.5, 0.3], abs=0.01
     )
@@ -69,7 +77,7 @@ def test_a_cut_keeps_the_signal_that_it_is_called_by():
 def test_figures_name_their_axes_with_units_and_the_cvm(tmp_path):
     write_run(tmp_path)
     run = read_run(tmp_path)
-    made = {picture.name: picture for picture in mass.pictures([run])}
+    made = {picture.name: picture for picture in decorrelation.pictures([run])}
     labels = ("gamma_gamma", "gamma_jet")
     assert set(made) == {f"{kind}_{label}" for kind in ("score_mass", "mass_spectrum") for label in labels}
     value = f"{run.results['cvm']['value']:.4f}"
@@ -83,7 +91,7 @@ def test_figures_name_their_axes_with_units_and_the_cvm(tmp_path):
 
 
 def test_the_maps_legend_lies_above_the_highest_score():
-    figure = mass.draw_score_map(
+    figure = decorrelation.draw_score_map(
         scored(0.3), "gamma_gamma", "fast simulation", {"value": 0.1, "uncertainty": 0.01}
     )
     figure.canvas.draw()
@@ -96,7 +104,7 @@ def test_the_maps_legend_lies_above_the_highest_score():
 
 def test_a_cut_that_leaves_nothing_is_said():
     events = scored(0.0, n=60)
-    figure = mass.draw_spectrum(events, "gamma_jet", "fast simulation")
+    figure = decorrelation.draw_spectrum(events, "gamma_jet", "fast simulation")
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert any("too few" in text for text in texts)
 
@@ -105,8 +113,10 @@ def test_a_cut_that_leaves_nothing_is_said():
 def test_the_spectrums_legend_covers_no_line(follows_mass):
     events = scored(follows_mass)
     # A rising spectrum, the worst case.
-    events = Scored(events.probabilities, events.labels, 250 - events.mass / 2, events.classes)
-    figure = mass.draw_spectrum(events, "gamma_gamma", "fast simulation", {"value": 0.1, "uncertainty": 0.01})
+    events = Scored(events.probabilities, events.labels, 250 - events.observable / 2, events.task)
+    figure = decorrelation.draw_spectrum(
+        events, "gamma_gamma", "fast simulation", {"value": 0.1, "uncertainty": 0.01}
+    )
     figure.canvas.draw()
     axes = figure.axes[0]
     box = axes.get_legend().get_window_extent()

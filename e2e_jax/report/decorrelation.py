@@ -1,4 +1,4 @@
-"""What the score tells about the mass: the score against it, and the spectrum that a cut leaves."""
+"""The score against the observable of the decorrelation, and the spectrum of it that a cut leaves."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from e2e_jax.classes import BACKGROUND
-from e2e_jax.report.pictures import COLOURS, FAINT, INK, SIZE, Picture, class_title, new_figure
+from e2e_jax.display.figure import literal
+from e2e_jax.report.pictures import COLOURS, FAINT, INK, SIZE, Picture, new_figure
 from e2e_jax.report.runs import Run, Scored
 
-HIGGS_MASS = 125.0
-"""Of the simulated H, in GeV."""
-BIN = 5.0
-"""Least width of a bin in mass, in GeV."""
+FINEST = 20
+"""Bins of the observable's range, at most about."""
 ROWS = 25
 """Bins of a map in score."""
 EFFICIENCIES = (0.7, 0.5, 0.3)
@@ -27,37 +25,47 @@ FEWEST = 10
 
 
 class ScoreMap(NamedTuple):
-    """How the score is distributed at each mass.
+    """How the score is distributed at each value of the observable.
 
     Attributes:
-      mass: edges of the columns in GeV, `[columns + 1]`.
+      observable: edges of the columns, `[columns + 1]`.
       score: edges of the rows `[rows + 1]`.
       fraction: of a column's events in each row, `[rows, columns]`.
       quartiles: of the scores of each column, `[3, columns]`.
     """
 
-    mass: np.ndarray
+    observable: np.ndarray
     score: np.ndarray
     fraction: np.ndarray
     quartiles: np.ndarray
 
 
 class Spectrum(NamedTuple):
-    """A mass spectrum: number of events that passed in each bin, and the signal efficiency of the cut."""
+    """A spectrum: number of events that passed in each bin, and the signal efficiency of the cut."""
 
     efficiency: float
     counts: np.ndarray
 
 
-def mass_bins(mass: np.ndarray, fewest: float) -> np.ndarray:
-    """Edges in GeV, multiples of `BIN`, of bins that hold at least so many of the masses `[n]`.
+def bin_width(low: float, high: float) -> float:
+    """The width 1, 2 or 5 times a power of ten of which `FINEST` or fewer fill a range."""
+    if not high > low:
+        return 1.0
+    rough = (high - low) / FINEST
+    power = 10.0 ** np.floor(np.log10(rough))
+    return float(power * next(step for step in (1, 2, 5, 10) if step * power >= 0.999 * rough))
 
-    The 5 % heaviest events are left out, unless that is all above the H.
+
+def bins(values: np.ndarray, fewest: float, marked: float) -> np.ndarray:
+    """Edges, multiples of one width, of bins that hold at least so many of the values `[n]`.
+
+    The 5 % highest values are left out, unless that is all above the marked one.
     """
-    low = BIN * np.floor(mass.min() / BIN)
-    high = max(np.quantile(mass, 0.95), HIGGS_MASS + 2 * BIN, low + BIN)
-    even = np.arange(low, high + BIN, BIN)
-    counts = np.histogram(mass, even)[0]
+    high = max(float(np.quantile(values, 0.95)), marked)
+    width = bin_width(float(values.min()), high)
+    low = width * np.floor(values.min() / width)
+    even = np.arange(low, max(high + 2 * width, low + 1.5 * width), width)
+    counts = np.histogram(values, even)[0]
     edges, held = [low], 0
     for count, edge in zip(counts, even[1:]):
         held += count
@@ -69,12 +77,17 @@ def mass_bins(mass: np.ndarray, fewest: float) -> np.ndarray:
     return np.array(edges)
 
 
-def score_map(scores: np.ndarray, mass: np.ndarray) -> ScoreMap:
-    """The map of scores `[n]` against masses `[n]` in GeV."""
-    edges = mass_bins(mass, max(20, len(mass) / 60))
+def middle_of_signal(scored: Scored) -> float:
+    """The median of the observable over the signal's events, which the figures mark."""
+    return float(np.median(scored.observable[scored.is_signal]))
+
+
+def score_map(scores: np.ndarray, values: np.ndarray, marked: float) -> ScoreMap:
+    """The map of scores `[n]` against values of the observable `[n]`; `marked` as for `bins`."""
+    edges = bins(values, max(20, len(values) / 60), marked)
     rows = np.linspace(0, min(1.0, max(np.quantile(scores, 0.998) * 1.08, 0.05)), ROWS + 1)
-    counts = np.histogram2d(scores, mass, bins=(rows, edges))[0]
-    columns = [scores[(mass >= low) & (mass < high)] for low, high in pairwise(edges)]
+    counts = np.histogram2d(scores, values, bins=(rows, edges))[0]
+    columns = [scores[(values >= low) & (values < high)] for low, high in pairwise(edges)]
     quartiles = [
         np.quantile(column, (0.25, 0.5, 0.75)) if len(column) else [np.nan] * 3 for column in columns
     ]
@@ -82,7 +95,7 @@ def score_map(scores: np.ndarray, mass: np.ndarray) -> ScoreMap:
 
 
 def draw_score_map(scored: Scored, label: str, origin: str, cvm: dict | None = None, of: str = "") -> Figure:
-    """P(H) against the mass for the events of one label, each column of mass normalised to itself.
+    """The signal's score against the observable for the events of one label; each column adds up to one.
 
     Args:
       scored: the events.
@@ -91,21 +104,24 @@ def draw_score_map(scored: Scored, label: str, origin: str, cvm: dict | None = N
       cvm: "value", "uncertainty" and "floor" of the CVM, to be written above.
       of: the classifier's name, or whatever tells the figure from others of its kind.
     """
-    chosen = scored.of(label)
-    made = score_map(scored.signal[chosen], scored.mass[chosen])
-    with new_figure(origin, _note(label, of)) as (figure, axes):
-        drawn = axes.pcolormesh(made.mass, made.score, made.fraction, cmap="cividis", rasterized=True, vmin=0)
+    chosen, task = scored.of(label), scored.task
+    made = score_map(scored.signal[chosen], scored.observable[chosen], middle_of_signal(scored))
+    with new_figure(origin, _note(scored, label, of)) as (figure, axes):
+        drawn = axes.pcolormesh(
+            made.observable, made.score, made.fraction, cmap="cividis", rasterized=True, vmin=0
+        )
         bar = figure.colorbar(drawn, ax=axes, pad=0.02)
-        bar.set_label("Fraction of the events at this mass")
-        middle = (made.mass[1:] + made.mass[:-1]) / 2
+        bar.set_label("Fraction of the events in the column")
+        middle = (made.observable[1:] + made.observable[:-1]) / 2
         # Black under white: seen on dark and on light pixels.
         for colour, width in (("black", 5), ("white", 2.5)):
             style = {"color": colour, "linewidth": width}
             axes.plot(middle, made.quartiles[1], "-", **style)
             axes.plot(middle, made.quartiles[[0, 2]].T, "--", **style)
         top = made.score[-1]
-        axes.set(xlim=made.mass[[0, -1]], ylim=(0, top * 1.13), ylabel="H score P(H)")
-        axes.set_xlabel(r"Diphoton mass $m_{\gamma\gamma}$ [GeV]")
+        signal = literal(task.title(task.signal))
+        axes.set(xlim=made.observable[[0, -1]], ylim=(0, top * 1.13), ylabel=f"{signal} score P({signal})")
+        axes.set_xlabel(literal(task.observable.label))
         axes.plot([], [], "-", color=INK, label="median")
         axes.plot([], [], "--", color=INK, label="quartiles")
         # In the room above the highest score.
@@ -119,26 +135,27 @@ def draw_score_map(scored: Scored, label: str, origin: str, cvm: dict | None = N
 
 
 def spectra(scored: Scored, label: str, edges: np.ndarray) -> list[Spectrum]:
-    """Spectra of the events of one label: all of them, then those that pass each cut on P(H)."""
+    """Spectra of the events of one label: all of them, then those that pass each cut on the score."""
     chosen = scored.of(label)
     made = []
     for efficiency in (1.0, *EFFICIENCIES):
-        cut = np.quantile(scored.signal[scored.of("h")], 1 - efficiency) if efficiency < 1 else -np.inf
+        cut = np.quantile(scored.signal[scored.is_signal], 1 - efficiency) if efficiency < 1 else -np.inf
         passed = scored.signal[chosen] >= cut
-        made.append(Spectrum(efficiency, np.histogram(scored.mass[chosen][passed], edges)[0]))
+        made.append(Spectrum(efficiency, np.histogram(scored.observable[chosen][passed], edges)[0]))
     return made
 
 
 def draw_spectrum(scored: Scored, label: str, origin: str, cvm: dict | None = None, of: str = "") -> Figure:
-    """The mass spectrum of one background before and after cuts on the score, normalised, and their ratio.
+    """The spectrum of one background before and after cuts on the score, normalized, and their ratio.
 
     Args: as for `draw_score_map`.
     """
-    edges = _spectrum_bins(scored, label)
+    edges, task = _spectrum_bins(scored, label), scored.task
+    signal, observable = literal(task.title(task.signal)), task.observable
     everything, *cuts = spectra(scored, label, edges)
     total, width = max(everything.counts.sum(), 1), np.diff(edges)
     style = {"nrows": 2, "sharex": True, "gridspec_kw": {"height_ratios": (2, 1), "hspace": 0.03}}
-    with new_figure(origin, _note(label, of), (SIZE[0], 1.15 * SIZE[1]), **style) as (
+    with new_figure(origin, _note(scored, label, of), (SIZE[0], 1.15 * SIZE[1]), **style) as (
         _,
         (upper, lower),
     ):
@@ -148,7 +165,7 @@ def draw_spectrum(scored: Scored, label: str, origin: str, cvm: dict | None = No
         seen = [np.ones(1)]
         for number, cut in enumerate(cuts):
             passed = cut.counts.sum()
-            name = f"H efficiency {100 * cut.efficiency:.0f} % ({100 * passed / total:.1f} % pass)"
+            name = f"{signal} efficiency {100 * cut.efficiency:.0f} % ({100 * passed / total:.1f} % pass)"
             if passed < FEWEST:
                 upper.plot([], [], " ", label=f"{name}: too few")
                 continue
@@ -159,14 +176,17 @@ def draw_spectrum(scored: Scored, label: str, origin: str, cvm: dict | None = No
             lower.errorbar(middle, ratio, error, color=COLOURS[number], **points)
             seen.append(ratio[np.isfinite(ratio)])
         for axes in (upper, lower):
-            axes.axvline(HIGGS_MASS, color=FAINT, linestyle=":", linewidth=2)
-        upper.set(ylabel="Fraction of events / GeV", xlim=edges[[0, -1]])
+            axes.axvline(middle_of_signal(scored), color=FAINT, linestyle=":", linewidth=2)
+        upper.set(
+            ylabel=f"Fraction of events{f' / {observable.unit}' if observable.unit else ''}",
+            xlim=edges[[0, -1]],
+        )
         _make_room(upper, edges)
         lower.set_ylabel("Cut / all", loc="center")
         lower.set_ylim(
             max(0.0, np.min(np.concatenate(seen)) - 0.2), min(np.max(np.concatenate(seen)) + 0.3, 8.0)
         )
-        lower.set_xlabel(r"Diphoton mass $m_{\gamma\gamma}$ [GeV]")
+        lower.set_xlabel(literal(observable.label))
         legend = upper.legend(
             loc="upper right", fontsize=20, alignment="left", title=_cvm(cvm) if cvm else None
         )
@@ -183,10 +203,11 @@ def _make_room(axes: Axes, edges: np.ndarray) -> None:
 
 def _spectrum_bins(scored: Scored, label: str) -> np.ndarray:
     """Bins in which the tightest cut leaves nine events on average, unless they would become too wide."""
-    cut = np.quantile(scored.signal[scored.of("h")], 1 - min(EFFICIENCIES))
+    cut = np.quantile(scored.signal[scored.is_signal], 1 - min(EFFICIENCIES))
     passed = max(np.mean(scored.signal[scored.of(label)] >= cut), 1e-6)
-    mass = scored.mass[scored.of(label)]
-    return mass_bins(mass, float(np.clip(9 / passed, len(mass) / 60, len(mass) / 14)))
+    values = scored.observable[scored.of(label)]
+    fewest = float(np.clip(9 / passed, len(values) / 60, len(values) / 14))
+    return bins(values, fewest, middle_of_signal(scored))
 
 
 def _ratio(passed: np.ndarray, everything: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -200,40 +221,42 @@ def _ratio(passed: np.ndarray, everything: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def pictures(runs: Sequence[Run]) -> list[Picture]:
-    """Maps and spectra of each run that has a mass, the first of which is the report's."""
+    """Maps and spectra of each run with a decorrelation, the first of which is the report's."""
     made = []
     for number, run in enumerate(runs):
-        if run.scored.mass is None:
+        task, observable = run.task, run.task.observable
+        if observable is None:
             continue
         end, of = (
             (f"_{number + 1}", f", {run.name}") if number else ("", f", {run.name}" if len(runs) > 1 else "")
         )
-        for label in [name for name in ("gamma_gamma", "gamma_jet") if run.scored.of(name).any()]:
-            cvm = run.results["cvm"] if label == BACKGROUND else None
-            title = f"true {class_title(label)}{of}"
+        for label in task.backgrounds:
+            # The CVM is that of the events of all these labels together.
+            cvm = run.results["cvm"] if task.of == (label,) else None
+            title = f"true {task.title(label)}{of}"
             made.append(
                 Picture(
-                    f"score_mass_{label}{end}",
-                    f"Score against mass: {title}",
-                    "Each column of mass adds up to one: a score that does not know the mass is the same in "
-                    "all.",
+                    f"score_{observable.name}_{label}{end}",
+                    f"Score against {observable.phrase}: {title}",
+                    "Each column adds up to one. A score that is independent of the observable has the same "
+                    "distribution in all columns.",
                     draw_score_map(run.scored, label, run.origin, cvm, run.name),
                 )
             )
             made.append(
                 Picture(
-                    f"mass_spectrum_{label}{end}",
-                    f"Mass spectrum before and after cuts: {title}",
-                    "What cuts on the H score do to the background's shape. A ratio that bulges at 125 GeV "
-                    "(dotted) is a peak made by the classifier.",
+                    f"{observable.name}_spectrum_{label}{end}",
+                    f"Spectrum of the {observable.phrase} before and after cuts: {title}",
+                    f"What cuts on the {task.title(task.signal)} score do to the background. The dotted line "
+                    "is the median of the signal. A ratio that bulges there is a peak made by the cut.",
                     draw_spectrum(run.scored, label, run.origin, cvm, run.name),
                 )
             )
     return made
 
 
-def _note(label: str, of: str) -> str:
-    return f"{of + ': ' if of else ''}true {class_title(label)}"
+def _note(scored: Scored, label: str, of: str) -> str:
+    return f"{of + ': ' if of else ''}true {scored.task.title(label)}"
 
 
 def _cvm(cvm: dict) -> str:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from e2e_jax.config_ranges import check_fields, flat_fields, range_of
 from e2e_jax.configs import default
-from e2e_jax.runs.config_ranges import check_fields, flat_fields, range_of
-from e2e_jax.runs.folder import WorkdirError, claim, read_config
+from e2e_jax.errors import WorkdirError
+from e2e_jax.runs.folder import claim, read_config
 from tests.test_configs import CLASSIFIERS, get_config
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 CATEGORIES = ("central", "central_forward", "showers")
 
 OUT_OF_RANGE = [
@@ -22,7 +23,7 @@ OUT_OF_RANGE = [
     *[("train.patience", 0), ("train.schedule", "linear"), ("seed", -1), ("seed", 2**32), ("seed", 0.5)],
     *[("model.widths", value) for value in ((), (0,), (16, -32), (1.5,), 16, "16")],
     *[("model.dropout", value) for value in (-0.1, 1.0)],
-    *[("model.classes", 1), ("model.head", (0,)), ("devices", -1), ("precision", "float16"), ("profile", 1)],
+    *[("model.head", (0,)), ("devices", -1), ("precision", "float16"), ("profile", 1)],
     *[("evaluate.batch_size", value) for value in (0, -240)],
     *[("evaluate.bootstrap", value) for value in (0, 1, -5)],
     *[("cvm.limit", value) for value in (0, -0.002, 1.5, float("nan"))],
@@ -35,7 +36,14 @@ OUT_OF_RANGE = [
     ],
     *[("inputs.scale.ecal", float("inf")), ("inputs.threshold.hcal", "low"), ("inputs.channels", ())],
     *[("inputs.standard.r9", (0.9, 0.0)), ("inputs.standard.r9", (0.9,)), ("inputs.kind", "image")],
-    *[("name", ""), ("name", "a\nb"), ("name", 3), ("dataset.classes", ("h",)), ("data.placement", "gpu")],
+    *[
+        ("name", ""),
+        ("name", "a\nb"),
+        ("name", 3),
+        ("task.classes", ("",)),
+        ("task.of", "h"),
+        ("data.placement", "gpu"),
+    ],
 ]
 
 

@@ -53,8 +53,8 @@ NOT_NEGATIVE = _number(", at least 0", lambda v: v >= 0)
 POSITIVE = _number(" above 0", lambda v: v > 0)
 FRACTION = _number(" from 0 to below 1", lambda v: 0 <= v < 1)
 UP_TO_ONE = _number(" above 0, at most 1", lambda v: 0 < v <= 1)
-CENTRE_AND_WIDTH = Range(
-    "a pair of finite numbers (centre, width), the width above 0",
+CENTER_AND_WIDTH = Range(
+    "a pair of finite numbers (center, width), the width above 0",
     lambda v: isinstance(v, tuple | list) and len(v) == 2 and NUMBER.holds(v[0]) and POSITIVE.holds(v[1]),
 )
 
@@ -69,9 +69,12 @@ RANGES = {
     "deterministic": FLAG,
     "profile": FLAG,
     "dataset.name": TEXT,
-    "dataset.category": _one_of("central", "central_forward", "showers"),
-    "dataset.classes": _each(ANY_TEXT, least=2),
     "dataset.data_dir": ANY_TEXT,
+    "task.signal": ANY_TEXT,
+    "task.decorrelate": ANY_TEXT,
+    "task.of": _each(TEXT, least=0),
+    "task.classes": _each(TEXT, least=0),
+    "published": ANY_TEXT,
     "data.placement": _one_of("auto", "device", "stream"),
     "inputs.kind": _one_of("images", "kinematics", "high_level", "showers"),
     "inputs.geometry": _one_of("barrel", "ecal_centric", "hcal_centric", "crop"),
@@ -79,13 +82,12 @@ RANGES = {
     "inputs.channels": _each(_one_of("tracks", "ecal", "hcal", "energy", "time", "digis")),
     "inputs.threshold": NUMBER,
     "inputs.threshold.*": NUMBER,
-    "inputs.normalisation": _one_of("mass", "sum_pt", "none"),
+    "inputs.normalization": TEXT,
     "inputs.scale": NOT_NEGATIVE,
     "inputs.scale.*": NOT_NEGATIVE,
     "inputs.shapes": _each(TEXT, least=0),
-    "inputs.standard.*": CENTRE_AND_WIDTH,
+    "inputs.standard.*": CENTER_AND_WIDTH,
     "model.name": TEXT,
-    "model.classes": _whole(2),
     "model.widths": _each(_whole(1)),
     "model.head": _each(_whole(1), least=0),
     "model.dropout": FRACTION,

@@ -1,0 +1,340 @@
+"""The configs of datasets: how many events of a study, and whether they are simulated or read from files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+import tensorflow_datasets as tfds
+
+from e2e_jax.datasets import production
+from e2e_jax.datasets.code_version import code_version
+from e2e_jax.errors import SourceError
+from e2e_jax.execution.jobs import SPLITS, Job
+from e2e_jax.execution.keeping import kept_as
+from e2e_jax.samples import Gun
+from e2e_jax.study import Size, Study
+
+SHOWERS = "showers"
+
+
+@dataclasses.dataclass(kw_only=True)
+class Config(tfds.core.BuilderConfig):
+    """Some events of a study.
+
+    Attributes:
+      STUDIES: the studies of the dataset by category.
+      category: which of them; the first by default.
+    """
+
+    STUDIES: ClassVar[Mapping[str, Study]] = {}
+
+    category: str = ""
+
+    def __post_init__(self):
+        self.category = self.category or next(iter(self.STUDIES))
+        if self.category not in self.STUDIES:
+            raise ValueError(f"No category {self.category!r}; there are {', '.join(self.STUDIES)}.")
+
+    @property
+    def study(self) -> Study:
+        """The study whose events these are."""
+        return self.STUDIES[self.category]
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have events."""
+        return tuple(split for split in SPLITS if getattr(self, split))
+
+    @property
+    def gun(self) -> Gun | None:
+        """The gun of the first sample, if it is one: how showers are seen."""
+        source = self.study.samples[0].source
+        return source if isinstance(source, Gun) else None
+
+    def described(self) -> dict:
+        """What the metadata hold of the study; "task" is the `Task` as JSON."""
+        study = self.study
+        category = SHOWERS if study.events == SHOWERS else self.category
+        about = {"category": category} if category else {}
+        if self.gun:
+            about |= {
+                name: value for name, value in dataclasses.asdict(self.gun).items() if name != "particle"
+            }
+        about |= {"task": study.task.to_json(), "study": study.identity()}
+        return json.loads(json.dumps(about))
+
+    def total(self) -> int:
+        """Events of all labels and splits."""
+        return len(self.study.labels) * sum(getattr(self, split) for split in self.splits)
+
+
+@dataclasses.dataclass(kw_only=True)
+class SimulatedConfig(Config):
+    """Simulated events.
+
+    Attributes:
+      train, validation, test: events of each label in the split; as many for the test as for validation by
+        default.
+      fast: simulate without multi-parton interactions, see `sources.simulation`.
+      seed: everything random in the events derives from it; the study's by default.
+      pileup: mean number of collisions overlaid; the samples' own by default.
+      produce: makes the events of a job; the fast simulation by default.
+    """
+
+    train: int
+    validation: int
+    test: int | None = None
+    fast: bool = True
+    seed: int | None = None
+    pileup: float | None = None
+    produce: Callable[[Job], object] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.test = Size(self.train, self.validation, self.test).test
+        self.seed = self.study.seed if self.seed is None else self.seed
+
+    @property
+    def study(self) -> Study:
+        """The study whose events these are, with the pile-up that was asked for."""
+        study = self.STUDIES[self.category]
+        return study if self.pileup is None else study.with_pileup(self.pileup)
+
+    def reading(self, **fields) -> FilesConfig:
+        """The config of the same size that reads files; `fields` of `FilesConfig`."""
+        same = {name: getattr(self, name) for name in ("name", "category", "seed", *SPLITS)}
+        config_class = type("Config", (FilesConfig,), {"STUDIES": self.STUDIES})
+        return config_class(**same | {"own_files": True} | fields)
+
+    def jobs(self, split: str) -> list[Job]:
+        """The simulation jobs of a split."""
+        from e2e_jax.sources.simulation.jobs import simulation_jobs
+
+        return simulation_jobs(self.study, getattr(self, split), split, seed=self.seed, fast=self.fast)
+
+    def provenance(self) -> dict:
+        """What the metadata hold before anything was made."""
+        pythia = {} if self.gun and not self.gun.pileup else {"pythia8": "pythia8mc"}
+        return {
+            "origin": "fast simulation" + (" of particle guns" if self.gun else ""),
+            **self.described(),
+            "seed": self.seed,
+            "fast": self.fast,
+            "versions": production.versions(**pythia),
+            "events": {split: self._counts(split) for split in self.splits},
+        }
+
+    def _counts(self, split: str) -> dict[str, dict[str, int]]:
+        """Events of each label by run number."""
+        counts = {sample.label: {str(era.run): 0 for era in sample.periods} for sample in self.study.samples}
+        for job in self.jobs(split):
+            run = job.era.run if hasattr(job, "era") else 1
+            counts[job.sample.label][str(run)] += job.events
+        return counts
+
+    def announcement(self) -> str:
+        """What a build is about to do."""
+        return f"Simulating {self.total():,} events"
+
+    def production(self, place: production.Place) -> production.Simulation:
+        """The making of the events."""
+        produce = self.produce or _simulation(self.study.events)
+        version = code_version(produce, packages=("pythia8mc",))
+        return production.Simulation(
+            {split: self.jobs(split) for split in self.splits}, produce, version, place, kept_as(self.record)
+        )
+
+    @property
+    def record(self) -> type:
+        """What the events are."""
+        from e2e_jax.events.kinds import KINDS
+
+        return KINDS[self.study.events]
+
+
+@dataclasses.dataclass(kw_only=True)
+class FilesConfig(Config):
+    """Events of AODSIM files.
+
+    Attributes:
+      train, validation, test: events of each label in the split.
+      sample: events of each label chosen before the split, see `quotas.Sizes`.
+      eras: "study" for the study's proportions of the eras, "any" for events of whatever run.
+      seed: fixes which event goes to which split.
+      files: folder with the file lists, see `file_lists.files_of_labels`; by default the folder that the
+        command names, or the files that the study names, or else the published lists.
+      own_files: the files are the user's: they must be given, and stand for no sample of the portal.
+      on_error: "fail" ends the build at the first fault in the data; "skip" leaves out the event or the
+        file, takes the next, and counts it in the metadata by reason.
+      protocol: "root" or "https", for files of the portal; "" takes the address that is listed.
+      strict: fewer events than the sizes are an error; otherwise the splits are filled as far as the data
+        reach, see `quotas.share`.
+    """
+
+    train: int
+    validation: int
+    test: int = 0
+    sample: int = 0
+    eras: str = "study"
+    seed: int = 2012
+    files: str = ""
+    own_files: bool = False
+    on_error: str = "fail"
+    protocol: str = ""
+    strict: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.eras not in ("study", "any"):
+            raise ValueError(f"No eras {self.eras!r}; there are 'study' (its proportions) and 'any'.")
+
+    def provenance(self) -> dict:
+        """What the metadata hold before anything was read; where `files` is given, it reads the lists.
+
+        Raises:
+          SourceError: a list of files is absent or wrong.
+        """
+        from e2e_jax.sources.opendata import file_lists
+
+        samples = {name: {"record": s.record, "doi": s.doi} for name, s in file_lists.SAMPLES.items()}
+        origin = {"origin": "CMS Open Data (AODSIM)", "samples": samples}
+        labels = self.study.labels
+        lists = file_lists.identity(file_lists.files_of_labels(labels, self.files)) if self.files else None
+        return {
+            **({"origin": "AODSIM files of own lists"} if self.own_files else origin),
+            **self.described(),
+            **{name: getattr(self, name) for name in ("seed", "eras", "on_error")},
+            "sizes": {name: getattr(self, name) for name in (*SPLITS, "sample")},
+            "versions": production.versions(uproot="uproot"),
+            **({"lists": lists} if lists else {}),
+        }
+
+    def announcement(self) -> str:
+        """What a build is about to do."""
+        return f"Reading {self.total():,} events of AODSIM files"
+
+    def production(self, place: production.Place):
+        """The reading of the events.
+
+        Raises:
+          SourceError: a list of files is absent or wrong.
+        """
+        from e2e_jax.datasets.file_production import FilesProduction
+
+        return FilesProduction(self, place)
+
+    def check(self, title: str, checksums: bool = False) -> tuple[str, bool]:
+        """Looks at all files of the lists, see `file_production.check_files`."""
+        from e2e_jax.datasets.file_production import check_files
+
+        return check_files(self, title, checksums)
+
+    def folder_of_lists(self, named: pathlib.Path | None, title: str) -> pathlib.Path | str | None:
+        """The folder with the lists; None for the published ones.
+
+        Args:
+          named: folder that the command names.
+          title: name of the dataset.
+
+        Raises:
+          SourceError: the files are the user's, and no folder is named.
+        """
+        lists = self.files or named
+        if not lists and self.own_files:
+            names = ", ".join(f"{name}.txt" for name in self.study.labels)
+            raise SourceError(
+                "",
+                "missing_list",
+                f"{title} reads files of your own: name the folder with their lists ({names}), as "
+                "--files=DIR of python -m e2e_jax.build or --manual_dir=DIR of tfds build.",
+            )
+        return lists
+
+
+@dataclasses.dataclass(kw_only=True)
+class CropsConfig(Config):
+    """The public crops of showers, read from HDF5 files, see `sources.public.shower_files`.
+
+    Attributes:
+      files: folder with one file per particle; by default the one that the command names.
+      on_error: "fail" ends the build at the first crop at fault; "skip" leaves it out, and counts it in the
+        metadata.
+    """
+
+    files: str = ""
+    on_error: str = "fail"
+    splits: ClassVar[tuple[str, ...]] = ("train", "validation")
+
+    @property
+    def gun(self) -> Gun:
+        """How the crops are seen: without digis, of particles that no gun of ours shot."""
+        return dataclasses.replace(super().gun, digis=False)
+
+    def provenance(self) -> dict:
+        """What the metadata hold before anything was read."""
+        about = {name: value for name, value in self.described().items() if name in ("category", "task")}
+        return {
+            "origin": "HDF5 crops of full simulation",
+            **about,
+            "view": self.gun.view,
+            "digis": False,
+            "on_error": self.on_error,
+            "versions": production.versions(h5py="h5py"),
+        }
+
+    def announcement(self) -> str:
+        """What a build is about to do."""
+        return "Reading HDF5 crops"
+
+    def production(self, place: production.Place):
+        """The reading of the files.
+
+        Raises:
+          SourceError: a file is absent or wrong.
+        """
+        from e2e_jax.datasets.file_production import CropsProduction
+
+        return CropsProduction(self, place)
+
+
+def _simulation(kind: str) -> Callable[[Job], object]:
+    """What simulates events, imported when it is needed: reading a dataset needs no Pythia."""
+    from e2e_jax.sources.simulation import guns, simulate
+
+    return guns.produce if kind == SHOWERS else simulate.produce
+
+
+def of(study: Study) -> tuple[Config, ...]:
+    """The configs of all sizes of a user's study."""
+    kind = FilesConfig if study.from_files else SimulatedConfig
+    config_class = type("Config", (kind,), {"STUDIES": {"": study}})
+    own = {"own_files": True, "seed": study.seed} if study.from_files else {}
+    return of_sizes(config_class, study.sizes, **own)
+
+
+def of_sizes(
+    config_class: type[Config], sizes: Mapping[str, Size], prefix: str = "", **fields
+) -> tuple[Config, ...]:
+    """A config for each size.
+
+    Args:
+      config_class: `SimulatedConfig` or `FilesConfig`, with its studies.
+      sizes: name -> size.
+      prefix: what the configs' names begin with.
+      **fields: other fields of the configs.
+    """
+    fast = issubclass(config_class, SimulatedConfig)
+    return tuple(
+        config_class(
+            name=f"{prefix}{name}",
+            description=size.description,
+            **{split: getattr(size, split) for split in SPLITS},
+            **({"fast": size.fast} if fast else {}),
+            **fields,
+        )
+        for name, size in sizes.items()
+    )

@@ -1,0 +1,154 @@
+"""A config becomes objects here, once: task, inputs and network, which training and inference share.
+
+Nothing below this module reads a config. Training adds its own options (`training.options`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from e2e_jax.datasets.splits import TASK, StoredDataset
+from e2e_jax.devices.parallel import Setup
+from e2e_jax.errors import DatasetError
+from e2e_jax.evaluation import published, results
+from e2e_jax.events.base import Record
+from e2e_jax.events.kinds import KINDS
+from e2e_jax.models import building
+from e2e_jax.models.building import Network
+from e2e_jax.models.preprocessing import DIGIS, Inputs
+from e2e_jax.study import Task
+
+SHOWERS = "showers"
+"""The kind of inputs that goes with the events of the same name; all others go with collisions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What training and inference share.
+
+    Attributes:
+      name: of the classifier.
+      task: what is learnt.
+      inputs: what the network sees of an event.
+      network: the network.
+      setup: how the devices work together.
+      metrics: how the results are computed.
+      together: events of a forward pass in prediction.
+    """
+
+    name: str
+    task: Task
+    inputs: Inputs
+    network: Network
+    setup: Setup = dataclasses.field(default_factory=Setup)
+    metrics: results.Options = dataclasses.field(default_factory=results.Options)
+    together: int = 240
+
+    @property
+    def record(self) -> type[Record]:
+        """What the events are."""
+        return KINDS[self.task.events]
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Collections of the events that the network does not read."""
+        return self.record.unread(self.inputs)
+
+    def observable(self, events: Record) -> np.ndarray | None:
+        """The observable of each event that the task decorrelates from, `[n]`; None where there is none."""
+        return getattr(events, self.task.decorrelate) if self.task.decorrelate else None
+
+    def initial_params(self, key):
+        """The network's parameters before training, drawn from a JAX random key."""
+        names = [observable.name for observable in self.task.observables]
+        return building.initial_params(self.network, self.inputs, self.record, names, key)
+
+
+def of(config, task: Task) -> Experiment:
+    """The objects that a config describes.
+
+    Args:
+      config: a config, whose fields configs/default.py documents; the task is not read from it.
+      task: what is learnt, see `task_of`.
+
+    Raises:
+      ValueError: the inputs are not those of the task's events, images are divided by an observable that the
+        events do not have, or there is no such published table.
+    """
+    inputs = Inputs(**{name: _plain(value) for name, value in config.inputs.items()})
+    if config.published and config.published not in published.TABLES:
+        raise ValueError(
+            f"config.published is {config.published!r}; it is one of {', '.join(published.TABLES)}, or empty."
+        )
+    if (inputs.kind == SHOWERS) != (task.events == SHOWERS):
+        raise ValueError(
+            f"config.inputs.kind is {inputs.kind!r}, but the dataset {config.dataset.name!r} holds "
+            f"{task.events}. Name another dataset as config.dataset.name, or take a config for {task.events}."
+        )
+    known = [observable.name for observable in task.observables]
+    if inputs.observable and inputs.observable not in known:
+        raise ValueError(
+            f"config.inputs.normalization is {inputs.observable!r}; it is none, sum_pt or an observable of "
+            f"the dataset's events ({', '.join(known) or 'there are none'})."
+        )
+    model = {name: _plain(value) for name, value in config.model.items()}
+    return Experiment(
+        name=config.name,
+        task=task,
+        inputs=inputs,
+        network=Network(classes=len(task.names), precision=config.precision, **model),
+        setup=Setup(config.parallel, config.devices, config.deterministic),
+        metrics=results.Options(
+            window=config.cvm.window,
+            step=config.cvm.step,
+            limit=config.cvm.limit,
+            bootstrap=config.evaluate.bootstrap,
+            seed=config.seed,
+        ),
+        together=config.evaluate.batch_size,
+    )
+
+
+def dataset_of(config) -> StoredDataset:
+    """The dataset that a config names."""
+    return StoredDataset(config.dataset.name, config.dataset.data_dir)
+
+
+def task_of(config, description: Mapping) -> Task:
+    """The task of a dataset's study, with the fields that `config.task` changes.
+
+    Args:
+      config: the config.
+      description: of the dataset, from `Dataset.describe`.
+
+    Raises:
+      ValueError: the changed task is none, see `study.Task`.
+      DatasetError: the dataset does not hold what the config's inputs are made of.
+    """
+    _check_view(config, description)
+    return Task(**description[TASK]).changed(**{name: _plain(value) for name, value in config.task.items()})
+
+
+def _check_view(config, description: Mapping) -> None:
+    """Refuses showers in another view than the inputs', or without digis where those are the inputs."""
+    inputs = config.inputs
+    if "view" in description and description["view"] != inputs.geometry:
+        raise DatasetError(
+            f"config.inputs.geometry is {inputs.geometry!r}, but the dataset {config.dataset.name!r} shows "
+            f"showers in the view {description['view']!r}. Name another as config.dataset.name."
+        )
+    if DIGIS in inputs.channels and "digis" in description and not description["digis"]:
+        raise DatasetError(
+            f"config.inputs.channels asks for digis, but the dataset {config.dataset.name!r} has none. Name "
+            "one with digis as config.dataset.name."
+        )
+
+
+def _plain(value):
+    """A field's value without the types of ml_collections: dicts, tuples, numbers and texts."""
+    if isinstance(value, Mapping) or hasattr(value, "to_dict"):
+        return dict(value.items())
+    return tuple(value) if isinstance(value, list) else value

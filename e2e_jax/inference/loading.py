@@ -1,0 +1,83 @@
+"""Loads the classifier of a run, which a finished or a running training left in its folder."""
+
+import functools
+from pathlib import Path
+
+import jax
+
+from e2e_jax import __version__, experiment
+from e2e_jax.errors import WorkdirError
+from e2e_jax.inference.prediction import Classifier, Predictor
+from e2e_jax.runs import checkpoint_files
+from e2e_jax.runs.checkpoints import check_config, step_path
+from e2e_jax.runs.config import in_words
+from e2e_jax.runs.folder import CONFIG, read_config
+from e2e_jax.study import Task
+
+
+def load_classifier(workdir, which="best"):
+    """Loads the classifier of a run; needs nothing but its folder, on any device.
+
+    Args:
+      workdir: the folder of the run.
+      which: "best" (of the best epoch), "latest" (of the last step saved), or the step of a checkpoint.
+
+    Raises:
+      WorkdirError: there is no run, no such checkpoint, or no epoch is finished yet; the checkpoint is
+        damaged, from another version, or of another config or network than the config describes.
+    """
+    config = read_config(workdir)
+    path = step_path(workdir, "latest" if which == "best" else which)
+    about = checkpoint_files.read_about(path)
+    check_config(path, about, config)
+    run, expected = _described(config, Task(**about["task"]), Path(workdir) / CONFIG)
+    if which == "best":
+        if not about["progress"]["history"]:
+            raise WorkdirError(
+                f"No epoch of the run in {workdir} is finished, so none is the best. Let it train on, or "
+                "load 'latest'."
+            )
+        params = checkpoint_files.load(path, about, "best")
+    else:
+        if not any(Path(file).parts[0] == "state" for file in about["files"]):
+            raise WorkdirError(
+                f"{path} is a released checkpoint: it has the best epoch's parameters alone. Load 'best'."
+            )
+        # The whole state as it was saved: the structure of Adam's part is optax's, no part of the light core.
+        params = checkpoint_files.load(path, about, "state")["params"]
+    _check_shapes(path, params, expected)
+    predictor = Predictor(run.network, run.inputs, run.together, run.setup)
+    return Classifier(run.name, run.task, run.inputs, run.network, params, predictor)
+
+
+def _described(config, task, path):
+    """The objects that the config in `path` describes, and the shapes of the network's parameters."""
+    try:
+        run = experiment.of(config, task)
+        return run, jax.eval_shape(lambda: run.initial_params(jax.random.key(0)))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise WorkdirError(
+            f"{path} describes no network of e2e_jax {__version__}: {str(error).splitlines()[0]} Restore the "
+            "file, or install the version that trained the run (results.json names it)."
+        ) from error
+
+
+def _check_shapes(path, saved, expected):
+    """Refuses the parameters of another network than this code builds; names where they differ."""
+    saved, expected = _shapes(saved), _shapes(expected)
+    differing = [name for name in sorted(saved | expected) if saved.get(name) != expected.get(name)]
+    if not differing:
+        return
+    changes = {name: (saved.get(name), expected.get(name)) for name in differing[:3]}
+    more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
+    raise WorkdirError(
+        f"The checkpoint {path} is of another network than e2e_jax {__version__} makes of its config "
+        f"({in_words(changes, 'there', 'here')}{more}). Install the version that trained the run "
+        "(results.json names it)."
+    )
+
+
+def _shapes(tree):
+    """{"features/stem/kernel": (7, 7, 3, 16)}"""
+    name = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
+    return {name(path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

@@ -1,0 +1,86 @@
+"""The config of a run as JSON, and which of its fields may change when the run continues."""
+
+from ml_collections import config_dict
+
+from e2e_jax import config_ranges
+
+CHANGEABLE = (
+    "data.placement",
+    "dataset.data_dir",
+    "devices",
+    "evaluate.",
+    "parallel",
+    "profile",
+    "published",
+    "train.checkpoint_seconds",
+    "train.epochs",
+    "train.patience",
+)
+"""Fields (with a dot at the end, groups) that may change when a run continues or is evaluated: none enters a
+step's result or a probability. All others decide results, and a checkpoint is bound to their values."""
+
+
+def as_config(fields):
+    """A locked config of what JSON held.
+
+    Raises:
+      ValueError: it is no dict, a name in it is not the name of a field, or a field is out of its range.
+      RecursionError: it is nested too deeply.
+    """
+    if not isinstance(fields, dict):
+        raise ValueError("it is no dict")
+    config = config_dict.ConfigDict(_tuples(fields))
+    config.lock()
+    config_ranges.check_fields(config)
+    return config
+
+
+def differences(old, new):
+    """The fields in which two configs differ: {"train.epochs": (old, new)}, None where there is no value."""
+    old, new = (_flat(config) for config in (old, new))
+    return {
+        field: (old.get(field), new.get(field))
+        for field in sorted(old.keys() | new.keys())
+        if old.get(field) != new.get(field)
+    }
+
+
+def deciding_differences(old, new):
+    """Those of `differences` that decide a result (see `CHANGEABLE`), or have another type."""
+    # A schedule stretches the learning rate over the epochs, so their number enters every step.
+    scheduled = _flat(old).get("train.schedule") != "constant"
+    return {
+        field: values
+        for field, values in differences(old, new).items()
+        if not _changeable(field) or (scheduled and field == "train.epochs") or not _same_type(*values)
+    }
+
+
+def in_words(changes, there, here):
+    """Differences as a part of a sentence: "seed: 0 there, 1 asked for"."""
+    return "; ".join(f"{field}: {old!r} {there}, {new!r} {here}" for field, (old, new) in changes.items())
+
+
+def _changeable(field):
+    return any(field == name or (name.endswith(".") and field.startswith(name)) for name in CHANGEABLE)
+
+
+def _same_type(old, new):
+    numbers = (int, float)
+    return type(old) is type(new) or (type(old) in numbers and type(new) in numbers)
+
+
+def _flat(config):
+    """The fields of a config by their full names, lists as tuples."""
+    fields = config_ranges.flat_fields(config.to_dict())
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+def _tuples(value):
+    """JSON has no tuples; the configs have no lists."""
+    if isinstance(value, dict):
+        for name in value:
+            if not name.isidentifier() or name.startswith("_"):
+                raise ValueError(f"{name!r} is no name of a field")
+        return {name: _tuples(item) for name, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,79 @@
+"""The files of an evaluation in the folder of a run: results.json and scores.parquet."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from e2e_jax.files.atomic import replacing, write_whole
+
+RESULTS = "results.json"
+SCORES = "scores.parquet"
+
+
+def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
+    """Writes results.json into the run's folder, whole or not at all.
+
+    Returns:
+      Its path.
+
+    Raises:
+      ValueError: a number is not finite; an earlier results.json stays as it was.
+    """
+    path = Path(workdir) / RESULTS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(results, indent=2, allow_nan=False, default=_plain) + "\n")
+    return path
+
+
+def write_scores(
+    workdir: str | os.PathLike,
+    probabilities: np.ndarray,
+    columns: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    split: str = "validation",
+) -> Path:
+    """Writes scores.parquet, one row per event, whole or not at all.
+
+    Args:
+      workdir: the run's folder.
+      probabilities: `[n, classes]`; they become "probability_<class>", one column per class.
+      columns: "label", "run", "lumi", "event" and whatever else there is, such as observables, each `[n]`.
+      names: the classes.
+      split: the split of the dataset that the events are from.
+
+    Returns:
+      Its path.
+
+    Raises:
+      ValueError: a column is missing or has another length.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    probabilities = np.asarray(probabilities)
+    table = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(names)}
+    for name in dict.fromkeys(("label", *columns, "run", "lumi", "event")):
+        if name not in columns or len(columns[name]) != len(probabilities):
+            found = f"has {len(columns[name])} rows" if name in columns else "is missing"
+            raise ValueError(
+                f"Column {name!r} {found}, but there are {len(probabilities)} scores to save beside it."
+            )
+        table[name] = np.asarray(columns[name])
+    table["split"] = pyarrow.array([split] * len(probabilities), pyarrow.string()).dictionary_encode()
+    path = Path(workdir) / SCORES
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
+        pyarrow.parquet.write_table(pyarrow.table(table), part)
+    return path
+
+
+def _plain(value):
+    """numpy's numbers and arrays as JSON can hold them."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no place in {RESULTS}.")

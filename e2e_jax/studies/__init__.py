@@ -1,0 +1,1 @@
+"""The studies that are built in, written as a user writes one."""

@@ -1,0 +1,44 @@
+"""Electron against photon showers in the ECAL barrel."""
+
+from e2e_jax.study import Sample, Size, Study, Task, gun
+
+LABELS = ("photon", "electron")
+"""As in the public files. Of pairs: gamma gamma, e+ e-."""
+
+SIZES = {
+    "quick": Size(2_000, 500, description="Made in a minute on two cores."),
+    "medium": Size(20_000, 4_000, description="Where the paper's pattern shows."),
+    "paper": Size(199_200, 49_800, description="The paper's statistics, 249,000 of each class."),
+}
+
+_BARREL = {"view": "barrel", "pt": (20.0, 100.0)}
+
+# The digis of crops are a classifier's input; those of a barrel would be ten times its size.
+_GUNS = {
+    "crops": {"view": "crop", "digis": True},
+    "barrel": _BARREL,
+    "pairs": {"kind": "pair", **_BARREL},
+}
+
+STUDIES = {
+    name: Study(
+        samples=[Sample(label, gun(label, **options), pileup=0.0, job_events=2000) for label in LABELS],
+        sizes=SIZES,
+        task=Task(signal="electron", efficiencies=(50, 70, 90)),
+        name="ecal_showers",
+        description="""\
+Electrons and photons in the barrel of the CMS electromagnetic calorimeter, in two balanced classes, to be
+told apart by the shape of their showers. Each event holds the energy and time of the crystals that were
+read out and, in the crops, their ten ADC samples; decoded, they become images.
+
+`crops_...` are 32 x 32 crystals around the shower maximum, `barrel_...` the whole barrel with one particle,
+`pairs_...` the whole barrel with e+ e- or two photons of independent directions. All these are a **fast
+simulation** of particle guns: tracker material, magnetic field and a parametrised detector response.
+`crops_hdf5` reads the crops of full simulation that the authors of "End-to-End Physics Event Classification
+with CMS Open Data" made public. No result on the former stands for a result on the latter.""",
+    )
+    for name, options in _GUNS.items()
+}
+"""By what is read out: crops around a shower, the whole barrel, or the barrel with two particles."""
+
+TASK = STUDIES["crops"].task

@@ -1,0 +1,346 @@
+"""What a dataset holds and what is learnt from it: the words that every other module takes from the user.
+
+A `Task` names the classes that a classifier separates, the signal among them, and the observable of which its
+score must be independent. A `Study` defines a dataset: samples, selection, sizes and the default task. The
+file of a study can import everything that it needs from here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from e2e_jax.errors import StudyError
+from e2e_jax.events.energy import sum_et
+from e2e_jax.observables import Observable
+from e2e_jax.samples import Era, Files, Gun, QuickLook, Sample, files, gun, pythia
+from e2e_jax.selection import EVERYTHING, Selected, Selection, photons
+
+__all__ = [
+    "Era",
+    "Observable",
+    "QuickLook",
+    "Sample",
+    "Selected",
+    "Selection",
+    "Size",
+    "Study",
+    "Task",
+    "files",
+    "gun",
+    "photons",
+    "pythia",
+    "sum_et",
+]
+
+MAX_CLASSES = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a classifier learns.
+
+    A user's study gives the first fields. The study adds `labels`, `observables` and `events`, and only then
+    the properties and methods are defined.
+
+    Attributes:
+      signal: the class whose score is the result: a label, or a name in `classes`.
+      decorrelate: the observable of which the signal's score must be independent; "" for none.
+      of: the label or labels in whose events it must be independent.
+      classes: class -> its label or labels, in the order of the logits. Labels in no class are left out. By
+        default each label is a class.
+      efficiencies: of the signal, in per cent, at which the rejection of the background is a result.
+      titles: label or class -> its name in tables and figures, such as "γγ". By default the name itself, with
+        spaces for underscores.
+      labels: the names of the dataset's labels, in order.
+      observables: the observables of the dataset's events.
+      events: the kind of the dataset's events, a key of `events.kinds.KINDS`.
+
+    Raises:
+      ValueError: a name is not among those it must be of, a label is in two classes, or there are fewer than
+        2 or more than 20 classes.
+    """
+
+    signal: str
+    decorrelate: str = ""
+    of: str | Sequence[str] = ()
+    classes: Mapping[str, str | Sequence[str]] = dataclasses.field(default_factory=dict)
+    efficiencies: tuple[int, ...] = ()
+    titles: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    observables: tuple[Observable, ...] = ()
+    events: str = "collisions"
+
+    def __post_init__(self):
+        object.__setattr__(self, "of", _names(self.of))
+        classes = {name: _names(labels) for name, labels in self.classes.items()}
+        object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "labels", tuple(self.labels))
+        object.__setattr__(self, "efficiencies", tuple(self.efficiencies))
+        object.__setattr__(self, "titles", dict(self.titles))
+        observables = tuple(o if isinstance(o, Observable) else Observable(**o) for o in self.observables)
+        object.__setattr__(self, "observables", observables)
+        if self.decorrelate and not self.of:
+            raise ValueError(
+                f"The task decorrelates from {self.decorrelate!r} but names no label in whose events: give "
+                'it as of=..., such as of="gamma_gamma".'
+            )
+        if self.labels:
+            self._check()
+
+    def _check(self):
+        names = self.names
+        if not 2 <= len(names) <= MAX_CLASSES:
+            raise ValueError(
+                f"The task has {len(names)} classes ({', '.join(names)}); it takes 2 to {MAX_CLASSES}."
+            )
+        if self.signal not in names:
+            raise ValueError(f"The task's signal is {self.signal!r}, but its classes are {', '.join(names)}.")
+        used = [label for labels in self.classes.values() for label in labels]
+        for label in (*used, *self.of):
+            if label not in self.labels:
+                raise ValueError(f"The task names {label!r}, but the labels are {', '.join(self.labels)}.")
+        if twice := sorted({label for label in used if used.count(label) > 1}):
+            raise ValueError(f"The task puts {', '.join(twice)} into more than one class.")
+        if empty := [name for name, labels in self.classes.items() if not labels]:
+            raise ValueError(f"The task's class {empty[0]!r} has no label.")
+        if left_out := [label for label in self.of if self.targets[self.labels.index(label)] < 0]:
+            raise ValueError(
+                f"The task decorrelates in the events of {left_out[0]!r}, which is in none of its classes."
+            )
+        known = [observable.name for observable in self.observables]
+        if self.decorrelate and self.decorrelate not in known:
+            have = f"are {', '.join(known)}" if known else "do not exist: its selection gives none"
+            raise ValueError(
+                f"The task decorrelates from {self.decorrelate!r}, but the dataset's observables {have}."
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The class of each logit."""
+        return tuple(self.classes) or self.labels
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """For each label its class; -1 where its events are left out."""
+        if not self.classes:
+            return tuple(range(len(self.labels)))
+        return tuple(
+            next((i for i, inside in enumerate(self.classes.values()) if label in inside), -1)
+            for label in self.labels
+        )
+
+    @property
+    def signal_index(self) -> int:
+        """The logit of the signal."""
+        return self.names.index(self.signal)
+
+    @property
+    def backgrounds(self) -> tuple[str, ...]:
+        """The labels from which the signal is separated."""
+        index = self.signal_index
+        return tuple(label for label, target in zip(self.labels, self.targets) if target not in (-1, index))
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The classes whose scores are shown: of two classes with one label each, the signal alone."""
+        return (self.signal,) if len(self.names) == 2 and len(self.backgrounds) == 1 else self.names
+
+    @property
+    def observable(self) -> Observable | None:
+        """The observable of which the score must be independent, if any."""
+        return next((o for o in self.observables if o.name == self.decorrelate), None)
+
+    def title(self, name: str) -> str:
+        """A label or class as tables and figures show it."""
+        return self.titles.get(name, name.replace("_", " "))
+
+    def of_labels(self, labels, xp=np):
+        """The class of each event, of the labels' shape; -1 where it is left out or its label is not known.
+
+        Args:
+          labels: int, indices into `labels`, -1 where not known.
+          xp: the array module, numpy or jax.numpy.
+        """
+        if self.targets == tuple(range(len(self.labels))):
+            return labels
+        return xp.where(labels >= 0, xp.asarray(self.targets, np.int32)[labels], -1)
+
+    def decorrelated(self, labels, xp=np):
+        """Which events the score is decorrelated in, boolean, of the labels' shape."""
+        wanted = [self.labels.index(label) for label in self.of if self.decorrelate]
+        return xp.isin(labels, xp.asarray(wanted, np.int32))
+
+    def counts(self, labels: np.ndarray) -> dict[str, int]:
+        """How many events each label has that is not left out, by its name."""
+        return {
+            name: int(np.sum(labels == index))
+            for index, (name, target) in enumerate(zip(self.labels, self.targets))
+            if target >= 0
+        }
+
+    def changed(
+        self, signal: str = "", decorrelate: str = "", of: Sequence[str] = (), classes: Sequence[str] = ()
+    ) -> Task:
+        """The task with other fields; an empty argument leaves the field as it is.
+
+        Args:
+          signal: as for the task.
+          decorrelate: an observable, or "none" for no decorrelation.
+          of: labels.
+          classes: one text per class: "background=gamma_gamma+gamma_jet", or "h" for the class of one label.
+
+        Raises:
+          ValueError: as for the task.
+        """
+        given = {"signal": signal, "decorrelate": decorrelate, "of": tuple(of), "classes": _classes(classes)}
+        fields = {name: value for name, value in given.items() if value}
+        if decorrelate == "none":
+            fields |= {"decorrelate": "", "of": ()}
+        return dataclasses.replace(self, **fields)
+
+    def to_json(self) -> dict:
+        """The task as JSON holds it; `Task(**json)` is the task again."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+def _classes(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """{"background": ("gamma_gamma", "gamma_jet"), "h": ("h",)} of the texts that `Task.changed` takes."""
+    classes = {}
+    for text in given:
+        name, _, labels = text.partition("=")
+        if name in classes:
+            raise ValueError(f"The task names the class {name!r} twice: {', '.join(given)}.")
+        classes[name] = tuple((labels or name).split("+"))
+    return classes
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return ((given,) if given else ()) if isinstance(given, str) else tuple(given)
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How many events of each label a dataset has.
+
+    Attributes:
+      train, validation: events in the split.
+      test: events in the test split; as many as for validation by default, and 0 for none.
+      fast: generate collisions without multi-parton interactions, see `sources.simulation`.
+      description: one sentence.
+    """
+
+    train: int
+    validation: int
+    test: int | None = None
+    fast: bool = True
+    description: str = ""
+
+    def __post_init__(self):
+        if self.test is None:
+            object.__setattr__(self, "test", self.validation)
+        for split, least in (("train", 1), ("validation", 1), ("test", 0)):
+            if not getattr(self, split) >= least:
+                raise StudyError(
+                    f"A size cannot have {split}={getattr(self, split)}: give {least} or more events of each "
+                    "label."
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Everything that defines a dataset, and what is learnt from it by default.
+
+    Attributes:
+      samples: in the order of the labels.
+      task: what is learnt. Its labels and observables are filled in from the study.
+      sizes: name -> size.
+      select: selection, or a function `Events -> Selected`; every event by default.
+      name: of the dataset; by default that of the study's file.
+      detector: "barrel" or "all": how much of it is simulated. By default as much as the selection needs.
+      seed: everything random in the events derives from it.
+      description: one or more sentences.
+
+    Raises:
+      StudyError: two samples have one label, the task names something that is not there, or the samples do
+        not fit together.
+    """
+
+    samples: Sequence[Sample]
+    task: Task
+    sizes: Mapping[str, Size] = dataclasses.field(default_factory=dict)
+    select: Selection | Callable = EVERYTHING
+    name: str = ""
+    detector: str = ""
+    seed: int = 2012
+    description: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "samples", tuple(self.samples))
+        object.__setattr__(self, "select", Selection.of(self.select))
+        labels = self.labels
+        if not labels:
+            raise StudyError("The study has no sample.")
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise StudyError(f"The study has two samples with the label {twice[0]!r}; each needs its own.")
+        if len({type(sample.source) for sample in self.samples}) > 1:
+            kinds = ", ".join(f"{sample.label}: {type(sample.source).__name__}" for sample in self.samples)
+            raise StudyError(f"The samples must all be simulated, or all be files; these differ ({kinds}).")
+        if self.detector not in ("", "barrel", "all"):
+            raise StudyError(f"The study has detector={self.detector!r}; it is 'barrel' or 'all'.")
+        if not isinstance(self.task, Task):
+            raise StudyError('The study needs a task, such as task=Task(signal="h_aa").')
+        try:
+            task = dataclasses.replace(
+                self.task, labels=labels, observables=self.select.observables, events=self.events
+            )
+        except ValueError as error:
+            raise StudyError(str(error)) from error
+        object.__setattr__(self, "task", task)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in order."""
+        return tuple(sample.label for sample in self.samples)
+
+    @property
+    def events(self) -> str:
+        """The kind of the events, a key of `events.kinds.KINDS`."""
+        return "showers" if isinstance(self.samples[0].source, Gun) else "collisions"
+
+    @property
+    def from_files(self) -> bool:
+        """Whether the events are read from files."""
+        return isinstance(self.samples[0].source, Files)
+
+    @property
+    def endcaps(self) -> bool:
+        """Whether the endcaps are simulated."""
+        return self.detector != "barrel" if self.detector else not self.select.barrel
+
+    def with_pileup(self, pileup: float) -> Study:
+        """The same study with another mean number of additional collisions."""
+        samples = tuple(sample.with_pileup(pileup) for sample in self.samples)
+        return dataclasses.replace(self, samples=samples)
+
+    def size(self, name: str) -> Size:
+        """The size of this name.
+
+        Raises:
+          StudyError: there is none.
+        """
+        if name not in self.sizes:
+            known = ", ".join(self.sizes) or "none"
+            raise StudyError(f"The study {self.name!r} has no size {name!r}; its sizes are: {known}.")
+        return self.sizes[name]
+
+    def identity(self) -> dict:
+        """What tells its events from those of other studies, for JSON."""
+        samples = [
+            {name: value for name, value in dataclasses.asdict(sample).items() if name != "cost"}
+            for sample in self.samples
+        ]
+        return {"samples": samples, "select": self.select.identity(), "endcaps": self.endcaps}

@@ -1,0 +1,103 @@
+"""Where the epochs of a training stand: sums of the running one, rows of the finished ones, metrics.jsonl."""
+
+import dataclasses
+import json
+import math
+import sys
+
+from tqdm import tqdm
+
+from e2e_jax.devices import distributed
+from e2e_jax.errors import TrainingError
+from e2e_jax.files.atomic import write_whole
+from e2e_jax.runs.folder import METRICS
+from e2e_jax.study import Task
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where the epochs stand; saved with every checkpoint, as JSON.
+
+    Attributes:
+      history: one row for each finished epoch.
+      steps: steps done in the running epoch.
+      sums: sum of each metric over those steps.
+      seconds: wall time spent on the running epoch.
+      timed: [steps, seconds] of the running epoch without those that had to compile.
+      train_events: events in the training sample.
+    """
+
+    history: list = dataclasses.field(default_factory=list)
+    steps: int = 0
+    sums: dict = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+    timed: list = dataclasses.field(default_factory=lambda: [0, 0.0])
+    train_events: int = 0
+
+    @property
+    def epoch(self):
+        """The running epoch, counted from 0."""
+        return len(self.history)
+
+    def add(self, metrics):
+        """Adds a step's metrics."""
+        for name, value in metrics.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+        self.steps += 1
+
+    def means(self):
+        """Mean of each metric over the steps of the running epoch."""
+        return {name: total / self.steps for name, total in self.sums.items()}
+
+
+def require_finite(progress, learning_rate):
+    """Raises a TrainingError where a metric of the running epoch is not finite.
+
+    The norm of the parameters is among them, so what is not finite is never saved.
+    """
+    _require_finite(progress.sums, f"at step {progress.steps} of epoch {progress.epoch + 1}", learning_rate)
+
+
+def require_finite_row(row, learning_rate):
+    """Raises a TrainingError where a number of a finished epoch is not finite."""
+    _require_finite(row, f"after epoch {row['epoch']}", learning_rate)
+
+
+def _require_finite(numbers, when, learning_rate):
+    if broken := [name for name, number in numbers.items() if not math.isfinite(number)]:
+        raise TrainingError(
+            f"{', '.join(broken)} is not finite {when}. The training stopped; everything in its checkpoints "
+            "is finite. Train into a new folder with a smaller config.train.learning_rate (now "
+            f"{learning_rate:g}) or smaller config.inputs.scale."
+        )
+
+
+def write_metrics(path, history):
+    """Writes metrics.jsonl whole, one line per epoch; a resumed run neither misses nor repeats one."""
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in history))
+
+
+def report(workdir, rows, new, task):
+    """Writes metrics.jsonl from all rows, and the new ones to the screen, in the process that writes."""
+    if not distributed.first():
+        return
+    write_metrics(workdir / METRICS, rows)
+    for row in new:
+        say(line(row, task))
+
+
+def line(row, task: Task):
+    """A row of the history as a line for the screen."""
+    areas = ", ".join(f"{task.title(name)} {row[f'auc_{name}']:.3f}" for name in task.scored)
+    cvm = f" CVM {row['cvm']:.4f};" if "cvm" in row else ""
+    return (
+        f"Epoch {row['epoch']}: loss {row['train_loss']:.4f}, validation cross-entropy "
+        f"{row['validation_cross_entropy']:.4f}; AUC vs rest: {areas};{cvm} "
+        f"{row['events_per_second']:.0f} events/s, {row['seconds']:.0f} s"
+    )
+
+
+def say(text):
+    """Writes a line to the screen above the progress bar, in the process that writes."""
+    if distributed.first():
+        tqdm.write(text, file=sys.stderr)
