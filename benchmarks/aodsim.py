@@ -131,10 +131,9 @@ def varied(columns: dict, copy: int, random: np.random.Generator) -> dict[str, a
         out[f"{prefix}id_.id_"] = Column(counts, hit_ids[order])
     for name, (counts, values) in out.items():
         if values.dtype == np.float32:
-            smeared = (values * random.uniform(0.9, 1.1, len(values))).astype(np.float32)
-            if name.endswith("phi_"):
-                smeared = np.clip(smeared, -np.float32(np.pi), np.float32(np.pi))
-            out[name] = Column(counts, smeared)
+            # Smaller, so that no angle leaves its range.
+            smeared = values * random.uniform(0.8, 1, len(values))
+            out[name] = Column(counts, smeared.astype(np.float32))
     return {name: awkward.unflatten(values, counts) for name, (counts, values) in out.items()}
 
 

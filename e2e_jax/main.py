@@ -9,6 +9,7 @@ Several processes that train together: the same line in each, with --coordinator
 """
 
 import os
+import warnings
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -66,9 +67,9 @@ def work(config, workdir):
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # A second run, or a resumption, starts without the minute of compiling.
         try:
-            jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
+            jax.config.update("jax_compilation_cache_dir", str(cache_folder("jax")))
         except CacheError as error:
-            logging.warning("Compiled programs are not kept: %s", error)
+            warnings.warn(f"Compiled programs are not kept: {error}", stacklevel=2)
     if MODE.value != "report":
         from e2e_jax.report.board import Board
         from e2e_jax.training import loop

@@ -209,6 +209,23 @@ def test_a_scheduler_that_is_not_there_or_silent_is_told_within_seconds():
             cluster.executor(silent, timeout=1)
 
 
+def test_a_server_of_another_protocol_is_told():
+    """Dask takes its first eight bytes for a size, here of 3 EiB."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                connection.recv(1)
+
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            thread.submit(answer)
+            address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+            with pytest.raises(cluster.ClusterError, match=f"No Dask scheduler answers at {address}"):
+                cluster.executor(address, timeout=5)
+
+
 def test_a_file_that_names_no_scheduler_is_told(tmp_path):
     with pytest.raises(cluster.ClusterError, match=r"absent\.json, which is neither an address"):
         cluster.executor(str(tmp_path / "absent.json"))

@@ -73,7 +73,7 @@ def test_any_image_has_probabilities_or_nan(events):
     check_predictions("image", events)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @quick(400)
 @given(st.sampled_from(sorted(CONFIGS)), any_events(max_size=8))
 def test_any_event_has_probabilities_or_nan_in_a_long_run(name, events):

@@ -59,6 +59,16 @@ class Candidates:
         return Candidates(**columns, observables=observables, entries=self.entries)
 
 
+def count_entries(path: str | os.PathLike) -> int:
+    """The entries of a file that has all the branches that are read.
+
+    Raises:
+      SourceError: as `root_files.open_tree`.
+    """
+    with root_files.open_tree(path, TIERS[0].tree, *_tables(TIERS)) as tree:
+        return tree.entries
+
+
 def read_candidates(
     path: str | os.PathLike,
     select: Selection | None = None,

@@ -44,6 +44,8 @@ BRANCHES = {
 HCAL_BRANCHES = {"HBHE_energy": 28, "HBHE_energy_EB": 17}
 """HCAL images of 72 columns and their rings a side; the first that the tree has is read."""
 
+_TABLES = [BRANCHES | {hcal: _FLOAT} for hcal in HCAL_BRANCHES]
+
 HCAL_PHI_SHIFT = 2
 """Columns by which the authors turn the HCAL image: column = iphi - 1 + 2."""
 
@@ -61,9 +63,12 @@ def iterate_events(
             "An ntuple has no photons to apply a selection to: it was selected when it was written. Read it "
             "with select=None."
         )
-    tables = [BRANCHES | {hcal: _FLOAT} for hcal in HCAL_BRANCHES]
     yield from root_files.each_tree(
-        path, TREE, tables, lambda tree, faults: _events(tree, label, faults), reading
+        path,
+        TREE,
+        _TABLES,
+        lambda tree, faults: _events(tree, np.arange(tree.entries), label, faults),
+        reading,
     )
 
 
@@ -72,10 +77,23 @@ def read_events(path, select: Selection | None = None, **options) -> Events:
     return Events.concatenate([Events.empty(["mass"]), *iterate_events(path, select, **options)])
 
 
-def _events(tree: Tree, label: int, faults: Faults) -> Iterator[Events]:
+def count_entries(path) -> int:
+    """The entries of an ntuple that has all the branches that are read; errors as `root_files.open_tree`."""
+    with root_files.open_tree(path, TREE, *_TABLES) as tree:
+        return tree.entries
+
+
+def read_entries(path, entries) -> Events:
+    """Reads ascending entries of one ntuple; errors as `iterate_events`."""
+    with root_files.open_tree(path, TREE, *_TABLES) as tree:
+        found = _events(tree, np.asarray(entries, np.int64), -1, AS_IS.faults(tree.path))
+        return Events.concatenate([Events.empty(["mass"]), *found])
+
+
+def _events(tree: Tree, entries: np.ndarray, label: int, faults: Faults) -> Iterator[Events]:
     hcal = [*HCAL_BRANCHES][tree.table]
     names, seen = [*BRANCHES, hcal], np.zeros((0, 3), np.int64)
-    for group in tree.groups(names, np.arange(tree.entries)):
+    for group in tree.groups(names, entries):
         columns = tree.read(names, group)
         address, mass = _scalars(tree, columns, seen, group, faults)
         seen = np.concatenate([seen, address])
