@@ -123,6 +123,20 @@ def test_samples_may_be_files(tmp_path):
     assert (events.mass > 90).all()
 
 
+def test_samples_that_are_files_can_be_looked_at_first(tmp_path):
+    lists = write_lists(tmp_path / "lists", files=1)
+    samples = [Sample(name, files(str(lists / f"{name}*.root"))) for name in ("h", "gamma_jet")]
+    (config,) = configs.of(Study(samples, Task(signal="h"), {"few": Size(2, 1)}, name="read"))
+    report, sound = config.check("read/few")
+    assert sound
+    assert [line.split()[0] for line in report.splitlines()] == ["label", "h", "gamma_jet"]
+    with open(lists / "lists.txt", "w") as file:
+        file.write("h_0.root size:1")
+    samples[0] = Sample("h", files(str(lists / "lists.txt")))
+    (config,) = configs.of(Study(samples, Task(signal="h"), {"few": Size(2, 1)}, name="read"))
+    assert not config.check("read/few")[1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["haa", "zee", "tops"])
 def test_the_examples_build(name, tmp_path, monkeypatch):
