@@ -135,7 +135,7 @@ class Generation(Iterator[Particles]):
     """Iterator over chunks of events; counts what was made and what was kept.
 
     Attributes:
-      generated: collisions made so far, after the veto on the hard process.
+      generated: collisions made so far, after the early veto.
       passed: events yielded so far.
     """
 
