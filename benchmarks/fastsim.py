@@ -25,19 +25,22 @@ from e2e_jax.sources.simulation import (
     endcap_photons,
     endcap_readout,
     generator,
+    hcal,
     photons,
     pileup,
     readout,
     simulate,
 )
 from e2e_jax.sources.simulation import response as detector
+from e2e_jax.sources.simulation.pool_files import Shards
 
 STAGES = {
     "response to the hard collision": (simulate, "respond"),
     "pile-up overlay": (pileup.Pool, "overlay"),
+    "neighboring crossings": (pileup.Pool, "out_of_time"),
     "photo-statistics": (simulate, "measured"),
     "ECAL read-out": (readout, "ecal_barrel_readout"),
-    "HCAL read-out": (readout, "hcal_readout"),
+    "HCAL read-out": (hcal, "measure"),
     "superclusters": (photons, "superclusters"),
     "photons": (photons, "reconstruct_photons"),
     "reduction": (readout, "reduce_hits"),
@@ -60,7 +63,7 @@ def main():
     parser.add_argument("--output", help="JSON file for the figures")
     arguments = parser.parse_args()
     category, endcaps = arguments.category, simulate.with_endcaps(arguments.category)
-    pool = pileup.minimum_bias_pool(endcaps=endcaps)
+    pool = Shards("train", endcaps=endcaps).open(0)
     machine = platform.processor() or platform.machine()
     figures = {"machine": machine, "category": category, "rates": {}, "stages_ms": {}}
     print(f"{'class':<14}{'mode':<8}{'generated/s':>13}{'to detector/s':>15}{'selected/s':>12}")

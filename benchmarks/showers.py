@@ -16,7 +16,8 @@ import numpy as np
 
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.showers import CLASSES, Showers
-from e2e_jax.sources.simulation import guns, pileup
+from e2e_jax.sources.simulation import guns
+from e2e_jax.sources.simulation.pool_files import Shards
 
 SAMPLES = {
     "crops": {},
@@ -37,7 +38,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=20, help="CPU seconds for each sample and class")
     parser.add_argument("--output", help="JSON file for the figures")
     arguments = parser.parse_args()
-    pileup.minimum_bias_pool(endcaps=False)
+    Shards("train").make()
     figures = {"machine": platform.processor() or platform.machine(), "samples": {}}
     print(f"{'sample':<20}{'class':<10}{'shots/s':>9}{'crystals':>10}{'kB a shot':>11}")
     for sample, options in SAMPLES.items():

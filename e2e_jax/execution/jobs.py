@@ -41,6 +41,9 @@ LUMI_BLOCK = 100_000
 
 SPLITS = ("train", "validation")
 
+EVENTS_PER_SHARD = 4000
+"""Selected events for each file of pile-up: so every one of its collisions appears in about 16 of them."""
+
 OWN_MACHINE = (concurrent.futures.ProcessPoolExecutor, concurrent.futures.ThreadPoolExecutor)
 """Executors whose workers write to the same disk as who submits; of others it is not assumed."""
 
@@ -67,6 +70,8 @@ class SimulationTask(Task):
       category: "central" or "central_forward", see `selection`.
       reduction: which rec hits are kept, see `sources.simulation`.
       lumi: luminosity section of the events: unique in a dataset, so that (run, lumi, event) is.
+      pool: split whose pile-up is overlaid; no two splits share any.
+      shards: files of pile-up that are drawn from, see `sources.simulation.pool_files`.
     """
 
     label: int
@@ -75,8 +80,10 @@ class SimulationTask(Task):
     events: int
     fast: bool = False
     category: str = "central"
-    reduction: str = "reduced"
+    reduction: str = "aodsim"
     lumi: int = 1
+    pool: str = "train"
+    shards: int = 1
 
 
 class TaskError(RuntimeError):
@@ -90,7 +97,7 @@ def simulation_tasks(
     *,
     fast: bool = False,
     category: str = "central",
-    reduction: str = "reduced",
+    reduction: str = "aodsim",
     task_events: dict[str, int] = TASK_EVENTS,
 ) -> list[SimulationTask]:
     """The tasks of a balanced sample with the era proportions of the paper, longest first.
@@ -107,7 +114,8 @@ def simulation_tasks(
     """
     if split not in SPLITS:
         raise ValueError(f"No split {split!r}; there are {', '.join(SPLITS)}.")
-    options = {"fast": fast, "category": category, "reduction": reduction}
+    options = {"fast": fast, "category": category, "reduction": reduction, "pool": split}
+    options["shards"] = -(-events_per_class * len(CLASSES) // EVENTS_PER_SHARD) or 1
     tasks = []
     for label, name in enumerate(CLASSES):
         for era, quota in enumerate(era_quotas(events_per_class, category)):

@@ -85,7 +85,7 @@ def reconstruct_endcap_photons(
 
     Args:
       hits: every ECAL endcap hit that was read, in the order of the cells.
-      hcal_hits: HCAL hits (`readout.hcal_readout`).
+      hcal_hits: HCAL hits (`hcal.Channels.hits`).
       found: `clusters(hits)`.
       vertex_z: `[n]`, z in cm of the vertex that the photons are taken to come from.
       minimum_pt: least transverse momentum of a photon, GeV.

@@ -27,7 +27,7 @@ def ecal_endcap_readout(
     deposits: np.ndarray,
     rng: np.random.Generator,
     *,
-    noise: float = EE_NOISE,
+    noise: float | np.ndarray = EE_NOISE,
     threshold: float = EE_THRESHOLD,
     tower_et: float = TOWER_ET,
 ) -> Ragged:
@@ -36,7 +36,7 @@ def ecal_endcap_readout(
     Args:
       deposits: `[events, EE_CELLS]`, the crystals' energies in GeV before noise, by `geometry.ee_cell`.
       rng: source of the noise.
-      noise: standard deviation of the noise of a crystal, GeV.
+      noise: standard deviation of the noise of a crystal, or of each `[EE_CELLS]`, GeV.
       threshold: zero suppression, in units of the noise.
       tower_et: transverse energy, in GeV, above which a supercrystal and its eight neighbours are read in
         full.
@@ -54,20 +54,21 @@ def ecal_endcap_readout(
         )
     crystals = geometry.ee_crystals().cell
     full = _full_readout(deposits, tower_et)
+    noise = np.broadcast_to(np.float32(noise), geometry.EE_CELLS)[crystals]
     hits = read_out(deposits[:, crystals], full[:, crystals], rng, noise, threshold)
     return Ragged(hits.offsets, {"cell": crystals[hits.cell], "energy": hits.energy})
 
 
-def reduce_endcap_hits(hits: Ragged, clusters: Ragged, photons: Ragged, rule: str = "reduced") -> Ragged:
+def reduce_endcap_hits(hits: Ragged, clusters: Ragged, photons: Ragged, rule: str = "aodsim") -> Ragged:
     """The ECAL endcap hits that reach the analysis format.
 
     Args:
       hits: every hit that was read (`ecal_endcap_readout`).
       clusters: `endcap_photons.clusters`.
       photons: photons anywhere in the detector, `detector_eta` and `phi`.
-      rule: "reduced" keeps the 5x5 crystals around each cluster of a supercluster, and hits with a transverse
-        energy above 110 MeV within 0.6 in (eta, phi) of a photon (CMSSW, `reducedEcalRecHits`).
-        "selective_readout" keeps every hit.
+      rule: one of `readout.REDUCTIONS`. "aodsim" and "reduced" keep the 5x5 crystals around each cluster of a
+        supercluster, and hits with a transverse energy above 110 MeV within 0.6 in (eta, phi) of a photon
+        (CMSSW, `reducedEcalRecHits`). "selective_readout" keeps every hit.
 
     Raises:
       ValueError: there is no such rule.

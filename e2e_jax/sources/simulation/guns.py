@@ -23,6 +23,7 @@ from e2e_jax.events.showers import CLASSES, Showers
 from e2e_jax.execution.jobs import LUMI_BLOCK, SPLITS, Task, derive_seed
 from e2e_jax.sources.simulation import barrel, digis, material, pileup, readout, showers
 from e2e_jax.sources.simulation.particles import ELECTRON, PHOTON, Particles
+from e2e_jax.sources.simulation.pool_files import Shards
 from e2e_jax.sources.simulation.simulate import measured
 
 KINDS = {"single": 1, "pair": 2}
@@ -68,6 +69,7 @@ class GunTask(Task):
       digis: make samples of the crystals that are read; their energy and time are then fitted to these.
       view: "crop" or "barrel", see `detector.crops`.
       lumi: luminosity section of the shots, unique in a dataset.
+      pool: split whose pile-up is overlaid; no two splits share any.
     """
 
     label: int
@@ -80,6 +82,7 @@ class GunTask(Task):
     digis: bool = False
     view: str = "crop"
     lumi: int = 1
+    pool: str = "train"
 
     def __post_init__(self):
         object.__setattr__(self, "pt", tuple(map(float, self.pt)))
@@ -125,14 +128,20 @@ def gun_tasks(
         for label in range(len(CLASSES)):
             task_seed = derive_seed((seed, SPLITS.index(split), label, piece))
             lumi = SPLITS.index(split) * LUMI_BLOCK + len(tasks) + 1
-            tasks.append(GunTask(label, task_seed, events, lumi=lumi, **options))
+            tasks.append(GunTask(label, task_seed, events, lumi=lumi, pool=split, **options))
     return tasks
 
 
-def produce(task: GunTask) -> Showers:
-    """Shoots and reads out `task.events` times; the same task gives the same showers, bit for bit."""
+def produce(task: GunTask, pool: pileup.Pool | None = None) -> Showers:
+    """Shoots and reads out `task.events` times; the same task gives the same showers, bit for bit.
+
+    Args:
+      task: what to make.
+      pool: the pile-up; by default that of the task's split, from its files.
+    """
     rng = np.random.default_rng(task.seed)
-    pool = pileup.minimum_bias_pool(endcaps=False) if task.pileup else None
+    if task.pileup and pool is None:
+        pool = Shards(task.pool).open(0)
     sizes = np.diff([*range(0, task.events, BATCH), task.events])
     made = Showers.concatenate([_shots(task, int(size), pool, rng) for size in sizes])
     made.event[:] = np.arange(1, len(made) + 1)
@@ -142,7 +151,7 @@ def produce(task: GunTask) -> Showers:
 def _shots(task: GunTask, events: int, pool: pileup.Pool | None, rng: np.random.Generator) -> Showers:
     particles = shoot(task, events, rng)
     energy, lateness = deposit(particles, rng.normal(0, COLLISION_SPREAD, events), events, rng)
-    if pool is not None:
+    if task.pileup:
         energy = energy + pool.barrel_energies(rng.poisson(task.pileup, events), rng)
     full = readout.full_readout(energy, readout.TOWER_ET)
     if task.view == "crop":

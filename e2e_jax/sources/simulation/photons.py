@@ -43,30 +43,9 @@ DEPTH_OFFSET = 7.4
 """The shower's depth is RADIATION_LENGTH (DEPTH_OFFSET + ln E/GeV) (`posCalc_t0`)."""
 POSITION_WEIGHT = 4.2
 """Crystals below exp(-4.2) of the 5x5 energy have no say in the position (`posCalc_w0`)."""
-BEAM_SPOT_LENGTH = 5.0
-"""cm, standard deviation of the collisions along the beam."""
-WRONG_VERTEX = 0.2
-"""Share of events whose photons point to another collision of the same bunch crossing."""
 
 _ETA = 2
 _DOMINOES = 2 * DOMINO_REACH + 1
-
-
-def choose_vertex(
-    vertex_z: np.ndarray, rng: np.random.Generator, *, wrong: float = WRONG_VERTEX
-) -> np.ndarray:
-    """The vertex that photons are made to point to: in a share `wrong` of the events a pile-up collision's.
-
-    Args:
-      vertex_z: `[n]`, z of the hard collision in cm.
-      rng: source of the choice and of the other collision's z.
-      wrong: share of wrong choices.
-
-    Returns:
-      z in cm, `[n]`.
-    """
-    other = BEAM_SPOT_LENGTH * rng.standard_normal(len(vertex_z))
-    return np.where(rng.random(len(vertex_z)) < wrong, other, vertex_z)
 
 
 def superclusters(hits: Ragged, *, seed_et: float = SEED_ET) -> Ragged:
@@ -137,7 +116,7 @@ def reconstruct_photons(
 
     Args:
       hits: every ECAL barrel hit that was read, in the order of the cells.
-      hcal_hits: HCAL hits (`readout.hcal_readout`).
+      hcal_hits: HCAL hits (`hcal.Channels.hits`).
       clusters: `superclusters(hits)`.
       vertex_z: `[n]`, z in cm of the vertex that the photons are taken to come from.
       minimum_pt: least transverse momentum of a photon, GeV.

@@ -1,4 +1,4 @@
-"""What the electronics keep of the energy in the barrel calorimeters: noise, thresholds, read-out.
+"""What the electronics keep of the energy in the ECAL barrel: noise, thresholds, read-out.
 
 The ECAL follows the CMS scheme of 2012: zero suppression at 2.5 sigma of the noise everywhere, and
 full read-out of the 3x3 trigger towers around every tower whose transverse energy is high (CMS, "The
@@ -8,7 +8,6 @@ passes the threshold: 380 crystals an event instead of 61200, with the same dist
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
@@ -26,23 +25,9 @@ TOWER_ET = 2.0
 NEGLIGIBLE = 0.001
 """GeV; a crystal with less counts as empty: 1/40 of the noise moves its chance to be read by 7 %."""
 
-HCAL_NOISE = 0.2
-"""GeV, noise of an HCAL channel."""
-HCAL_THRESHOLD = 0.5
-"""GeV, an HCAL channel with less is not kept."""
-HB_DEEP_SHARE = {15: 0.1, 16: 0.25}
-"""Share of a tower's energy in depth 2, the last layers: the barrel towers with two depths are |ieta| 15
-and 16 (CMS-TDR-002). The shares are rough: the layers' part of the absorber behind a shower's maximum."""
-HE_SHARES = {
-    **dict.fromkeys((*range(18, 27), 29), (0.6, 0.4)),
-    **dict.fromkeys((27, 28), (0.5, 0.3, 0.2)),
-}
-"""Shares of a tower's energy in its depths, as rough; the towers and depths of HE in 2012 are those of
-the CMS HCAL TDR (CMS-TDR-002), but for HE's third depth of |ieta| 16, which is counted with HB's."""
-HB_TOWERS = 17
-"""Largest |ieta| that is read; 17, the first tower of HE, still lies on the ECAL barrel's grid."""
-HE_TOWERS = 29
-"""The same with the endcaps."""
+REDUCTIONS = ("aodsim", "reduced", "selective_readout")
+"""Which hits reach the analysis format: all collections as AODSIM has them; those of the ECAL alone, with all
+hits of the HCAL; every hit that was read."""
 
 ISOLATION_RADIUS = 0.6
 ISOLATION_ENERGY = 0.095
@@ -53,7 +38,7 @@ def ecal_barrel_readout(
     deposits: np.ndarray,
     rng: np.random.Generator,
     *,
-    noise: float = EB_NOISE,
+    noise: float | np.ndarray = EB_NOISE,
     threshold: float = EB_THRESHOLD,
     tower_et: float = TOWER_ET,
 ) -> Ragged:
@@ -62,7 +47,7 @@ def ecal_barrel_readout(
     Args:
       deposits: `[events, 61200]`, the crystals' energies in GeV before noise, by `geometry.eb_cell`.
       rng: source of the noise.
-      noise: standard deviation of the noise of a crystal, GeV.
+      noise: standard deviation of the noise of a crystal, or of each, GeV.
       threshold: zero suppression, in units of the noise.
       tower_et: transverse energy, in GeV, above which a tower and its eight neighbours are read in full.
 
@@ -82,7 +67,11 @@ def ecal_barrel_readout(
 
 
 def read_out(
-    deposits: np.ndarray, full: np.ndarray, rng: np.random.Generator, noise: float, threshold: float
+    deposits: np.ndarray,
+    full: np.ndarray,
+    rng: np.random.Generator,
+    noise: float | np.ndarray,
+    threshold: float,
 ) -> Ragged:
     """Crystals above threshold after noise, and those of the full read-out.
 
@@ -90,7 +79,7 @@ def read_out(
       deposits: `[events, crystals]`, GeV before noise.
       full: bool `[events, crystals]`, which to read whatever they show.
       rng: source of the noise.
-      noise: its standard deviation, GeV.
+      noise: its standard deviation, or that of each crystal `[crystals]`, GeV.
       threshold: zero suppression, in units of the noise.
 
     Returns:
@@ -98,14 +87,16 @@ def read_out(
     """
     events, crystals = deposits.shape
     signal = np.ravel(deposits)
-    state = (deposits > NEGLIGIBLE) | full
+    noise = np.broadcast_to(np.float32(noise), crystals)
+    state = (np.abs(deposits) > NEGLIGIBLE) | full
     drawn = np.flatnonzero(state)
-    fluctuated = signal[drawn] + np.float32(noise) * rng.standard_normal(len(drawn), np.float32)
-    keep = (fluctuated > threshold * noise) | np.ravel(full)[drawn]
+    drawn_noise = noise[drawn % crystals]
+    fluctuated = signal[drawn] + drawn_noise * rng.standard_normal(len(drawn), np.float32)
+    keep = (fluctuated > threshold * drawn_noise) | np.ravel(full)[drawn]
     # Empty crystals that fluctuate above threshold: drawn over all crystals, less those dealt with above.
-    lone = _bernoulli_positions(_gaussian_tail(threshold) if noise else 0.0, signal.size, rng)
+    lone = _bernoulli_positions(_gaussian_tail(threshold) if noise.any() else 0.0, signal.size, rng)
     lone = lone[~np.ravel(state)[lone]]
-    tail = noise * _truncated_normal(threshold, len(lone), rng)
+    tail = noise[lone % crystals] * _truncated_normal(threshold, len(lone), rng)
 
     index = np.concatenate([drawn[keep], lone])
     energy = np.concatenate([fluctuated[keep], tail]).astype(np.float32)
@@ -115,44 +106,8 @@ def read_out(
     return Ragged.from_counts(counts, {"cell": (index % crystals).astype(np.uint16), "energy": energy})
 
 
-def hcal_readout(
-    towers: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    noise: float = HCAL_NOISE,
-    threshold: float = HCAL_THRESHOLD,
-    endcaps: bool = False,
-) -> Ragged:
-    """Reads out the HCAL towers with |ieta| up to 17, which lie behind the ECAL barrel, or up to 29.
-
-    Args:
-      towers: `[events, HCAL_TOWERS]`, energies in GeV before noise, depths summed, at native (ieta, iphi).
-      rng: source of the noise.
-      noise: standard deviation of the noise of a channel (one depth of a tower), GeV.
-      threshold: least energy of a hit, GeV.
-      endcaps: read the towers up to |ieta| 29.
-
-    Returns:
-      Hits with `cell` (uint16, `geometry.hcal_cell`) and `energy` (float32, GeV), in the order of the cells.
-
-    Raises:
-      ValueError: `towers` has another shape.
-    """
-    if towers.ndim != 2 or towers.shape[1] != geometry.HCAL_TOWERS:
-        raise ValueError(
-            f"HCAL towers have shape {towers.shape}, expected [events, {geometry.HCAL_TOWERS}]: "
-            "one row an event, one column a tower, numbered as geometry.hcal_cell numbers depth 1."
-        )
-    channels, share = _hcal_channels(HE_TOWERS if endcaps else HB_TOWERS)
-    energy = towers[:, channels % geometry.HCAL_TOWERS] * share
-    energy = energy.astype(np.float32) + np.float32(noise) * rng.standard_normal(energy.shape, np.float32)
-    event, channel = np.nonzero(energy > threshold)
-    counts = np.bincount(event, minlength=len(towers))
-    return Ragged.from_counts(counts, {"cell": channels[channel], "energy": energy[event, channel]})
-
-
 def reduce_hits(
-    hits: Ragged, clusters: Ragged, photons: Ragged, rule: str = "reduced", others: Ragged | None = None
+    hits: Ragged, clusters: Ragged, photons: Ragged, rule: str = "aodsim", others: Ragged | None = None
 ) -> Ragged:
     """The ECAL barrel hits that reach the analysis format.
 
@@ -160,9 +115,9 @@ def reduce_hits(
       hits: every hit that was read (`ecal_barrel_readout`).
       clusters: superclusters (`photons.superclusters`).
       photons: photons (`photons.reconstruct_photons`).
-      rule: "reduced" is AODSIM's choice (CMSSW, `reducedEcalRecHits`): the crystals of the superclusters,
-        5x5 around their seeds, and hits above 95 MeV within 0.6 in (eta, phi) of a photon.
-        "selective_readout" keeps every hit.
+      rule: one of `REDUCTIONS`. "aodsim" and "reduced" are AODSIM's choice (CMSSW, `reducedEcalRecHits`): the
+        crystals of the superclusters, 5x5 around their seeds, and hits above 95 MeV within 0.6 in (eta, phi)
+        of a photon. "selective_readout" keeps every hit.
       others: photons in the endcaps, whose neighbourhood may reach into the barrel.
 
     Returns:
@@ -191,10 +146,8 @@ def reduce_hits(
 
 def keeps_all(rule: str) -> bool:
     """Whether a rule keeps every hit; raises a ValueError where there is no such rule."""
-    if rule not in ("reduced", "selective_readout"):
-        raise ValueError(
-            f"Rule {rule!r} for reducing ECAL hits is not known; there are 'reduced', 'selective_readout'."
-        )
+    if rule not in REDUCTIONS:
+        raise ValueError(f"No reduction {rule!r}; there are {', '.join(REDUCTIONS)}.")
     return rule == "selective_readout"
 
 
@@ -246,28 +199,6 @@ def _near_photons(hits: Ragged, photons: Ragged) -> np.ndarray:
         near = (hit_eta - eta[seed_row]) ** 2 + phi**2 < ISOLATION_RADIUS**2
         keep[candidates[near & (rank < photons.counts[event])]] = True
     return keep
-
-
-@functools.cache
-def _hcal_channels(last: int) -> tuple[np.ndarray, np.ndarray]:
-    """The cells up to |ieta| `last` and the share of its tower's energy that each sees, in order of depth."""
-    cells, shares = [], []
-    for depth in (1, 2, 3):
-        for ieta in (*range(-last, 0), *range(1, last + 1)):
-            share = _depth_shares(abs(ieta))
-            if depth <= len(share):
-                step = 2 if abs(ieta) > geometry.HCAL_LAST_NARROW else 1
-                cells.append(geometry.hcal_cell(ieta, np.arange(1, geometry.HCAL_COLUMNS + 1, step), depth))
-                shares.append(np.full(len(cells[-1]), share[depth - 1], np.float32))
-    return np.concatenate(cells), np.concatenate(shares)
-
-
-def _depth_shares(ring: int) -> tuple[np.float32, ...]:
-    """Shares of the energy of a tower with this |ieta| in its depths."""
-    if ring in HE_SHARES:
-        return HE_SHARES[ring]
-    deep = np.float32(HB_DEEP_SHARE.get(ring, 0.0))
-    return (1 - deep, deep) if deep else (np.float32(1),)
 
 
 def _gaussian_tail(threshold: float) -> float:

@@ -100,26 +100,6 @@ def test_the_same_seed_gives_the_same_hits():
     assert np.array_equal(first.energy, second.energy)
 
 
-def test_hcal_energy_is_conserved_over_the_depths():
-    towers = np.zeros((1, geometry.HCAL_TOWERS))
-    for ieta in (-17, -16, -15, -1, 1, 14, 15, 16, 17):
-        towers[0, geometry.hcal_cell(ieta, 30, 1)] = 20.0
-    hits = readout.hcal_readout(towers, rng(), noise=0.0, threshold=0.0)
-    ieta, iphi, depth = geometry.hcal_coordinates(hits.cell)
-    assert hits.energy.sum() == pytest.approx(9 * 20)
-    assert (iphi == 30).all()
-    assert set(ieta[depth == 2]) == {-16, -15, 15, 16}
-    assert sorted(ieta[depth == 1]) == [-17, -16, -15, -1, 1, 14, 15, 16, 17]
-
-
-def test_empty_hcal_shows_the_gaussian_tail():
-    hits = readout.hcal_readout(np.zeros((60, geometry.HCAL_TOWERS)), rng())
-    channels = (2 * 17 + 4) * 72
-    expected = 60 * channels * 0.5 * math.erfc(2.5 / math.sqrt(2))
-    assert len(hits.energy) == pytest.approx(expected, abs=5 * math.sqrt(expected))
-    assert hits.energy.min() > 0.5
-
-
 def test_reduction_keeps_what_is_near_clusters_and_photons():
     cell = geometry.eb_cell([10, 10, 10, -60, 10], [359, 2, 4, 100, 40])
     hits = Ragged.from_counts(
@@ -139,8 +119,6 @@ def test_reduction_keeps_what_is_near_clusters_and_photons():
 def test_bad_input_is_refused_in_words():
     with pytest.raises(ValueError, match=r"expected \[events, 61200\]"):
         readout.ecal_barrel_readout(np.zeros((2, 100)), rng())
-    with pytest.raises(ValueError, match="HCAL towers"):
-        readout.hcal_readout(np.zeros(100), rng())
     hits = Ragged.from_counts(
         np.array([0]), {"cell": np.zeros(0, np.uint16), "energy": np.zeros(0, np.float32)}
     )

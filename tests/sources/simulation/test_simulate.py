@@ -10,7 +10,7 @@ pytest.importorskip("pythia8mc")
 from e2e_jax.events.diphotons import CLASSES
 from e2e_jax.execution.jobs import SimulationTask
 from e2e_jax.sources.selection import ERAS
-from e2e_jax.sources.simulation import pileup, simulate
+from e2e_jax.sources.simulation import conditions, generator, pileup, simulate
 
 pytestmark = pytest.mark.slow
 
@@ -25,16 +25,9 @@ def small_pool():
     return pileup.simulate_pool(400)
 
 
-@pytest.fixture(autouse=True)
-def use_small_pool(monkeypatch, small_pool):
-    monkeypatch.setattr(pileup, "minimum_bias_pool", lambda endcaps: small_pool)
-
-
 @pytest.fixture(scope="module")
 def higgs(small_pool):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pileup, "minimum_bias_pool", lambda endcaps: small_pool)
-        return simulate.produce(HIGGS)
+    return simulate.produce(HIGGS, small_pool)
 
 
 def test_minimum_bias_is_as_busy_as_in_cms(small_pool):
@@ -83,12 +76,40 @@ def test_energy_lies_where_the_photons_are(higgs):
 
 
 @pytest.mark.parametrize("label", range(len(CLASSES)))
-def test_a_task_fixes_its_events(label):
+def test_a_task_fixes_its_events(label, small_pool):
     task = SimulationTask(label, era=0, seed=2**62 + 5, events=4, fast=True)
-    first, again = simulate.produce(task), simulate.produce(task)
-    other = simulate.produce(dataclasses.replace(task, seed=6))
+    first, again = (simulate.produce(task, small_pool) for _ in range(2))
+    other = simulate.produce(dataclasses.replace(task, seed=6), small_pool)
     for name in ("mass", "photons"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     np.testing.assert_array_equal(first.eb.energy, again.eb.energy)
     np.testing.assert_array_equal(first.tracks.pt, again.tracks.pt)
     assert not np.array_equal(first.mass, other.mass)
+
+
+def test_the_order_of_tracks_tells_nothing_of_where_they_come_from(higgs):
+    assert all((np.diff(higgs.tracks.event(i)["phi"]) >= 0).all() for i in range(len(higgs)))
+
+
+def test_the_vertex_is_wrong_less_often_where_the_recoil_is_hard(small_pool):
+    rng = np.random.default_rng(3)
+    record = next(simulate.batches(generator.generate("h", 5, chunk=400), 400))
+    hard = np.hypot(
+        *(
+            np.bincount(
+                record.event_index,
+                record.columns[name] * (record.pdg == 22) * (np.hypot(record.px, record.py) > 20),
+                len(record),
+            )
+            for name in ("px", "py")
+        )
+    )
+    seen = simulate.detect(record, small_pool, rng.poisson(20.0, 400), np.zeros((5, 400), int), rng)
+    wrong = seen.vertex_z != seen.collision_z
+    soft, boosted = wrong[hard < 15].mean(), wrong[hard > 40].mean()
+    assert soft > 0.2
+    assert boosted < soft - 0.15
+
+
+def test_dead_crystals_are_never_hit(higgs):
+    assert not conditions.dead_barrel()[higgs.eb.cell].any()

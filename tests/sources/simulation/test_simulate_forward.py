@@ -17,7 +17,9 @@ from e2e_jax.sources.simulation.response import Deposits
 
 pytestmark = pytest.mark.slow
 
-HIGGS = SimulationTask(CLASSES.index("h"), era=1, seed=12, events=250, fast=True, category="central_forward")
+HIGGS = SimulationTask(
+    CLASSES.index("h"), era=1, seed=12, events=250, fast=True, category="central_forward", reduction="reduced"
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,17 +28,9 @@ def pool():
     return pileup.simulate_pool(300, endcaps=True)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def use_small_pools(pool):
-    barrel = dataclasses.replace(pool, ee=None)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pileup, "minimum_bias_pool", lambda endcaps: pool if endcaps else barrel)
-        yield
-
-
 @pytest.fixture(scope="module")
-def higgs(use_small_pools) -> Events:
-    return simulate.produce(HIGGS)
+def higgs(pool) -> Events:
+    return simulate.produce(HIGGS, pool)
 
 
 def ring_of(hits):
@@ -80,8 +74,9 @@ def test_overlays_turn_by_quarters_and_conserve_energy():
     )
     cells = geometry.EB_CELLS, geometry.HCAL_TOWERS, geometry.EE_CELLS
     ecal, hcal, ee = (np.zeros((events, size)) for size in cells)
-    pool = pileup.Pool(nothing, nothing, tracks, hits)
-    over = pool.overlay(Deposits(ecal, hcal, no_tracks, ee), np.ones(events, int), np.random.default_rng(1))
+    pool = pileup.Pool(nothing, nothing, tracks, np.zeros(1), np.zeros(1), hits)
+    before = Deposits(ecal, hcal, no_tracks, np.zeros(events), np.zeros(events), ee)
+    over = pool.overlay(before, np.ones(events, int), np.random.default_rng(1))
     np.testing.assert_allclose(over.ee.sum(axis=1), 3.0)
     found = over.ee.argmax(axis=1)
     assert len(np.unique(found)) == 8
@@ -138,8 +133,10 @@ def test_endcap_energy_lies_where_the_photons_are(higgs):
     assert np.median(np.concatenate(ratio)) == pytest.approx(1.0, abs=0.06)
 
 
-def test_central_events_look_alike_in_both_categories(higgs):
-    central = simulate.produce(dataclasses.replace(HIGGS, category="central", events=150))
+def test_central_events_look_alike_in_both_categories(higgs, pool):
+    central = simulate.produce(
+        dataclasses.replace(HIGGS, category="central", events=150), dataclasses.replace(pool, ee=None)
+    )
     overlap = higgs[is_fiducial(higgs.photons[:, :, 1], "central").all(axis=1)]
     assert len(overlap) > 100
     barrel = [events.hcal.filter(ring_of(events.hcal) <= 16) for events in (central, overlap)]
@@ -155,9 +152,9 @@ def test_central_events_look_alike_in_both_categories(higgs):
 
 
 @pytest.mark.parametrize("label", range(len(CLASSES)))
-def test_a_task_fixes_its_events(label):
+def test_a_task_fixes_its_events(label, pool):
     task = SimulationTask(label, era=0, seed=2**62 + 5, events=3, fast=True, category="central_forward")
-    first, again = simulate.produce(task), simulate.produce(task)
+    first, again = (simulate.produce(task, pool) for _ in range(2))
     for name in ("eb", "ee", "hcal"):
         np.testing.assert_array_equal(getattr(first, name).cell, getattr(again, name).cell)
         np.testing.assert_array_equal(getattr(first, name).energy, getattr(again, name).energy)
