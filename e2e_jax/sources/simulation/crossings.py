@@ -5,8 +5,7 @@ the energy that is measured.
 
 Known: the profiles and the range of crossings are those of the CMS release that made the samples (CMSSW 5_3,
 `mix_2012AB_Profile_PoissonOOTPU_cfi` and those of 2012C and 2012D); the pulse of the ECAL is that of `digis`.
-Assumed: that the run-dependent samples of the paper used these profiles, whose eras are theirs; the shares of
-an HCAL pulse, rounded from a pulse that falls from 65 % to 25 % and 10 % in successive samples of 25 ns.
+Assumed: that the run-dependent samples of the paper used these profiles, whose eras are theirs.
 """
 
 from __future__ import annotations
@@ -30,11 +29,6 @@ PROFILES: dict[str, str] = {
 NEIGHBORS = (-200.0, -150.0, -100.0, -50.0, 50.0)
 """ns; the simulated crossings beside the one of the event. CMS simulated those from -300 to +50 ns; earlier
 ones than these change an ECAL amplitude by less than 7 % of their energy."""
-
-HCAL_IN_ENERGY = (0.0, 0.0, 0.0, 0.1, 0.9)
-"""Share of a neighbor's HCAL energy in the four samples, from 0 to 100 ns, that make the energy of a hit."""
-HCAL_IN_WINDOW = (0.0, 0.1, 1.0, 1.0, 1.0)
-"""The same for all ten samples, from -100 to 150 ns."""
 
 
 def draw_means(era: str, events: int, rng: np.random.Generator) -> np.ndarray:

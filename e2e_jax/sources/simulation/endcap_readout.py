@@ -12,7 +12,7 @@ import numpy as np
 
 from e2e_jax.detector import geometry
 from e2e_jax.events.base import Ragged
-from e2e_jax.sources.simulation.readout import TOWER_ET, keeps_all, near_directions, read_out
+from e2e_jax.sources.simulation.readout import MEDIUM_SHARE, TOWER_ET, keeps_all, near_directions, read_out
 
 EE_NOISE = 0.150
 """GeV, electronics noise of an endcap crystal."""
@@ -108,10 +108,11 @@ def directions() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _full_readout(deposits: np.ndarray, tower_et: float) -> np.ndarray:
     """Marks `[events, EE_CELLS]` the crystals in the 3x3 supercrystals around those with high E_T."""
     shape = (len(deposits), 2, _SUPERCRYSTALS, 5, _SUPERCRYSTALS, 5)
-    high = (deposits * directions()[2]).reshape(shape).sum(axis=(3, 5)) > tower_et
+    transverse = (deposits * directions()[2]).reshape(shape).sum(axis=(3, 5))
+    high = transverse > tower_et
     around = np.zeros((len(deposits), 2, _SUPERCRYSTALS + 2, _SUPERCRYSTALS + 2), bool)
     for i in range(3):
         for j in range(3):
             around[:, :, i : i + _SUPERCRYSTALS, j : j + _SUPERCRYSTALS] |= high
-    around = around[:, :, 1:-1, None, 1:-1, None]
-    return np.broadcast_to(around, shape).reshape(len(deposits), geometry.EE_CELLS)
+    around = around[:, :, 1:-1, 1:-1] | (transverse > tower_et * MEDIUM_SHARE)
+    return np.broadcast_to(around[:, :, :, None, :, None], shape).reshape(len(deposits), geometry.EE_CELLS)

@@ -12,10 +12,11 @@ neighboring crossings.
 So the collection does not follow the energy behind photons: it is a list of the channels that noise, pile-up
 of three crossings and more, and jets lift over a threshold.
 
-Assumed: the charge per energy and the shape of a pulse, which are rounded, and `WINDOW_THRESHOLD`, which is
-fitted to the number of hits in the real file at its own pile-up (`benchmarks/real_file.py`). Two hits of that
-file, in one tower of HE, carry another flag (`HBHEPulseShape`); hits like these are left out. The energy is
-that of four samples, as in the file, which is of 2011.
+Assumed: the pulse, which is rounded; the least signal that is read out; the charge per energy; and how much
+the pedestals of the channels differ, without which fewer of the file's hits would be in the same channels.
+`WINDOW_THRESHOLD` is fitted to the number of hits in the real file at its own pile-up
+(`benchmarks/real_file.py`). Two hits of that file, in one tower of HE, carry another flag (`HBHEPulseShape`);
+hits like these are left out. The energy is that of four samples, as in the file, which is of 2011.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy as np
 
 from e2e_jax.detector import geometry
 from e2e_jax.events.base import Ragged
+from e2e_jax.sources.simulation import crossings
 
 HCAL_NOISE = 0.2
 """GeV, noise of the energy of an HCAL channel, which is that of four samples."""
@@ -46,18 +48,31 @@ HB_TOWERS = 17
 HE_TOWERS = 29
 """The same with the endcaps."""
 
+SAMPLES = 10
+"""Of 25 ns; a pulse in time begins in the fifth."""
+FIRST = 4
+"""Index of that sample; it and the next three make the energy of a hit."""
+PULSE = (0.65, 0.24, 0.08, 0.03)
+"""Shares of a pulse in successive samples."""
+READ_FROM, READ_ABOVE = 3, 0.45
+"""A channel is read out where two successive samples, from this index to the last of the energy, hold more
+than this, GeV (CMSSW: `HcalRealisticZS`, 8 counts with the pedestals)."""
+
 FLAGGED_TOWERS = 15
 """Largest |ieta| of the channels that can have the flags."""
-WINDOW_THRESHOLD = 1.6
+WINDOW_THRESHOLD = 1.2
 """GeV; a channel that shows more in its ten samples has the flags."""
-OTHER_SAMPLES_NOISE = 0.25
-"""GeV, noise of the six samples that are no part of the energy."""
-PEDESTAL = 4.1
-"""GeV; what the pedestals of ten samples amount to: with `WINDOW_THRESHOLD`, 30 fC of 0.19 GeV each."""
-LARGEST_OUTER_SHARE = 0.1
-"""The profile is that of one pulse in time where less than this lies outside of four samples at its peak."""
-OUTER_SAMPLES = 0.6
-"""Share of the pedestal in the other six samples."""
+PEDESTAL = 30 * 0.19 - WINDOW_THRESHOLD
+"""GeV; what the pedestals of ten samples amount to: with the threshold, 30 fC of 0.19 GeV each."""
+PEDESTAL_SPREAD = 0.36
+"""GeV; by how much these sums differ between channels."""
+SEED = 2011
+"""Fixes the pedestal of each channel."""
+RATIOS = ((0.15, 1.0), (0.1, 0.5))
+"""Ranges, for one pulse in time, of the first sample after the peak over the peak, and of the second over the
+first (CMSSW, `hscpParameters`)."""
+PEAK_SHARE, OUTER_SHARE = (0.4, 0.7), (0.0, 0.1)
+"""The same of the share of the peak, and of what lies outside of the four samples from one before the peak."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,15 +81,16 @@ class Channels:
 
     Attributes:
       cell: uint16 `[channels]`, `geometry.hcal_cell`, in order.
-      energy: float32 `[events, channels]`, GeV.
-      window: float32 `[events, channels]`, GeV in all ten samples, with no pedestal.
-      in_time: float32 `[events, channels]`, the part of it from the crossing of the event, without noise.
+      samples: float32 `[events, channels, SAMPLES]`, GeV above the pedestal.
     """
 
     cell: np.ndarray
-    energy: np.ndarray
-    window: np.ndarray
-    in_time: np.ndarray
+    samples: np.ndarray
+
+    @functools.cached_property
+    def energy(self) -> np.ndarray:
+        """Energy of each channel, float32 `[events, channels]`, GeV."""
+        return self.samples[..., FIRST : FIRST + len(PULSE)].sum(axis=-1)
 
     def hits(self) -> Ragged:
         """All hits above `HCAL_THRESHOLD`: `cell` (uint16) and `energy` (float32, GeV), in order."""
@@ -83,8 +99,11 @@ class Channels:
     def flagged_hits(self) -> Ragged:
         """The hits that AODSIM keeps, same columns; some have a negative energy."""
         ieta, iphi, _ = geometry.hcal_coordinates(self.cell)
-        over = (self.window > WINDOW_THRESHOLD) & (np.abs(ieta) <= FLAGGED_TOWERS)
-        return self._chosen(over & ~_one_pulse(over, self.window, self.in_time, iphi)[:, None])
+        read = self.samples[..., READ_FROM : FIRST + len(PULSE)]
+        read = (read[..., 1:] + read[..., :-1]).max(axis=-1) > READ_ABOVE
+        over = self.samples.sum(axis=-1) + _pedestal_offsets()[self.cell] > WINDOW_THRESHOLD
+        over &= read & (np.abs(ieta) <= FLAGGED_TOWERS)
+        return self._chosen(over & ~_one_pulse(over, self.samples, iphi)[:, None])
 
     def _chosen(self, keep: np.ndarray) -> Ragged:
         event, channel = np.nonzero(keep)
@@ -96,8 +115,7 @@ def measure(
     towers: np.ndarray,
     rng: np.random.Generator,
     *,
-    late_energy: np.ndarray | float = 0.0,
-    late_window: np.ndarray | float = 0.0,
+    late: np.ndarray | None = None,
     noise: float = HCAL_NOISE,
     endcaps: bool = False,
 ) -> Channels:
@@ -106,7 +124,7 @@ def measure(
     Args:
       towers: `[events, HCAL_TOWERS]`, energies in GeV before noise, depths summed, at native (ieta, iphi).
       rng: source of the noise.
-      late_energy, late_window: what other crossings add to the energy and to all ten samples, as `towers`.
+      late: `[crossings, events, HCAL_TOWERS]`, the same of each of `crossings.NEIGHBORS`; none by default.
       noise: standard deviation of the noise of the energy of a channel (one depth of a tower), GeV.
       endcaps: read the towers up to |ieta| 29.
 
@@ -119,36 +137,59 @@ def measure(
             "one row an event, one column a tower, numbered as geometry.hcal_cell numbers depth 1."
         )
     cells, share = _channels(HE_TOWERS if endcaps else HB_TOWERS)
-    tower = cells % geometry.HCAL_TOWERS
-
-    def shared(energy: np.ndarray | float) -> np.ndarray:
-        return (np.broadcast_to(energy, towers.shape)[:, tower] * share).astype(np.float32)
-
-    in_time = shared(towers)
-    fluctuation = np.float32(noise) * rng.standard_normal(in_time.shape, np.float32)
-    other = np.float32(noise / HCAL_NOISE * OTHER_SAMPLES_NOISE)
-    window = (
-        in_time + shared(late_window) + fluctuation + other * rng.standard_normal(in_time.shape, np.float32)
-    )
-    return Channels(cells, in_time + shared(late_energy) + fluctuation, window, in_time)
+    energy = towers[None] if late is None else np.concatenate([towers[None], late])
+    energy = energy[:, :, cells % geometry.HCAL_TOWERS].astype(np.float32) * share
+    samples = np.tensordot(energy, _pulses()[: len(energy)], axes=(0, 0))
+    samples += np.float32(noise / np.sqrt(len(PULSE))) * rng.standard_normal(samples.shape, np.float32)
+    return Channels(cells, samples)
 
 
-def _one_pulse(over: np.ndarray, window: np.ndarray, in_time: np.ndarray, iphi: np.ndarray) -> np.ndarray:
+@functools.cache
+def _pulses() -> np.ndarray:
+    """Samples of 1 GeV of this crossing and of each neighbor, float32 `[crossings, SAMPLES]`."""
+    pulses = np.zeros((1 + len(crossings.NEIGHBORS), SAMPLES), np.float32)
+    for row, time in zip(pulses, (0.0, *crossings.NEIGHBORS), strict=True):
+        for step, share in enumerate(PULSE):
+            sample = FIRST + round(time / 25) + step
+            if 0 <= sample < SAMPLES:
+                row[sample] = share
+    return pulses
+
+
+@functools.cache
+def _pedestal_offsets() -> np.ndarray:
+    """By how much the pedestal of each cell differs from the mean, float32 `[HCAL_CELLS]`, GeV."""
+    offsets = np.random.default_rng(SEED).normal(0, PEDESTAL_SPREAD, geometry.HCAL_CELLS)
+    return offsets.astype(np.float32)
+
+
+def _one_pulse(over: np.ndarray, samples: np.ndarray, iphi: np.ndarray) -> np.ndarray:
     """Whether the profile of an event `[events]` is that of one pulse in time.
 
     It is summed over the channels over threshold in the iphi of the brightest one and the next to both sides.
 
     Args:
       over: bool `[events, channels]`, channels over threshold.
-      window, in_time: as in `Channels`.
+      samples: as in `Channels`.
       iphi: `[channels]`.
     """
-    bright = np.where(over, window, -np.inf).argmax(axis=1)
+    bright = np.where(over, samples.sum(axis=-1), -np.inf).argmax(axis=1)
     beside = over & (np.abs(iphi - iphi[bright][:, None]) < 2)
-    pedestal = PEDESTAL * beside.sum(axis=1)
-    total = pedestal + (window * beside).sum(axis=1)
-    outer = OUTER_SAMPLES * pedestal + ((window - in_time) * beside).sum(axis=1)
-    return outer < LARGEST_OUTER_SHARE * total
+    profile = np.einsum("ec,ecs->es", beside, samples) + PEDESTAL / SAMPLES * beside.sum(axis=1)[:, None]
+    row, peak = np.arange(len(profile)), profile.argmax(axis=1)
+    inside = (peak > 0) & (peak < SAMPLES - 2)
+    peak = np.where(inside, peak, 1)
+    before, top, after, later = (profile[row, peak + step] for step in (-1, 0, 1, 2))
+    total = np.maximum(profile.sum(axis=1), 1e-6)
+    values = (
+        (after / np.maximum(top, 1e-6), RATIOS[0]),
+        (later / np.maximum(after, 1e-6), RATIOS[1]),
+        (top / total, PEAK_SHARE),
+        (1 - (before + top + after + later) / total, OUTER_SHARE),
+    )
+    return np.logical_and.reduce(
+        [inside, *((low <= value) & (value <= high) for value, (low, high) in values)]
+    )
 
 
 @functools.cache

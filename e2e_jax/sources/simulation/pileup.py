@@ -31,14 +31,12 @@ class OutOfTime:
 
     Attributes:
       ecal: `[events, 61200]`, to the amplitude of each barrel crystal, GeV; may be negative.
-      hcal_energy: `[events, HCAL_TOWERS]`, to the energy of each tower, GeV.
-      hcal_window: `[events, HCAL_TOWERS]`, to what each tower shows in all of its samples, GeV.
+      hcal: `[crossings, events, HCAL_TOWERS]`, what those of each crossing leave in the towers, GeV.
       ee: as `ecal` for the endcap crystals; None where the barrel was simulated alone.
     """
 
     ecal: np.ndarray
-    hcal_energy: np.ndarray
-    hcal_window: np.ndarray
+    hcal: np.ndarray
     ee: np.ndarray | None = None
 
 
@@ -126,10 +124,12 @@ class Pool:
         placed = self._place(collisions, rng)
         crossing = np.repeat(np.arange(collisions.size) // collisions.shape[1], collisions.ravel())
         ecal = crossings.ecal_shares()[crossing].astype(np.float32)
+        apart = dataclasses.replace(
+            placed, event=placed.event + crossing * placed.events, events=collisions.size
+        )
         return OutOfTime(
             self._barrel(placed, ecal),
-            self._towers(placed, np.array(crossings.HCAL_IN_ENERGY)[crossing]),
-            self._towers(placed, np.array(crossings.HCAL_IN_WINDOW)[crossing]),
+            self._towers(apart).reshape(*collisions.shape, -1),
             None if self.ee is None else self._endcaps(placed, ecal),
         )
 
@@ -174,9 +174,9 @@ class Pool:
         shape = (geometry.EB_ROWS, geometry.EB_COLUMNS)
         return _turned(self.ecal[placed.chosen], shape, placed.turn * CRYSTALS_PER_TOWER, placed, weight)
 
-    def _towers(self, placed: Placed, weight: np.ndarray | None = None) -> np.ndarray:
+    def _towers(self, placed: Placed) -> np.ndarray:
         shape = (geometry.HCAL_ROWS, geometry.HCAL_COLUMNS)
-        return _turned(self.hcal[placed.chosen], shape, placed.turn, placed, weight)
+        return _turned(self.hcal[placed.chosen], shape, placed.turn, placed)
 
     def _endcaps(self, placed: Placed, weight: np.ndarray | None = None) -> np.ndarray:
         """Energies `[events, EE_CELLS]`: a quarter turn takes (x, y) to (-y, x)."""
@@ -194,7 +194,7 @@ class Pool:
         return _summed(hits, cell, geometry.EE_CELLS, placed, owner, weight)
 
 
-def _turned(hits: Ragged, shape, turn, placed: Placed, weight) -> np.ndarray:
+def _turned(hits: Ragged, shape, turn, placed: Placed, weight=None) -> np.ndarray:
     """Hits of the chosen collisions, turned, as dense energies `[events, cells]`."""
     rows, columns = shape
     owner = hits.event_index

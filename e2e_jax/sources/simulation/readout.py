@@ -1,9 +1,9 @@
 """What the electronics keep of the energy in the ECAL barrel: noise, thresholds, read-out.
 
-The ECAL follows the CMS scheme of 2012: zero suppression at 2.5 sigma of the noise everywhere, and
-full read-out of the 3x3 trigger towers around every tower whose transverse energy is high (CMS, "The
-ECAL selective readout", and CMS-NOTE 2006/121). Noise in the empty crystals is drawn only where it
-passes the threshold: 380 crystals an event instead of 61200, with the same distribution.
+The ECAL follows the CMS scheme of 2012: zero suppression at 2.5 sigma of the noise everywhere, full read-out
+of the 3x3 trigger towers around every tower whose transverse energy is high, and of the tower alone where it
+is medium (CMS, "The ECAL selective readout", and CMS-NOTE 2006/121). Noise in the empty crystals is drawn only
+where it passes the threshold: 380 crystals an event instead of 61200, with the same distribution.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ EB_THRESHOLD = 2.5
 """Zero suppression of the barrel crystals, in units of the noise: 0.1 GeV."""
 TOWER_ET = 2.0
 """GeV, transverse energy of a trigger tower (5x5 crystals) that calls for full read-out around it."""
+MEDIUM_SHARE = 0.5
+"""Share of this above which the tower alone is read in full."""
 NEGLIGIBLE = 0.001
 """GeV; a crystal with less counts as empty: 1/40 of the noise moves its chance to be read by 7 %."""
 
@@ -168,14 +170,20 @@ def near_directions(event: np.ndarray, eta: np.ndarray, phi: np.ndarray, photons
 
 
 def full_readout(deposits: np.ndarray, tower_et: float) -> np.ndarray:
-    """Marks crystals, of GeV `[events, 61200]`, in the 3x3 towers around towers above a transverse energy."""
+    """Marks the crystals `[events, 61200]` that are read whatever they show.
+
+    Args:
+      deposits: `[events, 61200]`, GeV.
+      tower_et: transverse energy of a tower, in GeV, above which its eight neighbors are read as well.
+    """
     events = len(deposits)
     rows = deposits.reshape(events, geometry.EB_ROWS // 5, 5, geometry.EB_COLUMNS).sum(axis=2)
     towers = sum(rows[:, :, step::5] for step in range(5))
     sin_theta = 1 / np.cosh(geometry.eb_eta_centres()[2::5])
-    high = towers * sin_theta[:, None] > tower_et
+    transverse = towers * sin_theta[:, None]
+    high = transverse > tower_et
     high = high | np.roll(high, 1, axis=2) | np.roll(high, -1, axis=2)
-    around = high.copy()
+    around = high | (transverse > tower_et * MEDIUM_SHARE)
     around[:, 1:] |= high[:, :-1]
     around[:, :-1] |= high[:, 1:]
     full = np.zeros((events, geometry.EB_ROWS // 5, 5, geometry.EB_COLUMNS // 5, 5), bool)

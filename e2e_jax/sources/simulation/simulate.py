@@ -146,7 +146,8 @@ class Detected:
       eb, ee, hcal: hits, `cell` and `energy`.
       tracks: `pt`, `eta`, `phi`.
       photons: `pt`, `eta`, `phi`, `detector_eta` of all reconstructed photons.
-      barrel: those of the barrel with the shapes of `photons.reconstruct_photons`.
+      barrel, forward: those of each part, with the shapes of `photons.reconstruct_photons`; `forward` is None
+        where the barrel was simulated alone.
       collision_z, vertex_z: `[events]`, where the collision happened and the vertex it was assigned, cm.
     """
 
@@ -156,6 +157,7 @@ class Detected:
     tracks: Ragged
     photons: Ragged
     barrel: Ragged
+    forward: Ragged | None
     collision_z: np.ndarray
     vertex_z: np.ndarray
 
@@ -191,9 +193,7 @@ def detect(
     signal = measured(deposits.ecal, rng) + late.ecal
     ecal_hits = readout.ecal_barrel_readout(signal, rng, noise=conditions.barrel_noise())
     ecal_hits = conditions.alive(ecal_hits, conditions.dead_barrel())
-    channels = hcal.measure(
-        deposits.hcal, rng, late_energy=late.hcal_energy, late_window=late.hcal_window, endcaps=endcaps
-    )
+    channels = hcal.measure(deposits.hcal, rng, late=late.hcal, endcaps=endcaps)
     hcal_hits = channels.hits()
     clusters = photons.superclusters(ecal_hits)
     found = photons.reconstruct_photons(ecal_hits, hcal_hits, clusters, vertex_z)
@@ -208,6 +208,7 @@ def detect(
         deposits.tracks,
         everywhere,
         found,
+        forward,
         collision_z,
         vertex_z,
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from e2e_jax.detector import geometry
-from e2e_jax.sources.simulation import hcal
+from e2e_jax.sources.simulation import crossings, hcal
 
 
 def rng():
@@ -60,36 +60,51 @@ def test_the_barrel_towers_are_read_alike_with_and_without_endcaps():
 
 
 def measured(energies, late=()):
-    """Channels without noise of one event, from {(ieta, iphi): GeV} in time and of a later crossing."""
-    towers, window = np.zeros((2, 1, geometry.HCAL_TOWERS))
-    for of, energy in ((towers, energies), (window, dict(late))):
-        for (ieta, iphi), value in energy.items():
-            of[0, geometry.hcal_cell(ieta, iphi, 1)] = value
-    return hcal.measure(towers, rng(), late_window=window, noise=0.0)
+    """Channels without noise of one event, from {(ieta, iphi): GeV} in time and of the crossing after it."""
+    towers, after = np.zeros((2, 1, geometry.HCAL_TOWERS))
+    for of, some in ((towers, energies), (after, dict(late))):
+        for (ieta, iphi), energy in some.items():
+            of[0, geometry.hcal_cell(ieta, iphi, 1)] = energy
+    neighbors = np.zeros((len(crossings.NEIGHBORS), 1, geometry.HCAL_TOWERS))
+    neighbors[crossings.NEIGHBORS.index(50.0)] = after
+    return hcal.measure(towers, rng(), late=neighbors, noise=0.0)
 
 
 def cells_of(hits):
     return set(zip(*(values.tolist() for values in geometry.hcal_coordinates(hits.cell))))
 
 
+def test_the_energy_is_that_of_four_samples():
+    channels = measured({(3, 30): 5.0}, late={(4, 60): 5.0})
+    energy = {
+        cell: channels.energy[0, channels.cell == geometry.hcal_cell(*cell, 1)] for cell in ((3, 30), (4, 60))
+    }
+    assert energy[3, 30] == pytest.approx(5.0)
+    assert energy[4, 60] == pytest.approx(5.0 * sum(hcal.PULSE[:2]))
+
+
 def test_only_channels_up_to_ieta_15_that_show_enough_are_flagged():
-    channels = measured({(1, 5): 3.0, (-15, 20): 3.0, (16, 40): 9.0, (17, 60): 9.0, (8, 70): 1.0})
+    channels = measured({(1, 5): 4.0, (-15, 20): 4.0, (16, 40): 9.0, (17, 60): 9.0})
     assert cells_of(channels.flagged_hits()) == {(1, 5, 1), (-15, 20, 1)}
-    assert len(channels.hits().cell) == 6  # |ieta| 16 has two depths
+    assert len(channels.hits().cell) == 5  # |ieta| 16 has two depths
+
+
+def test_most_hits_of_less_than_a_gev_are_dropped():
+    hits = measured({(ieta, iphi): 0.7 for ieta in range(1, 15) for iphi in range(1, 73)})
+    assert len(hits.hits().cell) == 14 * 72
+    assert len(hits.flagged_hits().cell) < 0.2 * 14 * 72
 
 
 def test_energy_of_other_crossings_flags_a_channel_whatever_its_own_energy():
-    hits = measured({(3, 30): 0.0, (4, 60): 0.5}, late={(3, 30): 5.0}).flagged_hits()
-    assert cells_of(hits) == {(3, 30, 1)}
-    assert hits.energy.tolist() == [0]
+    assert cells_of(measured({}, late={(3, 30): 5.0}).flagged_hits()) == {(3, 30, 1)}
 
 
-def test_an_event_whose_brightest_channel_is_one_pulse_in_time_has_no_flags():
-    dim = {(5, 50): 3.0}
+def test_an_event_whose_brightest_channels_are_one_pulse_in_time_has_no_flags():
+    dim = {(5, 50): 4.0}
     assert len(measured(dim | {(1, 10): 15.0}).flagged_hits().cell) == 2
     assert len(measured(dim | {(1, 10): 60.0}).flagged_hits().cell) == 0
-    # The same energy out of time has another profile.
-    assert len(measured(dim, late={(1, 10): 60.0}).flagged_hits().cell) == 2
+    # The same energy half out of time has another profile.
+    assert len(measured(dim | {(1, 10): 30.0}, late={(1, 10): 30.0}).flagged_hits().cell) == 2
 
 
 def test_towers_of_another_shape_are_refused():

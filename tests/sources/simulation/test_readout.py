@@ -83,14 +83,22 @@ def test_a_hot_tower_has_its_neighbourhood_read_in_full(iphi, columns):
     assert hits.energy[~inside].min() > 0.1
 
 
-def test_transverse_energy_decides_what_is_read_in_full():
+@pytest.mark.parametrize(
+    ("energy", "towers"),
+    [
+        (2.0, 0),  # E_T = 0.9 GeV
+        (3.0, 1),  # medium: the tower alone
+        (6.0, 6),  # high, and the barrel ends here: 3x2 towers
+    ],
+)
+def test_transverse_energy_decides_what_is_read_in_full(energy, towers):
     deposits = empty(1)
-    deposits[0, geometry.eb_cell(85, 50)] = 3.0  # E_T = 1.3 GeV
-    assert not (readout.ecal_barrel_readout(deposits, rng()).energy < 0).any()
-    deposits[0, geometry.eb_cell(85, 50)] = 6.0
+    deposits[0, geometry.eb_cell(85, 50)] = energy
     hits = readout.ecal_barrel_readout(deposits, rng())
-    assert (hits.energy < 0).any()  # the barrel ends here: 3x2 towers
-    assert (hits.cell // geometry.EB_COLUMNS >= 160)[hits.energy < 0].all()
+    faint = hits.energy < 0.1
+    row, column = np.divmod(hits.cell.astype(int), geometry.EB_COLUMNS)
+    assert len({*zip(row[faint] // 5, column[faint] // 5)}) == towers
+    assert (row[faint] >= 160).all()
 
 
 def test_the_same_seed_gives_the_same_hits():
