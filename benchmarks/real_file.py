@@ -56,14 +56,16 @@ def main():
     print("| --- | ---: | ---: | ---: |")
     others = quantities(simulated)
     for name, values in quantities(real).items():
-        (mean, error), (other, scatter) = average(values), average(others[name])
+        (mean, error), (other, scatter) = average(*values), average(*others[name])
         pull = (other - mean) / max(np.hypot(error, scatter), 1e-9)
         print(f"| {name} | {mean:.3g} ± {error:.2g} | {other:.3g} ± {scatter:.2g} | {pull:+.1f} |")
 
 
-def average(values: np.ndarray) -> tuple[float, float]:
-    """Mean and its standard error."""
-    return values.mean(), values.std(ddof=1) / np.sqrt(len(values))
+def average(total: np.ndarray, number: np.ndarray) -> tuple[float, float]:
+    """Ratio of the sums of `[events]` and its standard error, from the scatter of the events."""
+    ratio = total.sum() / max(number.sum(), 1)
+    apart = total - ratio * number
+    return ratio, np.sqrt((apart**2).sum() * len(apart) / (len(apart) - 1)) / max(number.sum(), 1)
 
 
 def read(path: str) -> tuple[Sample, np.ndarray]:
@@ -117,43 +119,52 @@ def simulate_like(numbers: np.ndarray, repeats: int) -> Sample:
     return Sample(**columns, photons=Ragged.concatenate([part.barrel for part in parts]))
 
 
-def quantities(sample: Sample) -> dict[str, np.ndarray]:
-    """Numbers of each event, or of each hit or photon."""
-    events, made = len(sample.eb), {}
+def quantities(sample: Sample) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Name -> (sum, number) of each event: means of events have number 1, those of hits the number of hits."""
+    events = len(sample.eb)
+    one = np.ones(events)
 
-    def total(hits: Ragged, weight: np.ndarray) -> np.ndarray:
-        return np.bincount(hits.event_index, weight, events)
+    def total(items: Ragged, weight: np.ndarray) -> np.ndarray:
+        return np.bincount(items.event_index, weight, events)
 
+    def of_each(items: Ragged, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return total(items, value), items.counts
+
+    made = {}
     for name, hits in (("EB", sample.eb), ("EE", sample.ee)):
-        made[f"{name} hits"] = hits.counts.astype(float)
-        made[f"{name} energy, GeV"] = total(hits, hits.energy)
-        made[f"{name} share of hits over 1 GeV"] = (hits.energy > 1).astype(float)
+        made[f"{name} hits"] = hits.counts, one
+        made[f"{name} energy, GeV"] = total(hits, hits.energy), one
+        made[f"{name} hits over 1 GeV, share"] = of_each(hits, hits.energy > 1)
     ieta, _, depth = geometry.hcal_coordinates(sample.hcal.cell)
     barrel = np.abs(ieta) <= 16
-    hb = sample.hcal.filter(barrel)
-    made["HB hits"] = hb.counts.astype(float)
-    made["HE hits"] = sample.hcal.counts - made["HB hits"]
-    made["HB energy, GeV"] = total(hb, hb.energy)
-    made["energy of an HB hit, GeV"] = hb.energy
-    made["HB hits below 0.2 GeV, share"] = (hb.energy < 0.2).astype(float)
-    made["HB hits over 2 GeV, share"] = (hb.energy > 2).astype(float)
-    made["abs(ieta) of an HB hit"] = np.abs(ieta[barrel]).astype(float)
-    made["HB hits with depth 2, share"] = (depth[barrel] > 1).astype(float)
-    made["events with an HBHE hit of depth > 1"] = (total(sample.hcal, depth > 1) > 0).astype(float)
-    made["HB hits near a barrel photon, share"] = near(hb, sample.photons)
+    hb, ieta = sample.hcal.filter(barrel), np.abs(ieta[barrel])
+    made |= {
+        "HB hits": (hb.counts, one),
+        "HE hits": (sample.hcal.counts - hb.counts, one),
+        "HB energy, GeV": (total(hb, hb.energy), one),
+        "energy of an HB hit, GeV": of_each(hb, hb.energy),
+        "HB hits below 0.2 GeV, share": of_each(hb, hb.energy < 0.2),
+        "HB hits over 2 GeV, share": of_each(hb, hb.energy > 2),
+        "abs(ieta) of an HB hit": of_each(hb, ieta),
+        "HB hits with depth 2, share": of_each(hb, depth[barrel] > 1),
+        "events with an HBHE hit of depth > 1": (total(sample.hcal, depth > 1) > 0, one),
+        "HB hits near a barrel photon, share": near(hb, sample.photons),
+    }
     tracks = sample.tracks.filter(np.abs(sample.tracks.eta) < 2.5)
     tracks = tracks.filter(tracks.pt > 0.3)
-    made["tracks"] = tracks.counts.astype(float)
-    made["sum of track pT, GeV"] = total(tracks, tracks.pt)
-    made["pT of a track, GeV (up to 5)"] = np.minimum(tracks.pt, 5)
     photons = sample.photons.filter((sample.photons.pt > PHOTON_PT) & (np.abs(sample.photons.eta) < 1.44))
-    made["barrel photons over 10 GeV"] = photons.counts.astype(float)
-    made["sigma_ieta_ieta of one"] = photons.sigma_ieta_ieta
-    return made
+    made |= {
+        "tracks": (tracks.counts, one),
+        "sum of track pT, GeV": (total(tracks, tracks.pt), one),
+        "pT of a track, GeV (up to 5)": of_each(tracks, np.minimum(tracks.pt, 5)),
+        "barrel photons over 10 GeV": (photons.counts, one),
+        "sigma_ieta_ieta of one": of_each(photons, photons.sigma_ieta_ieta),
+    }
+    return {name: (np.asarray(some, float), np.asarray(of, float)) for name, (some, of) in made.items()}
 
 
-def near(hits: Ragged, photons: Ragged) -> np.ndarray:
-    """Whether each hit, in events with a photon, lies within `CONE` of one; 0 or 1."""
+def near(hits: Ragged, photons: Ragged) -> tuple[np.ndarray, np.ndarray]:
+    """Hits of each event within `CONE` of a photon, and all hits, in events with a photon."""
     photons = photons.filter((photons.pt > PHOTON_PT) & (np.abs(photons.eta) < 1.44))
     hits = hits.filter((photons.counts > 0)[hits.event_index])
     ieta, iphi, _ = geometry.hcal_coordinates(hits.cell)
@@ -162,7 +173,7 @@ def near(hits: Ragged, photons: Ragged) -> np.ndarray:
     for owner, p_eta, p_phi in zip(photons.event_index, photons.eta, photons.phi, strict=True):
         distance = np.hypot(eta - p_eta, geometry.delta_phi(phi, p_phi))
         found |= (hits.event_index == owner) & (distance < CONE)
-    return found.astype(float)
+    return np.bincount(hits.event_index, found, len(hits)), hits.counts
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ HCAL_CONE = 0.15
 """Distance in (eta, phi) up to which HCAL energy counts as behind a photon."""
 
 CORRECTION_ETA = (1.51, 1.56, 1.61, 1.66, 2.5)
-UNCONVERTED_CORRECTION = (1.100, 1.049, 1.032, 1.033, 1.031)
+UNCONVERTED_CORRECTION = (1.100, 1.049, 1.032, 1.039, 1.036)
 CONVERTED_CORRECTION = (1.150, 1.047, 1.027, 1.041, 1.036)
 """Factors on the energy, at these abs(eta) and linear between, that put the peak at the true energy.
 

@@ -20,6 +20,8 @@ EE_THRESHOLD = 2.5
 """Zero suppression, in units of the noise."""
 ISOLATION_ET = 0.110
 """Hits with this transverse energy (GeV) are kept around a photon (CMSSW, `interestingGamIsoDetIdEE`)."""
+SOFT_ET = 0.6
+"""GeV, transverse energy of a cluster whose crystals are kept."""
 _SUPERCRYSTALS = geometry.EE_SIDE // 5
 
 
@@ -67,15 +69,17 @@ def reduce_endcap_hits(hits: Ragged, clusters: Ragged, photons: Ragged, rule: st
       clusters: `endcap_photons.clusters`.
       photons: photons anywhere in the detector, `detector_eta` and `phi`.
       rule: one of `readout.REDUCTIONS`. "aodsim" and "reduced" keep the 5x5 crystals around each cluster of a
-        supercluster, and hits with a transverse energy above 110 MeV within 0.6 in (eta, phi) of a photon
-        (CMSSW, `reducedEcalRecHits`). "selective_readout" keeps every hit.
+        supercluster or above `SOFT_ET` (see `readout.reduce_hits`), and hits with a transverse energy above
+        110 MeV within 0.6 in (eta, phi) of a photon (CMSSW, `reducedEcalRecHits`). "selective_readout" keeps
+        every hit.
 
     Raises:
       ValueError: there is no such rule.
     """
     if keeps_all(rule):
         return hits
-    members = clusters.filter(clusters.supercluster >= 0)
+    strong = clusters.energy * directions()[2][clusters.seed_cell] > SOFT_ET
+    members = clusters.filter(strong | (clusters.supercluster >= 0))
     side, row, column = place(members.seed_cell)
     wanted = np.zeros((len(hits), 2, geometry.EE_SIDE + 4, geometry.EE_SIDE + 4), bool)
     window = np.arange(5)

@@ -39,8 +39,8 @@ RESPONSE_MEAN = (1.3, 3.3, 11.5, 25.5, 43.6, 89.6)
 RESPONSE_SIGMA = (0.76, 1.4, 2.6, 4.0, 5.5, 9.0)
 """Calorimeter response to hadrons of this energy, GeV (CMS fast simulation of the barrel HCAL)."""
 HCAL_EXCESS, HCAL_EXCESS_ENERGY = 0.25, 20.0
-"""The energy E behind the ECAL is higher by 0.25 / (1 + E / 20 GeV): the table is of showers that begin anywhere,
-and those behind the ECAL are measured better. Fitted to the hits over 2 GeV in HB of the real AODSIM file."""
+"""The energy E behind the ECAL is higher by 0.25 / (1 + E / 20 GeV): the table is of showers that begin
+anywhere, and those behind the ECAL are measured better. Fitted to the HB hits over 2 GeV of the real file."""
 MUON_IN_HCAL = 1.8
 """GeV a muon leaves in the barrel HCAL."""
 

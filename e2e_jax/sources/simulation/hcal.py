@@ -54,13 +54,13 @@ FIRST = 4
 """Index of that sample; it and the next three make the energy of a hit."""
 PULSE = (0.65, 0.24, 0.08, 0.03)
 """Shares of a pulse in successive samples."""
-READ_FROM, READ_ABOVE = 3, 0.45
+READ_FROM, READ_ABOVE = 3, 0.25
 """A channel is read out where two successive samples, from this index to the last of the energy, hold more
 than this, GeV (CMSSW: `HcalRealisticZS`, 8 counts with the pedestals)."""
 
 FLAGGED_TOWERS = 15
 """Largest |ieta| of the channels that can have the flags."""
-WINDOW_THRESHOLD = 1.2
+WINDOW_THRESHOLD = 1.26
 """GeV; a channel that shows more in its ten samples has the flags."""
 PEDESTAL = 30 * 0.19 - WINDOW_THRESHOLD
 """GeV; what the pedestals of ten samples amount to: with the threshold, 30 fC of 0.19 GeV each."""
@@ -72,7 +72,7 @@ RATIOS = ((0.15, 1.0), (0.1, 0.5))
 """Ranges, for one pulse in time, of the first sample after the peak over the peak, and of the second over the
 first (CMSSW, `hscpParameters`)."""
 PEAK_SHARE, OUTER_SHARE = (0.4, 0.7), (0.0, 0.1)
-"""The same of the share of the peak, and of what lies outside of the four samples from one before the peak."""
+"""The same of the share of the peak, and of what lies outside of four samples from one before it on."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 The ECAL follows the CMS scheme of 2012: zero suppression at 2.5 sigma of the noise everywhere, full read-out
 of the 3x3 trigger towers around every tower whose transverse energy is high, and of the tower alone where it
-is medium (CMS, "The ECAL selective readout", and CMS-NOTE 2006/121). Noise in the empty crystals is drawn only
-where it passes the threshold: 380 crystals an event instead of 61200, with the same distribution.
+is medium (CMS, "The ECAL selective readout", and CMS-NOTE 2006/121). Noise in the empty crystals is drawn
+only where it passes the threshold: 380 crystals an event instead of 61200, with the same distribution.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from e2e_jax.detector import geometry
 from e2e_jax.events.base import Ragged
-from e2e_jax.sources.simulation.photons import DOMINO_REACH, domino_mask
+from e2e_jax.sources.simulation.photons import DOMINO_REACH, domino_mask, local_maxima
 
 EB_NOISE = 0.040
 """GeV, electronics noise of a barrel crystal."""
@@ -31,6 +31,8 @@ REDUCTIONS = ("aodsim", "reduced", "selective_readout")
 """Which hits reach the analysis format: all collections as AODSIM has them; those of the ECAL alone, with all
 hits of the HCAL; every hit that was read."""
 
+SOFT_ET = 0.45
+"""GeV, transverse energy of a crystal from which the 5x5 around it are kept."""
 ISOLATION_RADIUS = 0.6
 ISOLATION_ENERGY = 0.095
 """Hits above 95 MeV are kept this far from a photon, for isolation (CMSSW, `interestingGamIsoDetIdEB`)."""
@@ -118,8 +120,10 @@ def reduce_hits(
       clusters: superclusters (`photons.superclusters`).
       photons: photons (`photons.reconstruct_photons`).
       rule: one of `REDUCTIONS`. "aodsim" and "reduced" are AODSIM's choice (CMSSW, `reducedEcalRecHits`): the
-        crystals of the superclusters, 5x5 around their seeds, and hits above 95 MeV within 0.6 in (eta, phi)
-        of a photon. "selective_readout" keeps every hit.
+        crystals of the superclusters, 5x5 around their seeds and around local maxima above `SOFT_ET`, and
+        hits above 95 MeV within 0.6 in (eta, phi) of a photon. The local maxima stand for what is kept around
+        electrons, muons and the clusters of particle flow, which are not simulated; without them the events
+        of the real AODSIM file have more hits than ours. "selective_readout" keeps every hit.
       others: photons in the endcaps, whose neighbourhood may reach into the barrel.
 
     Returns:
@@ -137,6 +141,11 @@ def reduce_hits(
     cluster, domino = np.nonzero(domino_mask(clusters.dominoes) | (abs(steps) <= 2))
     columns = (column[cluster] + steps[domino]) % geometry.EB_COLUMNS
     wanted[clusters.event_index[cluster][:, None], rows[cluster], columns[:, None]] = True
+    soft = local_maxima(hits, SOFT_ET)
+    row, column = np.divmod(hits.cell[soft].astype(np.int64), geometry.EB_COLUMNS)
+    rows = np.clip(row[:, None] + np.arange(-2, 3), 0, geometry.EB_ROWS - 1)[:, :, None]
+    columns = (column[:, None, None] + np.arange(-2, 3)) % geometry.EB_COLUMNS
+    wanted[hits.event_index[soft][:, None, None], rows, columns] = True
     keep = wanted.reshape(len(hits), -1)[hits.event_index, hits.cell]
     keep |= _near_photons(hits, photons)
     if others is not None:

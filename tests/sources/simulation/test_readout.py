@@ -109,9 +109,9 @@ def test_the_same_seed_gives_the_same_hits():
 
 
 def test_reduction_keeps_what_is_near_clusters_and_photons():
-    cell = geometry.eb_cell([10, 10, 10, -60, 10], [359, 2, 4, 100, 40])
+    cell = geometry.eb_cell([10, 10, 10, -60, 10], [359, 2, 6, 100, 40])
     hits = Ragged.from_counts(
-        np.array([5]), {"cell": cell, "energy": np.array([30, 1, 0.2, 0.5, 0.5], np.float32)}
+        np.array([5]), {"cell": cell, "energy": np.array([30, 1, 0.2, 0.4, 0.4], np.float32)}
     )
     order = np.argsort(cell)
     hits = Ragged.from_counts(np.array([5]), {name: column[order] for name, column in hits.columns.items()})
@@ -122,6 +122,16 @@ def test_reduction_keeps_what_is_near_clusters_and_photons():
     kept = readout.reduce_hits(hits, clusters, clusters.filter(clusters.energy > 10))
     assert set(kept.cell) == {cell[0], cell[1], cell[2]}  # the third lies in the isolation cone
     assert readout.reduce_hits(hits, clusters, none, "selective_readout") is hits
+
+
+def test_reduction_keeps_what_is_around_soft_maxima():
+    cell = np.sort(geometry.eb_cell([10, 11, 10, 30, 31], [100, 102, 103, 200, 201]))
+    energy = np.full(5, 0.12, np.float32)
+    energy[cell == geometry.eb_cell(10, 100)] = 0.8
+    hits = Ragged.from_counts(np.array([5]), {"cell": cell, "energy": energy})
+    none = Ragged.from_counts(np.array([0]), {"seed_cell": np.zeros(0, np.uint16)})
+    kept = readout.reduce_hits(hits, photons.superclusters(hits), none)
+    assert set(kept.cell) == {geometry.eb_cell(10, 100), geometry.eb_cell(11, 102)}
 
 
 def test_bad_input_is_refused_in_words():
