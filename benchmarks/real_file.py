@@ -120,7 +120,7 @@ def simulate_like(numbers: np.ndarray, repeats: int) -> Sample:
 
 
 def quantities(sample: Sample) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Name -> (sum, number) of each event: means of events have number 1, those of hits the number of hits."""
+    """Name -> (sum, number) of each event: the number is 1 for means of events, that of hits for theirs."""
     events = len(sample.eb)
     one = np.ones(events)
 

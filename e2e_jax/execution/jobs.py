@@ -70,8 +70,8 @@ class SimulationTask(Task):
       category: "central" or "central_forward", see `selection`.
       reduction: which rec hits are kept, see `sources.simulation`.
       lumi: luminosity section of the events: unique in a dataset, so that (run, lumi, event) is.
-      pool: split whose pile-up is overlaid; no two splits share any.
-      shards: files of pile-up that are drawn from, see `sources.simulation.pool_files`.
+      split: the split they are for; no two splits share any pile-up.
+      pileup_shards: files of pile-up that are drawn from, see `sources.simulation.pool_files`.
     """
 
     label: int
@@ -82,8 +82,8 @@ class SimulationTask(Task):
     category: str = "central"
     reduction: str = "aodsim"
     lumi: int = 1
-    pool: str = "train"
-    shards: int = 1
+    split: str = "train"
+    pileup_shards: int = 1
 
 
 class TaskError(RuntimeError):
@@ -114,8 +114,8 @@ def simulation_tasks(
     """
     if split not in SPLITS:
         raise ValueError(f"No split {split!r}; there are {', '.join(SPLITS)}.")
-    options = {"fast": fast, "category": category, "reduction": reduction, "pool": split}
-    options["shards"] = -(-events_per_class * len(CLASSES) // EVENTS_PER_SHARD) or 1
+    options = {"fast": fast, "category": category, "reduction": reduction, "split": split}
+    options["pileup_shards"] = -(-events_per_class * len(CLASSES) // EVENTS_PER_SHARD) or 1
     tasks = []
     for label, name in enumerate(CLASSES):
         for era, quota in enumerate(era_quotas(events_per_class, category)):

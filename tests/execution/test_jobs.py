@@ -38,6 +38,14 @@ def test_tasks_are_balanced_and_keep_the_era_quotas():
         assert all(0 < task.events <= 1000 for task in tasks)
 
 
+def test_each_split_has_pile_up_of_its_own_and_larger_ones_have_more():
+    for split in ("train", "validation"):
+        few, many = (simulation_tasks(size, 1, split) for size in (10, 50_000))
+        assert {task.split for task in few + many} == {split}
+        assert {task.pileup_shards for task in few} == {1}
+        assert {task.pileup_shards for task in many} == {38}
+
+
 def test_seeds_and_addresses_never_repeat():
     tasks = [t for split in ("train", "validation") for t in simulation_tasks(5000, 3, split)]
     assert len({(task.era, task.lumi) for task in tasks}) == len(tasks)

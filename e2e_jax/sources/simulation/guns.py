@@ -69,7 +69,7 @@ class GunTask(Task):
       digis: make samples of the crystals that are read; their energy and time are then fitted to these.
       view: "crop" or "barrel", see `detector.crops`.
       lumi: luminosity section of the shots, unique in a dataset.
-      pool: split whose pile-up is overlaid; no two splits share any.
+      split: the split they are for; no two splits share any pile-up.
     """
 
     label: int
@@ -82,7 +82,7 @@ class GunTask(Task):
     digis: bool = False
     view: str = "crop"
     lumi: int = 1
-    pool: str = "train"
+    split: str = "train"
 
     def __post_init__(self):
         object.__setattr__(self, "pt", tuple(map(float, self.pt)))
@@ -128,7 +128,7 @@ def gun_tasks(
         for label in range(len(CLASSES)):
             task_seed = derive_seed((seed, SPLITS.index(split), label, piece))
             lumi = SPLITS.index(split) * LUMI_BLOCK + len(tasks) + 1
-            tasks.append(GunTask(label, task_seed, events, lumi=lumi, pool=split, **options))
+            tasks.append(GunTask(label, task_seed, events, lumi=lumi, split=split, **options))
     return tasks
 
 
@@ -141,7 +141,7 @@ def produce(task: GunTask, pool: pileup.Pool | None = None) -> Showers:
     """
     rng = np.random.default_rng(task.seed)
     if task.pileup and pool is None:
-        pool = Shards(task.pool).open(0)
+        pool = Shards(task.split).open(0)
     sizes = np.diff([*range(0, task.events, BATCH), task.events])
     made = Showers.concatenate([_shots(task, int(size), pool, rng) for size in sizes])
     made.event[:] = np.arange(1, len(made) + 1)

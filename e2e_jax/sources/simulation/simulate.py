@@ -62,7 +62,7 @@ def produce(task: SimulationTask, pool: pileup.Pool | None = None) -> Events:
         CLASSES[task.label], seed, fast=task.fast, category=task.category, chunk=2 * BATCH
     )
     if pool is None:
-        shards = Shards(task.pool, task.shards, with_endcaps(task.category))
+        shards = Shards(task.split, task.pileup_shards, with_endcaps(task.category))
         chunks = collisions_while_made(shards, chunks, 2 * task.events)
     parts, made = [], 0
     for record in batches(chunks, BATCH):
