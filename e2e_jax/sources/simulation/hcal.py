@@ -81,7 +81,7 @@ class Channels:
 
     Attributes:
       cell: uint16 `[channels]`, `geometry.hcal_cell`, in order.
-      samples: float32 `[events, channels, SAMPLES]`, GeV above the pedestal.
+      samples: float32 `[SAMPLES, events, channels]`, GeV above the pedestal.
     """
 
     cell: np.ndarray
@@ -90,7 +90,7 @@ class Channels:
     @functools.cached_property
     def energy(self) -> np.ndarray:
         """Energy of each channel, float32 `[events, channels]`, GeV."""
-        return self.samples[..., FIRST : FIRST + len(PULSE)].sum(axis=-1)
+        return self.samples[FIRST : FIRST + len(PULSE)].sum(axis=0)
 
     def hits(self) -> Ragged:
         """All hits above `HCAL_THRESHOLD`: `cell` (uint16) and `energy` (float32, GeV), in order."""
@@ -99,10 +99,10 @@ class Channels:
     def flagged_hits(self) -> Ragged:
         """The hits that AODSIM keeps, same columns; some have a negative energy."""
         ieta, iphi, _ = geometry.hcal_coordinates(self.cell)
-        read = self.samples[..., READ_FROM : FIRST + len(PULSE)]
-        read = (read[..., 1:] + read[..., :-1]).max(axis=-1) > READ_ABOVE
-        over = self.samples.sum(axis=-1) + _pedestal_offsets()[self.cell] > WINDOW_THRESHOLD
-        over &= read & (np.abs(ieta) <= FLAGGED_TOWERS)
+        read = self.samples[READ_FROM : FIRST + len(PULSE)]
+        over = self.samples.sum(axis=0) + _pedestal_offsets()[self.cell] > WINDOW_THRESHOLD
+        over &= (read[1:] + read[:-1]).max(axis=0) > READ_ABOVE
+        over &= np.abs(ieta) <= FLAGGED_TOWERS
         return self._chosen(over & ~_one_pulse(over, self.samples, iphi)[:, None])
 
     def _chosen(self, keep: np.ndarray) -> Ragged:
@@ -137,10 +137,16 @@ def measure(
             "one row an event, one column a tower, numbered as geometry.hcal_cell numbers depth 1."
         )
     cells, share = _channels(HE_TOWERS if endcaps else HB_TOWERS)
-    energy = towers[None] if late is None else np.concatenate([towers[None], late])
-    energy = energy[:, :, cells % geometry.HCAL_TOWERS].astype(np.float32) * share
-    samples = np.tensordot(energy, _pulses()[: len(energy)], axes=(0, 0))
-    samples += np.float32(noise / np.sqrt(len(PULSE))) * rng.standard_normal(samples.shape, np.float32)
+    crossed = [towers] if late is None else [towers, *late]
+    tower = cells % geometry.HCAL_TOWERS
+    energy = np.stack([each.astype(np.float32)[:, tower] for each in crossed]) * share
+    samples = np.tensordot(_pulses()[: len(energy)].T, energy, axes=1)
+    of_one = noise / np.sqrt(len(PULSE))
+    read = samples[READ_FROM : FIRST + len(PULSE)]
+    read += np.float32(of_one) * rng.standard_normal(read.shape, np.float32)
+    # Of the other samples only the sum is looked at: their noise is drawn at once.
+    rest = np.float32(of_one * np.sqrt(SAMPLES - len(read)))
+    samples[0] += rest * rng.standard_normal(samples[0].shape, np.float32)
     return Channels(cells, samples)
 
 
@@ -173,9 +179,9 @@ def _one_pulse(over: np.ndarray, samples: np.ndarray, iphi: np.ndarray) -> np.nd
       samples: as in `Channels`.
       iphi: `[channels]`.
     """
-    bright = np.where(over, samples.sum(axis=-1), -np.inf).argmax(axis=1)
+    bright = np.where(over, samples.sum(axis=0), -np.inf).argmax(axis=1)
     beside = over & (np.abs(iphi - iphi[bright][:, None]) < 2)
-    profile = np.einsum("ec,ecs->es", beside, samples) + PEDESTAL / SAMPLES * beside.sum(axis=1)[:, None]
+    profile = (samples * beside).sum(axis=2).T + PEDESTAL / SAMPLES * beside.sum(axis=1)[:, None]
     row, peak = np.arange(len(profile)), profile.argmax(axis=1)
     inside = (peak > 0) & (peak < SAMPLES - 2)
     peak = np.where(inside, peak, 1)
