@@ -138,28 +138,48 @@ def reconstruct_photons(
     shapes = shower_shapes(window)
     r9 = shapes["e3x3"] / clusters.energy
     eta, phi, depth = _position(window, clusters)
-    energy = _corrected_energy(clusters.energy, shapes["e5x5"], r9, eta)
+    of_eta = np.polynomial.polynomial.polyval
+    unconverted, converted = (of_eta(abs(eta), of) for of in (UNCONVERTED_CORRECTION, CONVERTED_CORRECTION))
+    energy = np.where(r9 > CONVERTED_R9, unconverted * shapes["e5x5"], converted * clusters.energy)
     hovere = _hcal_behind(hcal_hits, event, seed) / clusters.energy
     radius = ECAL_RADIUS + depth / np.cosh(eta)
     vertex_eta = np.arcsinh(np.sinh(eta) - vertex_z[event] / radius)
     columns = {
-        "pt": energy / np.cosh(vertex_eta),
         "eta": vertex_eta,
         "phi": phi,
         "energy": energy,
         "raw_energy": clusters.energy,
         "detector_eta": eta,
         "r9": r9,
-        "sigma_ieta_ieta": shapes["sigma_ieta_ieta"],
-        "sigma_iphi_iphi": shapes["sigma_iphi_iphi"],
-        "seed_fraction": shapes["seed_fraction"],
         "hovere": hovere,
     }
+    return chosen_photons(event, clusters.seed_cell, columns, shapes, minimum_pt, len(hits))
+
+
+def chosen_photons(
+    event: np.ndarray,
+    seed_cell: np.ndarray,
+    columns: dict[str, np.ndarray],
+    shapes: dict[str, np.ndarray],
+    minimum_pt: float,
+    events: int,
+) -> Ragged:
+    """Photons of either part of the detector above a pt, GeV, and below `H_OVER_E`, in falling order of pt.
+
+    Args:
+      event, seed_cell: `[m]`.
+      columns: `[m]` each: `energy`, `eta` seen from the vertex, `hovere` and others.
+      shapes: of `shapes.shower_shapes` or `shapes.endcap_shapes`.
+      minimum_pt: least transverse momentum, GeV.
+      events: number of events.
+    """
+    columns = {"pt": columns["energy"] / np.cosh(columns["eta"])} | columns
+    columns |= {name: shapes[name] for name in ("sigma_ieta_ieta", "sigma_iphi_iphi", "seed_fraction")}
     chosen = np.lexsort((-columns["pt"], event))
-    chosen = chosen[((columns["pt"] > minimum_pt) & (hovere < H_OVER_E))[chosen]]
+    chosen = chosen[((columns["pt"] > minimum_pt) & (columns["hovere"] < H_OVER_E))[chosen]]
     columns = {name: column[chosen].astype(np.float32) for name, column in columns.items()}
-    columns["seed_cell"] = clusters.seed_cell[chosen]
-    return Ragged.from_counts(np.bincount(event[chosen], minlength=len(hits)), columns)
+    columns["seed_cell"] = seed_cell[chosen]
+    return Ragged.from_counts(np.bincount(event[chosen], minlength=events), columns)
 
 
 def _image(hits: Ragged) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -178,12 +198,19 @@ def _ranked_seeds(image, hits, row, column, seed_et) -> tuple[np.ndarray, np.nda
     rows = row[high, None, None] + _ETA + np.arange(-1, 2)[:, None]
     columns = (column[high, None, None] + np.arange(-1, 2)) % geometry.EB_COLUMNS
     highest = image[event[:, None, None], rows, columns].max(axis=(1, 2))
-    top = hits.energy[high] >= highest
-    high, event = high[top], event[top]
-    order = np.lexsort((-transverse[high], event))
-    seed, event = high[order], event[order]
-    first = np.searchsorted(event, event)
-    return seed, np.arange(len(seed)) - first
+    return by_rank(high[hits.energy[high] >= highest], hits.event_index, transverse)
+
+
+def by_rank(seed: np.ndarray, event: np.ndarray, transverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flat rows of hits by event and falling transverse energy, and their rank in the event.
+
+    Args:
+      seed: `[m]`, the rows.
+      event, transverse: of all hits.
+    """
+    seed = seed[np.lexsort((-transverse[seed], event[seed]))]
+    event = event[seed]
+    return seed, np.arange(len(seed)) - np.searchsorted(event, event)
 
 
 def _subclusters(sums: np.ndarray) -> np.ndarray:
@@ -219,13 +246,6 @@ def _position(window: np.ndarray, clusters: Ragged) -> tuple[np.ndarray, np.ndar
     # Column c is iphi = c + 1, centred at (iphi - 10.5) degrees.
     phi = np.radians((column + step + aside - 9.5 + 180) % 360 - 180)
     return eta + np.sign(eta) * geometry.EB_CRYSTAL_SIZE * aside, phi, depth
-
-
-def _corrected_energy(raw: np.ndarray, e5x5: np.ndarray, r9: np.ndarray, eta: np.ndarray) -> np.ndarray:
-    """Energy of the photon in GeV: of the 5x5 crystals if it looks unconverted, else of the supercluster."""
-    unconverted = e5x5 * np.polynomial.polynomial.polyval(abs(eta), UNCONVERTED_CORRECTION)
-    converted = raw * np.polynomial.polynomial.polyval(abs(eta), CONVERTED_CORRECTION)
-    return np.where(r9 > CONVERTED_R9, unconverted, converted)
 
 
 def _hcal_behind(hits: Ragged, event: np.ndarray, seed_cell: np.ndarray) -> np.ndarray:
