@@ -29,8 +29,8 @@ H_OVER_E = 0.5
 """Largest ratio of HCAL energy (3x3 towers behind the seed) to supercluster energy."""
 CONVERTED_R9 = 0.94
 """A photon with R9 above this looks unconverted: its energy is that of 5x5 crystals."""
-UNCONVERTED_CORRECTION = (1.038, 0.0, 0.0)
-CONVERTED_CORRECTION = (1.027, 0.0, 0.0)
+UNCONVERTED_CORRECTION = (1.035, 0.0, 0.0)
+CONVERTED_CORRECTION = (1.024, 0.0, 0.0)
 """Factors on the energy, polynomials in |eta| (constant first), that put the peak at the true energy.
 
 Medians over this simulation's own photons from Higgs bosons (tracker, gaps, pile-up of 2012C). Without

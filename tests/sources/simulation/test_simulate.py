@@ -22,7 +22,7 @@ HIGGS = SimulationTask(
 @pytest.fixture(scope="module")
 def small_pool():
     """A pool that is made in seconds; 20 of its events are overlaid on each collision."""
-    return pileup.simulate_pool(400)
+    return pileup.simulate_pool(400, 1)
 
 
 @pytest.fixture(scope="module")

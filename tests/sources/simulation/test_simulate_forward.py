@@ -25,7 +25,7 @@ HIGGS = SimulationTask(
 @pytest.fixture(scope="module")
 def pool():
     """A pool of the whole detector, made in seconds; 20 of its events are overlaid on each collision."""
-    return pileup.simulate_pool(300, endcaps=True)
+    return pileup.simulate_pool(300, 1, endcaps=True)
 
 
 @pytest.fixture(scope="module")
