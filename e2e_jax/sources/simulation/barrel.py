@@ -22,8 +22,8 @@ MODULE_COLUMNS = 20
 GAP = 0.6
 """cm between the crystals of two modules, rounded from the 6 to 7 mm of the CMS ECAL TDR."""
 GAP_LOSS = 0.3
-"""Share of the energy in a gap that no crystal sees: the rest of the shower goes on into them. Assumed, so that
-a photon in the middle of a gap loses a tenth of its energy."""
+"""Share of the energy in a gap that no crystal sees, as the rest goes on into them. Assumed, so that a photon
+in the middle of a gap loses a tenth of its energy."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -55,8 +55,8 @@ def produce(task: SimulationTask, pool: pileup.Pool | None = None) -> Events:
     Returns:
       `task.events` events with hits in the detector's native segmentation.
     """
+    readout.keeps_all(task.reduction)  # an unknown one is refused before anything is generated
     rng = np.random.default_rng(task.seed)
-    readout.keeps_all(task.reduction)
     seed = task.seed % generator.MAX_SEED
     chunks = generator.generate(
         CLASSES[task.label], seed, fast=task.fast, category=task.category, chunk=2 * BATCH

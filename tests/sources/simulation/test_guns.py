@@ -140,7 +140,8 @@ def test_a_crop_is_what_the_barrel_shows_there():
     for some in (crop, whole):
         some.validate("crop")
     assert crop.crystals.counts.mean() == pytest.approx(whole.crystals.counts.mean(), rel=0.06)
-    edge = [(images(some)[:, :, :6] > 0).sum() for some in (crop, whole)]
+    # Fainter ones come in whole towers, whose number fluctuates.
+    edge = [(images(some)[:, :, :6] > 0.1).sum() for some in (crop, whole)]
     assert edge[0] == pytest.approx(edge[1], rel=0.2)
 
 

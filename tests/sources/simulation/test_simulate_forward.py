@@ -109,7 +109,8 @@ def test_every_event_passes_the_selection(higgs):
 def test_the_whole_detector_has_hits_alike_on_both_sides(higgs):
     assert geometry.ee_exists()[higgs.ee.cell].all()
     assert np.mean(higgs.ee.cell >= geometry.EE_SIDE**2) == pytest.approx(0.5, abs=0.08)
-    assert np.median(higgs.ee.counts) == pytest.approx(240, rel=0.4)  # 210 in a CMS file of fewer collisions
+    # A CMS file with half of the pile-up has 210, where ours has 214 (docs/physics_validation.md).
+    assert np.median(higgs.ee.counts) == pytest.approx(400, rel=0.25)
     ieta, iphi, depth = geometry.hcal_coordinates(higgs.hcal.cell)
     assert set(np.abs(ieta)) == set(range(1, 30))
     assert np.mean(ieta > 0) == pytest.approx(0.5, abs=0.05)
