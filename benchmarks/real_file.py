@@ -34,7 +34,7 @@ PHOTON_PT = 10.0
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Events of either side: hits with `cell` and `energy`, tracks, and photons with `sigma_ieta_ieta`."""
+    """Events of either side: hits with `cell` and `energy`, tracks, and photons with their shapes."""
 
     eb: Ragged
     ee: Ragged
@@ -89,9 +89,12 @@ def read(path: str) -> tuple[Sample, np.ndarray]:
         tracks = Ragged.from_counts(counts, tracks).filter((quality >> 2) & 1 == 1)
         names = {name: f"{name}_" for name in ("pt", "eta", "phi")}
         names["sigma_ieta_ieta"] = "showerShapeBlock_.sigmaIetaIeta"
+        names |= {f"depth{depth}": f"showerShapeBlock_.hcalDepth{depth}OverEcal" for depth in (1, 2)}
         photons = {name: column(PHOTONS + leaf) for name, leaf in names.items()}
         counts = photons["pt"][0]
-        photons = Ragged.from_counts(counts, {name: values for name, (_, values) in photons.items()})
+        photons = {name: values for name, (_, values) in photons.items()}
+        photons["hovere"] = photons.pop("depth1") + photons.pop("depth2")
+        photons = Ragged.from_counts(counts, photons)
         raw = tree[PILEUP].array(uproot.AsJagged(uproot.AsDtype("u1")), library="np")
     # Of each event: a header of 8 bytes, how many crossings, and the collisions in each.
     numbers = [np.frombuffer(event.tobytes()[8 : 12 + 4 * len(RECORDED)], ">i4") for event in raw]
@@ -159,6 +162,7 @@ def quantities(sample: Sample) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         "pT of a track, GeV (up to 5)": of_each(tracks, np.minimum(tracks.pt, 5)),
         "barrel photons over 10 GeV": (photons.counts, one),
         "sigma_ieta_ieta of one": of_each(photons, photons.sigma_ieta_ieta),
+        "H/E of one": of_each(photons, photons.hovere),
     }
     return {name: (np.asarray(some, float), np.asarray(of, float)) for name, (some, of) in made.items()}
 

@@ -39,14 +39,14 @@ def test_minimum_bias_is_as_busy_as_in_cms(small_pool):
 def test_the_higgs_peak_is_where_and_as_wide_as_it_should_be(higgs):
     low, middle, high = np.quantile(higgs.mass, [0.16, 0.5, 0.84])
     assert middle == pytest.approx(125.0, abs=0.7)
-    assert (high - low) / 2 == pytest.approx(1.5, abs=0.5)
+    assert (high - low) / 2 == pytest.approx(2.0, abs=0.5)  # two of five events have a wrong vertex
 
 
-def test_occupancy_is_that_of_pile_up_20(higgs):
+def test_occupancy_is_that_of_the_pile_up_of_the_era(higgs):
     significant = np.bincount(higgs.eb.event_index[higgs.eb.energy > 0.1], minlength=len(higgs))
-    assert np.median(significant) == pytest.approx(850, rel=0.1)
-    assert np.median(higgs.hcal.counts) == pytest.approx(70, rel=0.15)
-    assert np.median(higgs.tracks.counts) == pytest.approx(320, rel=0.1)
+    assert np.median(significant) == pytest.approx(705, rel=0.1)
+    assert np.median(higgs.hcal.counts) == pytest.approx(120, rel=0.15)
+    assert np.median(higgs.tracks.counts) == pytest.approx(268, rel=0.1)
     assert not higgs.ee.counts.any()
 
 
