@@ -3,9 +3,9 @@
 Known, from the public source of CMSSW: AODSIM keeps the HBHE hits that a quality flag marks
 (`HcalHitSelection`). In simulated events nearly all of these have the flags that look for slow heavy
 particles (`HBHETimeProfileStatusBitSetter`, `HSCP_...`; severity level 5). They are given to all channels
-with |ieta| up to 15 whose ten samples hold more than 30 fC with their pedestals, whenever the pulse was. And
-they are given to all of them or to none in an event: to none where the brightest channel and its neighbors in
-phi have the profile of one pulse in time. The ten events of the real AODSIM file agree: 263 of 265 hits have
+with |ieta| up to 15 whose ten samples hold more than 30 fC with their pedestals, at whatever time. And they
+are given to all of them or to none in an event: to none where the brightest channel and its neighbors in phi
+have the profile of one pulse in time. The ten events of the real AODSIM file agree: 263 of 265 hits have
 the flags, in |ieta| 1 to 15 and in every event, with energies down to below zero and with times of the
 neighboring crossings.
 

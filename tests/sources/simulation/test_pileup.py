@@ -124,6 +124,8 @@ def test_no_two_splits_share_pile_up(made):
     for split in ("train", "validation", "test"):
         Shards(split, 2, True).make()
     assert len(set(made)) == 6
+    seeds = {Shards(split).seed(index) for split in ("train", "validation", "test") for index in range(300)}
+    assert len(seeds) == 900
 
 
 def test_a_pool_is_mapped_and_not_read(tmp_path):
