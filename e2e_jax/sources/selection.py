@@ -44,19 +44,22 @@ class Era:
       name: the period.
       run: run number of its simulated events.
       quotas: category -> events a class in the paper's Table 1, which counts each of its two categories.
+      pileup: mean number of additional collisions a bunch crossing.
     """
 
     name: str
     run: int
     quotas: dict[str, int]
+    pileup: float
 
 
 ERAS = (
-    Era("2012AB", 194533, {"central": 16308, "central_forward": 35141}),
-    Era("2012C", 200519, {"central": 24538, "central_forward": 47885}),
-    Era("2012D", 206859, {"central": 22206, "central_forward": 52576}),
+    Era("2012AB", 194533, {"central": 16308, "central_forward": 35141}, pileup=18.5),
+    Era("2012C", 200519, {"central": 24538, "central_forward": 47885}, pileup=20.5),
+    Era("2012D", 206859, {"central": 22206, "central_forward": 52576}, pileup=20.6),
 )
-"""The eras. Runs and quotas are the paper's Table 1."""
+"""The eras. Runs and quotas are the paper's Table 1; it gives no pile-up by era, so those means
+are our choice: about 20 over the year, lower in its first part, as the luminosity was."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,8 +31,17 @@ NEIGHBORS = (-200.0, -150.0, -100.0, -50.0, 50.0)
 ones than these change an ECAL amplitude by less than 7 % of their energy."""
 
 
-def draw_means(era: str, events: int, rng: np.random.Generator) -> np.ndarray:
-    """The mean number of collisions per crossing of each event, float64 `[events]`."""
+def draw_means(era: str, events: int, rng: np.random.Generator, otherwise: float = 0.0) -> np.ndarray:
+    """The mean number of collisions per crossing of each event, float64 `[events]`.
+
+    Args:
+      era: its name; a key of `PROFILES`, or any other.
+      events: number of events.
+      rng: draws them.
+      otherwise: the mean of an era without a profile.
+    """
+    if era not in PROFILES:
+        return np.full(events, float(otherwise))
     weights = np.array(PROFILES[era].split(), np.float64)
     return rng.choice(len(weights), size=events, p=weights / weights.sum()).astype(np.float64)
 

@@ -118,7 +118,7 @@ def _simulate(record: Ragged, task: SimulationTask, pool: pileup.Pool, rng: np.r
     """One batch from generated particles to the selected events."""
     era, count = ERAS[task.era], len(record)
     extra = EXTRA_PILEUP_IN_FAST_MODE if task.fast else 0
-    means = crossings.draw_means(era.name, count, rng)
+    means = crossings.draw_means(era.name, count, rng, era.pileup)
     collisions, beside = rng.poisson(means) + extra, crossings.neighbors(means, rng)
     endcaps = with_endcaps(task.category)
     seen = detect(record, pool, collisions, beside, rng, task.reduction, endcaps=endcaps, of_the_event=extra)
