@@ -43,13 +43,27 @@ class Era:
       name: the period.
       run: run number of its simulated events.
       share: its events are this number, divided by the sum over the sample's eras.
-      pileup: mean number of additional collisions per bunch crossing.
+      pileup: mean number of additional collisions per bunch crossing; not used where there is a profile.
+      profile: weights of means of 0, 1, 2, ... additional collisions per bunch crossing, from which the mean
+        of each event is drawn.
+
+    Raises:
+      StudyError: the profile has a weight below 0, or no other weight than 0.
     """
 
     name: str = "all"
     run: int = 1
     share: int = 1
     pileup: float = MEAN_PILEUP
+    profile: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "profile", tuple(self.profile))
+        if self.profile and not (min(self.profile) >= 0 and 0 < sum(self.profile) < math.inf):
+            raise StudyError(
+                f"The era {self.name!r} cannot have the profile {self.profile}: give weights of 0, 1, 2, ... "
+                "collisions, none of them below 0 and not all 0."
+            )
 
 
 def quotas(events: int, eras: tuple[Era, ...]) -> tuple[int, ...]:
@@ -239,9 +253,9 @@ class Sample:
         return self.eras or (Era(pileup=self.pileup),)
 
     def with_pileup(self, pileup: float) -> Sample:
-        """The same sample with another mean number of additional collisions."""
+        """The same sample with another mean number of additional collisions, the same in all events."""
         source = self.source
         if isinstance(source, Gun):
             source = dataclasses.replace(source, pileup=pileup)
-        eras = tuple(dataclasses.replace(era, pileup=pileup) for era in self.eras)
+        eras = tuple(dataclasses.replace(era, pileup=pileup, profile=()) for era in self.eras)
         return dataclasses.replace(self, source=source, eras=eras, pileup=pileup)
