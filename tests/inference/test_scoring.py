@@ -175,7 +175,7 @@ def test_many_small_pieces_are_written_as_few(monkeypatch):
     monkeypatch.setattr(output, "GROUP_ROWS", 5)
     pieces = [{"a": np.arange(3 * i, 3 * i + 3)} for i in range(7)]
     written = [rows["a"].tolist() for rows in output.grouped(iter(pieces))]
-    assert sum(written, []) == list(range(21))
+    assert np.concatenate(written).tolist() == list(range(21))
     assert [len(rows) for rows in written] == [6, 6, 6, 3]
 
 
@@ -215,7 +215,7 @@ def test_an_interrupted_command_continues(aodsim_file, kinematics, tmp_path):
     assert jobs_done(*arguments) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["scores.parquet"]
     uninterrupted = score(kinematics, [aodsim_file], tmp_path / "whole.parquet", job_events=2).path
-    assert parquet.read_table(arguments[2]).equals(parquet.read_table(uninterrupted))
+    assert arguments[2].read_bytes() == uninterrupted.read_bytes()
 
 
 def test_scores_of_another_classifier_or_of_a_changed_file_are_not_mixed_in(kinematics, tmp_path):
