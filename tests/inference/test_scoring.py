@@ -131,17 +131,14 @@ def test_showers_of_an_hdf5_file_are_scored(showers, tmp_path):
 
 
 def test_labels_have_the_numbers_of_the_classifier(kinematics, tmp_path):
-    labels = ("gamma_jet", "something", "h")
-    job = ten_events(kinematics, tmp_path, labels=labels)
     names = load_classifier(kinematics).task.labels
-    assert set(jobs.score(job)["label"]) <= {names.index("gamma_jet"), names.index("h"), -1}
-
-
-def ten_events(workdir, folder, **changes):
-    """The job of the validation events of a dataset."""
-    (found,) = inputs.find([build_dataset(folder)])
-    found = dataclasses.replace(found, **changes)
-    return jobs.ScoreJob(found, 0, found.events, jobs.Model.of(workdir))
+    (found,) = inputs.find([build_dataset(tmp_path)])
+    job = jobs.ScoreJob(found, 0, found.events, jobs.Model.of(kinematics))
+    reordered = dataclasses.replace(found, labels=(names[2], "something", names[0]))
+    label = jobs.score(job)["label"]
+    assert set(label) == {0, 1, 2}
+    renamed = jobs.score(dataclasses.replace(job, found=reordered))["label"]
+    np.testing.assert_array_equal(renamed, np.array([2, -1, 0])[label])
 
 
 def test_several_files_are_told_apart(aodsim_file, kinematics, tmp_path):
