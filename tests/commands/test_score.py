@@ -12,6 +12,7 @@ import uproot
 
 from e2e_jax.commands import command_line
 from e2e_jax.commands.score import main
+from e2e_jax.studies.hgg import LABELS
 from tests.aodsim_file import branches, random_events, write_aodsim, write_branches
 from tests.score_files import save_run, write_crops, write_ntuple
 from tests.synthetic import image_config, kinematics_config
@@ -48,7 +49,7 @@ def names(tmp_path_factory):
 def test_it_says_what_it_wrote(names, tmp_path, capsys):
     path = tmp_path / "scores.root"
     main(f"score --workdir={names['kinematics']} {names['aodsim_root']} --output={path}".split())
-    assert capsys.readouterr().out == f"{path}: 3 events, probabilities of gamma_gamma, gamma_jet, h\n"
+    assert capsys.readouterr().out == f"{path}: 3 events, probabilities of {', '.join(LABELS)}\n"
     with uproot.open(path) as file:
         assert file["scores"].num_entries == 3
 
@@ -66,6 +67,11 @@ def test_it_says_what_it_wrote(names, tmp_path, capsys):
         ("--workdir={kinematics} nowhere.root --output={out}.root", ["nowhere.root"]),
         ("--workdir={showers} nowhere.hdf5 --output={out}.root", ["nowhere.hdf5", "does not exist"]),
         ("--workdir={kinematics} nowhere --output={out}.root", ["nowhere", "cms_hgg/"]),
+        (
+            "--workdir={kinematics} https://a.b/c.root2 --output={out}.root",
+            ["https://a.b/c.root2", "root://"],
+        ),
+        ("--workdir={kinematics} {aodsim_root}:train --output={out}.root", ["{aodsim_root}:train", "split"]),
         ("--workdir={kinematics} nowhere*.root --output={out}.root", ["nowhere*.root", "No file"]),
         ("--workdir={kinematics} {empty} --output={out}.root", ["{empty}", "no TFDS dataset"]),
         ("--workdir={kinematics} {text_root} --output={out}.root", ["{text_root}", "no ROOT file"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import glob
 import os
 import shutil
 from collections import Counter
@@ -97,10 +98,10 @@ def score(
     about = _about(classifier, model, found)
     todo = list(jobs.jobs_of(found, model, selection, bool(select), job_events))
     with contextlib.ExitStack() as stack:
+        parts = stack.enter_context(_kept(path))
         if executor is None:
             executor = concurrent.futures.ThreadPoolExecutor(AT_ONCE, "score")
             stack.callback(executor.shutdown, wait=True, cancel_futures=True)
-        parts = stack.enter_context(_kept(path))
         options = {"progress": "scoring" if progress else False, "kept_as": jobs.KEPT_AS}
         results = run_jobs([job for _, job in todo], jobs.score, executor, cache_dir=parts, **options)
         rows = stack.enter_context(contextlib.closing(_rows(results, [index for index, _ in todo], counts)))
@@ -158,7 +159,7 @@ def _kept(path: Path) -> Iterator[Path]:
     folder = path.with_name(f".{path.name}.parts")
     try:
         with locks.locked(folder / "lock"):
-            for left in path.parent.glob(f".{path.name}.*{atomic.PART}"):
+            for left in path.parent.glob(f".{glob.escape(path.name)}.*{atomic.PART}"):
                 left.unlink()
             yield folder
             shutil.rmtree(folder, ignore_errors=True)

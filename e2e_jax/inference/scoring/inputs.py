@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import glob
 import os
 import pathlib
@@ -112,22 +111,17 @@ def _names_file(name: str) -> bool:
 
 def _file(name: str) -> Input:
     path = name if remote.is_remote(name) else os.path.realpath(os.path.expanduser(name))
-    form, count, about = _content(path)
-    # The state comes first: what is replaced meanwhile is then noticed.
-    return Input(name, form, path, file_state(path), count(), **about)
-
-
-def _content(path: str):
-    """(format, function that counts the events, other fields of the input) of a file."""
+    # Before it is read, so that a later change is noticed.
+    state = file_state(path)
     if _is_hdf5(path):
         from e2e_jax.sources.public import shower_files  # imports h5py
 
         about = {"kind": SHOWERS, "labels": PARTICLES, "view": "crop"}
-        return CROPS, functools.partial(shower_files.count, path), about
+        return Input(name, CROPS, path, state, shower_files.count(path), **about)
     reader, events = of_either(path, lambda reader: (reader, reader.count_entries(path)))
     if reader is aodsim:
-        return AODSIM, lambda: events, {}
-    return NTUPLE, lambda: events, {"observables": ("mass",)}
+        return Input(name, AODSIM, path, state, events)
+    return Input(name, NTUPLE, path, state, events, observables=("mass",))
 
 
 def _is_hdf5(path: str) -> bool:
@@ -143,6 +137,11 @@ def _dataset(name: str, data_dir: str) -> Input:
     source, _, split = name.rpartition(":")
     source, split = (source, split) if split in SPLITS else (name, SPLIT)
     folder = finding.dataset_folder(source, data_dir)
+    if folder is None:
+        raise ScoreError(
+            f"{name} is neither a file of this machine, a root:// address nor a dataset. Copy the file here, "
+            "and name it without a split."
+        )
     metadata = preparation.read_metadata(folder)
     task = Task(**metadata["task"])
     events = reading.count(folder, split)

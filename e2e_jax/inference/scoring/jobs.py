@@ -23,6 +23,7 @@ from e2e_jax.inference.scoring import inputs
 from e2e_jax.inference.scoring.inputs import Input
 from e2e_jax.runs.checkpoint_files import read_about
 from e2e_jax.runs.checkpoints import step_path
+from e2e_jax.runs.folder import read_config
 from e2e_jax.selection import Selection
 from e2e_jax.study import Task
 
@@ -55,6 +56,8 @@ class Model:
     def of(cls, workdir, which: str | int = "best") -> Model:
         """The model in a folder, with this code; errors as `load_classifier`."""
         folder = pathlib.Path(workdir).expanduser().absolute()
+        # Without a run, its absence is the error, and not that of a checkpoint.
+        read_config(folder)
         return cls(str(folder), which, _digest(folder, which), code_digest())
 
     def load(self) -> Classifier:
