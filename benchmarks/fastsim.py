@@ -22,6 +22,7 @@ from e2e_jax.sources.simulation import (
     endcap_photons,
     endcap_readout,
     generator,
+    hcal,
     photons,
     pileup,
     readout,
@@ -29,14 +30,16 @@ from e2e_jax.sources.simulation import (
 )
 from e2e_jax.sources.simulation import response as detector
 from e2e_jax.sources.simulation.jobs import SimulationJob
+from e2e_jax.sources.simulation.pool_files import Shards
 from e2e_jax.studies.hgg import LABELS, STUDIES
 
 STAGES = {
     "response to the hard collision": (simulate, "respond"),
     "pile-up overlay": (pileup.Pool, "overlay"),
+    "neighboring crossings": (pileup.Pool, "out_of_time"),
     "photo-statistics": (simulate, "measured"),
     "ECAL read-out": (readout, "ecal_barrel_readout"),
-    "HCAL read-out": (readout, "hcal_readout"),
+    "HCAL read-out": (hcal, "measure"),
     "superclusters": (photons, "superclusters"),
     "photons": (photons, "reconstruct_photons"),
     "reduction": (readout, "reduce_hits"),
@@ -59,7 +62,7 @@ def main():
     parser.add_argument("--output", help="JSON file for the figures")
     arguments = parser.parse_args()
     category, endcaps = arguments.category, STUDIES[arguments.category].endcaps
-    pool = pileup.minimum_bias_pool(endcaps=endcaps)
+    pool = Shards("train", endcaps=endcaps).open(0)
     machine = platform.processor() or platform.machine()
     figures = {"machine": machine, "category": category, "rates": {}, "stages_ms": {}}
     print(f"{'class':<14}{'mode':<8}{'generated/s':>13}{'to detector/s':>15}{'selected/s':>12}")

@@ -70,7 +70,7 @@ from e2e_jax.sources.opendata import skim
 from e2e_jax.sources.public import shower_files
 from e2e_jax.sources.root import aodsim
 from e2e_jax.sources.root.file_contents import Content
-from e2e_jax.sources.simulation import pileup
+from e2e_jax.sources.simulation import pileup, pool_files
 from e2e_jax.studies import hgg
 from tests.aodsim_file import random_events, write_aodsim
 
@@ -181,13 +181,15 @@ def make_pool(folder: pathlib.Path) -> pathlib.Path:
         columns["energy"] = random.uniform(0.01, 3, counts.sum()).astype(np.float32)
         parts[name] = Ragged.from_counts(counts, columns)
     columns = {name: random.uniform(0.3, 2, 100).astype(np.float32) for name in ("pt", "eta", "phi")}
-    pool = pileup.Pool(**parts, tracks=Ragged.from_counts(np.full(50, 2), columns))
-    pileup.write_pool(folder / "pool.npz", pool)
+    tracks, zeros = Ragged.from_counts(np.full(50, 2), columns), np.zeros(50, np.float32)
+    pool_files.write_pool(
+        folder / "pool.npz", pileup.Pool(**parts, tracks=tracks, vertex_z=zeros, sum_pt2=zeros)
+    )
     return folder / "pool.npz"
 
 
 def read_pool(path: pathlib.Path) -> dict[str, np.ndarray]:
-    pool = pileup.read_pool(path, 50, endcaps=False)
+    pool = pool_files.read_pool(path, 50, endcaps=False)
     return {
         f"{part}.{name}": column
         for part in ("ecal", "hcal", "tracks")

@@ -17,8 +17,9 @@ import numpy as np
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.showers import Showers
 from e2e_jax.samples import Sample, gun
-from e2e_jax.sources.simulation import guns, pileup
+from e2e_jax.sources.simulation import guns
 from e2e_jax.sources.simulation.jobs import GunJob
+from e2e_jax.sources.simulation.pool_files import Shards
 from e2e_jax.studies.showers import LABELS
 
 SAMPLES = {
@@ -40,7 +41,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=20, help="CPU seconds for each sample and class")
     parser.add_argument("--output", help="JSON file for the figures")
     arguments = parser.parse_args()
-    pileup.minimum_bias_pool(endcaps=False)
+    Shards("train").make()
     figures = {"machine": platform.processor() or platform.machine(), "samples": {}}
     print(f"{'sample':<20}{'class':<10}{'shots/s':>9}{'crystals':>10}{'kB a shot':>11}")
     for sample, options in SAMPLES.items():

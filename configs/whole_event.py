@@ -4,6 +4,17 @@
     python -m e2e_jax.main --config=configs/whole_event.py:paper
     python -m e2e_jax.main --config=configs/whole_event.py:forward_quick     # central+forward, with endcaps
 
+Quick, fast simulation (dataset 2.0.0), on one AMD Zen 4 core: 16 epochs at 900 to 1,100 events/s; beside it
+CMS-B of the same size. H against one class is pair-normalized:
+
+                          whole_event       cms_b
+    H vs rest             0.842 +- 0.008    0.780
+    gamma gamma vs rest   0.859 +- 0.008    0.821
+    gamma+jet vs rest     0.960 +- 0.005    0.934
+    H vs gamma gamma      0.766 +- 0.013    0.699
+    H vs gamma+jet        0.957 +- 0.006    0.923
+    CVM                   0.0006 +- 0.0003  0.0003
+
 Left to see the mass: --config.inputs.normalization=none --config.cvm.strength=0 --config.cvm.limit=1.
 """
 

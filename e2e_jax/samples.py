@@ -43,13 +43,27 @@ class Era:
       name: the period.
       run: run number of its simulated events.
       share: its events are this number, divided by the sum over the sample's eras.
-      pileup: mean number of additional collisions per bunch crossing.
+      pileup: mean number of additional collisions per bunch crossing; not used where there is a profile.
+      profile: weights of means of 0, 1, 2, ... additional collisions per bunch crossing, from which the mean
+        of each event is drawn.
+
+    Raises:
+      StudyError: the profile has a weight below 0, or no other weight than 0.
     """
 
     name: str = "all"
     run: int = 1
     share: int = 1
     pileup: float = MEAN_PILEUP
+    profile: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "profile", tuple(self.profile))
+        if self.profile and not (min(self.profile) >= 0 and 0 < sum(self.profile) < math.inf):
+            raise StudyError(
+                f"The era {self.name!r} cannot have the profile {self.profile}: give weights of 0, 1, 2, ... "
+                "collisions, none of them below 0 and not all 0."
+            )
 
 
 def quotas(events: int, eras: tuple[Era, ...]) -> tuple[int, ...]:
@@ -197,6 +211,8 @@ class Sample:
       pileup: mean number of additional collisions where no eras are given.
       veto_eta: of a 2 -> 2 process: largest abs(eta) of the two outgoing partons, before showers; 0 for no
         veto.
+      pair_mass: of a 2 -> 2 process with a quick look: least mass in GeV of a photon and another parton where
+        the evolution has come down to 2 GeV, see `sources.simulation.early_veto`; 0 for no veto.
       quick_look: filter before the detector is simulated.
       em_enriched: apply the double EM enrichment of CMS's photon+jet samples.
       job_events: most events per job.
@@ -208,6 +224,7 @@ class Sample:
     eras: tuple[Era, ...] = ()
     pileup: float = MEAN_PILEUP
     veto_eta: float = 0.0
+    pair_mass: float = 0.0
     quick_look: QuickLook | None = None
     em_enriched: bool = False
     job_events: int = 1000
@@ -223,6 +240,11 @@ class Sample:
                 f"The sample {self.label!r} has the source {self.source!r}; give pythia(...), gun(...) or "
                 "files(...)."
             )
+        if self.pair_mass and not (self.quick_look and self.veto_eta):
+            raise StudyError(
+                f"The sample {self.label!r} has pair_mass={self.pair_mass}; give veto_eta and quick_look "
+                "too, which bound the same events."
+            )
         object.__setattr__(self, "eras", tuple(self.eras))
 
     @property
@@ -231,9 +253,9 @@ class Sample:
         return self.eras or (Era(pileup=self.pileup),)
 
     def with_pileup(self, pileup: float) -> Sample:
-        """The same sample with another mean number of additional collisions."""
+        """The same sample with another mean number of additional collisions, the same in all events."""
         source = self.source
         if isinstance(source, Gun):
             source = dataclasses.replace(source, pileup=pileup)
-        eras = tuple(dataclasses.replace(era, pileup=pileup) for era in self.eras)
+        eras = tuple(dataclasses.replace(era, pileup=pileup, profile=()) for era in self.eras)
         return dataclasses.replace(self, source=source, eras=eras, pileup=pileup)

@@ -26,7 +26,7 @@ LAYERS = (  # from the bottom up
     {"inference", "checkpoint"},
     {"training"},
     {"report", "display"},
-    {"commands", "main", "build", "export", "release", "display.__main__"},
+    {"commands", "main", "build", "export", "release", "score", "display.__main__"},
 )
 UPWARD = set()
 """Importer -> imported: what is still to be removed. Add nothing."""

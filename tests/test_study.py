@@ -15,7 +15,7 @@ from e2e_jax.errors import StudyError
 from e2e_jax.execution.jobs import SPLITS, run_jobs
 from e2e_jax.execution.workers import WorkerPool
 from e2e_jax.selection import Selected, Selection
-from e2e_jax.sources.simulation import pileup, simulate
+from e2e_jax.sources.simulation import simulate
 from e2e_jax.sources.simulation.jobs import simulation_jobs
 from e2e_jax.studies import hgg, loading
 from e2e_jax.study import Sample, Size, Study, Task, files, gun, photons, pythia
@@ -62,6 +62,11 @@ def build_study(study, size, data_dir, **changes):
         made = builder.of(study.name, [config])
         made(config=config, data_dir=data_dir, executor=executor).download_and_prepare()
     return data_dir / study.name / size / str(builder.VERSION)
+
+
+def simulated(job):
+    """Simulates with random deposits in the place of minimum-bias collisions."""
+    return simulate.produce(job, pool(job.endcaps))
 
 
 def test_the_study_of_a_file_becomes_a_dataset_with_its_names(file, tmp_path):
@@ -123,14 +128,27 @@ def test_samples_may_be_files(tmp_path):
     assert (events.mass > 90).all()
 
 
+def test_samples_that_are_files_can_be_looked_at_first(tmp_path):
+    lists = write_lists(tmp_path / "lists", files=1)
+    samples = [Sample(name, files(str(lists / f"{name}*.root"))) for name in ("h", "gamma_jet")]
+    (config,) = configs.of(Study(samples, Task(signal="h"), {"few": Size(2, 1)}, name="read"))
+    report, sound = config.check("read/few")
+    assert sound
+    assert [line.split()[0] for line in report.splitlines()] == ["label", "h", "gamma_jet"]
+    with open(lists / "lists.txt", "w") as file:
+        file.write("h_0.root size:1")
+    samples[0] = Sample("h", files(str(lists / "lists.txt")))
+    (config,) = configs.of(Study(samples, Task(signal="h"), {"few": Size(2, 1)}, name="read"))
+    assert not config.check("read/few")[1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["haa", "zee", "tops"])
-def test_the_examples_build(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(pileup, "minimum_bias_pool", pool)
+def test_the_examples_build(name, tmp_path):
     path = EXAMPLES / f"{name}.py"
     assert len(path.read_text().splitlines()) < 40
     study = loading.load(str(path))
-    folder = build_study(study, "quick", tmp_path, train=3, validation=2, test=1)
+    folder = build_study(study, "quick", tmp_path, produce=simulated, train=3, validation=2, test=1)
     for split, size in zip(SPLITS, (3, 2, 1)):
         events = read_split(folder, split, progress=False)
         assert np.bincount(events.label).tolist() == [size, size]
@@ -145,12 +163,11 @@ def test_built_in_studies_have_their_tasks():
 
 
 def test_a_selection_that_keeps_nothing_is_told_with_what_each_cut_left(monkeypatch):
-    monkeypatch.setattr(pileup, "minimum_bias_pool", pool)
     monkeypatch.setattr(simulate, "MOST_IN_VAIN", 50)
     study = Study(SAMPLES, Task(signal="h"), select=photons(mass=(4000, 5000)))
     message = r"none of the first 50 simulated events of gamma_gamma.*all: 50, 2 photons above 20 GeV: \d+"
     with pytest.raises(StudyError, match=message):
-        simulate.produce(simulation_jobs(study, 2, seed=1)[0])
+        simulated(simulation_jobs(study, 2, seed=1)[0])
 
 
 WRONG = {

@@ -37,8 +37,10 @@ READING = (
     "sources/root/auxiliary.py",
     "sources/root/baskets.py",
     "sources/root/faults.py",
+    "sources/root/reading.py",
     "sources/root/rec_hits.py",
     "sources/root/root_files.py",
+    "sources/root/tiers.py",
 )
 """Where the code lies that may change what is read of an AODSIM file."""
 

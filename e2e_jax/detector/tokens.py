@@ -124,23 +124,26 @@ def _strongest(plane: Mapping, row: jax.Array, on: Surface, name: str, count: in
             for image in (plane[name] for name in on.names)
         ]
     )
-    transverse = np.ones(height.shape[1], np.float32) if name == "tracks" else _transverse(on)
-    searched = min(CANDIDATES * count if name != "hcal" else count, height.shape[1])
-    _, block = jax.lax.top_k(height * transverse[None, :], searched)
     inside = _pixels_of_blocks(on)
+    # Tracks have their transverse momentum as it is.
+    sine = np.linalg.norm(on.direction[:, :2], axis=1) if name != "tracks" else np.ones(len(on.direction))
+    sine = sine.astype(np.float32)
+    searched = min(CANDIDATES * count if name != "hcal" else count, height.shape[1])
+    _, block = jax.lax.top_k(height * sine[inside].max(axis=1)[None, :], searched)
     if name == "hcal":
-        middle = jnp.asarray(inside[:, BLOCK**2 // 2])[block]
-        return middle, jnp.take_along_axis(height, block, axis=1) >= MINIMUM[name]
+        middle = inside[:, BLOCK**2 // 2]
+        return jnp.asarray(middle)[block], _taken(height, block) >= MINIMUM[name]
 
     choices = jnp.asarray(inside)[block]
     energies = _taken(row, choices)
-    place = jnp.take_along_axis(choices, jnp.argmax(energies, axis=2)[:, :, None], axis=2)[..., 0]
+    highest = jnp.argmax(energies, axis=2)[:, :, None]
+    place = jnp.take_along_axis(choices, highest, axis=2, mode="clip")[..., 0]
     value = jnp.max(energies, axis=2)
     around = _window_pixels(place, _part(place, on), on, 5, 1)
     neighbors = jnp.where(around >= 0, _taken(row, jnp.maximum(around, 0)), 0)
     is_token = (value >= jnp.max(neighbors, axis=(2, 3))) & (value >= MINIMUM[name])
-    _, order = jax.lax.top_k(jnp.where(is_token, value * jnp.asarray(transverse)[block], 0), count)
-    return tuple(jnp.take_along_axis(x, order, axis=1) for x in (place, is_token))
+    _, order = jax.lax.top_k(jnp.where(is_token, value * jnp.asarray(sine)[place], 0), count)
+    return _taken(place, order), _taken(is_token, order)
 
 
 def _momenta(windows, towers, place, part, numbers, channels, on: Surface) -> jax.Array:
@@ -270,11 +273,6 @@ def _pixels_of_blocks(on: Surface) -> np.ndarray:
         for start, (rows, columns) in zip(on.starts, on.shapes)
     ]
     return np.concatenate(parts)
-
-
-def _transverse(on: Surface) -> np.ndarray:
-    """Transverse energy over energy in the middle of each block, float32 `[blocks]`."""
-    return np.linalg.norm(on.direction[_pixels_of_blocks(on)[:, BLOCK**2 // 2], :2], axis=1)
 
 
 def _joined(parts) -> jax.Array:

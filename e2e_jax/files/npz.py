@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import pathlib
+import struct
 import zipfile
 from collections.abc import Mapping
 from typing import IO
@@ -54,16 +55,55 @@ def read(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> dict[str, np.nd
             raise NpzError(f"{path} cannot be read as arrays: {error or type(error).__name__}.") from error
 
 
+def mapped(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Maps the arrays of an uncompressed file into memory, read-only: the disk is read when they are used.
+
+    The content is not compared with its CRC.
+
+    Raises:
+      NpzError: the file is damaged, is compressed, is no .npz file or holds objects.
+      OSError: the file cannot be opened.
+    """
+    with pathlib.Path(path).open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+                return {m.filename.removesuffix(".npy"): _mapped_array(path, file, m) for m in members}
+        except Exception as error:  # as in `read`
+            raise NpzError(f"{path} cannot be read as arrays: {error or type(error).__name__}.") from error
+
+
+def _mapped_array(path: str | os.PathLike, file: IO[bytes], member: zipfile.ZipInfo) -> np.ndarray:
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise NpzError(f"{member.filename} is compressed")
+    file.seek(member.header_offset + 26)
+    name, extra = struct.unpack("<HH", file.read(4))
+    start = file.seek(member.header_offset + 30 + name + extra)
+    shape, fortran_order, dtype = _header(file, member, start)
+    if not math.prod(shape):
+        return np.empty(shape, dtype)
+    order = "F" if fortran_order else "C"
+    return np.asarray(np.memmap(path, dtype, "r", file.tell(), shape, order))
+
+
+def _header(
+    file: IO[bytes], member: zipfile.ZipInfo, start: int = 0
+) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and type of the array that begins at `start` of a file."""
+    version = np.lib.format.read_magic(file)
+    if version not in _HEADERS:
+        raise NpzError(f"{member.filename} has a header of version {version}")
+    shape, fortran_order, dtype = _HEADERS[version](file)
+    if dtype.hasobject:
+        raise NpzError(f"{member.filename} holds Python objects")
+    if math.prod(shape) * dtype.itemsize != member.file_size - (file.tell() - start):
+        raise NpzError(f"{member.filename} declares {dtype}{list(shape)}, which is not its size")
+    return shape, fortran_order, dtype
+
+
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in _HEADERS:
-            raise NpzError(f"{member.filename} has a header of version {version}")
-        shape, fortran_order, dtype = _HEADERS[version](file)
-        if dtype.hasobject:
-            raise NpzError(f"{member.filename} holds Python objects")
-        if math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
-            raise NpzError(f"{member.filename} declares {dtype}{list(shape)}, which is not its size")
+        shape, fortran_order, dtype = _header(file, member)
         array = np.empty(shape, dtype, "F" if fortran_order else "C")
         _fill(memoryview(array.T if fortran_order else array).cast("B") if array.size else b"", file)
     return array

@@ -1,9 +1,10 @@
 """Which events a classifier may score: those that a source of its training could have given.
 
 A classifier gives any input confident probabilities, also an event that its selection would have refused. The
-rules here are those of the training's sources: photons with a pT, observables that the selection can give,
-finite energies below `rec_hits.MAX_ENERGY`, and hits in cells that the detector has. `Classifier.predict`
-applies them to records and batches, and the exported files apply the same function inside their graph.
+rules here are those of the training's sources: a pT of each photon that the network reads, observables that
+the selection can give, finite energies below `rec_hits.MAX_ENERGY`, and hits in cells that the detector has.
+`Classifier.predict` applies them to records and batches, and the exported files apply the same function
+inside their graph.
 
 The cuts by which a selection chooses a region (pt, |eta|, a mass above 90 GeV) are not among the rules: a
 diphoton of a sideband or of another mass hypothesis is a sensible input, and a classifier does not store the
@@ -101,8 +102,8 @@ def _rules(columns: Mapping[str, np.ndarray], task: Task, inputs: Inputs, xp) ->
         if observable.least is not None and (values := columns.get(observable.name)) is not None:
             why = f"is below {observable.least:g} {observable.unit}, the least that the selection can give"
             yield Rule(observable.name, values, ~(values >= observable.least), why)
-    if "photons" in columns:
-        pt = columns["photons"][:, :, 0]
+    if inputs.photons and "photons" in columns:
+        pt = columns["photons"][:, : inputs.photons, 0]
         yield Rule("photons", pt, ~(pt > 0), "is the pt of a photon that is not there")
 
 

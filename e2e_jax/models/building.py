@@ -89,7 +89,7 @@ def _probe(record: type[Record], observables: Sequence[str]) -> dict:
 def _resnet15(network: Network, inputs: Inputs, platform):
     """One ResNet-15 for each image of the inputs; with several, a fully connected head joins them."""
     names = tuple(preprocessing.dense_shapes(inputs))
-    if not names or preprocessing.DIGIS in names:
+    if inputs.kind == "tokens" or not names or preprocessing.DIGIS in names:
         raise ValueError(
             f"config.model.name is 'resnet15', which takes images, but config.inputs.kind {inputs.kind!r} "
             f"with the channels {inputs.channels} gives none."
@@ -113,6 +113,11 @@ def _fully_connected(module, network: Network, inputs: Inputs, platform):
 
 
 def _event_transformer(network: Network, inputs: Inputs, platform):
+    if inputs.kind != "tokens":
+        raise ValueError(
+            "config.model.name is 'event_transformer', which takes tokens, but config.inputs.kind is "
+            f"{inputs.kind!r}."
+        )
     widths = {"widths": network.widths} if network.widths else {}
     return EventTransformer(network.classes, head=network.head, dropout=network.dropout, **widths)
 

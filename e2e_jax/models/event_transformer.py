@@ -91,7 +91,7 @@ def _summary(x, filled):
     some = filled[..., None]
     mean = jnp.sum(jnp.where(some, x, 0), axis=1) / jnp.maximum(jnp.sum(some.astype(x.dtype), axis=1), 1)
     largest = jnp.max(jnp.where(some, x, -1e9), axis=1)
-    return jnp.concatenate([mean, jnp.where(jnp.max(some, axis=1), largest, 0)], axis=1)
+    return jnp.concatenate([mean, jnp.where(jnp.any(some, axis=1), largest, 0)], axis=1)
 
 
 def _kept(keys, tokens, dropout):

@@ -57,6 +57,20 @@ class Inputs:
         divided = self.kind in ("images", "tokens") and self.normalization not in (NONE, SUM_PT)
         return self.normalization if divided else ""
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The observables that the network reads."""
+        if self.kind in ("kinematics", "high_level"):
+            return ("mass",)
+        return (self.observable,) if self.observable else ()
+
+    @property
+    def photons(self) -> int:
+        """How many of an event's leading photons the network reads."""
+        if self.kind in ("kinematics", "high_level"):
+            return 2
+        return int(self.kind == "images" and self.normalization == SUM_PT)
+
 
 def model_inputs(batch: Mapping, inputs: Inputs, drawing: Drawing = PLAIN) -> dict[str, jax.Array]:
     """Makes the network's inputs.

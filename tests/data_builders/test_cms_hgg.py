@@ -25,7 +25,7 @@ from e2e_jax.errors import WorkdirError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import Events, leading
 from e2e_jax.execution import jobs
-from e2e_jax.sources.simulation import pileup
+from e2e_jax.sources.simulation import pileup, pool_files
 from e2e_jax.studies.hgg import LABELS
 from tests import synthetic_tasks
 from tests.synthetic import kinematics_config
@@ -286,12 +286,15 @@ def test_a_build_and_its_reading_need_no_tensorflow(tmp_path):
 
 def write_empty_pileup():
     """Puts a pile-up without deposits into the cache: simulating that of a dataset takes a minute."""
-    nothing = np.zeros(pileup.POOL_EVENTS, np.int64)
+    nothing = np.zeros(pool_files.SHARD_EVENTS, np.int64)
     cells = {"cell": np.zeros(0, np.uint16), "energy": np.zeros(0, np.float32)}
     tracks = dict.fromkeys(("pt", "eta", "phi"), np.zeros(0, np.float32))
     ecal, hcal, tracks = (Ragged.from_counts(nothing, columns) for columns in (cells, cells, tracks))
-    pileup.pool_path().parent.mkdir(parents=True)
-    pileup.write_pool(pileup.pool_path(), pileup.Pool(ecal, hcal, tracks))
+    zeros = np.zeros(len(nothing), np.float32)
+    for split in jobs.SPLITS:
+        path = pool_files.Shards(split).path(0)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pool_files.write_pool(path, pileup.Pool(ecal, hcal, tracks, zeros, zeros))
 
 
 @pytest.mark.slow

@@ -119,8 +119,9 @@ def test_two_processes_train_as_one_does_and_go_on_where_it_stopped(tmp_path, al
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert "on 4 of 4 devices in 2 processes" in outputs[0][1]
     assert "H vs rest" in outputs[0][0]
-    # The second is silent, but for the library that connects them.
-    assert [line for line in outputs[1][0].splitlines() if not line.startswith("[Gloo]")] == []
+    # The second is silent, but for the library that connects them, whose threads may print into one line.
+    own = [line for line in outputs[1][0].splitlines() if "[Gloo]" not in line and "peer ranks" not in line]
+    assert own == []
     assert "Epoch" not in outputs[1][1]
     alone(tmp_path / "begun together", 4)
     whole = load_classifier(expected, "latest").params

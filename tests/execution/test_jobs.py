@@ -39,6 +39,14 @@ def test_jobs_are_balanced_and_keep_the_shares_of_the_eras():
         assert all(0 < job.events <= 1000 for job in made)
 
 
+def test_each_split_has_pile_up_of_its_own_and_larger_ones_have_more():
+    for split in SPLITS:
+        few, many = (jobs(size, 1, split) for size in (10, 50_000))
+        assert {job.split for job in few + many} == {split}
+        assert {job.pileup_shards for job in few} == {1}
+        assert {job.pileup_shards for job in many} == {38}
+
+
 def test_seeds_and_addresses_never_repeat():
     made = [job for split in SPLITS for job in jobs(5000, 3, split)]
     assert len({(job.era, job.lumi) for job in made}) == len(made)

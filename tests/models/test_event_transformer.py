@@ -9,10 +9,10 @@ from e2e_jax.configs import whole_event
 from e2e_jax.datasets.layout import Layout
 from e2e_jax.detector.geometry import eb_eta_centres
 from e2e_jax.detector.images import make_images
-from e2e_jax.models.building import build
+from e2e_jax.models.building import Network, build
 from e2e_jax.models.event_transformer import EventTransformer
 from e2e_jax.models.forward import logits_function
-from e2e_jax.models.preprocessing import model_inputs
+from e2e_jax.models.preprocessing import Inputs, model_inputs
 from e2e_jax.training.augmentation import Symmetry, transform
 from tests.objects import run_of
 from tests.synthetic import sample
@@ -52,6 +52,7 @@ def test_the_network_of_the_config_has_its_size():
     assert isinstance(built(whole_event.get_config()), EventTransformer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", ["barrel", "ecal_centric", "hcal_centric"])
 def test_flat_batches_padded_batches_and_images_have_the_same_logits(events, geometry):
     config = config_of(geometry=geometry)
@@ -156,8 +157,14 @@ def test_gradients_by_hits_are_finite_and_find_the_hits(events):
 
 
 @pytest.mark.parametrize(("field", "value"), [("widths", (10, 4)), ("dropout", 1.0)])
-def test_sizes_that_make_no_network_are_refused(events, field, value):
-    config = config_of()
-    config.model[field] = value
+def test_sizes_that_make_no_network_are_refused(field, value):
+    inputs = {"tokens": jnp.ones((1, 2, 3)), "shapes": jnp.ones((1, 2, 3)), "pairs": jnp.ones((1, 2, 2, 3))}
+    network = EventTransformer(**{field: value})
     with pytest.raises(ValueError, match=field):
-        run_of(config).initial_params(jax.random.key(0))
+        network.init(jax.random.key(0), {**inputs, "filled": jnp.ones((1, 2), bool)})
+
+
+@pytest.mark.parametrize(("name", "kind"), [("event_transformer", "images"), ("resnet15", "tokens")])
+def test_a_network_of_other_inputs_is_refused(name, kind):
+    with pytest.raises(ValueError, match=r"config\.inputs\.kind"):
+        build(Network(name, 3), Inputs(kind=kind))

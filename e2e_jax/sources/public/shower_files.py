@@ -90,6 +90,12 @@ def class_files(folder) -> dict[str, pathlib.Path]:
     return {name: paths[0] for name, paths in found.items()}
 
 
+def count(path) -> int:
+    """The events of a file; errors as `file_jobs`."""
+    with _opened(path) as (images, _):
+        return len(images)
+
+
 def file_jobs(paths: Iterable, on_error: str = "fail", piece: int = PIECE) -> dict[str, list[CropsJob]]:
     """The jobs of "train" and "validation", that read all events of the files.
 
@@ -105,8 +111,7 @@ def file_jobs(paths: Iterable, on_error: str = "fail", piece: int = PIECE) -> di
     check_on_error(on_error)
     jobs = {split: [] for split in SPLITS}
     for number, path in enumerate(paths):
-        with _opened(path) as (images, _):
-            events = len(images)
+        events = count(path)
         pieces = max(SHARE, -(-events // piece))
         for k in range(pieces):
             first, end = events * k // pieces, events * (k + 1) // pieces

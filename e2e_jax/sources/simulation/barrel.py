@@ -15,6 +15,15 @@ CRYSTAL_PITCH = 2.35
 """Crystal size in cm at the depth of the shower: 2.2 in front, 2.6 at the rear (CMS ECAL TDR)."""
 OFF_POINTING = np.tan(np.radians(3.0))
 """Crystal axes miss the interaction point by 3 degrees, in eta and in phi (CMS ECAL TDR)."""
+MODULE_ROWS = (0, 25, 45, 65)
+"""abs(ieta) of the last crystal before each boundary between modules (CMS ECAL TDR)."""
+MODULE_COLUMNS = 20
+"""Crystals in phi of a supermodule."""
+GAP = 0.6
+"""cm between the crystals of two modules, rounded from the 6 to 7 mm of the CMS ECAL TDR."""
+GAP_LOSS = 0.3
+"""Share of the energy in a gap that no crystal sees, as the rest goes on into them. Assumed, so that a photon
+in the middle of a gap loses a tenth of its energy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,9 +96,22 @@ class Spots(EnergySpots):
     energy: np.ndarray
 
     def in_crystals(self, events: int) -> np.ndarray:
-        """Energy in each crystal, float64 `[events, 61200]`; what falls past the barrel's ends is lost."""
+        """Energy in each crystal, float64 `[events, 61200]`.
+
+        What falls past the barrel's ends is lost, and a part of what falls between two modules.
+        """
         row, column = np.floor(self.row), np.floor(self.column)
-        return self._on_grid(row, column, geometry.EB_ROWS, geometry.EB_COLUMNS, events)
+        seen = dataclasses.replace(self, energy=self.energy * (1 - GAP_LOSS * self._in_gap()))
+        return seen._on_grid(row, column, geometry.EB_ROWS, geometry.EB_COLUMNS, events)
+
+    def _in_gap(self) -> np.ndarray:
+        """Whether each lies between two modules, bool `[n]`."""
+        half = GAP / CRYSTAL_PITCH / 2
+        across = np.abs(self.row - geometry.EB_ROWS // 2)
+        gap = np.abs((self.column + half) % MODULE_COLUMNS - half) < half
+        for boundary in MODULE_ROWS:
+            gap |= np.abs(across - boundary) < half
+        return gap
 
     def in_towers(self, events: int) -> np.ndarray:
         """Energy in the HCAL towers behind, 5x5 crystals each, float64 `[events, HCAL_TOWERS]`.

@@ -16,7 +16,13 @@ from e2e_jax.detector import geometry
 from e2e_jax.events.base import Ragged
 from e2e_jax.sources.simulation.endcap import FOCUS
 from e2e_jax.sources.simulation.endcap_readout import directions, place
-from e2e_jax.sources.simulation.photons import CONVERTED_R9, H_OVER_E, POSITION_WEIGHT, RADIATION_LENGTH
+from e2e_jax.sources.simulation.photons import (
+    CONVERTED_R9,
+    POSITION_WEIGHT,
+    RADIATION_LENGTH,
+    by_rank,
+    chosen_photons,
+)
 from e2e_jax.sources.simulation.shapes import endcap_shapes, endcap_windows, log_weights
 from e2e_jax.sources.simulation.showers import PRESHOWER_ETA
 
@@ -37,7 +43,7 @@ HCAL_CONE = 0.15
 """Distance in (eta, phi) up to which HCAL energy counts as behind a photon."""
 
 CORRECTION_ETA = (1.51, 1.56, 1.61, 1.66, 2.5)
-UNCONVERTED_CORRECTION = (1.100, 1.049, 1.032, 1.033, 1.031)
+UNCONVERTED_CORRECTION = (1.100, 1.049, 1.032, 1.039, 1.036)
 CONVERTED_CORRECTION = (1.150, 1.047, 1.027, 1.041, 1.036)
 """Factors on the energy, at these abs(eta) and linear between, that put the peak at the true energy.
 
@@ -85,7 +91,7 @@ def reconstruct_endcap_photons(
 
     Args:
       hits: every ECAL endcap hit that was read, in the order of the cells.
-      hcal_hits: HCAL hits (`readout.hcal_readout`).
+      hcal_hits: HCAL hits (`hcal.Channels.hits`).
       found: `clusters(hits)`.
       vertex_z: `[n]`, z in cm of the vertex that the photons are taken to come from.
       minimum_pt: least transverse momentum of a photon, GeV.
@@ -105,28 +111,24 @@ def reconstruct_endcap_photons(
     position = _positions(hits, found, leader, chosen)
     eta, phi = _direction(position)
     r9 = shapes["e3x3"] / raw
-    energy = _corrected_energy(raw, shapes["e5x5"], r9, eta)
+    unconverted, converted = (
+        np.interp(np.abs(eta), CORRECTION_ETA, factors)
+        for factors in (UNCONVERTED_CORRECTION, CONVERTED_CORRECTION)
+    )
+    energy = np.where(r9 > CONVERTED_R9, unconverted * shapes["e5x5"], converted * raw)
     hovere = _hcal_behind(hcal_hits, event, eta, phi) / raw
     from_vertex = position - np.stack([0 * raw, 0 * raw, vertex_z[event]], axis=1)
     vertex_eta = _direction(from_vertex)[0]
     columns = {
-        "pt": energy / np.cosh(vertex_eta),
         "eta": vertex_eta,
         "phi": phi,
         "energy": energy,
         "raw_energy": raw,
         "detector_eta": eta,
         "r9": r9,
-        "sigma_ieta_ieta": shapes["sigma_ieta_ieta"],
-        "sigma_iphi_iphi": shapes["sigma_iphi_iphi"],
-        "seed_fraction": shapes["seed_fraction"],
         "hovere": hovere,
     }
-    order = np.lexsort((-columns["pt"], event))
-    order = order[((columns["pt"] > minimum_pt) & (hovere < H_OVER_E))[order]]
-    columns = {name: column[order].astype(np.float32) for name, column in columns.items()}
-    columns["seed_cell"] = seed[order]
-    return Ragged.from_counts(np.bincount(event[order], minlength=len(hits)), columns)
+    return chosen_photons(event, seed, columns, shapes, minimum_pt, len(hits))
 
 
 def _ranked_seeds(image: np.ndarray, hits: Ragged) -> tuple[np.ndarray, np.ndarray]:
@@ -137,11 +139,7 @@ def _ranked_seeds(image: np.ndarray, hits: Ragged) -> tuple[np.ndarray, np.ndarr
     event = hits.event_index[high]
     rows, columns = row[:, None, None] + np.arange(1, 4)[:, None], column[:, None, None] + np.arange(1, 4)
     highest = image[event[:, None, None], side[:, None, None], rows, columns].max(axis=(1, 2))
-    top = hits.energy[high] >= highest
-    high, event = high[top], event[top]
-    order = np.lexsort((-transverse[high], event))
-    seed, event = high[order], event[order]
-    return seed, np.arange(len(seed)) - np.searchsorted(event, event)
+    return by_rank(high[hits.energy[high] >= highest], hits.event_index, transverse)
 
 
 def _superclusters(found: Ragged) -> np.ndarray:
@@ -207,13 +205,6 @@ def _crystal_axes() -> tuple[np.ndarray, np.ndarray]:
 def _direction(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x, y, z = position.T
     return np.arcsinh(z / np.maximum(np.hypot(x, y), 1e-6)), np.arctan2(y, x)
-
-
-def _corrected_energy(raw: np.ndarray, e5x5: np.ndarray, r9: np.ndarray, eta: np.ndarray) -> np.ndarray:
-    """Energy of the photon in GeV: of the 5x5 crystals if it looks unconverted, else of the supercluster."""
-    unconverted = e5x5 * np.interp(np.abs(eta), CORRECTION_ETA, UNCONVERTED_CORRECTION)
-    converted = raw * np.interp(np.abs(eta), CORRECTION_ETA, CONVERTED_CORRECTION)
-    return np.where(r9 > CONVERTED_R9, unconverted, converted)
 
 
 def _hcal_behind(hits: Ragged, event: np.ndarray, eta: np.ndarray, phi: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from e2e_jax.detector import geometry
 from e2e_jax.events.base import Ragged
-from e2e_jax.sources.simulation.readout import TOWER_ET, keeps_all, near_directions, read_out
+from e2e_jax.sources.simulation.readout import MEDIUM_SHARE, TOWER_ET, keeps_all, near_directions, read_out
 
 EE_NOISE = 0.150
 """GeV, electronics noise of an endcap crystal."""
@@ -20,6 +20,8 @@ EE_THRESHOLD = 2.5
 """Zero suppression, in units of the noise."""
 ISOLATION_ET = 0.110
 """Hits with this transverse energy (GeV) are kept around a photon (CMSSW, `interestingGamIsoDetIdEE`)."""
+SOFT_ET = 0.6
+"""GeV, transverse energy of a cluster whose crystals are kept."""
 _SUPERCRYSTALS = geometry.EE_SIDE // 5
 
 
@@ -27,7 +29,7 @@ def ecal_endcap_readout(
     deposits: np.ndarray,
     rng: np.random.Generator,
     *,
-    noise: float = EE_NOISE,
+    noise: float | np.ndarray = EE_NOISE,
     threshold: float = EE_THRESHOLD,
     tower_et: float = TOWER_ET,
 ) -> Ragged:
@@ -36,7 +38,7 @@ def ecal_endcap_readout(
     Args:
       deposits: `[events, EE_CELLS]`, the crystals' energies in GeV before noise, by `geometry.ee_cell`.
       rng: source of the noise.
-      noise: standard deviation of the noise of a crystal, GeV.
+      noise: standard deviation of the noise of a crystal, or of each `[EE_CELLS]`, GeV.
       threshold: zero suppression, in units of the noise.
       tower_et: transverse energy, in GeV, above which a supercrystal and its eight neighbours are read in
         full.
@@ -54,27 +56,30 @@ def ecal_endcap_readout(
         )
     crystals = geometry.ee_crystals().cell
     full = _full_readout(deposits, tower_et)
+    noise = np.broadcast_to(np.float32(noise), geometry.EE_CELLS)[crystals]
     hits = read_out(deposits[:, crystals], full[:, crystals], rng, noise, threshold)
     return Ragged(hits.offsets, {"cell": crystals[hits.cell], "energy": hits.energy})
 
 
-def reduce_endcap_hits(hits: Ragged, clusters: Ragged, photons: Ragged, rule: str = "reduced") -> Ragged:
+def reduce_endcap_hits(hits: Ragged, clusters: Ragged, photons: Ragged, rule: str = "aodsim") -> Ragged:
     """The ECAL endcap hits that reach the analysis format.
 
     Args:
       hits: every hit that was read (`ecal_endcap_readout`).
       clusters: `endcap_photons.clusters`.
       photons: photons anywhere in the detector, `detector_eta` and `phi`.
-      rule: "reduced" keeps the 5x5 crystals around each cluster of a supercluster, and hits with a transverse
-        energy above 110 MeV within 0.6 in (eta, phi) of a photon (CMSSW, `reducedEcalRecHits`).
-        "selective_readout" keeps every hit.
+      rule: one of `readout.REDUCTIONS`. "aodsim" and "reduced" keep the 5x5 crystals around each cluster of a
+        supercluster or above `SOFT_ET` (see `readout.reduce_hits`), and hits with a transverse energy above
+        110 MeV within 0.6 in (eta, phi) of a photon (CMSSW, `reducedEcalRecHits`). "selective_readout" keeps
+        every hit.
 
     Raises:
       ValueError: there is no such rule.
     """
     if keeps_all(rule):
         return hits
-    members = clusters.filter(clusters.supercluster >= 0)
+    strong = clusters.energy * directions()[2][clusters.seed_cell] > SOFT_ET
+    members = clusters.filter(strong | (clusters.supercluster >= 0))
     side, row, column = place(members.seed_cell)
     wanted = np.zeros((len(hits), 2, geometry.EE_SIDE + 4, geometry.EE_SIDE + 4), bool)
     window = np.arange(5)
@@ -107,10 +112,11 @@ def directions() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _full_readout(deposits: np.ndarray, tower_et: float) -> np.ndarray:
     """Marks `[events, EE_CELLS]` the crystals in the 3x3 supercrystals around those with high E_T."""
     shape = (len(deposits), 2, _SUPERCRYSTALS, 5, _SUPERCRYSTALS, 5)
-    high = (deposits * directions()[2]).reshape(shape).sum(axis=(3, 5)) > tower_et
+    transverse = (deposits * directions()[2]).reshape(shape).sum(axis=(3, 5))
+    high = transverse > tower_et
     around = np.zeros((len(deposits), 2, _SUPERCRYSTALS + 2, _SUPERCRYSTALS + 2), bool)
     for i in range(3):
         for j in range(3):
             around[:, :, i : i + _SUPERCRYSTALS, j : j + _SUPERCRYSTALS] |= high
-    around = around[:, :, 1:-1, None, 1:-1, None]
-    return np.broadcast_to(around, shape).reshape(len(deposits), geometry.EE_CELLS)
+    around = around[:, :, 1:-1, 1:-1] | (transverse > tower_et * MEDIUM_SHARE)
+    return np.broadcast_to(around[:, :, :, None, :, None], shape).reshape(len(deposits), geometry.EE_CELLS)

@@ -24,6 +24,7 @@ from e2e_jax.samples import SHOTS, Gun
 from e2e_jax.sources.simulation import barrel, digis, material, pileup, readout, showers
 from e2e_jax.sources.simulation.jobs import GunJob
 from e2e_jax.sources.simulation.particles import ELECTRON, PHOTON, Particles
+from e2e_jax.sources.simulation.pool_files import Shards
 from e2e_jax.sources.simulation.simulate import measured
 
 RUN = 1
@@ -50,11 +51,17 @@ SYNCHRONISATION = 0.07
 first synchronisation of the whole detector (CMS, arXiv:0911.4044)."""
 
 
-def produce(job: GunJob) -> Showers:
-    """Shoots and reads out `job.events` times; the same job gives the same showers, bit for bit."""
+def produce(job: GunJob, pool: pileup.Pool | None = None) -> Showers:
+    """Shoots and reads out `job.events` times; the same job gives the same showers, bit for bit.
+
+    Args:
+      job: what to make.
+      pool: the pile-up; by default that of the job's split, from its files.
+    """
     rng = np.random.default_rng(job.seed)
     gun = job.sample.source
-    pool = pileup.minimum_bias_pool(endcaps=False) if gun.pileup else None
+    if gun.pileup and pool is None:
+        pool = Shards(job.split).open(0)
     sizes = np.diff([*range(0, job.events, BATCH), job.events])
     made = Showers.concatenate([_shots(job, int(size), pool, rng) for size in sizes])
     made.event[:] = np.arange(1, len(made) + 1)
@@ -65,7 +72,7 @@ def _shots(job: GunJob, events: int, pool: pileup.Pool | None, rng: np.random.Ge
     gun = job.sample.source
     particles = shoot(gun, events, rng)
     energy, lateness = deposit(particles, rng.normal(0, COLLISION_SPREAD, events), events, rng)
-    if pool is not None:
+    if gun.pileup:
         energy = energy + pool.barrel_energies(rng.poisson(gun.pileup, events), rng)
     full = readout.full_readout(energy, readout.TOWER_ET)
     if gun.view == "crop":

@@ -9,6 +9,9 @@ from e2e_jax.samples import Era, Sample, quotas
 from e2e_jax.selection import Selection
 from e2e_jax.study import Study
 
+EVENTS_PER_SHARD = 4000
+"""Selected events for each file of pile-up: so every one of its collisions appears in about 16 of them."""
+
 
 @dataclasses.dataclass(frozen=True)
 class SimulationJob(Job):
@@ -17,7 +20,7 @@ class SimulationJob(Job):
     Attributes:
       sample: whose events.
       label: its place among the study's samples.
-      era: the run number and the pile-up.
+      era: has the run number and the pile-up.
       seed: 63-bit seed of everything random in the job.
       events: events to deliver, after the selection.
       select: which events are delivered.
@@ -25,6 +28,8 @@ class SimulationJob(Job):
       fast: the faster generator settings, see `sources.simulation`.
       reduction: which rec hits are kept, see `sources.simulation`.
       lumi: luminosity section of the events: unique in a dataset, so that (run, lumi, event) is.
+      split: the split they are for; no two splits share any pile-up.
+      pileup_shards: files of pile-up that are drawn from, see `sources.simulation.pool_files`.
     """
 
     sample: Sample
@@ -35,8 +40,10 @@ class SimulationJob(Job):
     select: Selection
     endcaps: bool = False
     fast: bool = False
-    reduction: str = "reduced"
+    reduction: str = "aodsim"
     lumi: int = 1
+    split: str = "train"
+    pileup_shards: int = 1
 
     def content(self) -> dict:
         """What fixes the events, for JSON."""
@@ -59,6 +66,7 @@ class GunJob(Job):
       seed: 63-bit seed of everything random in the job.
       events: shots.
       lumi: luminosity section of the shots, unique in a dataset.
+      split: the split they are for; no two splits share any pile-up.
     """
 
     sample: Sample
@@ -66,6 +74,7 @@ class GunJob(Job):
     seed: int
     events: int
     lumi: int = 1
+    split: str = "train"
 
     def __str__(self) -> str:
         return f"The simulation of {self.events} shots of {self.sample.label} (seed {self.seed})"
@@ -91,31 +100,32 @@ def simulation_jobs(
         raise ValueError(f"No split {split!r}; there are {', '.join(SPLITS)}.")
     seed = study.seed if seed is None else seed
     made = _gun_jobs if study.events == "showers" else _collision_jobs
-    return made(study, events, seed, SPLITS.index(split), fast)
+    return made(study, events, seed, split, fast)
 
 
-def _collision_jobs(study: Study, events: int, seed: int, split: int, fast: bool) -> list[Job]:
+def _collision_jobs(study: Study, events: int, seed: int, split: str, fast: bool) -> list[Job]:
     jobs: list[SimulationJob] = []
-    options = {"select": study.select, "endcaps": study.endcaps, "fast": fast}
+    options = {"select": study.select, "endcaps": study.endcaps, "fast": fast, "split": split}
+    options["pileup_shards"] = max(1, -(-events * len(study.samples) // EVENTS_PER_SHARD))
     for label, sample in enumerate(study.samples):
         for place, (era, quota) in enumerate(zip(sample.periods, quotas(events, sample.periods))):
             for piece, size in enumerate(_pieces(quota, sample.job_events)):
-                path = (seed, split, label, place, piece)
-                lumi = split * LUMI_BLOCK + len(jobs) + 1
+                path = (seed, SPLITS.index(split), label, place, piece)
+                lumi = SPLITS.index(split) * LUMI_BLOCK + len(jobs) + 1
                 jobs.append(SimulationJob(sample, label, era, derive_seed(path), size, **options, lumi=lumi))
     return sorted(jobs, key=lambda job: -job.events * job.sample.cost)
 
 
-def _gun_jobs(study: Study, events: int, seed: int, split: int, fast: bool) -> list[Job]:
+def _gun_jobs(study: Study, events: int, seed: int, split: str, fast: bool) -> list[Job]:
     del fast  # guns need no generator
     jobs: list[GunJob] = []
     pieces = [_pieces(events, sample.job_events) for sample in study.samples]
     for piece in range(max(map(len, pieces))):
         for label, sample in enumerate(study.samples):
             if piece < len(pieces[label]):
-                lumi = split * LUMI_BLOCK + len(jobs) + 1
-                job_seed = derive_seed((seed, split, label, piece))
-                jobs.append(GunJob(sample, label, job_seed, pieces[label][piece], lumi))
+                lumi = SPLITS.index(split) * LUMI_BLOCK + len(jobs) + 1
+                job_seed = derive_seed((seed, SPLITS.index(split), label, piece))
+                jobs.append(GunJob(sample, label, job_seed, pieces[label][piece], lumi, split))
     return jobs
 
 

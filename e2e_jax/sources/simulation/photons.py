@@ -29,11 +29,11 @@ H_OVER_E = 0.5
 """Largest ratio of HCAL energy (3x3 towers behind the seed) to supercluster energy."""
 CONVERTED_R9 = 0.94
 """A photon with R9 above this looks unconverted: its energy is that of 5x5 crystals."""
-UNCONVERTED_CORRECTION = (1.033, 0.0, 0.0)
-CONVERTED_CORRECTION = (1.021, 0.0, 0.0)
+UNCONVERTED_CORRECTION = (1.035, 0.0, 0.0)
+CONVERTED_CORRECTION = (1.024, 0.0, 0.0)
 """Factors on the energy, polynomials in |eta| (constant first), that put the peak at the true energy.
 
-Medians over this simulation's own photons (pt 25 to 90 GeV, tracker material, 20 pile-up collisions). Without
+Medians over this simulation's own photons from Higgs bosons (tracker, gaps, pile-up of 2012C). Without
 pile-up the response is flat in |eta| and energy to 0.2 %.
 """
 
@@ -43,30 +43,9 @@ DEPTH_OFFSET = 7.4
 """The shower's depth is RADIATION_LENGTH (DEPTH_OFFSET + ln E/GeV) (`posCalc_t0`)."""
 POSITION_WEIGHT = 4.2
 """Crystals below exp(-4.2) of the 5x5 energy have no say in the position (`posCalc_w0`)."""
-BEAM_SPOT_LENGTH = 5.0
-"""cm, standard deviation of the collisions along the beam."""
-WRONG_VERTEX = 0.2
-"""Share of events whose photons point to another collision of the same bunch crossing."""
 
 _ETA = 2
 _DOMINOES = 2 * DOMINO_REACH + 1
-
-
-def choose_vertex(
-    vertex_z: np.ndarray, rng: np.random.Generator, *, wrong: float = WRONG_VERTEX
-) -> np.ndarray:
-    """The vertex that photons are made to point to: in a share `wrong` of the events a pile-up collision's.
-
-    Args:
-      vertex_z: `[n]`, z of the hard collision in cm.
-      rng: source of the choice and of the other collision's z.
-      wrong: share of wrong choices.
-
-    Returns:
-      z in cm, `[n]`.
-    """
-    other = BEAM_SPOT_LENGTH * rng.standard_normal(len(vertex_z))
-    return np.where(rng.random(len(vertex_z)) < wrong, other, vertex_z)
 
 
 def superclusters(hits: Ragged, *, seed_et: float = SEED_ET) -> Ragged:
@@ -82,12 +61,9 @@ def superclusters(hits: Ragged, *, seed_et: float = SEED_ET) -> Ragged:
       `outer_step` (its mean distance from the seed in phi, in crystals), and `dominoes` (uint64: bit
       k is set where the domino k - 17 crystals from the seed in phi belongs to it; see `domino_mask`).
     """
-    image = np.zeros((len(hits), geometry.EB_ROWS + 2 * _ETA, geometry.EB_COLUMNS), np.float32)
-    hit_event = hits.event_index
-    hit_row, hit_column = np.divmod(hits.cell.astype(np.int64), geometry.EB_COLUMNS)
-    image[hit_event, hit_row + _ETA, hit_column] = hits.energy
+    image, hit_row, hit_column = _image(hits)
     seed, rank = _ranked_seeds(image, hits, hit_row, hit_column, seed_et)
-    event, row, column = hit_event[seed], hit_row[seed], hit_column[seed]
+    event, row, column = hits.event_index[seed], hit_row[seed], hit_column[seed]
 
     steps = np.arange(-DOMINO_REACH, DOMINO_REACH + 1)
     dominoes = np.zeros((len(seed), _DOMINOES), bool)
@@ -120,6 +96,12 @@ def superclusters(hits: Ragged, *, seed_et: float = SEED_ET) -> Ragged:
     return Ragged.from_counts(np.bincount(event[found], minlength=len(hits)), columns)
 
 
+def local_maxima(hits: Ragged, least_et: float) -> np.ndarray:
+    """Flat rows of the hits above a transverse energy, GeV, that no crystal of the eight around exceeds."""
+    image, row, column = _image(hits)
+    return _ranked_seeds(image, hits, row, column, least_et)[0]
+
+
 def domino_mask(dominoes: np.ndarray) -> np.ndarray:
     """Unpacks the bits of `dominoes` `[m]` to booleans `[m, 35]`: 17 crystals below the seed to 17 above."""
     return (dominoes[:, None] >> np.arange(_DOMINOES, dtype=np.uint64)) & np.uint64(1) > 0
@@ -137,7 +119,7 @@ def reconstruct_photons(
 
     Args:
       hits: every ECAL barrel hit that was read, in the order of the cells.
-      hcal_hits: HCAL hits (`readout.hcal_readout`).
+      hcal_hits: HCAL hits (`hcal.Channels.hits`).
       clusters: `superclusters(hits)`.
       vertex_z: `[n]`, z in cm of the vertex that the photons are taken to come from.
       minimum_pt: least transverse momentum of a photon, GeV.
@@ -156,28 +138,56 @@ def reconstruct_photons(
     shapes = shower_shapes(window)
     r9 = shapes["e3x3"] / clusters.energy
     eta, phi, depth = _position(window, clusters)
-    energy = _corrected_energy(clusters.energy, shapes["e5x5"], r9, eta)
+    of_eta = np.polynomial.polynomial.polyval
+    unconverted, converted = (of_eta(abs(eta), of) for of in (UNCONVERTED_CORRECTION, CONVERTED_CORRECTION))
+    energy = np.where(r9 > CONVERTED_R9, unconverted * shapes["e5x5"], converted * clusters.energy)
     hovere = _hcal_behind(hcal_hits, event, seed) / clusters.energy
     radius = ECAL_RADIUS + depth / np.cosh(eta)
     vertex_eta = np.arcsinh(np.sinh(eta) - vertex_z[event] / radius)
     columns = {
-        "pt": energy / np.cosh(vertex_eta),
         "eta": vertex_eta,
         "phi": phi,
         "energy": energy,
         "raw_energy": clusters.energy,
         "detector_eta": eta,
         "r9": r9,
-        "sigma_ieta_ieta": shapes["sigma_ieta_ieta"],
-        "sigma_iphi_iphi": shapes["sigma_iphi_iphi"],
-        "seed_fraction": shapes["seed_fraction"],
         "hovere": hovere,
     }
+    return chosen_photons(event, clusters.seed_cell, columns, shapes, minimum_pt, len(hits))
+
+
+def chosen_photons(
+    event: np.ndarray,
+    seed_cell: np.ndarray,
+    columns: dict[str, np.ndarray],
+    shapes: dict[str, np.ndarray],
+    minimum_pt: float,
+    events: int,
+) -> Ragged:
+    """Photons of either part of the detector above a pt, GeV, and below `H_OVER_E`, in falling order of pt.
+
+    Args:
+      event, seed_cell: `[m]`.
+      columns: `[m]` each: `energy`, `eta` seen from the vertex, `hovere` and others.
+      shapes: of `shapes.shower_shapes` or `shapes.endcap_shapes`.
+      minimum_pt: least transverse momentum, GeV.
+      events: number of events.
+    """
+    columns = {"pt": columns["energy"] / np.cosh(columns["eta"])} | columns
+    columns |= {name: shapes[name] for name in ("sigma_ieta_ieta", "sigma_iphi_iphi", "seed_fraction")}
     chosen = np.lexsort((-columns["pt"], event))
-    chosen = chosen[((columns["pt"] > minimum_pt) & (hovere < H_OVER_E))[chosen]]
+    chosen = chosen[((columns["pt"] > minimum_pt) & (columns["hovere"] < H_OVER_E))[chosen]]
     columns = {name: column[chosen].astype(np.float32) for name, column in columns.items()}
-    columns["seed_cell"] = clusters.seed_cell[chosen]
-    return Ragged.from_counts(np.bincount(event[chosen], minlength=len(hits)), columns)
+    columns["seed_cell"] = seed_cell[chosen]
+    return Ragged.from_counts(np.bincount(event[chosen], minlength=events), columns)
+
+
+def _image(hits: Ragged) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Energies `[events, EB_ROWS + 4, EB_COLUMNS]`, empty at both ends, and row and column of the hits."""
+    image = np.zeros((len(hits), geometry.EB_ROWS + 2 * _ETA, geometry.EB_COLUMNS), np.float32)
+    row, column = np.divmod(hits.cell.astype(np.int64), geometry.EB_COLUMNS)
+    image[hits.event_index, row + _ETA, column] = hits.energy
+    return image, row, column
 
 
 def _ranked_seeds(image, hits, row, column, seed_et) -> tuple[np.ndarray, np.ndarray]:
@@ -188,12 +198,19 @@ def _ranked_seeds(image, hits, row, column, seed_et) -> tuple[np.ndarray, np.nda
     rows = row[high, None, None] + _ETA + np.arange(-1, 2)[:, None]
     columns = (column[high, None, None] + np.arange(-1, 2)) % geometry.EB_COLUMNS
     highest = image[event[:, None, None], rows, columns].max(axis=(1, 2))
-    top = hits.energy[high] >= highest
-    high, event = high[top], event[top]
-    order = np.lexsort((-transverse[high], event))
-    seed, event = high[order], event[order]
-    first = np.searchsorted(event, event)
-    return seed, np.arange(len(seed)) - first
+    return by_rank(high[hits.energy[high] >= highest], hits.event_index, transverse)
+
+
+def by_rank(seed: np.ndarray, event: np.ndarray, transverse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flat rows of hits by event and falling transverse energy, and their rank in the event.
+
+    Args:
+      seed: `[m]`, the rows.
+      event, transverse: of all hits.
+    """
+    seed = seed[np.lexsort((-transverse[seed], event[seed]))]
+    event = event[seed]
+    return seed, np.arange(len(seed)) - np.searchsorted(event, event)
 
 
 def _subclusters(sums: np.ndarray) -> np.ndarray:
@@ -229,13 +246,6 @@ def _position(window: np.ndarray, clusters: Ragged) -> tuple[np.ndarray, np.ndar
     # Column c is iphi = c + 1, centred at (iphi - 10.5) degrees.
     phi = np.radians((column + step + aside - 9.5 + 180) % 360 - 180)
     return eta + np.sign(eta) * geometry.EB_CRYSTAL_SIZE * aside, phi, depth
-
-
-def _corrected_energy(raw: np.ndarray, e5x5: np.ndarray, r9: np.ndarray, eta: np.ndarray) -> np.ndarray:
-    """Energy of the photon in GeV: of the 5x5 crystals if it looks unconverted, else of the supercluster."""
-    unconverted = e5x5 * np.polynomial.polynomial.polyval(abs(eta), UNCONVERTED_CORRECTION)
-    converted = raw * np.polynomial.polynomial.polyval(abs(eta), CONVERTED_CORRECTION)
-    return np.where(r9 > CONVERTED_R9, unconverted, converted)
 
 
 def _hcal_behind(hits: Ragged, event: np.ndarray, seed_cell: np.ndarray) -> np.ndarray:

@@ -1,21 +1,20 @@
-"""What the electronics keep of the energy in the barrel calorimeters: noise, thresholds, read-out.
+"""What the electronics keep of the energy in the ECAL barrel: noise, thresholds, read-out.
 
-The ECAL follows the CMS scheme of 2012: zero suppression at 2.5 sigma of the noise everywhere, and
-full read-out of the 3x3 trigger towers around every tower whose transverse energy is high (CMS, "The
-ECAL selective readout", and CMS-NOTE 2006/121). Noise in the empty crystals is drawn only where it
-passes the threshold: 380 crystals an event instead of 61200, with the same distribution.
+The ECAL follows the CMS scheme of 2012: zero suppression at 2.5 sigma of the noise everywhere, full read-out
+of the 3x3 trigger towers around every tower whose transverse energy is high, and of the tower alone where it
+is medium (CMS, "The ECAL selective readout", and CMS-NOTE 2006/121). Noise in the empty crystals is drawn
+only where it passes the threshold: 380 crystals an event instead of 61200, with the same distribution.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
 
 from e2e_jax.detector import geometry
 from e2e_jax.events.base import Ragged
-from e2e_jax.sources.simulation.photons import DOMINO_REACH, domino_mask
+from e2e_jax.sources.simulation.photons import DOMINO_REACH, domino_mask, local_maxima
 
 EB_NOISE = 0.040
 """GeV, electronics noise of a barrel crystal."""
@@ -23,27 +22,17 @@ EB_THRESHOLD = 2.5
 """Zero suppression of the barrel crystals, in units of the noise: 0.1 GeV."""
 TOWER_ET = 2.0
 """GeV, transverse energy of a trigger tower (5x5 crystals) that calls for full read-out around it."""
+MEDIUM_SHARE = 0.5
+"""Share of this above which the tower alone is read in full."""
 NEGLIGIBLE = 0.001
 """GeV; a crystal with less counts as empty: 1/40 of the noise moves its chance to be read by 7 %."""
 
-HCAL_NOISE = 0.2
-"""GeV, noise of an HCAL channel."""
-HCAL_THRESHOLD = 0.5
-"""GeV, an HCAL channel with less is not kept."""
-HB_DEEP_SHARE = {15: 0.1, 16: 0.25}
-"""Share of a tower's energy in depth 2, the last layers: the barrel towers with two depths are |ieta| 15
-and 16 (CMS-TDR-002). The shares are rough: the layers' part of the absorber behind a shower's maximum."""
-HE_SHARES = {
-    **dict.fromkeys((*range(18, 27), 29), (0.6, 0.4)),
-    **dict.fromkeys((27, 28), (0.5, 0.3, 0.2)),
-}
-"""Shares of a tower's energy in its depths, as rough; the towers and depths of HE in 2012 are those of
-the CMS HCAL TDR (CMS-TDR-002), but for HE's third depth of |ieta| 16, which is counted with HB's."""
-HB_TOWERS = 17
-"""Largest |ieta| that is read; 17, the first tower of HE, still lies on the ECAL barrel's grid."""
-HE_TOWERS = 29
-"""The same with the endcaps."""
+REDUCTIONS = ("aodsim", "reduced", "selective_readout")
+"""Which hits reach the analysis format: all collections as AODSIM has them; those of the ECAL alone, with all
+hits of the HCAL; every hit that was read."""
 
+SOFT_ET = 0.45
+"""GeV, transverse energy of a crystal from which the 5x5 around it are kept."""
 ISOLATION_RADIUS = 0.6
 ISOLATION_ENERGY = 0.095
 """Hits above 95 MeV are kept this far from a photon, for isolation (CMSSW, `interestingGamIsoDetIdEB`)."""
@@ -53,7 +42,7 @@ def ecal_barrel_readout(
     deposits: np.ndarray,
     rng: np.random.Generator,
     *,
-    noise: float = EB_NOISE,
+    noise: float | np.ndarray = EB_NOISE,
     threshold: float = EB_THRESHOLD,
     tower_et: float = TOWER_ET,
 ) -> Ragged:
@@ -62,7 +51,7 @@ def ecal_barrel_readout(
     Args:
       deposits: `[events, 61200]`, the crystals' energies in GeV before noise, by `geometry.eb_cell`.
       rng: source of the noise.
-      noise: standard deviation of the noise of a crystal, GeV.
+      noise: standard deviation of the noise of a crystal, or of each, GeV.
       threshold: zero suppression, in units of the noise.
       tower_et: transverse energy, in GeV, above which a tower and its eight neighbours are read in full.
 
@@ -82,7 +71,11 @@ def ecal_barrel_readout(
 
 
 def read_out(
-    deposits: np.ndarray, full: np.ndarray, rng: np.random.Generator, noise: float, threshold: float
+    deposits: np.ndarray,
+    full: np.ndarray,
+    rng: np.random.Generator,
+    noise: float | np.ndarray,
+    threshold: float,
 ) -> Ragged:
     """Crystals above threshold after noise, and those of the full read-out.
 
@@ -90,7 +83,7 @@ def read_out(
       deposits: `[events, crystals]`, GeV before noise.
       full: bool `[events, crystals]`, which to read whatever they show.
       rng: source of the noise.
-      noise: its standard deviation, GeV.
+      noise: its standard deviation, or that of each crystal `[crystals]`, GeV.
       threshold: zero suppression, in units of the noise.
 
     Returns:
@@ -98,14 +91,16 @@ def read_out(
     """
     events, crystals = deposits.shape
     signal = np.ravel(deposits)
-    state = (deposits > NEGLIGIBLE) | full
+    noise = np.broadcast_to(np.float32(noise), crystals)
+    state = (np.abs(deposits) > NEGLIGIBLE) | full
     drawn = np.flatnonzero(state)
-    fluctuated = signal[drawn] + np.float32(noise) * rng.standard_normal(len(drawn), np.float32)
-    keep = (fluctuated > threshold * noise) | np.ravel(full)[drawn]
+    drawn_noise = noise[drawn % crystals]
+    fluctuated = signal[drawn] + drawn_noise * rng.standard_normal(len(drawn), np.float32)
+    keep = (fluctuated > threshold * drawn_noise) | np.ravel(full)[drawn]
     # Empty crystals that fluctuate above threshold: drawn over all crystals, less those dealt with above.
-    lone = _bernoulli_positions(_gaussian_tail(threshold) if noise else 0.0, signal.size, rng)
+    lone = _bernoulli_positions(_gaussian_tail(threshold) if noise.any() else 0.0, signal.size, rng)
     lone = lone[~np.ravel(state)[lone]]
-    tail = noise * _truncated_normal(threshold, len(lone), rng)
+    tail = noise[lone % crystals] * _truncated_normal(threshold, len(lone), rng)
 
     index = np.concatenate([drawn[keep], lone])
     energy = np.concatenate([fluctuated[keep], tail]).astype(np.float32)
@@ -115,44 +110,8 @@ def read_out(
     return Ragged.from_counts(counts, {"cell": (index % crystals).astype(np.uint16), "energy": energy})
 
 
-def hcal_readout(
-    towers: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    noise: float = HCAL_NOISE,
-    threshold: float = HCAL_THRESHOLD,
-    endcaps: bool = False,
-) -> Ragged:
-    """Reads out the HCAL towers with |ieta| up to 17, which lie behind the ECAL barrel, or up to 29.
-
-    Args:
-      towers: `[events, HCAL_TOWERS]`, energies in GeV before noise, depths summed, at native (ieta, iphi).
-      rng: source of the noise.
-      noise: standard deviation of the noise of a channel (one depth of a tower), GeV.
-      threshold: least energy of a hit, GeV.
-      endcaps: read the towers up to |ieta| 29.
-
-    Returns:
-      Hits with `cell` (uint16, `geometry.hcal_cell`) and `energy` (float32, GeV), in the order of the cells.
-
-    Raises:
-      ValueError: `towers` has another shape.
-    """
-    if towers.ndim != 2 or towers.shape[1] != geometry.HCAL_TOWERS:
-        raise ValueError(
-            f"HCAL towers have shape {towers.shape}, expected [events, {geometry.HCAL_TOWERS}]: "
-            "one row an event, one column a tower, numbered as geometry.hcal_cell numbers depth 1."
-        )
-    channels, share = _hcal_channels(HE_TOWERS if endcaps else HB_TOWERS)
-    energy = towers[:, channels % geometry.HCAL_TOWERS] * share
-    energy = energy.astype(np.float32) + np.float32(noise) * rng.standard_normal(energy.shape, np.float32)
-    event, channel = np.nonzero(energy > threshold)
-    counts = np.bincount(event, minlength=len(towers))
-    return Ragged.from_counts(counts, {"cell": channels[channel], "energy": energy[event, channel]})
-
-
 def reduce_hits(
-    hits: Ragged, clusters: Ragged, photons: Ragged, rule: str = "reduced", others: Ragged | None = None
+    hits: Ragged, clusters: Ragged, photons: Ragged, rule: str = "aodsim", others: Ragged | None = None
 ) -> Ragged:
     """The ECAL barrel hits that reach the analysis format.
 
@@ -160,9 +119,11 @@ def reduce_hits(
       hits: every hit that was read (`ecal_barrel_readout`).
       clusters: superclusters (`photons.superclusters`).
       photons: photons (`photons.reconstruct_photons`).
-      rule: "reduced" is AODSIM's choice (CMSSW, `reducedEcalRecHits`): the crystals of the superclusters,
-        5x5 around their seeds, and hits above 95 MeV within 0.6 in (eta, phi) of a photon.
-        "selective_readout" keeps every hit.
+      rule: one of `REDUCTIONS`. "aodsim" and "reduced" are AODSIM's choice (CMSSW, `reducedEcalRecHits`): the
+        crystals of the superclusters, 5x5 around their seeds and around local maxima above `SOFT_ET`, and
+        hits above 95 MeV within 0.6 in (eta, phi) of a photon. The local maxima stand for what is kept around
+        electrons, muons and the clusters of particle flow, which are not simulated; without them the events
+        of the real AODSIM file have more hits than ours. "selective_readout" keeps every hit.
       others: photons in the endcaps, whose neighbourhood may reach into the barrel.
 
     Returns:
@@ -180,6 +141,11 @@ def reduce_hits(
     cluster, domino = np.nonzero(domino_mask(clusters.dominoes) | (abs(steps) <= 2))
     columns = (column[cluster] + steps[domino]) % geometry.EB_COLUMNS
     wanted[clusters.event_index[cluster][:, None], rows[cluster], columns[:, None]] = True
+    soft = local_maxima(hits, SOFT_ET)
+    row, column = np.divmod(hits.cell[soft].astype(np.int64), geometry.EB_COLUMNS)
+    rows = np.clip(row[:, None] + np.arange(-2, 3), 0, geometry.EB_ROWS - 1)[:, :, None]
+    columns = (column[:, None, None] + np.arange(-2, 3)) % geometry.EB_COLUMNS
+    wanted[hits.event_index[soft][:, None, None], rows, columns] = True
     keep = wanted.reshape(len(hits), -1)[hits.event_index, hits.cell]
     keep |= _near_photons(hits, photons)
     if others is not None:
@@ -191,10 +157,8 @@ def reduce_hits(
 
 def keeps_all(rule: str) -> bool:
     """Whether a rule keeps every hit; raises a ValueError where there is no such rule."""
-    if rule not in ("reduced", "selective_readout"):
-        raise ValueError(
-            f"Rule {rule!r} for reducing ECAL hits is not known; there are 'reduced', 'selective_readout'."
-        )
+    if rule not in REDUCTIONS:
+        raise ValueError(f"No reduction {rule!r}; there are {', '.join(REDUCTIONS)}.")
     return rule == "selective_readout"
 
 
@@ -215,14 +179,20 @@ def near_directions(event: np.ndarray, eta: np.ndarray, phi: np.ndarray, photons
 
 
 def full_readout(deposits: np.ndarray, tower_et: float) -> np.ndarray:
-    """Marks crystals, of GeV `[events, 61200]`, in the 3x3 towers around towers above a transverse energy."""
+    """Marks the crystals `[events, 61200]` that are read whatever they show.
+
+    Args:
+      deposits: `[events, 61200]`, GeV.
+      tower_et: transverse energy of a tower, in GeV, above which its eight neighbors are read as well.
+    """
     events = len(deposits)
     rows = deposits.reshape(events, geometry.EB_ROWS // 5, 5, geometry.EB_COLUMNS).sum(axis=2)
     towers = sum(rows[:, :, step::5] for step in range(5))
     sin_theta = 1 / np.cosh(geometry.eb_eta_centres()[2::5])
-    high = towers * sin_theta[:, None] > tower_et
+    transverse = towers * sin_theta[:, None]
+    high = transverse > tower_et
     high = high | np.roll(high, 1, axis=2) | np.roll(high, -1, axis=2)
-    around = high.copy()
+    around = high | (transverse > tower_et * MEDIUM_SHARE)
     around[:, 1:] |= high[:, :-1]
     around[:, :-1] |= high[:, 1:]
     full = np.zeros((events, geometry.EB_ROWS // 5, 5, geometry.EB_COLUMNS // 5, 5), bool)
@@ -246,28 +216,6 @@ def _near_photons(hits: Ragged, photons: Ragged) -> np.ndarray:
         near = (hit_eta - eta[seed_row]) ** 2 + phi**2 < ISOLATION_RADIUS**2
         keep[candidates[near & (rank < photons.counts[event])]] = True
     return keep
-
-
-@functools.cache
-def _hcal_channels(last: int) -> tuple[np.ndarray, np.ndarray]:
-    """The cells up to |ieta| `last` and the share of its tower's energy that each sees, in order of depth."""
-    cells, shares = [], []
-    for depth in (1, 2, 3):
-        for ieta in (*range(-last, 0), *range(1, last + 1)):
-            share = _depth_shares(abs(ieta))
-            if depth <= len(share):
-                step = 2 if abs(ieta) > geometry.HCAL_LAST_NARROW else 1
-                cells.append(geometry.hcal_cell(ieta, np.arange(1, geometry.HCAL_COLUMNS + 1, step), depth))
-                shares.append(np.full(len(cells[-1]), share[depth - 1], np.float32))
-    return np.concatenate(cells), np.concatenate(shares)
-
-
-def _depth_shares(ring: int) -> tuple[np.float32, ...]:
-    """Shares of the energy of a tower with this |ieta| in its depths."""
-    if ring in HE_SHARES:
-        return HE_SHARES[ring]
-    deep = np.float32(HB_DEEP_SHARE.get(ring, 0.0))
-    return (1 - deep, deep) if deep else (np.float32(1),)
 
 
 def _gaussian_tail(threshold: float) -> float:

@@ -28,12 +28,16 @@ class Deposits:
       ecal: float64 `[events, 61200]`, GeV in each barrel crystal.
       hcal: float64 `[events, HCAL_TOWERS]`, GeV in each HCAL tower.
       tracks: `pt`, `eta`, `phi` of reconstructed tracks.
+      vertex_z: float64 `[events]`, where along the beam the collision happened, cm.
+      sum_pt2: float64 `[events]`, sum of pT^2 of the tracks that begin there, GeV^2.
       ee: float64 `[events, EE_CELLS]`, GeV in each endcap crystal; None where the barrel was simulated alone.
     """
 
     ecal: np.ndarray
     hcal: np.ndarray
     tracks: Ragged
+    vertex_z: np.ndarray
+    sum_pt2: np.ndarray
     ee: np.ndarray | None = None
 
 
@@ -57,7 +61,7 @@ def respond(
     photon = particles.is_a(PHOTON)
     photons, pairs = material.cross(material.convert, particles[photon], rng, endcaps)
     charged = Particles.concatenate([particles[particles.charge != 0], pairs])
-    found = tracks.reconstruct(charged, events, rng)
+    found, sum_pt2 = tracks.reconstruct(charged, events, rng)
 
     electron = particles.is_a(ELECTRON)
     electrons = Particles.concatenate([particles[electron], pairs])
@@ -72,7 +76,7 @@ def respond(
         deposits = showers.deposit_in_endcaps, hadrons.deposit_in_endcaps
         ee, behind = _both(endcap, *deposits, forward, rng)
         ee, hcal = ee.in_crystals(events), hcal + behind.in_towers(events)
-    return Deposits(ecal, hcal, found, ee)
+    return Deposits(ecal, hcal, found, np.asarray(vertex_z, np.float64), sum_pt2, ee)
 
 
 def _both(part, deposit_light, deposit_heavy, particles: tuple[Particles, Particles], rng):

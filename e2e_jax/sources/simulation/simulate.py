@@ -9,28 +9,38 @@ for a result on CMS Open Data.
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import filelock
 import numpy as np
 
 from e2e_jax.errors import StudyError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import Events, by_pt
 from e2e_jax.selection import CutCounts, kept
-from e2e_jax.sources.simulation import endcap_photons, endcap_readout, generator, photons, pileup, readout
+from e2e_jax.sources.simulation import (
+    conditions,
+    crossings,
+    endcap_photons,
+    endcap_readout,
+    generator,
+    hcal,
+    photons,
+    pileup,
+    readout,
+)
 from e2e_jax.sources.simulation.jobs import SimulationJob
-from e2e_jax.sources.simulation.response import Deposits, respond
+from e2e_jax.sources.simulation.pool_files import Shards
+from e2e_jax.sources.simulation.response import respond
 
 BATCH = 50
 """Events simulated together; their crystals are dense, half a megabyte each."""
 MOST_IN_VAIN = 1000
 """Simulated events after which a selection that keeps none is an error."""
 EXTRA_PILEUP_IN_FAST_MODE = 2
-"""Overlays in place of the multi-parton interactions that the fast mode leaves out."""
+"""Overlays in place of the multi-parton interactions that the fast mode leaves out; of the event's vertex."""
 
 PHOTOELECTRONS = 1500
 """Per GeV (CMS ECAL TDR: stochastic term with the photodiodes' excess noise)."""
@@ -38,27 +48,31 @@ UNIFORMITY, MISCALIBRATION = 0.003, 0.004
 """Relative spread of a crystal's response along its length, and of its calibration (CMS ECAL TDR)."""
 
 
-def produce(job: SimulationJob) -> Events:
+def produce(job: SimulationJob, pool: pileup.Pool | None = None) -> Events:
     """Simulates collisions until `job.events` of them pass the selection.
 
     Args:
       job: what to make; the same job always gives the same events, bit for bit.
+      pool: the pile-up; by default that of the job's split, from its files.
 
     Returns:
       `job.events` events with hits in the detector's native segmentation.
 
     Raises:
       StudyError: the selection keeps no event, or cannot be applied; or see `generator`.
+      ValueError: there is no such reduction.
     """
+    readout.keeps_all(job.reduction)  # an unknown one is refused before anything is generated
     rng = np.random.default_rng(job.seed)
     seed = job.seed % generator.MAX_SEED
     chunks = generator.generate(job.sample, seed, fast=job.fast, chunk=2 * BATCH)
-    pool, chunks = pool_and_collisions(
-        lambda: pileup.minimum_bias_pool(endcaps=job.endcaps), chunks, 2 * job.events, pool_lock(job.endcaps)
-    )
+    if pool is None:
+        shards = Shards(job.split, job.pileup_shards, job.endcaps)
+        chunks = collisions_while_made(shards, chunks, 2 * job.events)
     parts, made, counts = [], 0, CutCounts()
     for record in batches(chunks, BATCH):
-        events, selected = kept(simulate(record, job, pool, rng), job.select)
+        simulated = simulate(record, job, shards.draw(rng) if pool is None else pool, rng)
+        events, selected = kept(simulated, job.select)
         counts.add(selected)
         parts.append(events[: job.events - made])
         made += len(parts[-1])
@@ -75,45 +89,27 @@ def produce(job: SimulationJob) -> Events:
     return events
 
 
-def pool_lock(endcaps: bool) -> filelock.FileLock:
-    """The lock of the process that makes the pile-up, beside the file of the pile-up."""
-    path = pileup.pool_path(endcaps=endcaps).with_suffix(".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return filelock.FileLock(path)
-
-
-def pool_and_collisions(
-    make_pool: Callable[[], pileup.Pool],
-    collisions: Iterator[Ragged],
-    enough: int,
-    lock: filelock.BaseFileLock,
-) -> tuple[pileup.Pool, Iterator[Ragged]]:
-    """Gets the pile-up, and generates collisions as long as another process makes it.
+def collisions_while_made(shards: Shards, collisions: Iterator[Ragged], enough: int) -> Iterator[Ragged]:
+    """Makes the pile-up, and generates collisions as long as other processes make the last of it.
 
     Args:
-      make_pool: reads or makes the pile-up; called while `lock` is held.
+      shards: the pile-up.
       collisions: chunks of the job's collisions.
       enough: collisions after which this process only waits.
-      lock: held by the process that makes the pile-up.
 
     Returns:
-      The pile-up, and the same chunks as `collisions`.
+      The same chunks as `collisions`.
     """
     ahead: list[Ragged] = []
-    with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(lock.acquire(blocking=False))
-                break
-            except filelock.Timeout:
-                if sum(map(len, ahead)) < enough:
-                    ahead.append(next(collisions))
-                else:
-                    time.sleep(0.1)
-            except (OSError, NotImplementedError):
-                # A file system without locks: every process makes the pile-up.
-                break
-        return make_pool(), itertools.chain(ahead, collisions)
+
+    def generate_or_wait():
+        if sum(map(len, ahead)) < enough:
+            ahead.append(next(collisions))
+        else:
+            time.sleep(0.1)
+
+    shards.make(wait=generate_or_wait)
+    return itertools.chain(ahead, collisions)
 
 
 def batches(chunks, size: int):
@@ -128,30 +124,99 @@ def batches(chunks, size: int):
 
 def simulate(record: Ragged, job: SimulationJob, pool: pileup.Pool, rng: np.random.Generator) -> Events:
     """One batch, from generated particles to events with all their photons, before the selection."""
-    vertex_z = rng.normal(0, pileup.VERTEX_SIGMA, len(record))
-    extra = EXTRA_PILEUP_IN_FAST_MODE if job.fast else 0
-    collisions = rng.poisson(job.era.pileup, len(record)) + extra
-    deposits = pool.overlay(respond(record, vertex_z, rng, job.endcaps), collisions, rng)
-    ecal_hits = readout.ecal_barrel_readout(measured(deposits.ecal, rng), rng)
-    hcal_hits = readout.hcal_readout(deposits.hcal, rng, endcaps=job.endcaps)
-    clusters = photons.superclusters(ecal_hits)
-    vertex_z = photons.choose_vertex(vertex_z, rng)
-    found = photons.reconstruct_photons(ecal_hits, hcal_hits, clusters, vertex_z)
-    if job.endcaps:
-        ee, forward, everywhere = _endcaps(deposits, hcal_hits, vertex_z, found, job, rng)
-    else:
-        ee, forward, everywhere = _no_hits(len(record)), None, found
     count = len(record)
+    extra = EXTRA_PILEUP_IN_FAST_MODE if job.fast else 0
+    means = crossings.draw_means(job.era, count, rng)
+    collisions, beside = rng.poisson(means) + extra, crossings.neighbors(means, rng)
+    seen = detect(
+        record, pool, collisions, beside, rng, job.reduction, endcaps=job.endcaps, of_the_event=extra
+    )
     return Events(
         run=np.full(count, job.era.run, np.int64),
         lumi=np.full(count, job.lumi, np.int64),
         event=np.zeros(count, np.int64),
         label=np.full(count, job.label, np.int32),
-        photons=by_pt(everywhere),
-        eb=readout.reduce_hits(ecal_hits, clusters, found, job.reduction, forward),
-        ee=ee,
-        hcal=hcal_hits,
-        tracks=deposits.tracks,
+        photons=by_pt(seen.photons),
+        eb=seen.eb,
+        ee=seen.ee,
+        hcal=seen.hcal,
+        tracks=seen.tracks,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Detected:
+    """What the analysis format holds of a batch of events.
+
+    Attributes:
+      eb, ee, hcal: hits, `cell` and `energy`.
+      tracks: `pt`, `eta`, `phi`.
+      photons: `pt`, `eta`, `phi`, `detector_eta` of all reconstructed photons.
+      barrel, forward: those of each part, with the shapes of `photons.reconstruct_photons`; `forward` is None
+        where the barrel was simulated alone.
+      collision_z, vertex_z: `[events]`, where the collision happened and the vertex it was assigned, cm.
+    """
+
+    eb: Ragged
+    ee: Ragged
+    hcal: Ragged
+    tracks: Ragged
+    photons: Ragged
+    barrel: Ragged
+    forward: Ragged | None
+    collision_z: np.ndarray
+    vertex_z: np.ndarray
+
+
+def detect(
+    record: Ragged,
+    pool: pileup.Pool,
+    collisions: np.ndarray,
+    beside: np.ndarray,
+    rng: np.random.Generator,
+    reduction: str = "aodsim",
+    *,
+    endcaps: bool = False,
+    of_the_event: int = 0,
+) -> Detected:
+    """The detector and the reconstruction, of generated events and their pile-up.
+
+    Args:
+      record: particles of the events, as `generator.generate` gives them.
+      pool: where the pile-up is drawn from.
+      collisions: `[events]`, pile-up collisions of the same crossing.
+      beside: `[crossings, events]`, those of each of `crossings.NEIGHBORS`.
+      rng: the only source of randomness.
+      reduction: one of `readout.REDUCTIONS`.
+      endcaps: simulate the whole detector; `pool` must hold it.
+      of_the_event: how many of `collisions` stand for multi-parton interactions of the event.
+    """
+    collision_z = rng.normal(0, pileup.VERTEX_SIGMA, len(record))
+    deposits = respond(record, collision_z, rng, endcaps)
+    deposits = pool.overlay(deposits, collisions, rng, of_the_event)
+    late = pool.out_of_time(beside, rng)
+    vertex_z = deposits.vertex_z
+    signal = measured(deposits.ecal, rng) + late.ecal
+    ecal_hits = readout.ecal_barrel_readout(signal, rng, noise=conditions.barrel_noise())
+    ecal_hits = conditions.alive(ecal_hits, conditions.dead_barrel())
+    channels = hcal.measure(deposits.hcal, rng, late=late.hcal, endcaps=endcaps)
+    hcal_hits = channels.hits()
+    clusters = photons.superclusters(ecal_hits)
+    found = photons.reconstruct_photons(ecal_hits, hcal_hits, clusters, vertex_z)
+    ee, forward, everywhere = _no_hits(len(record)), None, found
+    if endcaps:
+        signal = measured(deposits.ee, rng) + late.ee
+        ee, forward, everywhere = _endcaps(signal, hcal_hits, vertex_z, found, reduction, rng)
+    return Detected(
+        readout.reduce_hits(ecal_hits, clusters, found, reduction, forward),
+        ee,
+        channels.flagged_hits() if reduction == "aodsim" else hcal_hits,
+        deposits.tracks,
+        everywhere,
+        found,
+        forward,
+        collision_z,
+        vertex_z,
     )
 
 
@@ -160,13 +225,16 @@ def _no_hits(events: int) -> Ragged:
     return Ragged.from_counts(np.zeros(events, np.int64), columns)
 
 
-def _endcaps(deposits: Deposits, hcal_hits: Ragged, vertex_z, barrel_photons: Ragged, job, rng):
+def _endcaps(
+    signal: np.ndarray, hcal_hits: Ragged, vertex_z, barrel_photons: Ragged, reduction: str, rng
+) -> tuple[Ragged, Ragged, Ragged]:
     """The endcaps of one batch: hits that are kept, their photons, and the photons of the whole detector."""
-    hits = endcap_readout.ecal_endcap_readout(measured(deposits.ee, rng), rng)
+    hits = endcap_readout.ecal_endcap_readout(signal, rng, noise=conditions.endcap_noise())
+    hits = conditions.alive(hits, conditions.dead_endcaps())
     clusters = endcap_photons.clusters(hits)
     found = endcap_photons.reconstruct_endcap_photons(hits, hcal_hits, clusters, vertex_z)
     everywhere = _joined(barrel_photons, found)
-    return endcap_readout.reduce_endcap_hits(hits, clusters, everywhere, job.reduction), found, everywhere
+    return endcap_readout.reduce_endcap_hits(hits, clusters, everywhere, reduction), found, everywhere
 
 
 def _joined(first: Ragged, second: Ragged) -> Ragged:

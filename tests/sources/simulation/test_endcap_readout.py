@@ -82,32 +82,6 @@ def test_a_photon_in_an_endcap_keeps_barrel_hits_near_it():
     assert readout.reduce_hits(hits, no_clusters, none, others=others).cell.tolist() == [cells[0]]
 
 
-def test_hcal_depths_are_those_of_2012_and_share_all_the_energy():
-    towers = np.zeros((1, geometry.HCAL_TOWERS))
-    rings = [*range(-29, 0), *range(1, 30)]
-    for ieta in rings:
-        towers[0, geometry.hcal_cell(ieta, 31, 1)] = 20.0
-    hits = readout.hcal_readout(towers, rng(), noise=0.0, threshold=0.0, endcaps=True)
-    ieta, iphi, depth = geometry.hcal_coordinates(hits.cell)
-    assert (iphi == 31).all()
-    assert hits.energy.sum() == pytest.approx(58 * 20)
-    depths = {ring: sorted(depth[ieta == ring].tolist()) for ring in rings}
-    for ring in rings:
-        two = abs(ring) in (15, 16, 29) or 18 <= abs(ring) <= 26
-        expected = [1, 2, 3] if abs(ring) in (27, 28) else [1, 2] if two else [1]
-        assert depths[ring] == expected
-
-
-def test_the_barrel_towers_are_read_alike_with_and_without_endcaps():
-    towers = np.random.default_rng(2).exponential(3.0, (3, geometry.HCAL_TOWERS))
-    alone = readout.hcal_readout(towers, rng(), noise=0.0)
-    everything = readout.hcal_readout(towers, rng(), noise=0.0, endcaps=True)
-    ieta = geometry.hcal_coordinates(everything.cell)[0]
-    barrel = everything.filter(abs(ieta) <= 17)
-    np.testing.assert_array_equal(alone.cell, barrel.cell)
-    np.testing.assert_array_equal(alone.energy, barrel.energy)
-
-
 def test_bad_input_is_refused_in_words():
     with pytest.raises(ValueError, match=r"expected \[events, 20000\]"):
         endcap_readout.ecal_endcap_readout(np.zeros((2, 14_648)), rng())

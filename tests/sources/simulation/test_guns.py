@@ -146,7 +146,8 @@ def test_a_crop_is_what_the_barrel_shows_there():
     for some in (crop, whole):
         some.validate(view="crop")
     assert crop.crystals.counts.mean() == pytest.approx(whole.crystals.counts.mean(), rel=0.06)
-    edge = [(images(some)[:, :, :6] > 0).sum() for some in (crop, whole)]
+    # Fainter ones come in whole towers, whose number fluctuates.
+    edge = [(images(some)[:, :, :6] > 0.1).sum() for some in (crop, whole)]
     assert edge[0] == pytest.approx(edge[1], rel=0.2)
 
 
@@ -202,17 +203,17 @@ def test_the_time_of_a_shower_is_the_collision_s(electrons):
     assert 0.15 < time.std() < 0.35
 
 
-def test_pileup_adds_hits(monkeypatch):
+def test_pileup_adds_hits():
     """A pool of one collision with 40 crystals of 2 GeV each, ten of them on average in each shot."""
     cells = (np.arange(40, dtype=np.uint16) * 1507) % geometry.EB_CELLS
     hits = {"cell": cells.astype(np.uint16), "energy": np.full(40, 2, np.float32)}
     none = Ragged.from_counts(np.zeros(1, np.int64), {})
-    pool = pileup.Pool(Ragged.from_counts(np.array([40]), hits), none, none)
-    pool = dataclasses.replace(pool, tracks=Ragged.from_counts(np.zeros(1, np.int64), {"pt": np.zeros(0)}))
-    monkeypatch.setattr(pileup, "minimum_bias_pool", lambda endcaps: pool)
+    tracks = Ragged.from_counts(np.zeros(1, np.int64), {"pt": np.zeros(0)})
+    hits = Ragged.from_counts(np.array([40]), hits)
+    pool = pileup.Pool(hits, none, tracks, vertex_z=np.zeros(1), sum_pt2=np.zeros(1))
     energies = []
     for mean in (0.0, 10.0):
-        made = guns.produce(job(PHOTON, 1, 50, view="barrel", pileup=mean))
+        made = guns.produce(job(PHOTON, 1, 50, view="barrel", pileup=mean), pool)
         energies.append((made.crystals.energy[made.crystals.energy > 1]).sum() / len(made))
     assert energies[1] - energies[0] == pytest.approx(10 * 40 * 2, rel=0.2)
 

@@ -167,15 +167,6 @@ def test_a_batch_gives_what_its_events_give_alone():
         assert np.array_equal(together.columns[name], alone.columns[name])
 
 
-def test_the_chosen_vertex_is_wrong_as_often_as_said():
-    true = np.full(20000, 100.0)
-    chosen = photons.choose_vertex(true, np.random.default_rng(5))
-    wrong = chosen != true
-    assert wrong.mean() == pytest.approx(photons.WRONG_VERTEX, abs=0.015)
-    assert chosen[wrong].std() == pytest.approx(photons.BEAM_SPOT_LENGTH, rel=0.05)
-    assert np.array_equal(photons.choose_vertex(true, np.random.default_rng(5)), chosen)
-
-
 def test_no_events_and_no_hits_are_fine():
     nothing = no_hcal(2)
     assert len(photons.superclusters(nothing).energy) == 0

@@ -18,26 +18,18 @@ from tests.hgg_jobs import job
 
 pytestmark = pytest.mark.slow
 
-HIGGS = job(LABELS.index("h"), era=1, seed=12, events=250, fast=True, category="central_forward")
+HIGGS = job(LABELS.index("h"), era=1, seed=12, events=250, category="central_forward", reduction="reduced")
 
 
 @pytest.fixture(scope="module")
 def pool():
     """A pool of the whole detector, made in seconds; 20 of its events are overlaid on each collision."""
-    return pileup.simulate_pool(300, endcaps=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def use_small_pools(pool):
-    barrel = dataclasses.replace(pool, ee=None)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pileup, "minimum_bias_pool", lambda endcaps: pool if endcaps else barrel)
-        yield
+    return pileup.simulate_pool(300, 1, endcaps=True)
 
 
 @pytest.fixture(scope="module")
-def higgs(use_small_pools) -> Events:
-    return simulate.produce(HIGGS)
+def higgs(pool) -> Events:
+    return simulate.produce(HIGGS, pool)
 
 
 def ring_of(hits):
@@ -81,8 +73,9 @@ def test_overlays_turn_by_quarters_and_conserve_energy():
     )
     cells = geometry.EB_CELLS, geometry.HCAL_TOWERS, geometry.EE_CELLS
     ecal, hcal, ee = (np.zeros((events, size)) for size in cells)
-    pool = pileup.Pool(nothing, nothing, tracks, hits)
-    over = pool.overlay(Deposits(ecal, hcal, no_tracks, ee), np.ones(events, int), np.random.default_rng(1))
+    pool = pileup.Pool(nothing, nothing, tracks, np.zeros(1), np.zeros(1), hits)
+    before = Deposits(ecal, hcal, no_tracks, np.zeros(events), np.zeros(events), ee)
+    over = pool.overlay(before, np.ones(events, int), np.random.default_rng(1))
     np.testing.assert_allclose(over.ee.sum(axis=1), 3.0)
     found = over.ee.argmax(axis=1)
     assert len(np.unique(found)) == 8
@@ -97,7 +90,7 @@ def test_overlays_turn_by_quarters_and_conserve_energy():
 def test_the_higgs_peak_is_where_and_as_wide_as_it_should_be(higgs):
     low, middle, high = np.quantile(higgs.mass, [0.16, 0.5, 0.84])
     assert middle == pytest.approx(125.0, abs=0.7)
-    assert (high - low) / 2 == pytest.approx(1.5, abs=0.5)
+    assert (high - low) / 2 == pytest.approx(2.9, abs=0.6)  # two of five events have a wrong vertex
     forward = (np.abs(leading(higgs.photons)[:, :, 1]) > 1.5).any(axis=1)
     assert np.median(higgs.mass[forward]) == pytest.approx(125.0, abs=1.2)
 
@@ -115,7 +108,8 @@ def test_every_event_passes_the_selection(higgs):
 def test_the_whole_detector_has_hits_alike_on_both_sides(higgs):
     assert geometry.ee_exists()[higgs.ee.cell].all()
     assert np.mean(higgs.ee.cell >= geometry.EE_SIDE**2) == pytest.approx(0.5, abs=0.08)
-    assert np.median(higgs.ee.counts) == pytest.approx(240, rel=0.4)  # 210 in a CMS file of fewer collisions
+    # A CMS file with half of the pile-up has 210, where ours has 214 (docs/physics_validation.md).
+    assert np.median(higgs.ee.counts) == pytest.approx(400, rel=0.25)
     ieta, iphi, depth = geometry.hcal_coordinates(higgs.hcal.cell)
     assert set(np.abs(ieta)) == set(range(1, 30))
     assert np.mean(ieta > 0) == pytest.approx(0.5, abs=0.05)
@@ -139,8 +133,10 @@ def test_endcap_energy_lies_where_the_photons_are(higgs):
     assert np.median(np.concatenate(ratio)) == pytest.approx(1.0, abs=0.06)
 
 
-def test_central_events_look_alike_in_both_categories(higgs):
-    central = simulate.produce(job(LABELS.index("h"), seed=12, events=150))
+def test_central_events_look_alike_in_both_categories(higgs, pool):
+    central = simulate.produce(
+        job(LABELS.index("h"), seed=12, events=150, reduction="reduced"), dataclasses.replace(pool, ee=None)
+    )
     overlap = higgs[hgg.SELECTIONS["central"].function.fiducial(leading(higgs.photons)[:, :, 1]).all(axis=1)]
     assert len(overlap) > 100
     barrel = [events.hcal.filter(ring_of(events.hcal) <= 16) for events in (central, overlap)]
@@ -156,9 +152,9 @@ def test_central_events_look_alike_in_both_categories(higgs):
 
 
 @pytest.mark.parametrize("label", range(len(LABELS)))
-def test_a_task_fixes_its_events(label):
+def test_a_task_fixes_its_events(label, pool):
     task = job(label, era=0, seed=2**62 + 5, events=3, fast=True, category="central_forward")
-    first, again = simulate.produce(task), simulate.produce(task)
+    first, again = (simulate.produce(task, pool) for _ in range(2))
     for name in ("eb", "ee", "hcal"):
         np.testing.assert_array_equal(getattr(first, name).cell, getattr(again, name).cell)
         np.testing.assert_array_equal(getattr(first, name).energy, getattr(again, name).energy)
