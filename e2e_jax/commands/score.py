@@ -56,7 +56,7 @@ def main(argv):
     print(f"{scored.path}: {scored.events} events, probabilities of {', '.join(scored.classes)}")
     if scored.invalid:
         print(
-            f"{scored.invalid} of them have NaN as probabilities: the training could not have contained such events"
+            f"{scored.invalid} of them have NaN as probabilities: no source of the training gives such events"
         )
 
 
