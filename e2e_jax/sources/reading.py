@@ -19,7 +19,7 @@ def read_events(path: str | os.PathLike, select: Selection | Callable | None = N
     """Reads all events of AODSIM files or of flat ntuples into memory.
 
     Args:
-      path: a file, a pattern such as "*.root", or a root:// address.
+      path: a file, a pattern such as ``data/*.root``, or a ``root://`` or ``https://`` address.
       select: of AODSIM files, the selection that events must pass, which also gives their observables: one
         such as `photons()` or `studies.hgg.SELECTIONS["central"]`, or a function. All events by default.
 
