@@ -16,7 +16,7 @@ import uproot
 from e2e_jax.detector import geometry, ids
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import Events, from_leading, leading
-from e2e_jax.selection import invariant_mass
+from e2e_jax.study.selection import invariant_mass
 
 AUXILIARY = "EventAuxiliary"
 EB = "EcalRecHitsSorted_reducedEcalRecHitsEB__RECO.obj.obj."

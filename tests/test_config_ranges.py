@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e_jax.config_ranges import check_fields, flat_fields, range_of
 from e2e_jax.configs import default
 from e2e_jax.errors import WorkdirError
+from e2e_jax.runs.config_ranges import check_fields, flat_fields, range_of
 from e2e_jax.runs.folder import claim, read_config
 from tests.test_configs import CLASSIFIERS, get_config
 

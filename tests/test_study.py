@@ -14,11 +14,11 @@ from e2e_jax.datasets.reading import read_split
 from e2e_jax.errors import StudyError
 from e2e_jax.execution.jobs import SPLITS, run_jobs
 from e2e_jax.execution.workers import WorkerPool
-from e2e_jax.selection import Selected, Selection
 from e2e_jax.sources.simulation import simulate
 from e2e_jax.sources.simulation.jobs import simulation_jobs
 from e2e_jax.studies import hgg, loading
 from e2e_jax.study import Sample, Size, Study, Task, files, gun, photons, pythia
+from e2e_jax.study.selection import Selected, Selection
 from tests.aodsim_lists import write_lists
 from tests.sources.simulation.test_same_events import pool
 from tests.synthetic_tasks import produce_selected

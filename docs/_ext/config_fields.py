@@ -1,4 +1,4 @@
-"""Directive `config-fields`: a table of every config field from configs/default.py and the table of ranges."""
+"""Directive `config-fields`: a table of every config field of configs/default.py."""
 
 import ast
 import tokenize
@@ -22,7 +22,7 @@ def comments(path: Path) -> dict[int, str]:
 
 
 def fields(path: Path = DEFAULTS) -> list[tuple[str, str, str]]:
-    """(name, default as source, description) of each field that `get_config` assigns with a comment above it."""
+    """(name, default as source, description) of each field that `get_config` assigns."""
     source = path.read_text()
     above = comments(path)
     function = next(

@@ -13,8 +13,8 @@ from pathlib import Path
 from absl import flags
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
-from e2e_jax import config_ranges
 from e2e_jax.errors import TrainingError, WorkdirError
+from e2e_jax.runs import config_ranges
 from e2e_jax.training import stopping
 
 KNOWN = (WorkdirError, TrainingError, ValueError, FileNotFoundError, NotADirectoryError, PermissionError)

@@ -15,8 +15,8 @@ from e2e_jax.datasets.code_version import code_version
 from e2e_jax.errors import SourceError
 from e2e_jax.execution.jobs import SPLITS, Job
 from e2e_jax.execution.keeping import kept_as
-from e2e_jax.samples import Gun
 from e2e_jax.study import Size, Study
+from e2e_jax.study.samples import Gun
 
 SHOWERS = "showers"
 

@@ -11,12 +11,12 @@ from e2e_jax.datasets.configs import CropsConfig, FilesConfig
 from e2e_jax.errors import SourceError
 from e2e_jax.events.showers import Showers
 from e2e_jax.execution.jobs import SPLITS
-from e2e_jax.samples import Files
 from e2e_jax.sources.opendata import checking, file_lists, hits, quotas, skim
 from e2e_jax.sources.root import portal
 from e2e_jax.sources.root.file_contents import Content
 from e2e_jax.sources.root.reading import Reading
 from e2e_jax.studies import hgg
+from e2e_jax.study.samples import Files
 
 
 def listed_files(

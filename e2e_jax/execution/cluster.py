@@ -44,11 +44,8 @@ CODE = (
     "events",
     "execution",
     "files",
-    "observables.py",
-    "samples.py",
-    "selection.py",
     "sources",
-    "study.py",
+    "study",
 )
 """Folders and modules of this package that make and read events."""
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from e2e_jax.errors import SourceError
 from e2e_jax.events.diphotons import Events
-from e2e_jax.selection import Selection
 from e2e_jax.sources.root import aodsim, ntuple
+from e2e_jax.study.selection import Selection
 
 Result = TypeVar("Result")
 

@@ -20,10 +20,10 @@ from e2e_jax.execution import cluster
 from e2e_jax.execution.workers import WorkerPool
 from e2e_jax.inference.loading import load_classifier
 from e2e_jax.inference.scoring import files, inputs, jobs, output
-from e2e_jax.selection import kept
 from e2e_jax.sources.public import shower_files
 from e2e_jax.sources.root import aodsim, ntuple
 from e2e_jax.studies.hgg import SELECTIONS
+from e2e_jax.study.selection import kept
 from tests.aodsim_file import random_events, write_aodsim
 from tests.score_files import build_dataset, save_run, write_crops, write_ntuple
 from tests.synthetic import image_config, kinematics_config

@@ -21,9 +21,9 @@ from e2e_jax.execution.jobs import JobError, run_jobs
 from e2e_jax.files import atomic, locks
 from e2e_jax.inference.scoring import inputs, jobs, output
 from e2e_jax.runs.folder import read_config
-from e2e_jax.selection import Selection
 from e2e_jax.studies import loading
 from e2e_jax.studies.hgg import SELECTIONS
+from e2e_jax.study.selection import Selection
 
 AT_ONCE = 2
 """Jobs that run at once in this process: one reads while the other one computes."""

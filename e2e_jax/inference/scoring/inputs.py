@@ -17,12 +17,12 @@ from e2e_jax.execution.jobs import SPLITS
 from e2e_jax.experiment import SHOWERS
 from e2e_jax.inference.prediction import Classifier
 from e2e_jax.models.preprocessing import DIGIS
-from e2e_jax.samples import PARTICLES
-from e2e_jax.selection import Selection, kept
 from e2e_jax.sources.opendata.skim import file_state
 from e2e_jax.sources.reading import of_either
 from e2e_jax.sources.root import aodsim, ntuple, remote, root_files
 from e2e_jax.study import Task
+from e2e_jax.study.samples import PARTICLES
+from e2e_jax.study.selection import Selection, kept
 
 AODSIM, NTUPLE, CROPS, DATASET = "AODSIM", "flat ntuple", "HDF5", "dataset"
 """Formats of an input."""

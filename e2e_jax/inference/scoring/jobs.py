@@ -24,8 +24,8 @@ from e2e_jax.inference.scoring.inputs import Input
 from e2e_jax.runs.checkpoint_files import read_about
 from e2e_jax.runs.checkpoints import step_path
 from e2e_jax.runs.folder import read_config
-from e2e_jax.selection import Selection
 from e2e_jax.study import Task
+from e2e_jax.study.selection import Selection
 
 JOB_EVENTS = 1000
 """Most events of a job. Their hits are in memory together."""

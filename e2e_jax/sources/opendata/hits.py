@@ -24,12 +24,12 @@ from e2e_jax.errors import SourceError
 from e2e_jax.events.diphotons import Events
 from e2e_jax.execution.jobs import SPLITS, JobError
 from e2e_jax.execution.keeping import Format, read_noted, write_events
-from e2e_jax.samples import Era
-from e2e_jax.selection import Selection
 from e2e_jax.sources.opendata import quotas, skim
 from e2e_jax.sources.root import aodsim
 from e2e_jax.sources.root.file_contents import Content
 from e2e_jax.sources.root.reading import Reading
+from e2e_jax.study.samples import Era
+from e2e_jax.study.selection import Selection
 
 TASK_EVENTS = 2000
 """Most events a task of hits: few enough for a task to stay within tens of megabytes and of seconds, many

@@ -15,9 +15,9 @@ import numpy as np
 from e2e_jax.errors import SourceError
 from e2e_jax.events.diphotons import leading
 from e2e_jax.execution.jobs import SPLITS
-from e2e_jax.samples import Era
-from e2e_jax.samples import quotas as quotas_of_eras
 from e2e_jax.sources.opendata.skim import FileSkim
+from e2e_jax.study.samples import Era
+from e2e_jax.study.samples import quotas as quotas_of_eras
 
 ANY_RUN = None
 """Stands for the run of an era where events of whatever run are taken."""

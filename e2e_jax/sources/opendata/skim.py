@@ -22,11 +22,11 @@ import pyarrow.parquet
 from e2e_jax.errors import SourceError
 from e2e_jax.events.diphotons import from_leading, leading
 from e2e_jax.files import atomic
-from e2e_jax.selection import Selection
 from e2e_jax.sources.root import aodsim
 from e2e_jax.sources.root.aodsim import Candidates
 from e2e_jax.sources.root.file_contents import UNKNOWN, Content
 from e2e_jax.sources.root.reading import Reading
+from e2e_jax.study.selection import Selection
 
 NEVER_SKIPPED = ("network", "untrusted")
 """Reasons of a `SourceError` that concern the way to a server, and so all of its files."""

@@ -29,9 +29,9 @@ from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.showers import Showers
 from e2e_jax.execution.jobs import LUMI_BLOCK, SPLITS, Job
-from e2e_jax.samples import PARTICLES
 from e2e_jax.sources.root.faults import check_on_error
 from e2e_jax.sources.root.rec_hits import MAX_ENERGY
+from e2e_jax.study.samples import PARTICLES
 
 SCALE = 50.0
 """GeV and ns of a pixel that holds 1."""

@@ -16,13 +16,13 @@ import numpy as np
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import Events, by_pt
-from e2e_jax.selection import Selection, kept
 from e2e_jax.sources.root import auxiliary, rec_hits, root_files
 from e2e_jax.sources.root.faults import Faults
 from e2e_jax.sources.root.file_contents import UNKNOWN, Content
 from e2e_jax.sources.root.reading import AS_IS, Reading
 from e2e_jax.sources.root.root_files import Column, Tree, Types
 from e2e_jax.sources.root.tiers import TIERS, Tier
+from e2e_jax.study.selection import Selection, kept
 
 MAX_PHOTON_ETA = 10.0
 """Photons beyond are faults: no calorimeter is there."""

@@ -21,11 +21,11 @@ from e2e_jax.detector import geometry
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import Events, from_leading
-from e2e_jax.selection import Selection
 from e2e_jax.sources.root import aodsim, rec_hits, root_files
 from e2e_jax.sources.root.faults import Faults
 from e2e_jax.sources.root.reading import AS_IS, Reading
 from e2e_jax.sources.root.root_files import Column, Tree
+from e2e_jax.study.selection import Selection
 
 TREE = "fevt/RHTree"
 _FLOAT = ("float32", "float64")

@@ -22,9 +22,9 @@ import numpy as np
 
 from e2e_jax.errors import StudyError
 from e2e_jax.events.base import Ragged
-from e2e_jax.samples import Pythia, Sample
 from e2e_jax.sources.simulation import enrichment
 from e2e_jax.sources.simulation.early_veto import Bounds, early_veto
+from e2e_jax.study.samples import Pythia, Sample
 
 Particles = Ragged
 """Final particles but neutrinos: `pdg`, `charge` (e), `px, py, pz, e` (GeV), `x, y, z` (made at, cm)."""

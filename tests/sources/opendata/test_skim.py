@@ -12,13 +12,13 @@ import pytest
 from e2e_jax.errors import SourceError
 from e2e_jax.events.diphotons import from_leading, leading
 from e2e_jax.execution.jobs import SPLITS
-from e2e_jax.samples import quotas
 from e2e_jax.sources.opendata import skim
 from e2e_jax.sources.opendata.quotas import ANY_RUN, QuotaError, Sizes, choose, share, split_events, table
 from e2e_jax.sources.opendata.skim import FileSkim, SkimTask, read_skim, skim_file, write_skim
 from e2e_jax.sources.root.aodsim import Candidates
 from e2e_jax.sources.root.file_contents import Content
 from e2e_jax.studies import hgg
+from e2e_jax.study.samples import quotas
 from tests.aodsim_file import write_aodsim
 from tests.aodsim_lists import ENTRIES, RUNS, file_events
 

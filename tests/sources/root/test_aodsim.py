@@ -8,10 +8,10 @@ import pytest
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import COLLECTIONS, Events, leading
-from e2e_jax.selection import Selected, Selection
 from e2e_jax.sources.root import aodsim, root_files
 from e2e_jax.sources.root.reading import Reading
 from e2e_jax.studies import hgg
+from e2e_jax.study.selection import Selected, Selection
 from tests import aodsim_file as cms
 from tests.aodsim_file import branches, random_events, write_aodsim, write_branches
 
