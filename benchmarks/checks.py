@@ -12,7 +12,7 @@ processor time (of all threads) and the difference as a share of the time withou
 - later opens: what opening a verified split takes, and its checks (size and times of the files), in ms;
 - root: all events of an AODSIM file of 2,000 events made of FILE (see `aodsim.py`), with the ranges and the
   order of its hits;
-- adler32: the checksum of that file, which a list may state, beside the reading of it.
+- adler32: the checksum of that file, which a list may state, next to the reading of it.
 """
 
 import argparse

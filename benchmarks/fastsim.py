@@ -50,7 +50,7 @@ ENDCAP_STAGES = {
     "endcap photons": (endcap_photons, "reconstruct_endcap_photons"),
     "endcap reduction": (endcap_readout, "reduce_endcap_hits"),
 }
-"""Beside the others, which then take in the endcaps' part, where the category has them."""
+"""Next to the others, which then take in the endcaps' part, where the category has them."""
 
 
 def main():

@@ -1,4 +1,4 @@
-"""How fast files are skimmed over https, beside the same files on this machine.
+"""How fast files are skimmed over https, next to the same files on this machine.
 
     python benchmarks/https_skim.py FILE MADE [--files 20] [--events 2000] [--repeat 3]
 

@@ -3,7 +3,7 @@
     python -m e2e_jax.main --config=configs/cms_b.py            # quick
     python -m e2e_jax.main --config=configs/cms_b.py:paper
 
-Fast simulation on two AMD Zen 4 cores (AVX-512) beside the paper's Table 6 (51,200 events per class);
+Fast simulation on two AMD Zen 4 cores (AVX-512) next to the paper's Table 6 (51,200 events per class);
 H against one class is pair-normalized. Quick: 8 epochs in 150 s (360 events/s). Medium, the run of
 release/cms_b: 5 epochs in 15 minutes (217 to 267 events/s, earlier kernels, on a machine with other work).
 

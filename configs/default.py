@@ -23,8 +23,8 @@ SIZES = {
         "schedule": "constant",
     },
 }
-"""What a size changes beside the dataset. Few events need small batches to be many steps; a small batch, with
-few gamma gamma events, needs small groups of neighbors for the penalty to see a slope."""
+"""What a size changes in addition to the dataset. Few events need small batches for many steps. A small batch
+has few gamma gamma events, so the groups of neighbors must be small for the penalty to see a slope."""
 
 
 CATEGORIES = {
@@ -97,7 +97,7 @@ def get_config(size="quick", category="central"):
     # The classes, in the order of the logits, each made of one or several labels of the dataset, such as
     # ("background=gamma_gamma+gamma_jet", "h"). Labels in no class are left out.
     task.classes = ()
-    # The table of the paper beside which the results are shown, a key of `evaluation.published.TABLES`; ""
+    # The table of the paper next to which the results are shown, a key of `evaluation.published.TABLES`; ""
     # for none.
     config.published = CATEGORIES[category]["published"]
 
@@ -165,7 +165,7 @@ def get_config(size="quick", category="central"):
     # maps of its first convolution and of its state. Event transformer: numbers of a token, and of a pair of
     # tokens. The others: neurons of each hidden layer.
     model.widths = (16, 32)
-    # ResNet-15: what is beside the barrel's image in phi, "zeros" (the paper's), or "wrap": the other edge.
+    # ResNet-15: what is next to the barrel's image in phi, "zeros" (the paper's), or "wrap": the other edge.
     # The C++ for CPUs has zeros only; XLA computes the other.
     model.padding = "zeros"
     # Where several images' networks are joined, or behind a shower's maps, neurons of the hidden layers ...

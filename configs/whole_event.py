@@ -4,7 +4,7 @@
     python -m e2e_jax.main --config=configs/whole_event.py:paper
     python -m e2e_jax.main --config=configs/whole_event.py:forward_quick     # central+forward, with endcaps
 
-Quick, fast simulation (dataset 2.0.0), on one AMD Zen 4 core: 16 epochs at 900 to 1,100 events/s; beside it
+Quick, fast simulation (dataset 2.0.0), on one AMD Zen 4 core: 16 epochs at 900 to 1,100 events/s; next to it
 CMS-B of the same size. H against one class is pair-normalized:
 
                           whole_event       cms_b

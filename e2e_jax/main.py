@@ -28,7 +28,7 @@ MODE = flags.DEFINE_enum(
     ["train", "evaluate", "report"],
     "Train (or go on), evaluate a trained run again, or only write the report of an evaluated one.",
 )
-COMPARE = flags.DEFINE_list("compare", [], "Folders of runs that the report shows beside this one.")
+COMPARE = flags.DEFINE_list("compare", [], "Folders of runs that the report shows next to this one.")
 COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
 PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
 PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
@@ -61,7 +61,7 @@ def work(config, workdir):
 
     from e2e_jax import report
 
-    # A run that cannot be shown beside this one is told before the training, too.
+    # A run that cannot be shown next to this one is told before the training, too.
     compare = [os.path.expanduser(folder) for folder in COMPARE.value]
     report.read_runs(compare)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

@@ -55,5 +55,5 @@ def classifier_of(config, seed=1):
 
 
 def fed(config, events):
-    """What `placement.resident` and `streamed` take beside the step: events, task and sampling."""
+    """What `placement.resident` and `streamed` take next to the step: events, task and sampling."""
     return events, run_of(config).task, Options.of(config).sampling(config.inputs.kind == "images")

@@ -194,7 +194,7 @@ def main(argv):
     except (ClusterError, JobError) as error:
         command_line.stop(str(error))
     except KeyboardInterrupt:
-        command_line.stop("Interrupted. The same command goes on where it stopped.")
+        command_line.stop("Interrupted. The same command continues where it stopped.")
 
 
 def run():

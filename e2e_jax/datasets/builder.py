@@ -143,7 +143,7 @@ class StudyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Says what is about to happen, where TFDS would announce a download of unknown size."""
         print(
             f"{self.builder_config.announcement()} for {self.info.full_name} in {self.data_dir}. "
-            "An interrupted build goes on where it stopped.",
+            "An interrupted build continues where it stopped.",
             flush=True,
         )
 

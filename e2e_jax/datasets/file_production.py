@@ -93,7 +93,7 @@ class FilesProduction:
         return self._source.metadata() | {"lists": file_lists.identity(self._files)}
 
     def write_tables(self, folder: pathlib.Path) -> None:
-        """Writes skim.parquet beside the dataset: which entries of which files its events are.
+        """Writes skim.parquet next to the dataset: which entries of which files its events are.
 
         Prints what was found and used.
         """

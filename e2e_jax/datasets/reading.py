@@ -29,7 +29,7 @@ LAYOUT = 2
 def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: Sequence[str] = ()) -> Record:
     """A split of the dataset in the folder, validated, as read-only arrays that are mapped into memory.
 
-    The first call reads and validates the split and keeps its flat arrays beside the dataset, or in the
+    The first call reads and validates the split and keeps its flat arrays next to the dataset, or in the
     user's cache where the dataset is read-only. Later calls map them. Where they were changed, or the dataset
     is another, they are made again.
 

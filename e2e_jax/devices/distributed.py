@@ -108,7 +108,7 @@ def stand_alone() -> None:
 
 
 def several() -> bool:
-    """Whether there are processes beside this one."""
+    """Whether there are processes next to this one."""
     return jax.process_count() > 1
 
 

@@ -1,4 +1,4 @@
-"""How far a cut on a score shapes an observable of the background, beside the CVM, and what the cut rejects.
+"""How far a cut on a score shapes an observable of the background, next to the CVM, and what the cut rejects.
 
 1/JSD is the inverse of the Jensen-Shannon divergence between the distributions of the observable in the
 background that passes and that fails a cut with a given signal efficiency (G. Kasieczka and D. Shih,

@@ -242,7 +242,7 @@ def _expected(given, task: Task, inputs: Inputs) -> str:
     shape = f" of shape {np.shape(given)}" if hasattr(given, "shape") else ""
     kind, needed = KINDS[task.events].__name__, inputs.observable
     dense = f"{{{_listed(shapes)}{f', {needed!r}: [n]' if needed else ''}}}"
-    beside = f" with {needed!r} beside them" if needed else ""
+    beside = f" with {needed!r} next to them" if needed else ""
     return (
         f"predict takes {kind}, a padded batch of hits ({kind}.to_batch)"
         f"{f', or images{beside}, {dense}' if shapes else ''}; got {type(given).__name__}{shape}."

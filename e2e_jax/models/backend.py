@@ -57,7 +57,7 @@ class CpuFeatures(ResNetFeatures):
     """The features by `resnet_cpu`, for the types and widths that it knows and where it can be used."""
 
     def __call__(self, x):
-        # The C++ has zeros beside the image.
+        # The C++ has zeros next to the image.
         usable = not self.closed and self.precision != "bfloat16" and resnet_cpu.usable(self.widths, x)
         if self.is_initializing() or not usable:
             return super().__call__(x)

@@ -27,7 +27,7 @@ class Network:
       widths: sizes of the layers; what they count depends on the network. The paper's by default.
       head: neurons of the hidden layers behind maps.
       dropout: fraction of those neurons that is dropped in training.
-      padding: what is beside the barrel's image in phi, "zeros" or "wrap" (the other edge of the image).
+      padding: what is next to the barrel's image in phi, "zeros" or "wrap" (the other edge of the image).
       precision: what it computes in, one of `resnet.PRECISIONS`.
     """
 

@@ -51,7 +51,7 @@ class Convolution(nn.Module):
 
 
 def wrapped(x, before, after, rows):
-    """Images [n, h, w, c] with columns of the other edge beside them, and rows of zeros above and below.
+    """Images [n, h, w, c] with columns of the other edge next to them, and rows of zeros above and below.
 
     Args:
       x: the images.

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from e2e_jax.models.convolution import Convolution, max_pool
 from e2e_jax.models.fcn import Linear
 
-BLOCKS = 3  # residual blocks at each width, beside the one that changes the width
+BLOCKS = 3  # residual blocks at each width, next to the one that changes the width
 PRECISIONS = ("float32", "tf32", "bfloat16")
 SMALLEST = 8  # pixels a side that leave something to convolve after the first convolution and the pooling
 

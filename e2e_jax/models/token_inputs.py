@@ -26,7 +26,7 @@ SHAPE = (7, WINDOW)
 TRACK_RINGS = (0.0, 1.5, 3.5, 8.0)
 TOWER_RINGS = (0.0, 0.5, 1.5, 2.5, 4.5)
 """Edges of the rings around a token, in pixels and in towers. Sums over rings hold the isolation; the single
-pixels of them let a network learn its training sample by heart."""
+pixels of them let a network memorize its training sample."""
 _SMALL = 1e-6
 
 

@@ -21,7 +21,7 @@ AUGMENTATION = 1
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """All that a step changes or needs beside the batch.
+    """All that a step changes or needs next to the batch.
 
     Attributes:
       step: int32 scalar, steps done.

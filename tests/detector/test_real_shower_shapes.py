@@ -1,4 +1,4 @@
-"""Shower shapes of real photons agree with those that CMS stored beside them. Skipped where there is no file.
+"""Shower shapes of real photons agree with those that CMS stored next to them. Skipped without the file.
 
 Eight photons (and electrons) with pT > 15 GeV in ten events of CMSSW 5_3 simulation, six in the barrel.
 Agreement reached: sigma_ieta_ieta and E1/E25 to 1e-4; R9 to 5 %; ECAL isolation to 0.5 GeV, and to 0.1 GeV

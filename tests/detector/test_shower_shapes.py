@@ -68,7 +68,7 @@ def surroundings(ieta=11, iphi=91):
 
 
 def lone_hits(photon):
-    """Barrel hits in the cone, in the supercluster's window beside the 5x5, and outside of both."""
+    """Barrel hits in the cone, in the supercluster's window next to the 5x5, and outside of both."""
     seed = int(geometry.barrel_cell(photon[1], photon[2]))
     return [(seed + 8 * 360 + 3, 1.5), (seed - 6 * 360 - 9, 0.7), (seed + 10, 0.6), (seed + 25 * 360, 3.0)]
 

@@ -59,7 +59,7 @@ def score(
 ) -> Scored:
     """Writes the probabilities and observables of all events of some files.
 
-    What is scored is kept in the folder `.<name>.parts` beside the file until the file is written, so the
+    What is scored is kept in the folder `.<name>.parts` next to the file until the file is written, so the
     same call continues after an interruption. An earlier file is replaced when the new one is whole.
 
     Args:

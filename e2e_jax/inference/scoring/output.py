@@ -42,7 +42,7 @@ def parquet(path, columns: Mapping[str, type], about: Mapping) -> Iterator[Write
 
 @contextlib.contextmanager
 def root(path, columns: Mapping[str, type], about: Mapping) -> Iterator[Writer]:
-    """Opens a new ROOT file with the tree `TREE`; `about` is the text `ABOUT` beside it."""
+    """Opens a new ROOT file with the tree `TREE`; `about` is the text `ABOUT` next to it."""
     import uproot
 
     with uproot.recreate(path) as file:

@@ -46,7 +46,7 @@ class Sample:
 
     @property
     def indexes(self) -> tuple[str, ...]:
-        """Addresses of the published index files, as text; beside each is the same as JSON."""
+        """Addresses of the published index files, as text; next to each is the same as JSON."""
         folder = f"{_STORE}/{self.dataset}/AODSIM/{self.processing}/file-indexes"
         stem = f"CMS_MonteCarlo2012_Summer12_DR53X_{self.dataset}_AODSIM_{self.processing}"
         return tuple(f"{folder}/{stem}_{part}_file_index.txt" for part in self.parts)

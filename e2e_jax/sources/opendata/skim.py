@@ -2,7 +2,7 @@
 
 The samples are 7 TB, of which a dataset uses about 1 %. So the first pass reads the photons and the
 event's address alone, file by file, and stops as soon as the quotas of every era are filled; the hits
-of the chosen events are read after it (`opendata`). What was found in a file is kept beside the others
+of the chosen events are read after it (`opendata`). What was found in a file is kept next to the others
 as a small Parquet file, so that no file is ever skimmed twice.
 """
 
