@@ -30,8 +30,10 @@ html_static_path = []
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-# The notebooks are committed with their outputs; tests/test_docs.py runs them.
-nb_execution_mode = "off"
+# Notebooks are stored without outputs and executed when the documentation is built.
+nb_execution_mode = "cache"
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
