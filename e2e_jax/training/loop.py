@@ -113,7 +113,7 @@ def _owned_by_first(workdir):
 def _evaluate(workdir, config, run, dataset, about, validation=None):
     """`evaluate_run`, with the validation sample where it is in memory already."""
     classifier, saved = load_classifier(workdir, "best"), read_about(workdir)
-    if not saved["dataset"]:
+    if not any(saved["dataset"].values()):
         say(
             f"The checkpoint in {workdir} has no fingerprint of its dataset, so these may be other events "
             "than those of its training."

@@ -65,7 +65,10 @@ def test_the_parameters_of_another_network_are_told_apart(tmp_path):
             lambda config: config["model"].update(name="transformer"),
             r"model\.name: 'four_momentum' there, 'transformer'",
         ),
-        (lambda config: config["inputs"].update(kind="jets"), r"'jets'; it is one of images, kinematics"),
+        (
+            lambda config: config["inputs"].update(kind="jets"),
+            r"'jets'; it is one of images, tokens, ",
+        ),
         (lambda config: config.pop("model"), r"config\.json .*config\.model\.name is missing"),
         (lambda config: config["train"].pop("epochs"), r"config\.json .*config\.train\.epochs is missing"),
         (

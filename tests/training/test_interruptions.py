@@ -85,9 +85,8 @@ def test_another_dataset_is_refused_when_a_run_continues_or_is_evaluated(tmp_pat
     assert read_about(tmp_path) == before
 
 
-def test_a_checkpoint_without_a_fingerprint_is_evaluated_and_that_is_told(tmp_path, datasets, capsys):
-    datasets.clear()
-    loop.train(kinematics_config(epochs=1), tmp_path)
+def test_a_checkpoint_without_a_fingerprint_is_evaluated_and_that_is_told(tmp_path, capsys):
+    loop.train(kinematics_config(epochs=1), tmp_path, dataset_in_memory())
     assert "no fingerprint of its dataset" in capsys.readouterr().err
 
 
