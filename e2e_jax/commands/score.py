@@ -55,9 +55,7 @@ def main(argv):
             executor.shutdown(wait=True, cancel_futures=True)
     print(f"{scored.path}: {scored.events} events, probabilities of {', '.join(scored.classes)}")
     if scored.invalid:
-        print(
-            f"{scored.invalid} of them have NaN as probabilities: no source of the training gives such events"
-        )
+        print(f"{scored.invalid} of them have NaN as probabilities: the training could not have such events")
 
 
 def _parser():

@@ -68,8 +68,8 @@ def test_it_says_what_it_wrote(names, tmp_path, capsys):
         ("--workdir={showers} nowhere.hdf5 --output={out}.root", ["nowhere.hdf5", "does not exist"]),
         ("--workdir={kinematics} nowhere --output={out}.root", ["nowhere", "cms_hgg/"]),
         (
-            "--workdir={kinematics} https://a.b/c.root2 --output={out}.root",
-            ["https://a.b/c.root2", "root://"],
+            "--workdir={kinematics} ftp://a.b/c.root2 --output={out}.root",
+            ["ftp://a.b/c.root2", "root://"],
         ),
         ("--workdir={kinematics} {aodsim_root}:train --output={out}.root", ["{aodsim_root}:train", "split"]),
         ("--workdir={kinematics} nowhere*.root --output={out}.root", ["nowhere*.root", "No file"]),

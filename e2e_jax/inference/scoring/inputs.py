@@ -41,8 +41,8 @@ class Input:
     Attributes:
       name: as the user gave it, for messages.
       form: one of the formats of this module.
-      path: absolute path of the file or of the dataset's folder; or a root:// address.
-      state: changes when the content does; "" for a root:// address.
+      path: absolute path of the file or of the dataset's folder; or a root:// or https:// address.
+      state: changes when the content does; "" for an address.
       events: how many there are.
       kind: of the events, a key of `events.kinds.KINDS`.
       labels: names of the labels of its events; () where these are not known.
@@ -78,7 +78,7 @@ def find(given: Iterable[str], data_dir: str = "") -> list[Input]:
     """The inputs that paths, patterns and names of datasets stand for, in order; each must be readable.
 
     Args:
-      given: files, patterns such as "*.root", root:// addresses, and folders or names of datasets, with a
+      given: files, patterns such as "*.root", addresses, and folders or names of datasets, with a
         split behind a colon where it is not `SPLIT`.
       data_dir: folder of the datasets, for their names; TFDS's own where it is empty.
 
@@ -139,8 +139,8 @@ def _dataset(name: str, data_dir: str) -> Input:
     folder = finding.dataset_folder(source, data_dir)
     if folder is None:
         raise ScoreError(
-            f"{name} is neither a file of this machine, a root:// address nor a dataset. Copy the file here, "
-            "and name it without a split."
+            f"{name} is neither a file of this machine, a root:// or https:// address, nor a dataset. Copy the "
+            "file here, and name it without a split."
         )
     metadata = preparation.read_metadata(folder)
     task = Task(**metadata["task"])
