@@ -139,8 +139,8 @@ def _dataset(name: str, data_dir: str) -> Input:
     folder = finding.dataset_folder(source, data_dir)
     if folder is None:
         raise ScoreError(
-            f"{name} is neither a file of this machine, a root:// or https:// address, nor a dataset. Copy the "
-            "file here, and name it without a split."
+            f"{name} is neither a file of this machine, a root:// or https:// address, nor a dataset. Copy "
+            "the file here, and name it without a split."
         )
     metadata = preparation.read_metadata(folder)
     task = Task(**metadata["task"])
