@@ -2,8 +2,8 @@
 
     python docs/make_images.py runs/cms_b-quick runs/whole_event-quick runs/four_momentum-quick
 
-`images/event.png` is an event of the first run's dataset as the detector measured it. `images/overview.png` shows its
-ECAL barrel and the ROC curves of all runs, signal against the rest.
+`images/event.png` is an event of the first run's dataset as the detector measured it. `images/overview.png`
+shows its ECAL barrel and the ROC curves of all runs, signal against the rest.
 """
 
 import argparse
