@@ -4,8 +4,8 @@
     python -m e2e_jax.main --config=configs/whole_event.py:paper
     python -m e2e_jax.main --config=configs/whole_event.py:forward_quick     # central+forward, with endcaps
 
-Quick, fast simulation, 15 epochs in 107 s (1,300 to 1,400 events/s) on two AMD Zen 4 cores (AVX-512), the tenth the best; with it
-CMS-B and the 4-momenta at the same size. H against one class is pair-normalized:
+Quick, fast simulation, 15 epochs in 107 s (1,300 to 1,400 events/s) on two AMD Zen 4 cores (AVX-512), the
+tenth epoch the best. CMS-B and the 4-momenta have the same size. H against one class is pair-normalized:
 
                           whole_event       cms_b             four_momentum     2.0.0: whole_event
     H vs rest             0.830 +- 0.009    0.776 +- 0.010    0.728 +- 0.014    0.842 +- 0.008
