@@ -1,4 +1,4 @@
-"""Directive `config-fields`: a table of every config field of configs/default.py."""
+"""Directive `config-fields`: a list of every config field of configs/default.py."""
 
 import ast
 import tokenize
@@ -51,14 +51,13 @@ def fields(path: Path = DEFAULTS) -> list[tuple[str, str, str]]:
 
 
 class ConfigFields(SphinxDirective):
-    """The table, one row per field."""
+    """The list, one entry per field."""
 
     def run(self):
         self.env.note_dependency(str(DEFAULTS))
-        text = ["| field | default | meaning |", "|---|---|---|"]
+        text = []
         for name, default, meaning in fields():
-            cells = (f"`{name}`", f"`{default}`", meaning)
-            text.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+            text += [f"`{name} = {default}`", f": {meaning or 'See above.'}", ""]
         node = nodes.container()
         self.state.nested_parse(StringList(text, source=str(DEFAULTS)), self.content_offset, node)
         return node.children
