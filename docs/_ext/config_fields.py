@@ -57,7 +57,9 @@ class ConfigFields(SphinxDirective):
         self.env.note_dependency(str(DEFAULTS))
         text = []
         for name, default, meaning in fields():
-            text += [f"`{name} = {default}`", f": {meaning or 'See above.'}", ""]
+            # Angle brackets would be taken for HTML.
+            meaning = meaning.replace("<", "\\<") or "See above."
+            text += [f"`{name} = {default}`", f": {meaning}", ""]
         node = nodes.container()
         self.state.nested_parse(StringList(text, source=str(DEFAULTS)), self.content_offset, node)
         return node.children
