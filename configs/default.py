@@ -76,7 +76,7 @@ def get_config(size="quick", category="central"):
     # Whether a training on a GPU repeats to the bit. The hits of a pixel are then added up in a fixed order,
     # which costs a sort, and XLA excludes its nondeterministic operations. A CPU's training always repeats.
     config.deterministic = False
-    # Whether to write a profile of a few steps to <workdir>/profile (docs/howto/gpus.md describes how to open it).
+    # Whether to write a profile of a few steps to <workdir>/profile, see docs/howto/gpus.md.
     config.profile = False
 
     config.dataset = dataset = config_dict.ConfigDict()
