@@ -111,6 +111,7 @@ def test_a_config_file_out_of_range_is_refused_when_it_is_loaded(tmp_path, group
         read_config(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command_line_refuses_before_it_reads_a_dataset(tmp_path):
     command = [
         sys.executable,

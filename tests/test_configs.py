@@ -111,6 +111,7 @@ def test_a_batch_of_each_size_holds_the_classes_in_equal_parts(name):
         assert get_config(name, size).train.batch_size % classes == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [

@@ -105,6 +105,7 @@ def test_an_edited_study_is_another_dataset_and_an_edited_task_is_not(file, tmp_
             preparation.prepare_dataset(name, data_dir)
 
 
+@pytest.mark.slow
 def test_a_study_is_read_from_file_lists_too(file, tmp_path):
     file.write_text(
         FILE.replace("Size(train=4, validation=2, test=3)", "Size(train=3, validation=2, test=1)")
@@ -162,6 +163,7 @@ def test_built_in_studies_have_their_tasks():
     assert {config.test for config in naming.CMS_HGG if hasattr(config, "fast")} == {600, 3000, 11800, 15600}
 
 
+@pytest.mark.slow
 def test_a_selection_that_keeps_nothing_is_told_with_what_each_cut_left(monkeypatch):
     monkeypatch.setattr(simulate, "MOST_IN_VAIN", 50)
     study = Study(SAMPLES, Task(signal="h"), select=photons(mass=(4000, 5000)))

@@ -46,6 +46,7 @@ def names(tmp_path_factory):
     return {path.name.replace(".", "_"): path for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_it_says_what_it_wrote(names, tmp_path, capsys):
     path = tmp_path / "scores.root"
     main(f"score --workdir={names['kinematics']} {names['aodsim_root']} --output={path}".split())
@@ -108,6 +109,7 @@ def test_an_error_is_one_paragraph_that_names_the_thing(arguments, words, names,
     assert not list(tmp_path.glob("scores*"))
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_program(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", "e2e_jax.score", "a.root", "--workdir=nowhere", "--output=a.parquet"]

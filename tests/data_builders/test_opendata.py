@@ -47,6 +47,7 @@ def folder(lists, tmp_path_factory):
     return build(tmp_path_factory.mktemp("datasets"), lists)
 
 
+@pytest.mark.slow
 def test_the_dataset_has_the_events_of_the_files(folder):
     for split, size in (("train", 4), ("validation", 2)):
         events = read_split(folder, split, progress=False)

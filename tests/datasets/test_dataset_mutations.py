@@ -17,6 +17,7 @@ def origin(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_damage_is_told_or_does_no_harm(origin, tmp_path):
     outcomes = collections.Counter()
     for seed in range(MUTATIONS):

@@ -98,6 +98,7 @@ def flip(path):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["eb.energy.npy", "label.npy", "tracks.npy", "manifest.json"])
 @pytest.mark.parametrize(
     "damage",
@@ -179,6 +180,7 @@ def test_events_are_validated_before_they_are_kept(tmp_path):
     assert not kept(folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(collision_events())
 def test_any_events_survive_storage(events):

@@ -92,6 +92,7 @@ def wrapped(phi):
     return ((phi + np.pi) % (2 * np.pi) - np.pi).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crystals", [5, 90, 270, 275, 355])
 def test_a_turn_about_the_beam_changes_nothing(crystals):
     photon, hits = barrel_shower(11, 91)

@@ -24,6 +24,7 @@ def check_toys(n, dependence, toys):
     assert np.mean(errors) / np.std(values) == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dependence", [0.0, 0.05, 0.4, "bump"])
 def test_toys_confirm_the_uncertainty_within_15_percent(dependence):
     check_toys(600, dependence, 1000)

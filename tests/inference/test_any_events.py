@@ -61,6 +61,7 @@ def check_predictions(name, events):
         np.testing.assert_array_equal(classifier(name).predict(events), scored)
 
 
+@pytest.mark.slow
 @quick(60)
 @given(any_events())
 def test_any_event_of_two_photons_has_probabilities_or_nan(events):
@@ -86,6 +87,7 @@ def exported(name):
     return shapes, stablehlo.scorer(stablehlo.to_bytes(classifier(name), shapes))
 
 
+@pytest.mark.slow
 @quick(15)
 @given(any_events(min_size=4, max_size=4))
 def test_an_exported_file_agrees_with_predict_on_any_event(events):

@@ -138,6 +138,7 @@ assert not [name for name in sys.modules if name.startswith(("e2e_jax", "flax", 
 """
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_file_that_needs_jax_alone(tmp_path):
     save_run(tmp_path / "run", kinematics_config())
     output = tmp_path / "classifier.stablehlo"

@@ -114,6 +114,7 @@ def test_images_of_an_ntuple_are_scored(images, tmp_path):
     assert not np.isnan(check(scored.path, ntuple.read_events(path), images)["probability_h"]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["", ":train"])
 def test_a_split_of_a_dataset_is_scored_with_its_labels(kinematics, tmp_path, split):
     folder = build_dataset(tmp_path)
@@ -215,6 +216,7 @@ def test_an_interrupted_command_continues(aodsim_file, kinematics, tmp_path):
     assert arguments[2].read_bytes() == uninterrupted.read_bytes()
 
 
+@pytest.mark.slow
 def test_scores_of_another_classifier_or_of_a_changed_file_are_not_mixed_in(kinematics, tmp_path):
     path = write_events(tmp_path / "events.root")
     arguments = kinematics, [path], tmp_path / "scores.parquet"
@@ -229,6 +231,7 @@ def test_scores_of_another_classifier_or_of_a_changed_file_are_not_mixed_in(kine
     check(arguments[2], events, kinematics)
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_meanwhile_is_noticed(kinematics, tmp_path):
     class Changing(concurrent.futures.ThreadPoolExecutor):
         def submit(self, *arguments):

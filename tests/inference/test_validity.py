@@ -73,6 +73,7 @@ def exported(classifier):
     return shapes, stablehlo.scorer(stablehlo.to_bytes(classifier, shapes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", SPOILT)
 def test_a_record_and_its_batch_are_refused_by_event_or_get_nan(classifier, how):
     events = sample(per_class=2)
@@ -87,6 +88,7 @@ def test_a_record_and_its_batch_are_refused_by_event_or_get_nan(classifier, how)
         np.testing.assert_allclose(scored[others], expected[others], rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [name for name in SPOILT if not name.startswith("photon")])
 def test_an_exported_file_gives_nan_for_the_same_events(classifier, exported, how):
     events, (shapes, score) = sample(per_class=2), exported
@@ -96,6 +98,7 @@ def test_an_exported_file_gives_nan_for_the_same_events(classifier, exported, ho
     assert np.isnan(scored[BAD]).all()
 
 
+@pytest.mark.slow
 def test_an_onnx_file_gives_nan_for_the_same_events():
     onnx_file = pytest.importorskip(
         "e2e_jax.inference.export.onnx_file", reason="the package onnx is not installed"
@@ -115,6 +118,7 @@ def test_an_onnx_file_gives_nan_for_the_same_events():
         np.testing.assert_allclose(scored, classifier.predict(events, invalid="nan"), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["stablehlo", "onnx_file"])
 def test_images_that_are_not_finite_and_masses_that_are_none_have_nan(form):
     module = pytest.importorskip(f"e2e_jax.inference.export.{form}")

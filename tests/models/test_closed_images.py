@@ -13,6 +13,7 @@ from e2e_jax.models.resnet import ResNet15, ResNetFeatures
 IMAGE = jnp.asarray(np.random.default_rng(0).exponential(size=(2, 20, 48, 2)), jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (7, 2, 1), (1, 2, 0)])
 def test_a_closed_convolution_is_the_convolution_of_the_endless_image(kernel, stride, padding):
     sizes = {"features": 3, "kernel_size": kernel, "stride": stride, "padding": padding}
@@ -26,6 +27,7 @@ def test_a_closed_convolution_is_the_convolution_of_the_endless_image(kernel, st
     np.testing.assert_allclose(got, endless[:, :, middle], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_rolling_a_closed_image_changes_nothing_and_a_seam_does():
     for closed in (True, False):
         network = ResNet15(widths=(4, 8), closed=closed)
@@ -36,6 +38,7 @@ def test_rolling_a_closed_image_changes_nothing_and_a_seam_does():
         assert np.allclose(plain, rolled, rtol=1e-4, atol=1e-5) == closed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", [CpuFeatures, BlockedFeatures])
 def test_every_platform_computes_the_same(features):
     sizes = {"widths": (16, 32), "closed": True}

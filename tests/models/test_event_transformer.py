@@ -65,6 +65,7 @@ def test_flat_batches_padded_batches_and_images_have_the_same_logits(events, geo
         np.testing.assert_allclose(logits_of(config, batch), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalization", ["mass", "sum_pt", "none"])
 def test_rotated_and_reflected_events_have_the_same_logits(events, normalization):
     config, batch, n = config_of(normalization=normalization), events.to_batch(), len(events)
@@ -76,6 +77,7 @@ def test_rotated_and_reflected_events_have_the_same_logits(events, normalization
     np.testing.assert_allclose(moved, logits_of(config, batch), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalization", ["mass", "sum_pt"])
 def test_an_event_of_twice_the_energy_looks_the_same_where_it_is_divided_by_its_scale(events, normalization):
     config = config_of(normalization=normalization)
@@ -110,6 +112,7 @@ def test_the_pair_of_photons_has_the_mass_of_the_event():
     np.testing.assert_allclose(pairs[3], np.log1p((mass / 125) ** 2), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_order_of_tokens_does_not_matter():
     rng = np.random.default_rng(0)
     inputs = {
@@ -132,6 +135,7 @@ def test_the_order_of_tokens_does_not_matter():
     assert np.isfinite(expected).all()
 
 
+@pytest.mark.slow
 def test_tokens_are_left_out_in_training_by_the_key_of_the_event(events):
     config, batch = config_of(), events.to_batch()
     config.model.dropout = 0.5
@@ -143,6 +147,7 @@ def test_tokens_are_left_out_in_training_by_the_key_of_the_event(events):
     assert not np.allclose(swapped, first)
 
 
+@pytest.mark.slow
 def test_gradients_by_hits_are_finite_and_find_the_hits(events):
     config, batch = config_of(), events.to_batch()
     params = jax.jit(lambda: run_of(config).initial_params(jax.random.key(0)))()

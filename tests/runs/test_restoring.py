@@ -33,6 +33,7 @@ def copy(saved, tmp_path):
     return shutil.copytree(saved[0], tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_the_config_of_another_network_is_told_apart(saved, tmp_path):
     run = copy(saved, tmp_path)
     config = kinematics_config()
@@ -183,6 +184,7 @@ def _images(**changes):
     return {name: value for name, value in {**images, **changes}.items() if value is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("batch", "match"),
     [

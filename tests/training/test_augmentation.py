@@ -71,6 +71,7 @@ def assert_images(got, expected):
         assert abs(hcal - other).sum() < 0.3 * other.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [padded, flat])
 @pytest.mark.parametrize("turn", [1, 7, TURNS - 1])
 def test_a_rotation_rolls_the_barrel(batch, turn):
@@ -78,6 +79,7 @@ def test_a_rotation_rolls_the_barrel(batch, turn):
     assert_images(images(transform(batch(), same(turn)), "barrel"), {"barrel": rolled})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [padded, flat])
 def test_a_reflection_flips_rows_and_swaps_endcaps(batch):
     plain, got = batch(), transform(batch(), same(reflected=True))
@@ -114,6 +116,7 @@ def test_quarter_turns_rotate_the_endcaps(quarters):
     np.testing.assert_allclose(turned.sum((1, 2)), full.sum((1, 2)), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_event_has_its_own_symmetry_in_flat_and_padded_batches():
     keys = jax.random.split(jax.random.key(1), EVENTS)
     names = ("rotation", "reflection", "mirror")

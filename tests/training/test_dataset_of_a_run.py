@@ -57,6 +57,7 @@ def exchange_with_digests(folder):
     shutil.rmtree(folder / DERIVED, ignore_errors=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("exchange", "error"), [(exchange_splits, DatasetError), (exchange_with_digests, WorkdirError)]
 )

@@ -114,6 +114,7 @@ def test_a_linear_dependence_is_free_at_order_one_and_costs_at_order_zero():
     assert values[1] < 0.05 * values[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", PENALTIES)
 def test_descent_removes_the_dependence(method):
     scores, mass = columns(192, slope=1.0)
@@ -129,6 +130,7 @@ def test_descent_removes_the_dependence(method):
     assert float(value(scores)) < 0.4 * start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", PENALTIES)
 def test_events_outside_of_the_mask_count_nowhere_and_the_order_of_events_does_not_matter(method):
     scores, mass = columns(slope=0.5)
@@ -149,6 +151,7 @@ def test_events_outside_of_the_mask_count_nowhere_and_the_order_of_events_does_n
     np.testing.assert_allclose(moved, gradient[order], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", PENALTIES)
 def test_the_penalty_over_devices_is_that_of_one(method):
     scores, mass = columns(slope=0.5)

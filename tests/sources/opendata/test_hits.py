@@ -84,6 +84,7 @@ def both(source):
     return {split: Events.concatenate(source.events(split)) for split in ("train", "validation")}
 
 
+@pytest.mark.slow
 def test_every_event_is_there_once_whole_and_from_the_first_of_its_era(lists, make):
     source = make(lists)
     splits = both(source)

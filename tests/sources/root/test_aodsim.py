@@ -151,6 +151,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", FAULTS)
 def test_an_event_with_a_fault_ends_the_reading_or_is_skipped_and_counted(events, tmp_path, reason):
     name, change = FAULTS[reason]

@@ -177,6 +177,7 @@ def test_a_small_file_of_a_server_without_ranges_is_read(server):
     assert len(server.requests) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [die, mute, drip, answer(500), answer(502)])
 def test_a_fault_that_passes_costs_a_repetition(server, file, pauses, fault):
     server.faults = [fault]
@@ -186,6 +187,7 @@ def test_a_fault_that_passes_costs_a_repetition(server, file, pauses, fault):
     assert len(pauses) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [die, mute, answer(503)])
 def test_a_fault_that_stays_ends_the_read(server, file, pauses, fault):
     server.always = fault
@@ -255,6 +257,7 @@ def test_a_closed_file_is_not_opened_again(file):
         file.read([(0, 1)])
 
 
+@pytest.mark.slow
 def test_an_ipv6_address_that_leads_nowhere_costs_one_repetition(server, pauses, monkeypatch):
     try:
         nowhere = socket.create_server(("::1", server.port), family=socket.AF_INET6)

@@ -118,6 +118,7 @@ def test_a_truncated_file_ends_like_a_local_one(server, path, never_again):
     assert errors[0] is not SourceError
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_and_comes_back_costs_a_pause(server, path):
     def restart():
         server.kill()
@@ -135,6 +136,7 @@ def test_a_server_that_dies_for_good_ends_the_read(server, path):
         server.start()
 
 
+@pytest.mark.slow
 def test_a_server_that_falls_silent_ends_the_read(server, path):
     try:
         with pytest.raises(SourceError, match="1 times in a row") as caught:
@@ -144,6 +146,7 @@ def test_a_server_that_falls_silent_ends_the_read(server, path):
         server.signal(signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_a_server_that_pauses_is_waited_for(server, path):
     def pause():
         server.signal(signal.SIGSTOP)
