@@ -303,8 +303,7 @@ def test_a_task_of_hits_is_known_by_all_that_it_reads(lists):
 
 
 def test_kept_hits_come_back_with_their_counts(lists, tmp_path):
-    hits = read_hits(task(lists))
-    write_hits(tmp_path / "a.npz", hits)
+    write_hits(tmp_path / "a.npz", hits := read_hits(task(lists)))
     back = read_kept_hits(tmp_path / "a.npz", "fail")
     for one, other in zip(back.events.examples(), hits.events.examples()):
         np.testing.assert_equal(one, other)
