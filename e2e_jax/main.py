@@ -21,7 +21,11 @@ from e2e_jax.files.cache import CacheError, cache_folder
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config and size: configs/cms_b.py:quick, or e2e_jax.configs.cms_b:quick."
 )
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; runs/<name>-<size> by default.")
+WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "Folder of the run; by default runs/<name>-<size>, and runs/<name>-<study>-<size> for a user's study.",
+)
 MODE = flags.DEFINE_enum(
     "mode",
     "train",
@@ -41,7 +45,7 @@ def main(_):
         logging.set_verbosity(logging.FATAL)
     only_folder = MODE.value != "train" and WORKDIR.value and CONFIG.value is None
     config = None if only_folder else command_line.checked_config(CONFIG)
-    workdir = os.path.expanduser(WORKDIR.value or os.path.join("runs", f"{config.name}-{config.size}"))
+    workdir = os.path.expanduser(WORKDIR.value or command_line.default_workdir(config))
     given = (COORDINATOR.value, PROCESSES.value, PROCESS.value)
     if not DISTRIBUTED.value and all(value is None for value in given):
         return work(config, workdir)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from e2e_jax.commands import command_line
+from e2e_jax.configs import cms_b
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,6 +67,7 @@ def test_an_error_is_one_paragraph_that_names_the_thing(arguments, words):
 TRAIN = """
 import sys
 from e2e_jax import experiment, main
+from e2e_jax.configs import cms_b
 from tests.objects import dataset_in_memory
 
 experiment.dataset_of = lambda config: dataset_in_memory()
@@ -123,3 +125,17 @@ def test_a_warning_is_one_sentence():
     form = command_line.reporting(lambda _: warnings.formatwarning)(None)
     assert form("Nothing is kept.", UserWarning, "file.py", 3) == "Warning: Nothing is kept.\n"
     assert warnings.formatwarning is before
+
+
+@pytest.mark.parametrize(
+    ("dataset", "folder"),
+    [
+        ("cms_hgg/quick", "runs/cms_b-quick"),
+        ("folder/haa.py:tiny", "runs/cms_b-haa-tiny"),
+        ("package.haa:tiny", "runs/cms_b-haa-tiny"),
+    ],
+)
+def test_each_study_of_a_user_has_its_own_default_folder(dataset, folder):
+    config = cms_b.get_config()
+    config.dataset.name = dataset
+    assert command_line.default_workdir(config) == folder

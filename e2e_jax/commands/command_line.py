@@ -3,6 +3,7 @@
 import difflib
 import functools
 import importlib.util
+import os
 import re
 import sys
 import textwrap
@@ -15,6 +16,7 @@ from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
 from e2e_jax.errors import TrainingError, WorkdirError
 from e2e_jax.runs import config_ranges
+from e2e_jax.studies import loading
 from e2e_jax.training import stopping
 
 KNOWN = (WorkdirError, TrainingError, ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
@@ -166,3 +168,10 @@ def _fields(config, prefix):
     for name, value in config.items():
         names += _fields(value, f"{prefix}{name}.") if hasattr(value, "items") else [prefix + name]
     return names
+
+
+def default_workdir(config):
+    """The folder of a run that names none: each study of a user has its own."""
+    where, size = loading.split_name(config.dataset.name) or ("", config.size)
+    study = re.split(r"[/.]", where.removesuffix(".py"))[-1]
+    return os.path.join("runs", "-".join(part for part in (config.name, study, size) if part))
