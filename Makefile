@@ -1,7 +1,8 @@
 # make quickstart   collisions -> dataset -> CMS-B -> results, in one go
 # make test         the test suite, without the long runs that are marked stress
-# make test-fast    the tests that take less than two seconds each, for daily work
+# make test-fast    the tests that take less than a second each, for daily work
 # make lint         ruff, as CI runs it
+# make docs         the documentation, in docs/_build/html; a warning is an error
 # make clean        removes .venv and every cache; datasets and runs stay
 #
 # The first call makes .venv with $(PYTHON) (CPython 3.11, 3.12 or 3.13): make PYTHON=python3.12 ...
@@ -18,7 +19,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal tests
 TORCH := $(if $(filter Linux,$(shell uname -s)),torch==2.13.0+cpu,torch==2.13.0)
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: quickstart test test-fast lint install install-test clean
+.PHONY: quickstart test test-fast lint docs install install-test clean
 .DELETE_ON_ERROR:
 
 quickstart: install
@@ -33,6 +34,9 @@ test-fast: install-test
 lint: install-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --builder html docs docs/_build/html
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test
@@ -54,6 +58,10 @@ $(VENV)/.installed-test: $(VENV)/.installed requirements.txt requirements-test.t
 	  || echo "No CPU build of PyTorch for this Python: the parity tests will be skipped."
 	@touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) --editable '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .jax_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) docs/_build .jax_cache .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -36,10 +36,11 @@ import uproot.models.TBasket
 from e2e_jax.detector import ids
 from e2e_jax.sources.root import aodsim, root_files
 from e2e_jax.sources.root.baskets import Branch, Column
+from e2e_jax.sources.root.tiers import AODSIM
 from e2e_jax.studies import hgg
 
 BASKET = 50
-BRANCHES = {**aodsim.SKIM_BRANCHES, **aodsim.HIT_BRANCHES}
+BRANCHES = {**AODSIM.skim, **AODSIM.hits}
 
 
 def main():
@@ -99,38 +100,39 @@ def repeat(source: str, path: str, events: int) -> dict[str, float]:
     Returns:
       compressed bytes an event of the branches read, in the real file and in the new one.
     """
-    with root_files.open_tree(source, aodsim.TREE, BRANCHES) as tree:
+    with root_files.open_tree(source, AODSIM.tree, BRANCHES) as tree:
         columns = tree.read(BRANCHES)
     random = np.random.default_rng(0)
-    copies = [varied(columns, i, random) for i in range(-(-BASKET // len(columns[aodsim.AUXILIARY].counts)))]
+    copies = [varied(columns, i, random) for i in range(-(-BASKET // len(columns[AODSIM.auxiliary].counts)))]
     lists = {name: awkward.concatenate([copy[name] for copy in copies]) for name in columns}
     types = {name: f"var * {column.values.dtype}" for name, column in columns.items()}
     with uproot.recreate(path, compression=uproot.ZLIB(7)) as file:
-        tree = file.mktree(aodsim.TREE, types, counter_name=lambda name: f"n{name}")
+        tree = file.mktree(AODSIM.tree, types, counter_name=lambda name: f"n{name}")
         for first in range(0, events, BASKET):
             part = {name: some[: min(BASKET, events - first)] for name, some in lists.items()}
-            part[aodsim.AUXILIARY] = numbered(part[aodsim.AUXILIARY], first)
+            part[AODSIM.auxiliary] = numbered(part[AODSIM.auxiliary], first)
             tree.extend(part)
     return {"real_file": compressed(source), "repeated": compressed(path)}
 
 
 def compressed(path: str) -> float:
     with uproot.open(path) as file:
-        tree = file[aodsim.TREE]
+        tree = file[AODSIM.tree]
         return sum(tree[name].compressed_bytes for name in BRANCHES) / tree.num_entries
 
 
 def varied(columns: dict, copy: int, random: np.random.Generator) -> dict[str, awkward.Array]:
     """The events turned about the beam and smeared, so that a copy compresses no better than an original."""
     out = dict(columns)
-    for collection, prefix in aodsim.CALORIMETERS.items():
+    for collection, prefix in AODSIM.calorimeters.items():
         counts, hit_ids = columns[f"{prefix}id_.id_"]
         hit_ids = turned(collection, hit_ids, copy)
         order = np.lexsort((hit_ids, np.repeat(np.arange(len(counts)), counts)))
         out[f"{prefix}id_.id_"] = Column(counts, hit_ids[order])
     for name, (counts, values) in out.items():
         if values.dtype == np.float32:
-            smeared = values * random.uniform(0.9, 1.1, len(values))
+            # Smaller, so that no angle leaves its range.
+            smeared = values * random.uniform(0.8, 1, len(values))
             out[name] = Column(counts, smeared.astype(np.float32))
     return {name: awkward.unflatten(values, counts) for name, (counts, values) in out.items()}
 
@@ -197,7 +199,7 @@ def opening(path: str) -> float:
     """CPU seconds of opening the tree of a real file, the second time."""
     for _ in range(2):
         start = time.process_time()
-        with root_files.open_tree(path, aodsim.TREE, BRANCHES):
+        with root_files.open_tree(path, AODSIM.tree, BRANCHES):
             seconds = time.process_time() - start
     return seconds
 

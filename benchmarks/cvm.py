@@ -8,7 +8,7 @@ the formula of the LHCb "Flavours of physics" challenge as it is published, a pa
 window. `hep_ml` compares each event's neighbours with all events, N^2: as it takes minutes, it has one round.
 What it prepares from the masses alone (`fit`) is not counted.
 
-The penalty is timed with its gradient, on a batch of which a third is gamma gamma; the step beside it is
+The penalty is timed with its gradient, on a batch of which a third is gamma gamma; the step next to it is
 CMS-B's at the first batch size, and its time an event stands for the other sizes as well.
 """
 

@@ -17,7 +17,6 @@ import time
 
 import numpy as np
 
-from e2e_jax.selection import kept
 from e2e_jax.sources.simulation import (
     endcap_photons,
     endcap_readout,
@@ -32,6 +31,7 @@ from e2e_jax.sources.simulation import response as detector
 from e2e_jax.sources.simulation.jobs import SimulationJob
 from e2e_jax.sources.simulation.pool_files import Shards
 from e2e_jax.studies.hgg import LABELS, STUDIES
+from e2e_jax.study.selection import kept
 
 STAGES = {
     "response to the hard collision": (simulate, "respond"),
@@ -50,7 +50,7 @@ ENDCAP_STAGES = {
     "endcap photons": (endcap_photons, "reconstruct_endcap_photons"),
     "endcap reduction": (endcap_readout, "reduce_endcap_hits"),
 }
-"""Beside the others, which then take in the endcaps' part, where the category has them."""
+"""Next to the others, which then take in the endcaps' part, where the category has them."""
 
 
 def main():

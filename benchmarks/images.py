@@ -1,4 +1,4 @@
-"""What do the images of a geometry cost beside the training step that sees them?
+"""What do the images of a geometry cost next to the training step that sees them?
 
     python benchmarks/images.py [--batch 36] [--rounds 8] [--dataset cms_hgg/forward_quick] [--json FILE]
 

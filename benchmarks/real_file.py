@@ -16,10 +16,10 @@ import uproot
 
 from e2e_jax.detector import geometry, ids
 from e2e_jax.events.base import Ragged
-from e2e_jax.samples import Sample, pythia
 from e2e_jax.sources.root.aodsim import CALORIMETERS, PHOTONS, TRACKS
 from e2e_jax.sources.simulation import crossings, generator, simulate
 from e2e_jax.sources.simulation.pool_files import Shards
+from e2e_jax.study.samples import Sample, pythia
 
 HIGGS = Sample(
     "h_4l",

@@ -16,11 +16,11 @@ import numpy as np
 
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.showers import Showers
-from e2e_jax.samples import Sample, gun
 from e2e_jax.sources.simulation import guns
 from e2e_jax.sources.simulation.jobs import GunJob
 from e2e_jax.sources.simulation.pool_files import Shards
 from e2e_jax.studies.showers import LABELS
+from e2e_jax.study.samples import Sample, gun
 
 SAMPLES = {
     "crops": {},

@@ -12,7 +12,7 @@ from e2e_jax.events.diphotons import CELLS, Events, from_leading
 from e2e_jax.studies.hgg import LABELS
 
 MEAN = {"eb": 235, "ee": 150, "hcal": 50, "tracks": 260}
-"""Mean entries of an event beside those of its photons, as in the fast simulation with pile-up 20."""
+"""Mean entries of an event next to those of its photons, as in the fast simulation with pile-up 20."""
 
 ACTIVITY = 8
 """Shape of the gamma distribution of an event's activity: the busiest of 150,000 events has about three times

@@ -6,7 +6,7 @@ Decorrelated from the mass; the events are those of the category central+forward
 network, and a fully connected head joins their features (`models.concatenated`).
 
 Quick, fast simulation (dataset 1.0.0), 8 epochs; 11 minutes with the making of the dataset, on two AMD Zen 4
-cores beside other work. With it the paper's Table 7 (120,000 events per class); H against one class
+cores next to other work. With it the paper's Table 7 (120,000 events per class); H against one class
 is pair-normalized:
 
                           quick             paper

@@ -5,7 +5,7 @@
 Decorrelated from the mass; the events are those of the category central+forward.
 
 Quick, fast simulation (dataset 1.0.0), 8 epochs in 11 minutes on two AMD Zen 4 cores shared with other work.
-Beside it the paper's Table 7 (120,000 events per class); H against one class is pair-normalized:
+Next to it the paper's Table 7 (120,000 events per class); H against one class is pair-normalized:
 
                           quick             paper
     H vs rest             0.802 +- 0.010    0.813

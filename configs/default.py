@@ -23,8 +23,8 @@ SIZES = {
         "schedule": "constant",
     },
 }
-"""What a size changes beside the dataset. Few events need small batches to be many steps; a small batch, with
-few gamma gamma events, needs small groups of neighbors for the penalty to see a slope."""
+"""What a size changes in addition to the dataset. Few events need small batches for many steps. A small batch
+has few gamma gamma events, so the groups of neighbors must be small for the penalty to see a slope."""
 
 
 CATEGORIES = {
@@ -76,7 +76,7 @@ def get_config(size="quick", category="central"):
     # Whether a training on a GPU repeats to the bit. The hits of a pixel are then added up in a fixed order,
     # which costs a sort, and XLA excludes its nondeterministic operations. A CPU's training always repeats.
     config.deterministic = False
-    # Whether to write a profile of a few steps to <workdir>/profile; the README says how to open it.
+    # Whether to write a profile of a few steps to <workdir>/profile, see docs/howto/gpus.md.
     config.profile = False
 
     config.dataset = dataset = config_dict.ConfigDict()
@@ -97,7 +97,7 @@ def get_config(size="quick", category="central"):
     # The classes, in the order of the logits, each made of one or several labels of the dataset, such as
     # ("background=gamma_gamma+gamma_jet", "h"). Labels in no class are left out.
     task.classes = ()
-    # The table of the paper beside which the results are shown, a key of `evaluation.published.TABLES`; ""
+    # The table of the paper next to which the results are shown, a key of `evaluation.published.TABLES`; ""
     # for none.
     config.published = CATEGORIES[category]["published"]
 
@@ -108,8 +108,9 @@ def get_config(size="quick", category="central"):
     data.placement = "auto"
 
     config.inputs = inputs = config_dict.ConfigDict()
-    # What the network sees: "images", "kinematics" (the photons' five mass-free numbers), or "high_level"
-    # (these and both photons' shower shapes and isolation); of showers: "showers".
+    # What the network sees: "images"; "tokens" (the strongest pixels with what lies around them, see
+    # `detector.tokens`); "kinematics" (the photons' five mass-free numbers); or "high_level" (these and both
+    # photons' shower shapes and isolation). Of showers: "showers".
     inputs.kind = "images"
     # Which images: "barrel" is the 170x360 crystals of the ECAL barrel; "ecal_centric" adds the 100x100 of
     # each endcap; "hcal_centric" is one of 280x360 for the whole detector, 5x5 pixels an HCAL tower. Of
@@ -130,6 +131,9 @@ def get_config(size="quick", category="central"):
     # normalization layers, and E/m alone is small. 50 brings a 60 GeV photon's brightest crystal to about 16.
     # The number beside "hcal" over that beside "ecal" is the paper's HCAL constant, which it does not give.
     inputs.scale = config_dict.ConfigDict({"tracks": 50.0, "ecal": 50.0, "hcal": 50.0})
+
+    # Tokens: how many of each channel; the strongest are taken.
+    inputs.tokens = config_dict.ConfigDict({"ecal": 12, "tracks": 4, "hcal": 4})
 
     # High-level: which of `detector.shower_shapes.NAMES` ...
     inputs.shapes = (
@@ -153,12 +157,17 @@ def get_config(size="quick", category="central"):
     )
 
     config.model = model = config_dict.ConfigDict()
-    # "resnet15" for images (one network for each image of the geometry), "four_momentum" for kinematics,
-    # "high_level" for high-level inputs; for crops of showers "shower_vgg", "shower_conv_lstm", "shower_fcn".
+    # "resnet15" for images (one network for each image of the geometry), "event_transformer" for tokens,
+    # "four_momentum" for kinematics, "high_level" for high-level inputs; for crops of showers "shower_vgg",
+    # "shower_conv_lstm", "shower_fcn".
     model.name = "resnet15"
     # ResNet-15: maps before and after the downsampling. VGG: maps of each pair of convolutions. Conv-LSTM:
-    # maps of its first convolution and of its state. The others: neurons of each hidden layer.
+    # maps of its first convolution and of its state. Event transformer: numbers of a token, and of a pair of
+    # tokens. The others: neurons of each hidden layer.
     model.widths = (16, 32)
+    # ResNet-15: what is next to the barrel's image in phi, "zeros" (the paper's), or "wrap": the other edge.
+    # The C++ for CPUs has zeros only; XLA computes the other.
+    model.padding = "zeros"
     # Where several images' networks are joined, or behind a shower's maps, neurons of the hidden layers ...
     model.head = (128, 128, 128)
     # ... and the fraction of those neurons that is dropped in training.
@@ -171,18 +180,41 @@ def get_config(size="quick", category="central"):
     train.epochs = SIZES[size]["epochs"]
     # Of Adam, at the start.
     train.learning_rate = SIZES[size]["learning_rate"]
-    # "constant" (the paper's), or "cosine": down to zero over `epochs`, which gets more out of few of them.
+    # "constant" (the paper's); "cosine": down to zero over `epochs`, which gets more out of few of them; or
+    # "one_cycle": up from a 25th in the first 30 % of the steps, then down to zero.
     train.schedule = SIZES[size]["schedule"]
+    # Fraction of the steps in which the learning rate rises from zero before the schedule starts.
+    train.warmup = 0.0
+    # "adam", or "adamw", with a weight decay of the kernels times the learning rate.
+    train.optimizer = "adam"
+    train.weight_decay = 0.0
+    # Largest norm of the gradient of all parameters; 0 for no limit.
+    train.clip_norm = 0.0
+    # Decay per step of the exponential moving average of the parameters, which is then what is evaluated and
+    # kept; 0 for the parameters themselves.
+    train.average = 0.0
+    # Share of the target that all classes divide among themselves in the cross-entropy.
+    train.label_smoothing = 0.0
+    # Symmetries that each event is transformed by at random in training: any of "rotation" (in phi),
+    # "reflection" (eta to -eta) and "mirror" (phi to -phi, with opposite charges).
+    train.augment = ()
     # Epochs without progress after which training stops.
     train.patience = 5
     # Seconds between checkpoints within an epoch, which are written while the training goes on; 0: one after
     # every step. One is written after every epoch in any case.
     train.checkpoint_seconds = 60.0
 
+    config.decorrelation = decorrelation = config_dict.ConfigDict()
+    # The penalty on a dependence of the score on the task's observable: "cvm" (Cramer-von Mises, the
+    # paper's), "disco" (distance correlation), "mode" (moment decomposition), or "none".
+    decorrelation.method = "cvm"
+    # Of "mode": the order of the polynomial in the observable that the score may follow, 0 to 2.
+    decorrelation.order = 0
+
     config.cvm = cvm = config_dict.ConfigDict()
-    # Weight of the penalty on a dependence of the score on the task's observable; 0 switches it off.
+    # Weight of the penalty; 0 switches it off.
     cvm.strength = CATEGORIES[category]["strength"]
-    # Events nearest in the observable that make a group of the penalty.
+    # Events nearest in the observable that make a group of the CVM penalty, or a bin of "mode".
     cvm.neighbors = SIZES[size]["neighbors"]
     # How the penalty's gradient is normalized over its events in a batch: "sum" or "mean". With
     # "sum" its balance with the mean cross-entropy goes with the batch: the paper's 0.15 at 360 events is

@@ -2,7 +2,7 @@
 
     python -m e2e_jax.main --config=configs/eb.py:medium
 
-Medium, fast simulation, 5 epochs in 14 minutes on two AMD Zen 4 cores (273 to 286 events/s), beside the
+Medium, fast simulation, 5 epochs in 14 minutes on two AMD Zen 4 cores (273 to 286 events/s), next to the
 paper's Table 6 (51,200 events per class); H against one class is pair-normalized:
 
                           medium            paper

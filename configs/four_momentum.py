@@ -3,7 +3,7 @@
     python -m e2e_jax.main --config=configs/four_momentum.py:medium
     python -m e2e_jax.main --config=configs/four_momentum.py:forward_medium    # the category central+forward
 
-Medium, fast simulation, 15 epochs in 2 to 3 minutes on two AMD Zen 4 cores shared with other work, beside the
+Medium, fast simulation, 15 epochs in 2 to 3 minutes on two AMD Zen 4 cores shared with other work. With the
 paper's Tables 6 and 7 (51,200 and 120,000 events per class); H against one class is pair-normalized:
 
                           medium            paper    forward_medium    paper

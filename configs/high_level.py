@@ -1,11 +1,11 @@
-"""High-level: three hidden layers on kinematics, shower shapes and isolation, the traditional road.
+"""High-level: three hidden layers on kinematics, shower shapes and isolation, the traditional approach.
 
     python -m e2e_jax.main --config=configs/high_level.py:medium
     python -m e2e_jax.main --config=configs/high_level.py:forward_medium    # the category central+forward
 
 Medium, central, fast simulation, 11 epochs in 3 minutes on two AMD Zen 4 cores shared with other work (3,300
-to 6,200 events/s, the shapes computed from the hits in every step), the sixth epoch the best; beside the
-other two roads on the same events, the 4-momenta and the image of the ECAL barrel (configs/four_momentum.py
+to 6,200 events/s, the shapes computed from the hits in every step), the sixth epoch the best; next to the
+other two approaches on the same events, 4-momenta and images of the ECAL barrel (configs/four_momentum.py
 and eb.py). H against one class is pair-normalized. The paper has no such classifier.
 
                           high-level        4-momenta         EB

@@ -44,5 +44,9 @@ class ExportError(ValueError):
     """A classifier cannot be exported as asked."""
 
 
+class ScoreError(ValueError):
+    """Files cannot be scored as asked."""
+
+
 class StudyError(ValueError):
     """A study, or a part of it, that cannot be used as it is written; the message names the part."""

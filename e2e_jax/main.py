@@ -9,6 +9,7 @@ Several processes that train together: the same line in each, with --coordinator
 """
 
 import os
+import warnings
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -27,7 +28,7 @@ MODE = flags.DEFINE_enum(
     ["train", "evaluate", "report"],
     "Train (or go on), evaluate a trained run again, or only write the report of an evaluated one.",
 )
-COMPARE = flags.DEFINE_list("compare", [], "Folders of runs that the report shows beside this one.")
+COMPARE = flags.DEFINE_list("compare", [], "Folders of runs that the report shows next to this one.")
 COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
 PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
 PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
@@ -60,15 +61,15 @@ def work(config, workdir):
 
     from e2e_jax import report
 
-    # A run that cannot be shown beside this one is told before the training, too.
+    # A run that cannot be shown next to this one is told before the training, too.
     compare = [os.path.expanduser(folder) for folder in COMPARE.value]
     report.read_runs(compare)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # A second run, or a resumption, starts without the minute of compiling.
         try:
-            jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
+            jax.config.update("jax_compilation_cache_dir", str(cache_folder("jax")))
         except CacheError as error:
-            logging.warning("Compiled programs are not kept: %s", error)
+            warnings.warn(f"Compiled programs are not kept: {error}", stacklevel=2)
     if MODE.value != "report":
         from e2e_jax.report.board import Board
         from e2e_jax.training import loop

@@ -16,7 +16,7 @@ import uproot
 from e2e_jax.detector import geometry, ids
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import Events, from_leading, leading
-from e2e_jax.selection import invariant_mass
+from e2e_jax.study.selection import invariant_mass
 
 AUXILIARY = "EventAuxiliary"
 EB = "EcalRecHitsSorted_reducedEcalRecHitsEB__RECO.obj.obj."
@@ -183,9 +183,9 @@ def write_aodsim(path, events, cluster=10, compression=None, **options):
 
 
 def real_file():
-    """A real AODSIM file: what E2E_AODSIM_SAMPLE names, or one beside the checkout; skips without."""
+    """A real AODSIM file: what E2E_AODSIM_SAMPLE names, or one next to the checkout; skips without."""
     name = "shared/data/cms_aodsim_2011_hzz4l_10events.root"
     path = os.environ.get("E2E_AODSIM_SAMPLE") or Path(__file__).parents[2] / name
     if not os.path.isfile(path):
-        pytest.skip("no real AODSIM file: E2E_AODSIM_SAMPLE names none, and none lies beside the checkout")
+        pytest.skip("no real AODSIM file: E2E_AODSIM_SAMPLE names none, and none lies next to the checkout")
     return str(path)

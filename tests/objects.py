@@ -10,7 +10,7 @@ from e2e_jax.devices import parallel
 from e2e_jax.inference.prediction import Classifier, Predictor
 from e2e_jax.studies import hgg, showers
 from e2e_jax.training.options import Options
-from e2e_jax.training.step import adam, create_state, make_train_step
+from e2e_jax.training.step import create_state, make_train_step
 from tests.synthetic import sample
 
 
@@ -27,16 +27,12 @@ def run_of(config):
 
 def new_state(config, seed=0):
     """The state before a training."""
-    options = Options.of(config)
-    optimizer = adam(options.learning_rate, options.schedule)
-    return create_state(run_of(config), optimizer, jax.random.key(seed))
+    return create_state(run_of(config), Options.of(config), jax.random.key(seed))
 
 
 def train_step(config, axis_name=None, steps=1, platform=None):
     """The training step of a config, to be jitted; `steps` of an epoch."""
-    options = Options.of(config)
-    optimizer = adam(options.learning_rate, options.schedule, options.epochs * steps)
-    return make_train_step(run_of(config), optimizer, options.penalty, axis_name, platform)
+    return make_train_step(run_of(config), Options.of(config), steps, axis_name, platform)
 
 
 def parallel_step(config, devices=None, steps=1, platform=None):
@@ -59,5 +55,5 @@ def classifier_of(config, seed=1):
 
 
 def fed(config, events):
-    """What `placement.resident` and `streamed` take beside the step: events, task and sampling."""
+    """What `placement.resident` and `streamed` take next to the step: events, task and sampling."""
     return events, run_of(config).task, Options.of(config).sampling(config.inputs.kind == "images")

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from e2e_jax.configs import default, four_momentum, high_level
+from e2e_jax.configs import default, four_momentum, high_level, whole_event
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import CELLS, COLLECTIONS, Events, cell_exists, from_leading
 from e2e_jax.studies.hgg import LABELS
@@ -68,6 +68,14 @@ def image_config(**train):
     config = default.get_config()
     config.inputs.channels = ("tracks", "ecal")
     return _small(config, (2, 4), train)
+
+
+def token_config(**train):
+    """A tiny event transformer for `sample`."""
+    config = whole_event.get_config()
+    config.inputs.tokens.update({"ecal": 4, "tracks": 2, "hcal": 2})
+    config.model.head = (8,)
+    return _small(config, (8, 4), train)
 
 
 def dropout_config(**train):

@@ -11,7 +11,7 @@ import numpy as np
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import CELLS, COLLECTIONS, Events, cell_exists, from_leading
 from e2e_jax.execution.workers import THREAD_VARIABLES
-from e2e_jax.selection import kept
+from e2e_jax.study.selection import kept
 
 HITS = {"eb": 350, "ee": 0, "hcal": 70, "tracks": 300}
 """Mean hits of an event in the central category."""

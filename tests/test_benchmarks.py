@@ -5,6 +5,7 @@ import pytest
 from benchmarks import train_step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arch", "onednn"), [("x86-64-v2", "SSE4.1"), ("x86-64-v3", "AVX2")])
 def test_pytorch_is_limited_to_the_instruction_set(arch, onednn):
     pytest.importorskip("torch")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e_jax.config_ranges import check_fields, flat_fields, range_of
 from e2e_jax.configs import default
 from e2e_jax.errors import WorkdirError
+from e2e_jax.runs.config_ranges import check_fields, flat_fields, range_of
 from e2e_jax.runs.folder import claim, read_config
 from tests.test_configs import CLASSIFIERS, get_config
 
@@ -111,6 +111,7 @@ def test_a_config_file_out_of_range_is_refused_when_it_is_loaded(tmp_path, group
         read_config(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command_line_refuses_before_it_reads_a_dataset(tmp_path):
     command = [
         sys.executable,

@@ -40,7 +40,7 @@ def test_a_size_is_a_dataset(name, size):
     assert (config.size, config.dataset.name, config.published) == (size, dataset, published)
 
 
-@pytest.mark.parametrize("name", ["four_momentum", "high_level"])
+@pytest.mark.parametrize("name", ["four_momentum", "high_level", "whole_event"])
 def test_classifiers_without_images_know_both_categories(name):
     config = get_config(name, "forward_medium")
     assert (config.name, config.size) == (name, "forward_medium")
@@ -111,6 +111,7 @@ def test_a_batch_of_each_size_holds_the_classes_in_equal_parts(name):
         assert get_config(name, size).train.batch_size % classes == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
@@ -118,6 +119,7 @@ def test_a_batch_of_each_size_holds_the_classes_in_equal_parts(name):
         *(("ecal", 299_747), ("ecal_mass_aware", 299_747), ("cms_i", 304_451), ("cms_ii", 86_307)),
         *(("showers_vgg", 203_250), ("showers_conv_lstm", 69_510), ("showers_fcn", 2_753_794)),
         *(("showers_resnet", 84_739 - 33), ("showers_pairs", 84_739 - 33)),
+        ("whole_event", 56_667),
         *(("cms_b_binary", 86_307 - 33), ("high_level", (5 + 18 + 1) * 256 + 2 * 257 * 256 + 257 * 3)),
     ],
 )

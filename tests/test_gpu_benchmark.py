@@ -37,6 +37,7 @@ def bench():
     return gpu_parts.Bench(gpu_parts.TINY)
 
 
+@pytest.mark.slow
 def test_the_program_needs_no_dataset_package_and_writes_each_row(tmp_path):
     file = tmp_path / "gpu.json"
     argv = [str(ROOT / "benchmarks/gpu.py"), "--tiny", "--only", "images", "forward", f"--json={file}"]
@@ -60,6 +61,7 @@ def test_each_part_measures_something_positive(bench, part):
     assert all(row["value"] > 0 for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["step", "forward", "images", "seeds"])
 def test_the_programs_lower_for_cuda(bench, name):
     config, hits = bench.config("bfloat16"), bench.hits(6)

@@ -11,12 +11,10 @@ LAYERS = (  # from the bottom up
     {"files", "errors"},
     {"detector"},
     {"events"},
-    {"observables", "samples", "selection"},
     {"study"},
     {"studies"},
     {"execution"},
     {"sources"},
-    {"config_ranges"},
     {"datasets"},
     {"devices"},
     {"models"},
@@ -26,7 +24,7 @@ LAYERS = (  # from the bottom up
     {"inference", "checkpoint"},
     {"training"},
     {"report", "display"},
-    {"commands", "main", "build", "export", "release", "display.__main__"},
+    {"commands", "main", "build", "export", "release", "score", "display.__main__"},
 )
 UPWARD = set()
 """Importer -> imported: what is still to be removed. Add nothing."""

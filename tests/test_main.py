@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,10 @@ def test_a_package_that_is_not_installed_is_named_with_the_way_to_install_it(cap
     assert "requirements.txt" in told
     with pytest.raises(ModuleNotFoundError):
         program("json.absent")(None)
+
+
+def test_a_warning_is_one_sentence():
+    before = warnings.formatwarning
+    form = command_line.reporting(lambda _: warnings.formatwarning)(None)
+    assert form("Nothing is kept.", UserWarning, "file.py", 3) == "Warning: Nothing is kept.\n"
+    assert warnings.formatwarning is before

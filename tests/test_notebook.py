@@ -70,6 +70,7 @@ def test_new_collisions_can_stand_for_the_kept_ones(notebook, monkeypatch):
     assert set(names["events"].label) == set(range(len(LABELS)))
 
 
+@pytest.mark.slow
 def test_the_release_is_what_it_was():
     """The committed classifier still gives its events the probabilities that it gave them when released."""
     events, probabilities = read_events(RELEASE)

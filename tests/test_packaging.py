@@ -68,6 +68,7 @@ def project():
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_loads_with_the_light_core_alone():
     run_python(WITHOUT.format(absent=BEYOND_CORE, modules="e2e_jax.checkpoint"))
 
@@ -123,6 +124,7 @@ def run_in(cwd, *command, path=""):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_an_installation_holds_every_module_config_and_table(installed):
     kinds = {".py", ".npz", ".cc", ".h", ".md", ".bib", ".html", ".css", ".js", ".typed"}
     for package in ("e2e_jax", "data_builders"):
@@ -132,6 +134,7 @@ def test_an_installation_holds_every_module_config_and_table(installed):
     assert configs == {path.name for path in (installed / "e2e_jax/configs").glob("*.py")}
 
 
+@pytest.mark.slow
 def test_the_program_runs_where_there_is_no_checkout(installed, tmp_path):
     program = (sys.executable, installed / "bin" / "e2e-jax")
     commands = run_in(tmp_path, *program, "--help", path=installed)

@@ -9,10 +9,10 @@ import pytest
 from e2e_jax.errors import StudyError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import Events, by_pt, leading
-from e2e_jax.observables import Observable
-from e2e_jax.samples import quotas
-from e2e_jax.selection import CutCounts, Selected, Selection, invariant_mass, kept, photons
 from e2e_jax.studies import hgg
+from e2e_jax.study.observables import Observable
+from e2e_jax.study.samples import quotas
+from e2e_jax.study.selection import CutCounts, Selected, Selection, invariant_mass, kept, photons
 
 CENTRAL = hgg.SELECTIONS["central"]
 PAIR = [(60.0, 0.3, 0.1), (40.0, -0.5, 2.9)]

@@ -14,11 +14,11 @@ from e2e_jax.datasets.reading import read_split
 from e2e_jax.errors import StudyError
 from e2e_jax.execution.jobs import SPLITS, run_jobs
 from e2e_jax.execution.workers import WorkerPool
-from e2e_jax.selection import Selected, Selection
 from e2e_jax.sources.simulation import simulate
 from e2e_jax.sources.simulation.jobs import simulation_jobs
 from e2e_jax.studies import hgg, loading
 from e2e_jax.study import Sample, Size, Study, Task, files, gun, photons, pythia
+from e2e_jax.study.selection import Selected, Selection
 from tests.aodsim_lists import write_lists
 from tests.sources.simulation.test_same_events import pool
 from tests.synthetic_tasks import produce_selected
@@ -105,6 +105,7 @@ def test_an_edited_study_is_another_dataset_and_an_edited_task_is_not(file, tmp_
             preparation.prepare_dataset(name, data_dir)
 
 
+@pytest.mark.slow
 def test_a_study_is_read_from_file_lists_too(file, tmp_path):
     file.write_text(
         FILE.replace("Size(train=4, validation=2, test=3)", "Size(train=3, validation=2, test=1)")
@@ -128,6 +129,20 @@ def test_samples_may_be_files(tmp_path):
     assert (events.mass > 90).all()
 
 
+def test_samples_that_are_files_can_be_looked_at_first(tmp_path):
+    lists = write_lists(tmp_path / "lists", files=1)
+    samples = [Sample(name, files(str(lists / f"{name}*.root"))) for name in ("h", "gamma_jet")]
+    (config,) = configs.of(Study(samples, Task(signal="h"), {"few": Size(2, 1)}, name="read"))
+    report, sound = config.check("read/few")
+    assert sound
+    assert [line.split()[0] for line in report.splitlines()] == ["label", "h", "gamma_jet"]
+    with open(lists / "lists.txt", "w") as file:
+        file.write("h_0.root size:1")
+    samples[0] = Sample("h", files(str(lists / "lists.txt")))
+    (config,) = configs.of(Study(samples, Task(signal="h"), {"few": Size(2, 1)}, name="read"))
+    assert not config.check("read/few")[1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["haa", "zee", "tops"])
 def test_the_examples_build(name, tmp_path):
@@ -148,6 +163,7 @@ def test_built_in_studies_have_their_tasks():
     assert {config.test for config in naming.CMS_HGG if hasattr(config, "fast")} == {600, 3000, 11800, 15600}
 
 
+@pytest.mark.slow
 def test_a_selection_that_keeps_nothing_is_told_with_what_each_cut_left(monkeypatch):
     monkeypatch.setattr(simulate, "MOST_IN_VAIN", 50)
     study = Study(SAMPLES, Task(signal="h"), select=photons(mass=(4000, 5000)))

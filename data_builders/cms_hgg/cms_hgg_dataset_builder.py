@@ -5,7 +5,7 @@
     cd data_builders && tfds build cms_hgg --config='{"name": "mine", "train": 500, "validation": 100}'
     cd data_builders && tfds build cms_hgg --config=opendata_central
 
-A build that is interrupted leaves no dataset, and the next one goes on where it stopped. The study is
+A build that is interrupted leaves no dataset, and the next one continues where it stopped. The study is
 `e2e_jax.studies.hgg`.
 """
 

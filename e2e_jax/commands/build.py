@@ -4,6 +4,7 @@ python -m e2e_jax.build cms_hgg/quick
 python -m e2e_jax.build haa.py:quick [--files=DIR]
 python -m e2e_jax.build cms_hgg/opendata_files --files=DIR [--on_error=skip] [--train=N --validation=N]
                         [--data_dir=DIR] [--name=NAME] [--scheduler=tls://host:8786 | --workers=N]
+python -m e2e_jax.build cms_hgg/opendata_central --check [--protocol=https]     looks at all files, reads none
 """
 
 import argparse
@@ -33,6 +34,8 @@ CONFIG_OPTIONS = {
     ),
     "pileup": (float, "mean number of simulated collisions overlaid"),
     "on_error": (str, "fail, or skip: leave out and count what is at fault in the data"),
+    "protocol": (str, "root or https, for the files of the CERN Open Data portal; as listed by default"),
+    "strict": (bool, "fail if there are fewer events than the sizes; by default the dataset gets smaller"),
 }
 """Options that change a field of the dataset's config: name -> type, what it is."""
 
@@ -49,8 +52,16 @@ def parse(argv):
     parser.add_argument("--data_dir", default="", help="folder of the datasets; TFDS's own by default")
     parser.add_argument("--scheduler", help="Dask scheduler to run on: tls://host:8786, or its file")
     parser.add_argument("--workers", type=int, help="processes on this machine; one a core by default")
+    parser.add_argument(
+        "--check",
+        nargs="?",
+        const="sizes",
+        choices=("sizes", "checksums"),
+        help="look at all files of the lists instead of building; checksums reads every file whole",
+    )
     for name, (kind, text) in CONFIG_OPTIONS.items():
-        parser.add_argument(f"--{name}", type=kind, help=text)
+        how = {"action": "store_true", "default": None} if kind is bool else {"type": kind}
+        parser.add_argument(f"--{name}", help=text, **how)
     return parser.parse_args(argv[1:])
 
 
@@ -95,6 +106,23 @@ def build(dataset, data_dir="", scheduler=None, workers=None, **changes):
         if executor is not None:
             executor.shutdown(wait=True, cancel_futures=True)
     return folder, _recorded(folder, config)
+
+
+def check(dataset, checksums=False, **changes):
+    """Looks at the files of a dataset; arguments as `build`.
+
+    Returns:
+      a report, and whether all files can be read.
+
+    Raises:
+      DatasetError: there is no such dataset or field, or it reads no files.
+      StudyError: the study cannot be used.
+      SourceError: a list of files is absent or wrong, or the network fails.
+    """
+    builder_class, config = _changed_config(dataset, changes)
+    if not hasattr(config, "check"):
+        raise DatasetError(f"{dataset} has no lists of files that --check could look at.")
+    return config.check(f"{builder_class.name}/{config.name}", checksums)
 
 
 def _changed_config(dataset, changes):
@@ -155,12 +183,18 @@ def main(argv):
     options = vars(parse(argv))
     # TFDS logs would hide the progress bar.
     logging.set_verbosity(logging.ERROR)
+    checked = options.pop("check")
     try:
+        if checked:
+            names = ("dataset", *CONFIG_OPTIONS)
+            text, sound = check(checksums=checked == "checksums", **{name: options[name] for name in names})
+            print(text)
+            sys.exit(0 if sound else 1)
         print(_summary(*build(**options)))
     except (ClusterError, JobError) as error:
         command_line.stop(str(error))
     except KeyboardInterrupt:
-        command_line.stop("Interrupted. The same command goes on where it stopped.")
+        command_line.stop("Interrupted. The same command continues where it stopped.")
 
 
 def run():

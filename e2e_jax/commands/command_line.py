@@ -7,13 +7,14 @@ import re
 import sys
 import textwrap
 import traceback
+import warnings
 from pathlib import Path
 
 from absl import flags
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
-from e2e_jax import config_ranges
 from e2e_jax.errors import TrainingError, WorkdirError
+from e2e_jax.runs import config_ranges
 from e2e_jax.training import stopping
 
 KNOWN = (WorkdirError, TrainingError, ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
@@ -64,10 +65,14 @@ def checked_config(flag):
 
 
 def reporting(main):
-    """`main`, with the errors in `KNOWN` and absent packages printed as a paragraph, exit code 1."""
+    """`main`, with the errors in `KNOWN` and absent packages printed as a paragraph, exit code 1.
+
+    Warnings are printed as a sentence, without the line of the program.
+    """
 
     @functools.wraps(main)
     def wrapped(argv):
+        form, warnings.formatwarning = warnings.formatwarning, _warning
         try:
             return main(argv)
         except KNOWN as error:
@@ -81,6 +86,8 @@ def reporting(main):
             stop(_absent_package(error))
         except KeyboardInterrupt:
             stop("Interrupted. The same command goes on from the last checkpoint.")
+        finally:
+            warnings.formatwarning = form
 
     return wrapped
 
@@ -89,6 +96,11 @@ def stop(message):
     """Prints a paragraph and ends the program with exit code 1."""
     _paragraph(f"Error: {message}")
     sys.exit(1)
+
+
+def _warning(message, category, *_, **__):
+    kind = "Warning" if category is UserWarning else category.__name__
+    return f"{kind}: {message}\n"
 
 
 def _paragraph(text):

@@ -14,6 +14,7 @@ MODULES = {
     "build": "e2e_jax.build",
     "display": "e2e_jax.display",
     "report": "e2e_jax.main",
+    "score": "e2e_jax.score",
     "export": "e2e_jax.export",
     "release": "e2e_jax.release",
 }

@@ -1,4 +1,4 @@
-"""Writes a small folder that holds a trained classifier, to keep beside the code.
+"""Writes a small folder that holds a trained classifier, to keep next to the code.
 
 python -m e2e_jax.release --workdir=runs/cms_b-medium --output=release/cms_b [--events=80]
 """

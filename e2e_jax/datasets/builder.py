@@ -24,8 +24,8 @@ from e2e_jax.execution import cluster
 from e2e_jax.execution.jobs import event_keys, run_jobs
 from e2e_jax.execution.workers import WorkerPool, available_cores
 from e2e_jax.files import digests, locks
-from e2e_jax.samples import Gun
 from e2e_jax.study import Study
+from e2e_jax.study.samples import Gun
 
 VERSION = tfds.core.Version("3.0.0")
 """Of how events are stored: increase it when the features change, or the physics of the simulation."""
@@ -143,7 +143,7 @@ class StudyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Says what is about to happen, where TFDS would announce a download of unknown size."""
         print(
             f"{self.builder_config.announcement()} for {self.info.full_name} in {self.data_dir}. "
-            "An interrupted build goes on where it stopped.",
+            "An interrupted build continues where it stopped.",
             flush=True,
         )
 

@@ -16,9 +16,9 @@ from e2e_jax.files import code
 SIMULATION = (
     "detector",
     "events",
-    "samples.py",
-    "selection.py",
     "sources/simulation",
+    "study/samples.py",
+    "study/selection.py",
 )
 """Where the code lies that may change simulated events."""
 
@@ -28,17 +28,19 @@ READING = (
     "events/base.py",
     "events/diphotons.py",
     "events/joining.py",
-    "observables.py",
-    "samples.py",
-    "selection.py",
     "sources/opendata/hits.py",
     "sources/opendata/skim.py",
     "sources/root/aodsim.py",
     "sources/root/auxiliary.py",
     "sources/root/baskets.py",
     "sources/root/faults.py",
+    "sources/root/reading.py",
     "sources/root/rec_hits.py",
     "sources/root/root_files.py",
+    "sources/root/tiers.py",
+    "study/observables.py",
+    "study/samples.py",
+    "study/selection.py",
 )
 """Where the code lies that may change what is read of an AODSIM file."""
 

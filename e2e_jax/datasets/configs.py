@@ -15,8 +15,8 @@ from e2e_jax.datasets.code_version import code_version
 from e2e_jax.errors import SourceError
 from e2e_jax.execution.jobs import SPLITS, Job
 from e2e_jax.execution.keeping import kept_as
-from e2e_jax.samples import Gun
 from e2e_jax.study import Size, Study
+from e2e_jax.study.samples import Gun
 
 SHOWERS = "showers"
 
@@ -165,11 +165,14 @@ class FilesConfig(Config):
       sample: events of each label chosen before the split, see `quotas.Sizes`.
       eras: "study" for the study's proportions of the eras, "any" for events of whatever run.
       seed: fixes which event goes to which split.
-      files: folder with the file lists, see `file_lists.sample_files`; by default the files that the study
-        names, or the folder that the command names, or else the published lists.
+      files: folder with the file lists, see `file_lists.files_of_labels`; by default the folder that the
+        command names, or the files that the study names, or else the published lists.
       own_files: the files are the user's: they must be given, and stand for no sample of the portal.
       on_error: "fail" ends the build at the first fault in the data; "skip" leaves out the event or the
         file, takes the next, and counts it in the metadata by reason.
+      protocol: "root" or "https", for files of the portal; "" takes the address that is listed.
+      strict: fewer events than the sizes are an error; otherwise the splits are filled as far as the data
+        reach, see `quotas.share`.
     """
 
     train: int
@@ -181,6 +184,8 @@ class FilesConfig(Config):
     files: str = ""
     own_files: bool = False
     on_error: str = "fail"
+    protocol: str = ""
+    strict: bool = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -222,19 +227,29 @@ class FilesConfig(Config):
 
         return FilesProduction(self, place)
 
-    def lists(self, place: production.Place) -> pathlib.Path | str | None:
+    def check(self, title: str, checksums: bool = False) -> tuple[str, bool]:
+        """Looks at all files of the lists, see `file_production.check_files`."""
+        from e2e_jax.datasets.file_production import check_files
+
+        return check_files(self, title, checksums)
+
+    def folder_of_lists(self, named: pathlib.Path | None, title: str) -> pathlib.Path | str | None:
         """The folder with the lists; None for the published ones.
+
+        Args:
+          named: folder that the command names.
+          title: name of the dataset.
 
         Raises:
           SourceError: the files are the user's, and no folder is named.
         """
-        lists = self.files or place.lists
+        lists = self.files or named
         if not lists and self.own_files:
             names = ", ".join(f"{name}.txt" for name in self.study.labels)
             raise SourceError(
                 "",
                 "missing_list",
-                f"{place.title} reads files of your own: name the folder with their lists ({names}), as "
+                f"{title} reads files of your own: name the folder with their lists ({names}), as "
                 "--files=DIR of python -m e2e_jax.build or --manual_dir=DIR of tfds build.",
             )
         return lists

@@ -28,13 +28,14 @@ def layout(record: type[Record]) -> list:
     return [record.__name__, {name: str(kind) for name, kind in declared.items()}]
 
 
-def write(folder: pathlib.Path, events: Record, key: str) -> None:
+def write(folder: pathlib.Path, events: Record, key: str, notes: Sequence[pathlib.Path]) -> None:
     """Writes events to a new folder, whole or not at all; one of that name is replaced.
 
     Args:
       folder: where the arrays go.
       events: what is written.
       key: identifies the content; `open_mapped` asks for it.
+      notes: see `digests.changed`.
     """
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -51,6 +52,7 @@ def write(folder: pathlib.Path, events: Record, key: str) -> None:
         digests.write_sealed(partial / MANIFEST, {"key": key, "digests": files})
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
+        digests.note(folder, files, notes)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -58,7 +58,7 @@ def prepare_dataset(name: str, data_dir: str = "") -> pathlib.Path:
     if others:
         raise DatasetError(
             f"The dataset {name!r} in {folder.parents[2]} has version {', '.join(others)}, but this code "
-            f"reads and writes version {folder.name}. Build that one beside it with `python -m e2e_jax.build "
+            f"reads and writes version {folder.name}. Build that one too, with `python -m e2e_jax.build "
             f"{name} --data_dir={folder.parents[2]}`, name another folder as config.dataset.data_dir, or use "
             "the code that wrote the dataset."
         )

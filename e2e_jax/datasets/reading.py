@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import shutil
+import warnings
 from collections.abc import Sequence
 
 import tqdm
-from absl import logging
 
 from e2e_jax.datasets import flat_arrays
 from e2e_jax.datasets.preparation import DatasetError, again, check_files, derived_folders, read_metadata
@@ -29,7 +29,7 @@ LAYOUT = 2
 def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: Sequence[str] = ()) -> Record:
     """A split of the dataset in the folder, validated, as read-only arrays that are mapped into memory.
 
-    The first call reads and validates the split and keeps its flat arrays beside the dataset, or in the
+    The first call reads and validates the split and keeps its flat arrays next to the dataset, or in the
     user's cache where the dataset is read-only. Later calls map them. Where they were changed, or the dataset
     is another, they are made again.
 
@@ -61,6 +61,7 @@ def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: 
     with contextlib.ExitStack() as stack:
         place = next((place for place in places if _entered(stack, place / f"{variant}.lock")), None)
         if place is None:
+            _warn_not_kept(folder, "no permission")
             return read()
         # Another process may have made them in the meantime.
         if (events := mapped()) is not None:
@@ -69,10 +70,19 @@ def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: 
         for stale in place.glob(f"{variant}-{'?' * KEY_LENGTH}"):
             shutil.rmtree(stale, ignore_errors=True)
         try:
-            flat_arrays.write(place / name, events, key)
+            flat_arrays.write(place / name, events, key, places)
         except OSError as error:
-            logging.warning("The flat arrays of %s are not kept in %s: %s.", folder, place, error)
+            _warn_not_kept(folder, error.strerror or error)
         return mapped() or events
+
+
+def _warn_not_kept(folder: pathlib.Path, why) -> None:
+    places = " or ".join(map(str, derived_folders(folder)))
+    warnings.warn(
+        f"The arrays of the dataset in {folder} are not kept ({why}), so each training reads it anew. Make "
+        f"room in {places}, or ask for the permission.",
+        stacklevel=3,
+    )
 
 
 def _entered(stack: contextlib.ExitStack, lock: pathlib.Path) -> bool:
@@ -135,6 +145,11 @@ def read_split(
 
     with tqdm.tqdm(total=len(rows), desc=title, unit="event", disable=not progress) as bar:
         return record.concatenate(parts(bar))
+
+
+def count(folder: pathlib.Path, split: str) -> int:
+    """The events of a split; errors as `read_split`."""
+    return len(_stored(folder, split))
 
 
 def record_of(folder: pathlib.Path) -> type[Record]:

@@ -95,8 +95,8 @@ def make_images(
       drawing: how they are drawn; with `drawing.blocks` the shapes below are those of `drawing.in_blocks`.
 
     Returns:
-      `{"barrel": float32 [n, 170, 360, channels]}`; for "ecal_centric" with it `"endcap_minus"` and
-      `"endcap_plus"`, `[n, 100, 100, channels]`; for "hcal_centric" `{"full": [n, 280, 360, channels]}`.
+      {"barrel": float32 [n, 170, 360, channels]}; for "ecal_centric" with it "endcap_minus" and
+      "endcap_plus", [n, 100, 100, channels]; for "hcal_centric" {"full": [n, 280, 360, channels]}.
 
     Raises:
       ValueError: the geometry or a channel does not exist, or the batch lacks a collection.

@@ -80,7 +80,7 @@ class TowerBlocks(NamedTuple):
 def endcap_cell(eta, phi, xp=np):
     """The endcap crystal nearest to a direction, int32; -1 outside of 1.479 < |eta| <= 3 and for NaN.
 
-    As CMSSW's `getClosestCell`, a direction just beside the outermost crystals finds the nearest of them, so
+    As CMSSW's `getClosestCell`, a direction just next to the outermost crystals finds the nearest of them, so
     that no track of the acceptance is lost.
 
     Args:

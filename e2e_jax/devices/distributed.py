@@ -108,7 +108,7 @@ def stand_alone() -> None:
 
 
 def several() -> bool:
-    """Whether there are processes beside this one."""
+    """Whether there are processes next to this one."""
     return jax.process_count() > 1
 
 
@@ -218,6 +218,12 @@ def _broadcast(content: bytes) -> bytes:
     if first():
         message[:length] = np.frombuffer(content, np.uint8)
     return np.asarray(multihost_utils.broadcast_one_to_all(message)).tobytes()[:length]
+
+
+def leave() -> None:
+    """Waits until all processes are here; then each may end without a word to the others."""
+    if several():
+        jax.distributed.shutdown()
 
 
 def divided(compute: Callable, events) -> np.ndarray:

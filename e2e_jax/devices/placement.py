@@ -135,7 +135,7 @@ def streamed(
                 state, of_step = step.step(state, batch)
                 metrics.append(of_step)
             metrics = jax.device_get(metrics)
-            piece = _next_piece(piece, count, time.perf_counter() - start)
+            piece = _agreed(_next_piece(piece, count, time.perf_counter() - start))
             first += count
             yield state, metrics
 
@@ -177,9 +177,7 @@ def resident(
                 metrics.append(of_steps)
                 first = end
             count, metrics = first - begin, _by_step(jax.device_get(metrics))
-            piece = _next_piece(piece, count, time.perf_counter() - start)
-            # The clock differs between processes; the loop that they do together must not.
-            piece = distributed.of_first(lambda piece=piece: piece)
+            piece = _agreed(_next_piece(piece, count, time.perf_counter() - start))
             yield state, metrics
 
     return feed
@@ -188,6 +186,11 @@ def resident(
 def _by_step(metrics):
     """The metrics [steps] of several calls as those of each step."""
     return [dict(zip(of, values)) for of in metrics for values in zip(*of.values())]
+
+
+def _agreed(piece):
+    """The first process's: clocks differ, but all must end a training after the same piece."""
+    return distributed.of_first(lambda: piece)
 
 
 def _next_piece(piece, count, seconds):

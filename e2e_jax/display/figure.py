@@ -154,7 +154,7 @@ def mark_photons(axes: Axes, panel: Panel, showers: list[Shower]):
 
 
 def _label(axes: Axes, place: tuple[float, float], text: str):
-    """Writes beside a ring, on the side where there is room."""
+    """Writes next to a ring, on the side where there is room."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     side = 1 if place[0] < right - 0.12 * (right - left) else -1
     x = place[0] + side * (RING + 1.5)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from e2e_jax.datasets import naming, preparation, reading
+from e2e_jax.datasets import finding, preparation, reading
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Record
 from e2e_jax.events.diphotons import Events
@@ -50,7 +49,7 @@ def read_events(
       ValueError: there is no such file, dataset or event; `SourceError` or `DatasetError` where it cannot
         be read.
     """
-    folder = None if source.endswith(".root") else _dataset_folder(source, data_dir)
+    folder = None if source.endswith(".root") else finding.dataset_folder(source, data_dir)
     if folder is None:
         return Found(*_root_events(source, rows, select), hgg.TASK)
     if select:
@@ -103,35 +102,3 @@ def _check_rows(rows: Sequence[int], count: int, what: str):
     if outside := [row for row in rows if not 0 <= row < count]:
         counted = f"they count from 0 to {count - 1}" if count else "there are none"
         raise ValueError(f"There is no event {outside[0]} among the {what}: {counted}.")
-
-
-def _dataset_folder(source: str, data_dir: str) -> pathlib.Path | None:
-    """The folder of a dataset's newest version; None for a file."""
-    path = pathlib.Path(source).expanduser()
-    if path.is_file() or "://" in source:
-        return None
-    if not path.is_dir():
-        import tensorflow_datasets as tfds
-
-        root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
-        path = root / source
-        if ":" in source:
-            path = preparation.locate(source, data_dir)
-        if not path.is_dir() or (":" not in source and source.partition("/")[0] not in naming.BUILT_IN):
-            builds = ", ".join(f"{name}/CONFIG" for name in naming.BUILT_IN)
-            raise ValueError(
-                f"There is no file and no folder {source}, and no dataset of this name ({builds}) in {root}. "
-                "Name a ROOT file, the folder of a TFDS dataset, or a dataset that was built there."
-            )
-    found = sorted(path.glob("**/dataset_info.json"), key=lambda info: _version(info.parent.name))
-    if not found:
-        raise ValueError(f"The folder {path} holds no TFDS dataset: there is no dataset_info.json in it.")
-    if len({info.parent.parent for info in found}) > 1:
-        names = ", ".join(sorted({str(info.parent.parent.relative_to(path)) for info in found}))
-        raise ValueError(f"The folder {path} holds several datasets. Name one of them: {names}.")
-    return found[-1].parent
-
-
-def _version(name: str) -> tuple[int, ...]:
-    parts = name.split(".")
-    return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else ()

@@ -1,4 +1,4 @@
-"""The paper's results (arXiv:1807.11916), to stand beside those of a run whose config names their table."""
+"""The paper's results (arXiv:1807.11916), to stand next to those of a run whose config names their table."""
 
 from __future__ import annotations
 

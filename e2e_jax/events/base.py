@@ -130,7 +130,7 @@ class Record:
         arrays.
       COLLECTIONS: `Ragged` columns of hits, name -> column -> dtype, or (dtype, shape of an entry).
       CELLS: how many cells the "cell" column of a collection counts, where it has one.
-      BATCHED: what goes to the device beside observables and collections, name -> (shape, dtype).
+      BATCHED: what goes to the device next to observables and collections, name -> (shape, dtype).
     """
 
     SCALARS: ClassVar[Mapping[str, type]]

@@ -44,11 +44,8 @@ CODE = (
     "events",
     "execution",
     "files",
-    "observables.py",
-    "samples.py",
-    "selection.py",
     "sources",
-    "study.py",
+    "study",
 )
 """Folders and modules of this package that make and read events."""
 
@@ -101,7 +98,7 @@ class ClusterExecutor(concurrent.futures.Executor):
         except (OSError, ImportError, ValueError) as error:
             raise ClusterError(
                 f"No Dask scheduler answers at {self.address} within {timeout:g} seconds "
-                f"({error or 'silence'}). Check that it runs, that this machine may reach it, that the "
+                f"({str(error) or 'silence'}). Check that it runs, that this machine may reach it, that the "
                 f"certificates are its own, and what {VARIABLE} or --scheduler says."
             ) from error
         theirs = self._client.get_versions()["scheduler"]["packages"]["distributed"]
@@ -204,8 +201,13 @@ async def _greet(address: str, timeout: float, security):
     """Exchanges the first words with a scheduler, or raises an OSError."""
     from distributed.comm import connect
 
-    async with asyncio.timeout(timeout):
-        comm = await connect(address, timeout=timeout, **security.get_connection_args("client"))
+    try:
+        async with asyncio.timeout(timeout):
+            comm = await connect(address, timeout=timeout, **security.get_connection_args("client"))
+    except (OSError, ImportError):
+        raise
+    except Exception as error:  # Dask takes the words of another protocol for sizes and messages
+        raise OSError(f"what answers is no Dask scheduler: {error}") from error
     comm.abort()
 
 

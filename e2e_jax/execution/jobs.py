@@ -88,7 +88,7 @@ def run_jobs(
       ahead: most jobs submitted and not yet taken by the consumer, which bounds the memory;
         by default what the executor says (`executor.ahead`), else twice the workers.
       cache_dir: folder where each finished job is kept and looked for, so that work that was
-        interrupted goes on where it stopped. The workers of this machine write to it themselves; for
+        interrupted continues where it stopped. The workers of this machine write to it themselves; for
         those of a cluster, who may have other disks, it is done here when their results are taken.
       version: version of `produce`: a job kept by another version is not used.
       progress: whether to show a progress bar, or its title.

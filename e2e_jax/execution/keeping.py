@@ -1,4 +1,4 @@
-"""How the results of jobs are kept on disk, so that work that was interrupted goes on where it stopped.
+"""How the results of jobs are kept on disk, so that work that was interrupted continues where it stopped.
 
 A worker of this machine writes its results itself. One of a cluster may not share a disk with who
 ordered them: it sends the content of the file, and who ordered it writes that down.
@@ -82,7 +82,7 @@ def _column(arrays: Mapping[str, np.ndarray], name: str, dtype: type, shape: tup
 
 
 def write_events(path: str | os.PathLike, events: Record, **notes: np.ndarray) -> None:
-    """Writes a record, and arrays noted beside it, to an .npz file, completely or not at all.
+    """Writes a record, and arrays noted next to it, to an .npz file, completely or not at all.
 
     Raises:
       atomic.WriteError: the disk is full, or the folder cannot be written.
@@ -99,7 +99,7 @@ def read_events(path: str | os.PathLike, record: type[Record] = Events) -> Recor
 def read_noted(
     path: str | os.PathLike, record: type[Record] = Events
 ) -> tuple[Record, dict[str, np.ndarray]] | None:
-    """The same, with all arrays of the file, those noted beside the record among them."""
+    """The same, with all arrays of the file, those noted next to the record among them."""
     try:
         arrays = npz.read(path)
         return from_arrays(arrays, record), arrays

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 PART = ".part"
-"""Ending of a file that is being written: `.<name>.<random>.part`, beside the file that it becomes."""
+"""Ending of a file that is being written: `.<name>.<random>.part`, next to the file that it becomes."""
 
 
 class WriteError(OSError):

@@ -9,18 +9,20 @@ class CacheError(OSError):
     """A cache that must not be used; the message names the file and the way out."""
 
 
-def cache_folder() -> Path:
-    """`e2e_jax` in XDG_CACHE_HOME, or in ~/.cache; made where it does not exist.
+def cache_folder(*names: str) -> Path:
+    """`e2e_jax` in XDG_CACHE_HOME, or in ~/.cache, or a folder in it; made where it does not exist.
 
     Raises:
       CacheError: it cannot be made, or others may write into it.
     """
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "e2e_jax"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise CacheError(f"The cache {folder} cannot be made ({error.strerror}). {_WAY_OUT}") from error
-    check_private(folder)
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    for name in ("e2e_jax", *names):
+        folder /= name
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise CacheError(f"The cache {folder} cannot be made ({error.strerror}). {_WAY_OUT}") from error
+        check_private(folder)
     return folder
 
 

@@ -102,6 +102,12 @@ def changed(folder: pathlib.Path, expected: Mapping[str, str], notes: Sequence[p
     return wrong
 
 
+def note(folder: pathlib.Path, written: Mapping[str, str], notes: Sequence[pathlib.Path]) -> None:
+    """Notes files whose digests were taken as they were written: `changed` does not read them again."""
+    marks = {str((folder / name).absolute()): [of, _stamp(folder / name)] for name, of in written.items()}
+    _note(notes, [read_sealed(place / CHECKED) or {} for place in notes], marks)
+
+
 def _note(notes: Sequence[pathlib.Path], noted: Sequence[Mapping], found: Mapping[str, list]) -> None:
     """Notes verified files; where no folder can be written they are verified again next time."""
     for place, known in zip(notes, noted):

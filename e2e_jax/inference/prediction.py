@@ -61,7 +61,7 @@ class Classifier:
           events_or_images: the events of the task's kind, such as `Events`; a padded batch of their hits
             (`to_batch`); or images in GeV, with what they are divided by, if anything: {"barrel": [n, 170,
             360, channels], "mass": [n]}. In numpy.
-          invalid: what to do with events that the selection of the training would have refused
+          invalid: what to do with events that no source of the training gives
             (`validity.is_invalid`): "raise", or "nan" for NaN in place of their probabilities.
 
         Returns:
@@ -79,8 +79,8 @@ class Classifier:
             probabilities = self._predict(self.params, events_or_images)
         elif invalid == "raise":
             raise ValueError(
-                f"{validity.reason(events_or_images, self.task, self.inputs)} The selection of the training "
-                f"refuses such events, so a classifier cannot score them ({bad.sum()} of these {len(bad)} "
+                f"{validity.reason(events_or_images, self.task, self.inputs)} The sources of the training "
+                f"refuse such events, so a classifier cannot score them ({bad.sum()} of these {len(bad)} "
                 'events). Drop them, correct the source that wrote them, or predict with invalid="nan".'
             )
         else:

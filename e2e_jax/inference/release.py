@@ -1,4 +1,4 @@
-"""A small folder that holds a trained classifier and nothing to resume from, to keep beside the code.
+"""A small folder that holds a trained classifier and nothing to resume from, to keep next to the code.
 
 `load_classifier` opens it like the folder of a run. It holds config.json, results.json, checkpoints/ with the
 best epoch's parameters alone, and events.npz: the first validation events of each class, with the
@@ -44,7 +44,7 @@ def release(workdir, output, per_class: int = 80, dataset: Dataset | None = None
     Args:
       workdir: folder of the run.
       output: folder to write.
-      per_class: validation events of each label to keep beside the checkpoint; 0 for none.
+      per_class: validation events of each label to keep next to the checkpoint; 0 for none.
       dataset: what the run was trained on; the one that its config names by default.
 
     Returns:

@@ -44,7 +44,7 @@ def hit_gradients(classifier: Classifier, events: Events, name: str = "") -> dic
             "This classifier sees showers, whose crystals have no gradients. Take a classifier whose "
             'config.inputs.kind is "images".'
         )
-    if inputs.kind != "images":
+    if inputs.kind not in ("images", "tokens"):
         raise ValueError(f"This classifier sees {inputs.kind}: its score does not depend on any hit.")
     # By XLA, which computes the gradient of images; the C++ of a CPU does not.
     logits_of = logits_function(classifier.network, inputs, backend.ANY)

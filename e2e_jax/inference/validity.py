@@ -1,9 +1,14 @@
-"""Which events a classifier may score: those that the selection of its training could have kept.
+"""Which events a classifier may score: those that a source of its training could have given.
 
 A classifier gives any input confident probabilities, also an event that its selection would have refused. The
-rules here are those of the training's sources: photons with a pT, observables that the selection can give,
-finite energies below `rec_hits.MAX_ENERGY`, and hits in cells that the detector has. `Classifier.predict`
-applies them to records and batches, and the exported files apply the same function inside their graph.
+rules here are those of the training's sources: a pT of each photon that the network reads, observables that
+the selection can give, finite energies below `rec_hits.MAX_ENERGY`, and hits in cells that the detector has.
+`Classifier.predict` applies them to records and batches, and the exported files apply the same function
+inside their graph.
+
+The cuts by which a selection chooses a region (pt, |eta|, a mass above 90 GeV) are not among the rules: a
+diphoton of a sideband or of another mass hypothesis is a sensible input, and a classifier does not store the
+region of its training. What the rules refuse is no diphoton at all.
 """
 
 from __future__ import annotations
@@ -39,7 +44,7 @@ class Rule(NamedTuple):
 
 
 def is_invalid(events_or_batch, task: Task, inputs: Inputs, xp=np):
-    """Which events the selection of the training would have refused, bool `[n]`.
+    """Which events no source of the training gives, bool `[n]`.
 
     Args:
       events_or_batch: a record, a padded batch of hits, or images, with `checked_columns`. Padding (cell 0,
@@ -97,8 +102,8 @@ def _rules(columns: Mapping[str, np.ndarray], task: Task, inputs: Inputs, xp) ->
         if observable.least is not None and (values := columns.get(observable.name)) is not None:
             why = f"is below {observable.least:g} {observable.unit}, the least that the selection can give"
             yield Rule(observable.name, values, ~(values >= observable.least), why)
-    if "photons" in columns:
-        pt = columns["photons"][:, :, 0]
+    if inputs.photons and "photons" in columns:
+        pt = columns["photons"][:, : inputs.photons, 0]
         yield Rule("photons", pt, ~(pt > 0), "is the pt of a photon that is not there")
 
 
@@ -237,7 +242,7 @@ def _expected(given, task: Task, inputs: Inputs) -> str:
     shape = f" of shape {np.shape(given)}" if hasattr(given, "shape") else ""
     kind, needed = KINDS[task.events].__name__, inputs.observable
     dense = f"{{{_listed(shapes)}{f', {needed!r}: [n]' if needed else ''}}}"
-    beside = f" with {needed!r} beside them" if needed else ""
+    beside = f" with {needed!r} next to them" if needed else ""
     return (
         f"predict takes {kind}, a padded batch of hits ({kind}.to_batch)"
         f"{f', or images{beside}, {dense}' if shapes else ''}; got {type(given).__name__}{shape}."

@@ -14,7 +14,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from e2e_jax.models.convolution import Convolution, add_bias, convolve, max_pool, max_pool_elementwise
+from e2e_jax.models.convolution import (
+    Convolution,
+    add_bias,
+    convolve,
+    max_pool,
+    max_pool_elementwise,
+    wrapped,
+)
 from e2e_jax.models.cpu import resnet_cpu
 from e2e_jax.models.resnet import ResNetFeatures
 
@@ -50,7 +57,8 @@ class CpuFeatures(ResNetFeatures):
     """The features by `resnet_cpu`, for the types and widths that it knows and where it can be used."""
 
     def __call__(self, x):
-        usable = self.precision != "bfloat16" and resnet_cpu.usable(self.widths, x)
+        # The C++ has zeros next to the image.
+        usable = not self.closed and self.precision != "bfloat16" and resnet_cpu.usable(self.widths, x)
         if self.is_initializing() or not usable:
             return super().__call__(x)
         self.check(x)
@@ -75,7 +83,10 @@ class BlockedStem(Convolution):
         kernel, bias = self.parameters(channels)
         kernel = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
         blocks = kernel.reshape(4, 2, 4, 2, channels, -1).transpose(0, 2, 1, 3, 4, 5)
-        return add_bias(convolve(x, blocks.reshape(4, 4, 4 * channels, -1), 1, (1, 0)), bias)
+        blocks = blocks.reshape(4, 4, 4 * channels, -1)
+        if self.closed:
+            return add_bias(convolve(wrapped(x, 1, 2, (1, 0)), blocks, 1, (0, 0)), bias)
+        return add_bias(convolve(x, blocks, 1, (1, 0)), bias)
 
 
 class BlockedFeatures(ResNetFeatures):

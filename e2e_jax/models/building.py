@@ -10,6 +10,7 @@ import numpy as np
 from e2e_jax.events.base import Record, column_type
 from e2e_jax.models import backend, preprocessing
 from e2e_jax.models.concatenated import ConcatenatedResNet15
+from e2e_jax.models.event_transformer import EventTransformer
 from e2e_jax.models.fcn import FourMomentum, HighLevel
 from e2e_jax.models.preprocessing import Inputs
 from e2e_jax.models.resnet import ResNet15
@@ -26,6 +27,7 @@ class Network:
       widths: sizes of the layers; what they count depends on the network. The paper's by default.
       head: neurons of the hidden layers behind maps.
       dropout: fraction of those neurons that is dropped in training.
+      padding: what is next to the barrel's image in phi, "zeros" or "wrap" (the other edge of the image).
       precision: what it computes in, one of `resnet.PRECISIONS`.
     """
 
@@ -34,6 +36,7 @@ class Network:
     widths: tuple[int, ...] = ()
     head: tuple[int, ...] = (128, 128, 128)
     dropout: float = 0.2
+    padding: str = "zeros"
     precision: str = "float32"
 
 
@@ -47,9 +50,9 @@ def build(network: Network, inputs: Inputs, platform: str | None = None) -> nn.M
 
     Returns:
       A module. `module.apply(variables, inputs)` takes a dict: the images of the geometry ({"barrel": [n,
-      170, 360, c]}), {"kinematics": [n, 5]}, {"high_level": [n, i]}, or showers ({"crop": [n, 32, 32, c]},
-      {"digis": [n, 10, 32, 32]}), and returns logits [n, classes]. In training, `module.apply(variables,
-      inputs, keys)` takes a random key per event, [n].
+      170, 360, c]}), {"kinematics": [n, 5]}, {"high_level": [n, i]}, those of `token_inputs`, or showers
+      ({"crop": [n, 32, 32, c]}, {"digis": [n, 10, 32, 32]}), and returns logits [n, classes]. In training,
+      `module.apply(variables, inputs, keys)` takes a random key per event, [n].
 
     Raises:
       ValueError: there is no such network or geometry.
@@ -86,7 +89,7 @@ def _probe(record: type[Record], observables: Sequence[str]) -> dict:
 def _resnet15(network: Network, inputs: Inputs, platform):
     """One ResNet-15 for each image of the inputs; with several, a fully connected head joins them."""
     names = tuple(preprocessing.dense_shapes(inputs))
-    if not names or preprocessing.DIGIS in names:
+    if inputs.kind == "tokens" or not names or preprocessing.DIGIS in names:
         raise ValueError(
             f"config.model.name is 'resnet15', which takes images, but config.inputs.kind {inputs.kind!r} "
             f"with the channels {inputs.channels} gives none."
@@ -96,6 +99,7 @@ def _resnet15(network: Network, inputs: Inputs, platform):
         "channels": len(inputs.channels),
         "precision": network.precision,
         "features": backend.features(platform),
+        "closed": network.padding == "wrap",
         **({"widths": network.widths} if network.widths else {}),
     }
     if len(names) == 1:
@@ -106,6 +110,16 @@ def _resnet15(network: Network, inputs: Inputs, platform):
 def _fully_connected(module, network: Network, inputs: Inputs, platform):
     widths = {"widths": network.widths} if network.widths else {}
     return module(classes=network.classes, **widths)
+
+
+def _event_transformer(network: Network, inputs: Inputs, platform):
+    if inputs.kind != "tokens":
+        raise ValueError(
+            "config.model.name is 'event_transformer', which takes tokens, but config.inputs.kind is "
+            f"{inputs.kind!r}."
+        )
+    widths = {"widths": network.widths} if network.widths else {}
+    return EventTransformer(network.classes, head=network.head, dropout=network.dropout, **widths)
 
 
 def _of_showers(module, network: Network, inputs: Inputs, platform):
@@ -124,6 +138,7 @@ def _of_showers(module, network: Network, inputs: Inputs, platform):
 
 BUILDERS: dict[str, Callable[[Network, Inputs, str | None], nn.Module]] = {
     "resnet15": _resnet15,
+    "event_transformer": _event_transformer,
     "four_momentum": functools.partial(_fully_connected, FourMomentum),
     "high_level": functools.partial(_fully_connected, HighLevel),
     "shower_vgg": functools.partial(_of_showers, ShowerVGG),

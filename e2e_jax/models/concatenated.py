@@ -27,6 +27,7 @@ class ConcatenatedResNet15(nn.Module):
       channels: input channels to insist on; None takes those of the first image.
       precision: of the ResNets' activations and convolutions, one of `resnet.PRECISIONS`.
       features: the module that computes a ResNet's features, see `resnet.ResNet15`.
+      closed: whether the barrel's image is closed in phi; those of the endcaps never are.
     """
 
     images: tuple[str, ...] = ("barrel", "endcap_minus", "endcap_plus")
@@ -37,6 +38,7 @@ class ConcatenatedResNet15(nn.Module):
     channels: int | None = None
     precision: str = "float32"
     features: type[ResNetFeatures] = ResNetFeatures
+    closed: bool = False
 
     @nn.compact
     def __call__(self, inputs, keys=None):
@@ -57,8 +59,11 @@ class ConcatenatedResNet15(nn.Module):
                 f"The network takes the images {', '.join(self.images)}, but its inputs lack "
                 f"{', '.join(missing)}: take both from one config.inputs.geometry."
             )
+        sizes = self.widths, self.channels, self.precision
         features = [
-            self.features(self.widths, self.channels, self.precision, name=f"features_{name}")(inputs[name])
+            self.features(*sizes, closed=self.closed and name == "barrel", name=f"features_{name}")(
+                inputs[name]
+            )
             for name in self.images
         ]
         x = hidden_layers(jnp.concatenate(features, axis=1), self.head, self.dropout, keys)

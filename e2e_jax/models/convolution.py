@@ -16,6 +16,9 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 class Convolution(nn.Module):
     """A convolution with bias, with zeros around the image: [n, h, w, c] -> [n, h', w', features].
 
+    Where the image is closed along its columns, columns of the other edge are in place of the zeros beside
+    it, as many as give w' = w / stride: the result is closed again.
+
     Computed in the images' precision; kernel and bias are float32 parameters all the same.
 
     Attributes:
@@ -23,16 +26,21 @@ class Convolution(nn.Module):
       kernel_size: side of the square kernel, in pixels.
       stride: pixels from one application of the kernel to the next.
       padding: rows and columns of zeros on each side; explicit, because "SAME" is another network.
+      closed: whether the last column is the neighbor of the first, as in phi.
     """
 
     features: int
     kernel_size: int = 3
     stride: int = 1
     padding: int = 1
+    closed: bool = False
 
     @nn.compact
     def __call__(self, x):
         kernel, bias = self.parameters(x.shape[-1])
+        if self.closed:
+            x = wrapped(x, self.padding, max(self.kernel_size - self.stride - self.padding, 0), self.padding)
+            return add_bias(convolve(x, kernel, self.stride, (0, 0)), bias)
         return add_bias(convolve(x, kernel, self.stride, (self.padding, self.padding)), bias)
 
     def parameters(self, channels):
@@ -40,6 +48,19 @@ class Convolution(nn.Module):
         shape = (self.kernel_size, self.kernel_size, channels, self.features)
         init = uniform_fan_in(math.prod(shape[:3]))
         return self.param("kernel", init, shape), self.param("bias", init, (self.features,))
+
+
+def wrapped(x, before, after, rows):
+    """Images [n, h, w, c] with columns of the other edge next to them, and rows of zeros above and below.
+
+    Args:
+      x: the images.
+      before, after: columns to add to the left and to the right.
+      rows: rows of zeros on each side, or (above, below).
+    """
+    parts = [x[:, :, x.shape[2] - before :], x, x[:, :, :after]]
+    rows = rows if isinstance(rows, tuple) else (rows, rows)
+    return jnp.pad(jnp.concatenate(parts, axis=2), ((0, 0), rows, (0, 0), (0, 0)))
 
 
 def convolve(x, kernel, stride, padding):

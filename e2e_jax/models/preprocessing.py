@@ -1,9 +1,10 @@
 """From a padded batch of hits to what the network sees; pure, and part of the jitted step.
 
 Images: hits -> GeV on the pixels -> zero below the channel's threshold -> times the channel's scale ->
-divided by the event's normalization. Kinematics: five numbers of the two photons that do not grow with the
-mass. High-level: these, and the shower shapes and isolation of both photons. Showers: energies, times or
-digis of crystals, times the channel's scale.
+divided by the event's normalization. Tokens: the strongest pixels of these images, in GeV, in units of the
+normalization (`token_inputs`). Kinematics: five numbers of the two photons that do not grow with the mass.
+High-level: these, and the shower shapes and isolation of both photons. Showers: energies, times or digis of
+crystals, times the channel's scale.
 """
 
 import dataclasses
@@ -12,8 +13,9 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from e2e_jax.detector import crops, images, shower_images, shower_shapes
+from e2e_jax.detector import crops, images, shower_images, shower_shapes, tokens
 from e2e_jax.detector.drawing import PLAIN, Drawing, in_blocks
+from e2e_jax.models.token_inputs import UNIT, token_inputs
 
 NONE, SUM_PT = "none", "sum_pt"
 """Normalizations of images that are no observable: by nothing, and by the sum of the photons' pT."""
@@ -26,13 +28,14 @@ class Inputs:
     """What a network sees of an event. The attributes are the fields of `config.inputs`.
 
     Attributes:
-      kind: "images", "kinematics", "high_level" or "showers".
+      kind: "images", "tokens", "kinematics", "high_level" or "showers".
       geometry: which images.
       channels: of the images, in order.
       matches_authors: whether images follow the arithmetic of the paper's authors (`detector.projections`).
       threshold: channel -> GeV below which its pixels are set to zero, or one number for all channels.
       scale: channel -> factor, or one number for all channels.
       normalization: what an event's images are divided by: "none", "sum_pt", or the name of an observable.
+      tokens: channel -> how many tokens it has; the strongest are taken.
       shapes: which of `detector.shower_shapes.NAMES`.
       standard: shape -> (center, width).
     """
@@ -44,14 +47,29 @@ class Inputs:
     threshold: Mapping[str, float] | float = 1e-3
     scale: Mapping[str, float] | float = 50.0
     normalization: str = NONE
+    tokens: Mapping[str, int] = dataclasses.field(default_factory=dict)
     shapes: tuple[str, ...] = ()
     standard: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
     @property
     def observable(self) -> str:
         """The observable that images are divided by; "" where there is none."""
-        images = self.kind == "images" and self.normalization not in (NONE, SUM_PT)
-        return self.normalization if images else ""
+        divided = self.kind in ("images", "tokens") and self.normalization not in (NONE, SUM_PT)
+        return self.normalization if divided else ""
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The observables that the network reads."""
+        if self.kind in ("kinematics", "high_level"):
+            return ("mass",)
+        return (self.observable,) if self.observable else ()
+
+    @property
+    def photons(self) -> int:
+        """How many of an event's leading photons the network reads."""
+        if self.kind in ("kinematics", "high_level"):
+            return 2
+        return int(self.kind == "images" and self.normalization == SUM_PT)
 
 
 def model_inputs(batch: Mapping, inputs: Inputs, drawing: Drawing = PLAIN) -> dict[str, jax.Array]:
@@ -68,7 +86,8 @@ def model_inputs(batch: Mapping, inputs: Inputs, drawing: Drawing = PLAIN) -> di
 
     Returns:
       {image: f4[n, rows, columns, channels]}, the images of `detector.images.shapes(inputs.geometry)`, or
-        {"kinematics": f4[n, 5]}, or {"high_level": f4[n, 5 + 2 * len(inputs.shapes)]}; of showers
+        those of `token_inputs.token_inputs`, or {"kinematics": f4[n, 5]}, or
+        {"high_level": f4[n, 5 + 2 * len(inputs.shapes)]}; of showers
         {"crop": f4[n, 32, 32, channels]}, {"barrel": ...}, or {"digis": f4[n, 10, 32, 32]}.
 
     Raises:
@@ -91,6 +110,31 @@ def _image_inputs(batch, inputs, drawing):
         name: jnp.where(pixels >= threshold[None, None, None, :], pixels, 0.0) * factor[:, None, None, :]
         for name, pixels in _pixels(batch, inputs, drawing).items()
     }
+
+
+def _token_inputs(batch, inputs, drawing):
+    channels, threshold = tuple(inputs.channels), _by_channel(inputs, "threshold")
+    planes = {
+        channel: {
+            name: jnp.where(pixels >= threshold[number], pixels, 0.0)
+            for name, pixels in _planes(batch, inputs, channel, drawing).items()
+        }
+        for number, channel in enumerate(channels)
+    }
+    found = tokens.find_tokens(planes, inputs.geometry, channels, dict(inputs.tokens))
+    absolute = inputs.normalization == NONE
+    unit = jnp.full(1, UNIT) if absolute else normalizers(batch, inputs.normalization)
+    return token_inputs(found, unit, channels, resolves_mass=not inputs.observable)
+
+
+def _planes(batch, inputs, channel, drawing):
+    """One channel of the raw images in GeV, {image: [n, rows, columns]}."""
+    if any(name in batch for name in images.shapes(inputs.geometry)):
+        number = tuple(inputs.channels).index(channel)
+        return {name: image[..., number] for name, image in _pixels(batch, inputs, PLAIN).items()}
+    plain = Drawing(deterministic=drawing.deterministic)
+    made = images.make_images(batch, inputs.geometry, (channel,), inputs.matches_authors, plain)
+    return {name: image[..., 0] for name, image in made.items()}
 
 
 def _kinematic_inputs(batch, inputs, drawing):
@@ -127,6 +171,7 @@ def _shower_inputs(batch, inputs, drawing):
 
 _INPUTS = {
     "images": _image_inputs,
+    "tokens": _token_inputs,
     "kinematics": _kinematic_inputs,
     "high_level": _high_level_inputs,
     "showers": _shower_inputs,
@@ -141,7 +186,7 @@ def dense_shapes(inputs: Inputs) -> dict[str, tuple[int, ...]]:
       ValueError: the geometry or the channels do not exist, or not together.
     """
     channels = tuple(inputs.channels)
-    if inputs.kind == "images":
+    if inputs.kind in ("images", "tokens"):
         images.canvases(inputs.geometry)
         return {name: (*shape, len(channels)) for name, shape in images.shapes(inputs.geometry).items()}
     if inputs.kind != "showers":

@@ -10,6 +10,7 @@
 energy scale.
 """
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 from e2e_jax.models.convolution import Convolution, max_pool
 from e2e_jax.models.fcn import Linear
 
-BLOCKS = 3  # residual blocks at each width, beside the one that changes the width
+BLOCKS = 3  # residual blocks at each width, next to the one that changes the width
 PRECISIONS = ("float32", "tf32", "bfloat16")
 SMALLEST = 8  # pixels a side that leave something to convolve after the first convolution and the pooling
 
@@ -31,13 +32,15 @@ class ResidualBlock(nn.Module):
 
     features: int
     stride: int = 1
+    closed: bool = False
 
     @nn.compact
     def __call__(self, x):
-        y = nn.relu(Convolution(self.features, stride=self.stride, name="conv1")(x))
-        y = Convolution(self.features, name="conv2")(y)
+        convolution = functools.partial(Convolution, self.features, closed=self.closed)
+        y = nn.relu(convolution(stride=self.stride, name="conv1")(x))
+        y = convolution(name="conv2")(y)
         if self.stride != 1 or x.shape[-1] != self.features:
-            x = Convolution(self.features, kernel_size=1, stride=self.stride, padding=0, name="shortcut")(x)
+            x = convolution(kernel_size=1, stride=self.stride, padding=0, name="shortcut")(x)
         return nn.relu(x + y)
 
 
@@ -51,6 +54,8 @@ class ResNetFeatures(nn.Module):
       stem: the module of the first convolution.
       pool: the 2x2 pooling.
       block: side of the blocks of pixels that an image's last axis holds; 1 is an ordinary image.
+      closed: whether the images are closed in phi, see `Convolution`. Rolling one by a multiple of 8 columns
+        then changes nothing.
     """
 
     widths: tuple[int, int] = (16, 32)
@@ -59,6 +64,7 @@ class ResNetFeatures(nn.Module):
     stem: type[Convolution] = Convolution
     pool: Callable = max_pool
     block: int = 1
+    closed: bool = False
 
     @nn.compact
     def __call__(self, x):
@@ -66,14 +72,14 @@ class ResNetFeatures(nn.Module):
         if self.precision == "bfloat16":
             x = x.astype(jnp.bfloat16)
         narrow, wide = self.widths
-        x = self.stem(narrow, kernel_size=7, stride=2, name="stem")(x)
+        x = self.stem(narrow, kernel_size=7, stride=2, closed=self.closed, name="stem")(x)
         # In this order there are fewer pixels to compare with zero.
         x = nn.relu(self.pool(x))
         for block in range(BLOCKS):
-            x = ResidualBlock(narrow, name=f"narrow{block}")(x)
-        x = ResidualBlock(wide, stride=2, name="downsample")(x)
+            x = ResidualBlock(narrow, closed=self.closed, name=f"narrow{block}")(x)
+        x = ResidualBlock(wide, stride=2, closed=self.closed, name="downsample")(x)
         for block in range(BLOCKS):
-            x = ResidualBlock(wide, name=f"wide{block}")(x)
+            x = ResidualBlock(wide, closed=self.closed, name=f"wide{block}")(x)
         return jnp.max(x, axis=(1, 2)).astype(jnp.promote_types(x.dtype, jnp.float32))
 
     def check(self, x):
@@ -103,6 +109,7 @@ class ResNet15(nn.Module):
       image: name of the image among the inputs: "barrel", or "full" of the HCAL-centric geometry.
       precision: of activations and convolutions, one of `PRECISIONS`.
       features: the module that computes the features: the definition, or a faster one of `backend`.
+      closed: whether the image is closed in phi.
     """
 
     classes: int = 3
@@ -111,9 +118,11 @@ class ResNet15(nn.Module):
     image: str = "barrel"
     precision: str = "float32"
     features: type[ResNetFeatures] = ResNetFeatures
+    closed: bool = False
 
     @nn.compact
     def __call__(self, inputs, keys=None):
         """Maps {image: f4[n, rows, columns, channels]} to logits f4[n, classes]; has no use for `keys`."""
-        features = self.features(self.widths, self.channels, self.precision, name="features")
+        sizes = self.widths, self.channels, self.precision
+        features = self.features(*sizes, closed=self.closed, name="features")
         return Linear(self.classes, name="head")(features(inputs[self.image]))

@@ -17,12 +17,12 @@ REPORT, FIGURES, TABLES = "report.html", "figures", "tables"
 def write_report(workdir: str | os.PathLike, compare: Sequence[str | os.PathLike] = ()) -> Path:
     """Writes the report of a run into its folder, whole or not at all.
 
-    Writes report.html, which needs nothing beside it; figures/ with each figure as PNG and PDF; and tables/
-    with the results beside the paper's as results.md, results.tex and results.html.
+    Writes report.html, which needs nothing next to it; figures/ with each figure as PNG and PDF; and tables/
+    with the results next to the paper's as results.md, results.tex and results.html.
 
     Args:
       workdir: the run's folder; it was evaluated.
-      compare: the folders of other runs, for tables and curves that show them beside it.
+      compare: the folders of other runs, for tables and curves that show them next to it.
 
     Returns:
       The path of report.html.

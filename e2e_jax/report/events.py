@@ -106,7 +106,7 @@ def pictures(run: Run) -> list[Picture]:
         drawn = [draw_shower(events, index, view, origin) for index in range(len(chosen))]
         return [Picture(*one[1:], figure, themed=False) for one, figure in zip(chosen, drawn)]
     geometry = run.config.inputs.geometry
-    geometry = geometry if run.config.inputs.kind == "images" else "barrel"
+    geometry = geometry if run.config.inputs.kind in ("images", "tokens") else "barrel"
     return [
         Picture(
             one.name,

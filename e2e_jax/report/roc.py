@@ -100,7 +100,7 @@ def by_class(scored: Scored, areas: dict) -> Comparison:
 def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     """All curves of the report: a class against the rest, and the signal against each other label's events.
 
-    With several runs there is one figure for each class, the runs in it beside each other; a run whose
+    With several runs there is one figure for each class, the runs in it next to each other; a run whose
     classifier does not have the class is not in it.
     """
     task, made = runs[0].task, []

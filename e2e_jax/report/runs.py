@@ -252,7 +252,7 @@ def _check(run: Run) -> None:
     ]
     if expected != len(labels) or not np.allclose(areas, parts, atol=1e-5):
         raise WorkdirError(
-            f"{path} ({len(labels)} events, AUC vs rest {_listed(areas)}) and {RESULTS} beside it "
+            f"{path} ({len(labels)} events, AUC vs rest {_listed(areas)}) and {RESULTS} next to it "
             f"({expected} events, AUC {_listed(parts)}) are of different evaluations. {_again(run.folder)}"
         )
 

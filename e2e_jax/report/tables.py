@@ -1,4 +1,4 @@
-"""The results, beside the paper's where a config names its table: metrics in rows, classifiers in columns."""
+"""The results, with the paper's where a config names its table: metrics in rows, classifiers in columns."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ FORMAT = 3
 """What the parts of a checkpoint mean; one more when an older version would misread them."""
 
 ROOM = 1_000_000
-"""Bytes that must be free beside those of the arrays: for their descriptions."""
+"""Bytes that must be free next to those of the arrays: for their descriptions."""
 
 MARK = "commit_success.txt"
 """Orbax's mark for object stores. It names the folder that was written to, and nothing reads it here."""
@@ -95,13 +95,13 @@ def check_written(folder, step, parts, about):
 
 
 def remove_leftovers(folder):
-    """Removes what killed processes left beside the checkpoints."""
+    """Removes what killed processes left next to the checkpoints."""
     for path in folder.glob(".*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def read_about(path):
-    """What was saved beside the arrays: {"config", "task", "dataset", "progress", ...}.
+    """What was saved next to the arrays: {"config", "task", "dataset", "progress", ...}.
 
     Raises:
       WorkdirError: it is damaged, or from another version.

@@ -142,7 +142,7 @@ class Checkpoints:
 
 
 def read_about(workdir):
-    """What was saved beside the arrays of a run's latest checkpoint: {"progress", "config", ...}."""
+    """What was saved next to the arrays of a run's latest checkpoint: {"progress", "config", ...}."""
     return checkpoint_files.read_about(step_path(workdir, "latest"))
 
 

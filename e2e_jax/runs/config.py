@@ -2,7 +2,7 @@
 
 from ml_collections import config_dict
 
-from e2e_jax import config_ranges
+from e2e_jax.runs import config_ranges
 
 CHANGEABLE = (
     "data.placement",

@@ -7,9 +7,9 @@ import os
 import socket
 from pathlib import Path
 
-from e2e_jax import config_ranges
 from e2e_jax.errors import WorkdirError
 from e2e_jax.files.atomic import is_part, write_whole
+from e2e_jax.runs import config_ranges
 from e2e_jax.runs.config import as_config, deciding_differences, in_words
 
 CONFIG = "config.json"

@@ -61,7 +61,7 @@ def write_scores(
         if name not in columns or len(columns[name]) != len(probabilities):
             found = f"has {len(columns[name])} rows" if name in columns else "is missing"
             raise ValueError(
-                f"Column {name!r} {found}, but there are {len(probabilities)} scores to save beside it."
+                f"Column {name!r} {found}, but there are {len(probabilities)} scores to save next to it."
             )
         table[name] = np.asarray(columns[name])
     table["split"] = pyarrow.array([split] * len(probabilities), pyarrow.string()).dictionary_encode()

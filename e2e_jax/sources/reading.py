@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from types import ModuleType
+from typing import TypeVar
 
 from e2e_jax.errors import SourceError
 from e2e_jax.events.diphotons import Events
-from e2e_jax.selection import Selection
 from e2e_jax.sources.root import aodsim, ntuple
+from e2e_jax.study.selection import Selection
+
+Result = TypeVar("Result")
 
 
 def read_events(path: str | os.PathLike, select: Selection | Callable | None = None) -> Events:
     """Reads all events of AODSIM files or of flat ntuples into memory.
 
     Args:
-      path: a file, a pattern such as "*.root", or a root:// address.
+      path: a file, a pattern such as ``data/*.root``, or a ``root://`` or ``https://`` address.
       select: of AODSIM files, the selection that events must pass, which also gives their observables: one
         such as `photons()` or `studies.hgg.SELECTIONS["central"]`, or a function. All events by default.
 
@@ -25,14 +29,23 @@ def read_events(path: str | os.PathLike, select: Selection | Callable | None = N
       ValueError: the file is a flat ntuple, which was selected before.
     """
     select = None if select is None else Selection.of(select)
+    return of_either(path, lambda reader: reader.read_events(path, select))
+
+
+def of_either(path: str | os.PathLike, read: Callable[[ModuleType], Result]) -> Result:
+    """What `read` gives with the module that reads the file: `aodsim`, or `ntuple`.
+
+    Raises:
+      SourceError: what `read` raises; or the file has neither tree.
+    """
     try:
-        return aodsim.read_events(path, select)
+        return read(aodsim)
     except SourceError as error:
         if error.reason != "missing_tree":
             raise
         no_aodsim = error
     try:
-        return ntuple.read_events(path, select)
+        return read(ntuple)
     except SourceError as error:
         if error.reason != "missing_tree":
             raise

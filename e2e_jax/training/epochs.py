@@ -109,7 +109,7 @@ class Epochs:
     def close_epoch(self, standing: Standing):
         """Validates the finished epoch, and begins the next one; returns its row and what was predicted."""
         progress, start = standing.progress, time.perf_counter()
-        probabilities = self.validation.predict(standing.state.params)
+        probabilities = self.validation.predict(standing.state.evaluated)
         steps, seconds = progress.timed if progress.timed[0] else (progress.steps, progress.seconds)
         row = {
             "epoch": progress.epoch + 1,
@@ -124,6 +124,6 @@ class Epochs:
         row = distributed.of_first(lambda: row)
         done = [*progress.history, row]
         if best_epoch(done, self.run.metrics.limit, self.run.task).index == progress.epoch:
-            standing.best = host_copy(standing.state.params)
+            standing.best = host_copy(standing.state.evaluated)
         standing.progress = Progress(history=done, train_events=progress.train_events)
         return row, probabilities

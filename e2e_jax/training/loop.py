@@ -22,7 +22,7 @@ from e2e_jax.training import profile, stopping
 from e2e_jax.training.epochs import Epochs, Standing
 from e2e_jax.training.options import Options
 from e2e_jax.training.progress import Progress, report, say
-from e2e_jax.training.step import adam, create_state, make_train_step
+from e2e_jax.training.step import create_state, make_train_step
 from e2e_jax.training.validation import Validation
 
 
@@ -113,6 +113,11 @@ def _owned_by_first(workdir):
 def _evaluate(workdir, config, run, dataset, about, validation=None):
     """`evaluate_run`, with the validation sample where it is in memory already."""
     classifier, saved = load_classifier(workdir, "best"), read_about(workdir)
+    if not any(saved["dataset"].values()):
+        say(
+            f"The checkpoint in {workdir} has no fingerprint of its dataset, so these may be other events "
+            "than those of its training."
+        )
     check_task(workdir, saved, run.task)
     check_dataset(workdir, saved, about["fingerprints"])
     progress, task = Progress(**saved["progress"]), run.task
@@ -151,8 +156,7 @@ def _train(config, run, dataset, workdir, checkpoints, board):
     """Trains to the end; returns the validation sample, or None where there was nothing left to train."""
     options = Options.of(config)
     # The states of the schedules of any number of steps are alike.
-    optimizer = adam(options.learning_rate, options.schedule)
-    like = jax.eval_shape(lambda: create_state(run, optimizer, jax.random.key(options.seed)))
+    like = jax.eval_shape(lambda: create_state(run, options, jax.random.key(options.seed)))
     restored = checkpoints.restore(like)
     progress = Progress(**restored[2]) if restored else Progress()
     if finished(progress.history, run.task, run.metrics.limit, options.epochs, options.patience):
@@ -163,8 +167,8 @@ def _train(config, run, dataset, workdir, checkpoints, board):
         state, best = restored[:2]
         say(f"Going on with the run in {workdir}: epoch {progress.epoch + 1}, step {int(state.step)}.")
     else:
-        state = distributed.arrays_of_first(lambda: _fresh(run, optimizer, options.seed), like)
-        best = state.params
+        state = distributed.arrays_of_first(lambda: _fresh(run, options), like)
+        best = state.evaluated
     training = dataset.read("train", run.task, run.unread)
     validation = dataset.read("validation", run.task, run.unread)
     progress.train_events = len(training)
@@ -181,14 +185,17 @@ def _train(config, run, dataset, workdir, checkpoints, board):
     drawn = contextlib.nullcontext()
     if board is not None and distributed.first():
         drawn = board(workdir / TENSORBOARD, config, run.task, progress.history)
-    with drawn as drawing, stopping.Requests(heeded=distributed.first()) as requests:
-        validate = Validation(validation, run, requests.check)
+    with drawn as drawing, stopping.Requests() as requests:
+        # Several processes may validate in batches of different number, so they do not stop in between.
+        before_batch = (lambda: None) if distributed.several() else requests.check
+        validate = Validation(validation, run, before_batch)
         epochs = Epochs(run, options, feed, steps, validate, checkpoints, requests)
         try:
             epochs.train(standing, workdir, drawing)
         except stopping.Stopped as stopped:
             standing.save(checkpoints)
-            checkpoints.wait()
+            distributed.of_first(checkpoints.wait)
+            distributed.leave()
             raise stopping.Stopped(
                 f"The training was ended by {stopped}. It is saved at step {int(standing.state.step)} in "
                 f"{workdir}; start the same command again to continue from there."
@@ -200,16 +207,16 @@ def _train(config, run, dataset, workdir, checkpoints, board):
 def _feed(run, options, training, steps):
     """The compiled step, and the feed of the training sample."""
     host.keep_memory(options.batch_size)
-    optimizer = adam(options.learning_rate, options.schedule, options.epochs * steps)
     parallel_step = parallel.parallelize(
-        lambda axis: make_train_step(run, optimizer, options.penalty, axis), options.batch_size, run.setup
+        lambda axis: make_train_step(run, options, steps, axis), options.batch_size, run.setup
     )
     distributed.connect(parallel_step.devices)
     # The free memory differs between processes.
     placed, why = distributed.of_first(
         lambda: placement.choose(options.placement, training, parallel_step.devices)
     )
-    sampling, single = options.sampling(run.inputs.kind == "images"), not options.checkpoint_seconds
+    drawn = run.inputs.kind in ("images", "tokens")
+    sampling, single = options.sampling(drawn), not options.checkpoint_seconds
     if placed == "device":
         convolves = run.inputs.kind in ("images", experiment.SHOWERS)
         feed = placement.resident(parallel_step, training, run.task, sampling, single, convolves)
@@ -219,10 +226,10 @@ def _feed(run, options, training, steps):
     return parallel_step, feed
 
 
-def _fresh(run, optimizer, seed):
+def _fresh(run, options):
     # Drawing a million numbers once is not worth the 6 s that optimizing the program for it takes.
     quick = {"xla_backend_optimization_level": 1}
-    draw = jax.jit(lambda: create_state(run, optimizer, jax.random.key(seed)), compiler_options=quick)
+    draw = jax.jit(lambda: create_state(run, options, jax.random.key(options.seed)), compiler_options=quick)
     return host_copy(draw())
 
 

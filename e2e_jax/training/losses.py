@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from e2e_jax.models.decorrelation.cvm import cvm_penalty
+from e2e_jax.models.decorrelation import penalties
 from e2e_jax.study import Task
 
 
@@ -26,8 +26,10 @@ class Penalty:
 
     Attributes:
       strength: weight of the penalty; 0 for none.
-      neighbors: events nearest in the observable that make a group.
+      neighbors: events nearest in the observable that make a group of "cvm", or a bin of "mode".
       reduction: "sum" or "mean".
+      method: one of `penalties.PENALTIES`, or "none".
+      order: of "mode".
 
     Raises:
       ValueError: the reduction is another word, or the strength is negative.
@@ -36,6 +38,8 @@ class Penalty:
     strength: float = 0.0
     neighbors: int = 12
     reduction: str = "sum"
+    method: str = "cvm"
+    order: int = 0
 
     def __post_init__(self):
         if self.reduction not in ("sum", "mean"):
@@ -46,18 +50,27 @@ class Penalty:
             )
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Cross-entropy of each event, in nats.
+def cross_entropy(logits: jax.Array, targets: jax.Array, smoothing: float = 0.0) -> jax.Array:
+    """Cross-entropy of each event with a target of 1 - smoothing, the rest shared by all classes; in nats.
 
     Args:
       logits: `[n, classes]`.
-      labels: int `[n]`, the true class; unspecified where it is no class.
+      targets: int `[n]`, the true class; unspecified where it is no class.
+      smoothing: from 0 to below 1.
 
     Returns:
-      `[n]`, -log of the softmax probability of the true class.
+      `[n]`.
+
+    Raises:
+      ValueError: the smoothing is out of its range.
     """
-    chosen = jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
-    return jax.nn.logsumexp(logits, axis=-1) - chosen
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"config.train.label_smoothing is {smoothing}; it is from 0 to below 1.")
+    norm = jax.nn.logsumexp(logits, axis=-1)
+    chosen = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
+    if not smoothing:
+        return norm - chosen
+    return norm - (1 - smoothing) * chosen - smoothing * jnp.mean(logits, axis=-1)
 
 
 def loss(
@@ -66,8 +79,9 @@ def loss(
     task: Task,
     penalty: Penalty,
     axis_name: str | None = None,
+    label_smoothing: float = 0.0,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Mean cross-entropy + strength * CVM penalty of the signal's score in the events that decorrelate it.
+    """Mean cross-entropy + strength * penalty of the signal's score in the events that decorrelate it.
 
     A task without decorrelation has no penalty.
 
@@ -82,12 +96,13 @@ def loss(
       task: what is learnt.
       penalty: on the dependence on the task's observable. Strength 0 computes none.
       axis_name: mapped axis over which the batch is spread, if any.
+      label_smoothing: as for `cross_entropy`.
 
     Returns:
       The loss, a scalar, and metrics of the whole batch: "loss", "cross_entropy", "accuracy", and, with a
-      penalty, "cvm_penalty" (undivided, without the strength). With `axis_name` the loss is this device's
-      share: its mean over devices, and so the mean of its gradients (`pmean`), is that of one device on the
-      whole batch. The metrics are already the same on every device.
+      penalty, "cvm_penalty" or that of another method (undivided, without the strength). With `axis_name` the
+      loss is this device's share: its mean over devices, and so the mean of its gradients (`pmean`), is that
+      of one device on the whole batch. The metrics are already the same on every device.
     """
     labels = batch["label"]
     targets = task.of_labels(labels, jnp)
@@ -101,19 +116,26 @@ def loss(
         count = jnp.maximum(over_devices(jnp.sum(valid).astype(logits.dtype)), jnp.finfo(logits.dtype).tiny)
         return jnp.sum(jnp.where(valid, values, 0)) / count
 
-    classification = mean(cross_entropy(logits, targets))
+    classification = mean(cross_entropy(logits, targets, label_smoothing))
     accuracy = mean((jnp.argmax(logits, axis=-1) == targets).astype(logits.dtype))
     metrics = {"cross_entropy": classification, "accuracy": accuracy}
     total = classification
-    if penalty.strength and task.decorrelate:
+    if penalty.strength and task.decorrelate and penalty.method in penalties.PENALTIES:
         scores = jax.nn.softmax(logits, axis=-1)[:, task.signal_index]
-        columns = scores, batch[task.decorrelate], valid & task.decorrelated(labels, jnp)
-        if axis_name is not None:
-            columns = tuple(jax.lax.all_gather(column, axis_name, tiled=True) for column in columns)
-        value = cvm_penalty(*columns, neighbors=penalty.neighbors)
-        metrics["cvm_penalty"] = value
+        mask = valid & task.decorrelated(labels, jnp)
+        value = penalties.penalty(
+            penalty.method,
+            scores,
+            {task.decorrelate: batch[task.decorrelate]},
+            mask,
+            neighbors=penalty.neighbors,
+            order=penalty.order,
+            axis_name=axis_name,
+        )
+        metrics[f"{penalty.method}_penalty"] = value
         if penalty.reduction == "mean":
-            value = value / jnp.maximum(jnp.sum(columns[2]), 1)
+            events = jnp.sum(mask) if axis_name is None else jax.lax.psum(jnp.sum(mask), axis_name)
+            value = value / jnp.maximum(events, 1)
         total = total + penalty.strength * value
     metrics["loss"] = total
     return total, {name: over_devices(jax.lax.stop_gradient(value)) for name, value in metrics.items()}

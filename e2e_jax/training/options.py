@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import optax
+
 from e2e_jax.datasets.batches import Sampling
+from e2e_jax.training import optimizer as optimizers
 from e2e_jax.training.losses import Penalty
 
 
@@ -16,7 +19,11 @@ class Options:
       batch_size: events per step, over all devices.
       epochs: the most epochs.
       learning_rate: of Adam, at the start.
-      schedule: of the learning rate, "constant" or "cosine".
+      schedule: of the learning rate, one of `optimizer.SCHEDULES`.
+      warmup, optimizer, weight_decay, clip_norm: as for `optimizer.learning_rate` and `optimizer.optimizer`.
+      average: decay per step of the moving average of the parameters; 0 for none.
+      label_smoothing: as for `losses.cross_entropy`.
+      augment: symmetries by which events are transformed, some of `augmentation.AUGMENTATIONS`.
       patience: epochs without progress after which the training stops.
       checkpoint_seconds: between checkpoints within an epoch; 0 for one after every step.
       placement: where the training sample is, one of `placement.PLACES`.
@@ -29,6 +36,13 @@ class Options:
     epochs: int
     learning_rate: float
     schedule: str = "constant"
+    warmup: float = 0.0
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    average: float = 0.0
+    label_smoothing: float = 0.0
+    augment: tuple[str, ...] = ()
     patience: int = 5
     checkpoint_seconds: float = 60.0
     placement: str = "auto"
@@ -39,13 +53,21 @@ class Options:
     @classmethod
     def of(cls, config) -> Options:
         """The options that a config describes."""
+        method = config.decorrelation
         return cls(
             **config.train.to_dict(),
             placement=config.data.placement,
-            penalty=Penalty(config.cvm.strength, config.cvm.neighbors, config.cvm.reduction),
+            penalty=Penalty(
+                config.cvm.strength, config.cvm.neighbors, config.cvm.reduction, method.method, method.order
+            ),
             profile=config.profile,
             seed=config.seed,
         )
+
+    def made_optimizer(self, steps: int = 1) -> optax.GradientTransformation:
+        """The optimizer of a training with so many steps per epoch."""
+        rate = optimizers.learning_rate(self.schedule, self.learning_rate, self.epochs * steps, self.warmup)
+        return optimizers.optimizer(self.optimizer, rate, self.weight_decay, self.clip_norm)
 
     def sampling(self, flat: bool) -> Sampling:
         """How the epochs are drawn; `flat` as for `Sampling`."""

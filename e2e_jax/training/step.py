@@ -12,40 +12,54 @@ from e2e_jax.devices import parallel
 from e2e_jax.experiment import Experiment
 from e2e_jax.models.forward import logits_function
 from e2e_jax.training import losses
+from e2e_jax.training.augmentation import augment
+from e2e_jax.training.optimizer import averaged
+from e2e_jax.training.options import Options
+
+AUGMENTATION = 1
+"""Folded into an event's key for its augmentation, which thereby is independent of its dropout."""
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """All that a step changes or needs beside the batch.
+    """All that a step changes or needs next to the batch.
 
     Attributes:
       step: int32 scalar, steps done.
       params: the network's parameters.
-      opt_state: Adam's moments.
+      opt_state: of the optimizer.
       key: uint32 key data of the training's random numbers; step i folds i into it.
+      average: moving average of the parameters; None where there is none.
     """
 
     step: jax.Array
     params: Any
     opt_state: Any
     key: jax.Array
+    average: Any = None
+
+    @property
+    def evaluated(self):
+        """The parameters that are evaluated and kept: the average where there is one."""
+        return self.params if self.average is None else self.average
 
 
-def create_state(run: Experiment, optimizer: optax.GradientTransformation, key) -> TrainState:
+def create_state(run: Experiment, options: Options, key) -> TrainState:
     """The state before the first step: parameters drawn from `key`, the optimizer at rest."""
     init_key, key = jax.random.split(key)
     params = run.initial_params(init_key)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        opt_state=optimizer.init(params),
+        opt_state=options.made_optimizer().init(params),
         key=jax.random.key_data(key),
+        average=params if options.average else None,
     )
 
 
 def make_train_step(
     run: Experiment,
-    optimizer: optax.GradientTransformation,
-    penalty: losses.Penalty,
+    options: Options,
+    steps_per_epoch: int = 1,
     axis_name: str | None = None,
     platform: str | None = None,
 ) -> Callable:
@@ -53,19 +67,31 @@ def make_train_step(
 
     Args:
       run: task, inputs and network.
-      optimizer: see `adam`.
-      penalty: of the loss.
+      options: of the training; read are those of the optimizer, the loss and the augmentation.
+      steps_per_epoch: which the schedule of the learning rate counts in.
       axis_name: the mapped axis over which the batch is spread; None where the step gets it whole.
       platform: where the step runs, see `models.backend.features`; on this process's devices by default.
     """
     logits_of = logits_function(run.network, run.inputs, platform, run.setup.deterministic)
+    optimizer = options.made_optimizer(steps_per_epoch)
 
     def train_step(state, batch):
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
         keys = parallel.event_keys(key, len(batch["label"]), axis_name)
 
+        if options.augment:
+            drawn = jax.vmap(lambda key: jax.random.fold_in(key, AUGMENTATION))(keys)
+            batch = augment(batch, drawn, options.augment, run.inputs.geometry)
+
         def objective(params):
-            return losses.loss(logits_of(params, batch, keys), batch, run.task, penalty, axis_name)
+            return losses.loss(
+                logits_of(params, batch, keys),
+                batch,
+                run.task,
+                options.penalty,
+                axis_name,
+                options.label_smoothing,
+            )
 
         gradients, metrics = jax.grad(objective, has_aux=True)(state.params)
         if axis_name is not None:
@@ -73,24 +99,10 @@ def make_train_step(
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {**metrics, "parameter_norm": optax.tree.norm(params)}
-        return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
+        average = state.average
+        if options.average:
+            average = averaged(average, params, state.step, options.average)
+        new = state.replace(step=state.step + 1, params=params, opt_state=opt_state, average=average)
+        return new, metrics
 
     return train_step
-
-
-def adam(learning_rate: float, schedule: str = "constant", steps: int = 1) -> optax.GradientTransformation:
-    """The optimizer of a training.
-
-    Args:
-      learning_rate: at the start.
-      schedule: "constant", or "cosine", down to zero over the steps.
-      steps: of the whole training.
-
-    Raises:
-      ValueError: there is no such schedule.
-    """
-    if schedule == "cosine":
-        return optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
-    if schedule != "constant":
-        raise ValueError(f"config.train.schedule is {schedule!r}; it is one of constant, cosine.")
-    return optax.adam(learning_rate)

@@ -3,6 +3,8 @@
 import signal
 import threading
 
+from e2e_jax.devices import distributed
+
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 """`kill`, schedulers and clouds send SIGTERM before they end a process. SIGUSR1 is Slurm's early warning,
 where a job asks for one (`--signal=USR1@120`)."""
@@ -19,15 +21,14 @@ class Requests:
     """While this context is open, a signal in `SIGNALS` asks for an end instead of ending the process.
 
     Only the main thread of a program receives signals; in another one nothing is ever asked. Of several
-    processes that train together only the first one heeds it, and the others end with that one.
+    processes that train together the first decides for all, after the same step. Slurm signals all of them.
 
     Attributes:
       name: the signal that came, such as "SIGTERM"; None where there was none.
     """
 
-    def __init__(self, heeded=True):
+    def __init__(self):
         self.name = None
-        self._heeded = heeded
         self._before = {}
 
     def __enter__(self):
@@ -41,9 +42,9 @@ class Requests:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def check(self):
-        """Raises `Stopped` where an end was asked for."""
-        if self.name and self._heeded:
-            raise Stopped(self.name)
+        """Raises `Stopped` where an end was asked for; all processes must call it together."""
+        if name := distributed.of_first(lambda: self.name):
+            raise Stopped(name)
 
     def _note(self, number, _):
         self.name = signal.Signals(number).name

@@ -8,7 +8,7 @@ from e2e_jax.devices import distributed, placement
 from e2e_jax.evaluation.results import validation_metrics
 from e2e_jax.experiment import Experiment
 from e2e_jax.inference.prediction import Predictor
-from e2e_jax.training import losses
+from e2e_jax.training.losses import cross_entropy
 
 
 class Validation:
@@ -45,7 +45,7 @@ class Validation:
         """What a row of metrics.jsonl holds of the validation events."""
         # The logarithm of a probability is a logit. One that underflowed to 0 counts as the smallest number.
         logits = jnp.log(jnp.maximum(probabilities, jnp.finfo(jnp.float32).tiny))
-        loss = losses.cross_entropy(logits, jnp.asarray(self._targets))
+        loss = cross_entropy(logits, jnp.asarray(self._targets))
         return {
             "validation_cross_entropy": float(jnp.mean(loss)),
             "validation_accuracy": float(np.mean(np.argmax(probabilities, axis=1) == self._targets)),

@@ -93,6 +93,7 @@ def opened(browser, page_file, request):
 SCREENS_AND_SCHEMES = [("desktop", "light"), ("desktop", "dark"), ("phone", "light"), ("phone", "dark")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opened", SCREENS_AND_SCHEMES, indirect=True, ids="-".join)
 def test_every_figure_is_drawn_within_the_screen_and_nothing_is_asked_of_a_network(opened, page_file):
     page, complaints, name = opened
@@ -122,6 +123,7 @@ def test_every_figure_is_drawn_within_the_screen_and_nothing_is_asked_of_a_netwo
     assert (max(brightness) < 60) == name.endswith("dark")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opened", [("desktop", "light")], indirect=True, ids="-".join)
 def test_the_pointer_tells_what_is_below_it(opened):
     page, complaints, _ = opened
@@ -135,6 +137,7 @@ def test_the_pointer_tells_what_is_below_it(opened):
     assert complaints == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opened", [("phone", "light")], indirect=True, ids="-".join)
 def test_interactive_figures_follow_the_colours_of_the_page(opened):
     page, _, _ = opened
@@ -145,6 +148,7 @@ def test_interactive_figures_follow_the_colours_of_the_page(opened):
     assert min(int(part) for part in page.evaluate(ink)[4:-1].split(",")) > 180
 
 
+@pytest.mark.slow
 def test_without_scripts_the_static_figures_stand(browser, page_file):
     context = browser.new_context(java_script_enabled=False, offline=True)
     page = context.new_page()

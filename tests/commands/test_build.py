@@ -1,5 +1,6 @@
 """One command builds a dataset, says what it built, and says in a paragraph what is to be mended."""
 
+import json
 import pathlib
 import shutil
 import subprocess
@@ -84,9 +85,14 @@ def test_the_same_again_is_there_already_and_another_needs_another_name(built, l
         ([NAME, "--workers=0"], "0 workers make no dataset"),
         ([NAME, "--scheduler=nowhere.json"], "nowhere.json"),
         ([NAME], "reads files of your own"),
+        ([NAME, "--check"], "reads files of your own"),
+        (["cms_hgg/quick", "--check"], "has no lists of files that --check could look at"),
+        ([NAME, "--check", "--files=LISTS", "--protocol=ftp"], "protocol is 'ftp'"),
+        ([NAME, "--files=LISTS", "--protocol=ftp"], "protocol is 'ftp'"),
     ],
 )
-def test_what_is_wrong_is_one_paragraph(options, message, tmp_path, capsys):
+def test_what_is_wrong_is_one_paragraph(options, message, lists, tmp_path, capsys):
+    options = [option.replace("LISTS", str(lists)) for option in options]
     if options and options[0].startswith("cms_hgg"):
         options = [*options, f"--data_dir={tmp_path}"]
     with pytest.raises(SystemExit) as end:
@@ -114,3 +120,41 @@ def test_sizes_of_ones_own_have_a_sample_of_their_own():
     assert (config.train, config.validation, config.sample, config.name) == (50, 11_800, 0, "small")
     _, config = build._changed_config("cms_hgg/opendata_central", {"eras": "any", "train": None})
     assert (config.sample, config.eras) == (63_052, "any")
+
+
+def test_a_look_at_all_files_builds_nothing_and_ends_with_its_result(lists, tmp_path, capsys):
+    shutil.copytree(lists, tmp_path / "lists")
+    options = ["build", NAME, f"--files={tmp_path / 'lists'}", f"--data_dir={tmp_path / 'data'}", "--check"]
+    with pytest.raises(SystemExit) as end:
+        build.main(options)
+    assert end.value.code == 0
+    assert [line.split()[4:] for line in capsys.readouterr().out.splitlines()[1:]] == [["2", "0", "0"]] * 3
+    (tmp_path / "lists" / "h_1.root").unlink()
+    with pytest.raises(SystemExit) as end:
+        build.main(options)
+    assert end.value.code == 1
+    assert "missing: There is no file" in capsys.readouterr().out
+    assert not (tmp_path / "data").exists()
+
+
+def test_too_few_events_fill_the_splits_in_proportion_or_are_an_error(lists, tmp_path):
+    options = (
+        NAME,
+        f"--files={lists}",
+        "--on_error=skip",
+        f"--data_dir={tmp_path}",
+        "--train=40",
+        "--workers=1",
+    )
+    done = run(*options, "--validation=20", "--strict")
+    assert done.returncode == 1
+    assert "There are too few selected events" in " ".join(done.stderr.split())
+    done = run(*options, "--validation=20")
+    assert done.returncode == 0, done.stderr
+    assert "of the sizes asked for" in done.stdout
+    recorded = json.loads((tmp_path / "cms_hgg/opendata_files/3.0.0/metadata.json").read_text())["events"]
+    train, validation = (
+        {sum(by_run.values()) for by_run in recorded[split].values()} for split in ("train", "validation")
+    )
+    assert len(train) == len(validation) == 1
+    assert 0 < train.pop() - 2 * validation.pop() + 4 < 8  # two to one, but for rounding in each era

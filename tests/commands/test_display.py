@@ -93,6 +93,7 @@ def test_a_dataset_is_found_by_name_and_by_folder(datasets, where):
         same(read_events(where, [0], "train", data_dir=str(datasets))[0], whole[[0]])
 
 
+@pytest.mark.slow
 def test_pictures_are_named_after_the_events_and_are_the_same_every_time(aodsim_file, tmp_path, capsys):
     for folder in ("one", "other"):
         main(f"display {aodsim_file} --event 2 --output {tmp_path / folder}".split())
@@ -161,6 +162,7 @@ def test_an_error_is_one_paragraph_that_names_the_thing(
     assert not list((tmp_path / "pictures").glob("*"))
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_program(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     command = [

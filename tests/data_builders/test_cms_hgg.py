@@ -76,6 +76,7 @@ def test_events_are_stored_as_made(folder):
     np.testing.assert_allclose(events.tracks.pt, made.tracks.pt, rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_a_run_is_bound_to_the_events_of_its_dataset(tmp_path):
     def others(job):
         return synthetic_tasks.produce(dataclasses.replace(job, seed=job.seed + 1))
@@ -107,6 +108,7 @@ Builder(config=config, data_dir=sys.argv[1]).download_and_prepare()
 """
 
 
+@pytest.mark.slow
 def test_a_build_by_another_process_has_the_same_fingerprint(folder, tmp_path):
     command = [sys.executable, "-c", ANOTHER_BUILD, str(tmp_path)]
     here = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -276,6 +278,7 @@ print(len(rest) + 1, first["detector"]["barrel"].shape, "tensorflow" in sys.modu
 """
 
 
+@pytest.mark.slow
 def test_a_build_and_its_reading_need_no_tensorflow(tmp_path):
     command = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(tmp_path)]
     here = os.environ | {"PYTHONPATH": str(ROOT)}

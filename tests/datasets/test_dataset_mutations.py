@@ -4,7 +4,7 @@ import collections
 
 import pytest
 
-from benchmarks import dataset_mutations
+from benchmarks import folder_mutations
 
 MUTATIONS = 60
 
@@ -13,15 +13,15 @@ MUTATIONS = 60
 def origin(tmp_path_factory):
     """The folder of the datasets, with one that was opened before."""
     folder = tmp_path_factory.mktemp("sound")
-    dataset_mutations.build(folder)
-    dataset_mutations.read(folder)
+    folder_mutations.make_dataset(folder)
     return folder
 
 
+@pytest.mark.slow
 def test_damage_is_told_or_does_no_harm(origin, tmp_path):
     outcomes = collections.Counter()
     for seed in range(MUTATIONS):
-        outcome, *what = dataset_mutations.attempt(origin, tmp_path / "damaged", seed)
+        outcome, *what = folder_mutations.attempt("dataset", origin, tmp_path / "damaged", seed)
         assert outcome in ("correct", "told"), (seed, *what)
         outcomes[outcome] += 1
     assert outcomes["told"] > MUTATIONS / 10

@@ -91,6 +91,7 @@ def forward(events):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_every_geometry_is_decoded_as_the_device_draws_it(forward, name):
     feature = tfds.features.FeaturesDict({"detector": DetectorImages(geometry=name)})

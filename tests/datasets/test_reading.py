@@ -1,6 +1,7 @@
 """A split's flat arrays hold what the dataset holds; changed ones are made again."""
 
 import concurrent.futures
+import errno
 import os
 import pathlib
 import shutil
@@ -97,6 +98,7 @@ def flip(path):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["eb.energy.npy", "label.npy", "tracks.npy", "manifest.json"])
 @pytest.mark.parametrize(
     "damage",
@@ -152,8 +154,18 @@ def test_without_a_place_for_flat_arrays_a_split_is_read_into_memory(folder, rea
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (folder / ".e2e_jax").write_text("no folder")
     for _ in range(2):
-        assert len(open_split(folder, "train", progress=False)) == 18
+        with pytest.warns(UserWarning, match="reads it anew"):
+            assert len(open_split(folder, "train", progress=False)) == 18
     assert reads == ["train"] * 2
+
+
+def test_a_full_disk_is_told_and_the_split_is_read_all_the_same(folder, monkeypatch):
+    def write(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(flat_arrays, "write", write)
+    with pytest.warns(UserWarning, match=r"not kept \(No space left on device\)"):
+        assert len(open_split(folder, "train", progress=False)) == 18
 
 
 def test_events_are_validated_before_they_are_kept(tmp_path):
@@ -168,6 +180,7 @@ def test_events_are_validated_before_they_are_kept(tmp_path):
     assert not kept(folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(collision_events())
 def test_any_events_survive_storage(events):
@@ -186,7 +199,7 @@ def test_any_events_survive_storage(events):
 
     with tempfile.TemporaryDirectory() as place:
         place = pathlib.Path(place)
-        flat_arrays.write(place / "arrays", read, "key")
+        flat_arrays.write(place / "arrays", read, "key", [place])
         mapped = flat_arrays.open_mapped(place / "arrays", Events, "key", [place])
         assert_same(mapped, read)
         assert flat_arrays.open_mapped(place / "arrays", Events, "another", [place]) is None

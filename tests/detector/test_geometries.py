@@ -204,6 +204,7 @@ def test_tower_29_counts_as_28():
         assert any(np.asarray(image).any() for image in one.values())
 
 
+@pytest.mark.slow
 def test_hits_of_one_endcap_alone_leave_the_other_empty():
     cells = CRYSTALS.cell[CRYSTALS.z < 0][::100]
     tower = g.hcal_cell(-25, 1, 1)

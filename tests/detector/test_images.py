@@ -108,6 +108,7 @@ def test_hits_without_energy_are_skipped():
     assert image[0, 0, 7, 1] == 3
 
 
+@pytest.mark.slow
 def test_padding_adds_nothing():
     hits = {"eb": [(5, 1.0)], "hcal": [(g.hcal_cell(3, 3, 1), 1.0)], "tracks": [(1.0, 0.3, 0.3)]}
     short, long = (barrel(one_event(**hits, padding=n)) for n in (0, 50))
@@ -208,6 +209,7 @@ def crowded():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", images.geometries())
 @pytest.mark.parametrize("group", [1, 3, 9])
 def test_hits_in_a_row_make_the_same_images(crowded, geometry, group):
@@ -216,6 +218,7 @@ def test_hits_in_a_row_make_the_same_images(crowded, geometry, group):
     jax.tree.map(np.testing.assert_array_equal, flat, padded)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", images.geometries())
 def test_blocks_and_a_fixed_order_make_the_same_images(crowded, geometry):
     plain = images.make_images(crowded, geometry, matches_authors=True)

@@ -1,4 +1,4 @@
-"""Shower shapes of real photons agree with those that CMS stored beside them. Skipped where there is no file.
+"""Shower shapes of real photons agree with those that CMS stored next to them. Skipped without the file.
 
 Eight photons (and electrons) with pT > 15 GeV in ten events of CMSSW 5_3 simulation, six in the barrel.
 Agreement reached: sigma_ieta_ieta and E1/E25 to 1e-4; R9 to 5 %; ECAL isolation to 0.5 GeV, and to 0.1 GeV
@@ -16,18 +16,19 @@ from e2e_jax.detector.shower_shapes import NAMES, shower_shapes
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import from_leading
 from e2e_jax.sources.root import aodsim, root_files
+from e2e_jax.sources.root.tiers import AODSIM
 from tests.aodsim_file import real_file
 
-SHAPES, ISOLATION = f"{aodsim.PHOTONS}showerShapeBlock_.", f"{aodsim.PHOTONS}isolationR03_."
+SHAPES, ISOLATION = f"{AODSIM.photons}showerShapeBlock_.", f"{AODSIM.photons}isolationR03_."
 PHOTON = [
-    f"{aodsim.PHOTONS}{name}"
+    f"{AODSIM.photons}{name}"
     for name in ("pt_", "eta_", "phi_", *(f"vertex_.fCoordinates.f{axis}" for axis in "XYZ"))
 ]
 SHAPE = [f"{SHAPES}{name}" for name in ("sigmaIetaIeta", "e3x3", "e5x5", "maxEnergyXtal")]
 SHAPE += [f"{SHAPES}hcalDepth{depth}OverEcal" for depth in (1, 2)]
 SUMS = [f"{ISOLATION}{name}" for name in ("ecalRecHitSumEt", "hcalTowerSumEt", "trkSumPtHollowCone")]
-TRACK = [f"{aodsim.TRACKS}{kind}_.fCoordinates.f{axis}" for kind in ("momentum", "vertex") for axis in "XYZ"]
-POSITION = [f"{aodsim.PHOTONS}caloPosition_.fCoordinates.f{axis}" for axis in "XYZ"]
+TRACK = [f"{AODSIM.tracks}{kind}_.fCoordinates.f{axis}" for kind in ("momentum", "vertex") for axis in "XYZ"]
+POSITION = [f"{AODSIM.photons}caloPosition_.fCoordinates.f{axis}" for axis in "XYZ"]
 SUPERCLUSTERS = [
     f"recoSuperClusters_corrected{kind}__RECO.obj."
     for kind in ("HybridSuperClusters", "Multi5x5SuperClustersWithPreshower")
@@ -40,7 +41,7 @@ def columns():
     """{leaf: Column} of the photons, tracks and superclusters."""
     clusters = [prefix + leaf for prefix in SUPERCLUSTERS for leaf in CLUSTER]
     names = [*PHOTON, *SHAPE, *SUMS, *TRACK, *POSITION, *clusters]
-    with root_files.open_tree(real_file(), aodsim.TREE, dict.fromkeys(names, ("float32", "float64"))) as tree:
+    with root_files.open_tree(real_file(), AODSIM.tree, dict.fromkeys(names, ("float32", "float64"))) as tree:
         return tree.read(names)
 
 

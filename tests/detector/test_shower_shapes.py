@@ -68,7 +68,7 @@ def surroundings(ieta=11, iphi=91):
 
 
 def lone_hits(photon):
-    """Barrel hits in the cone, in the supercluster's window beside the 5x5, and outside of both."""
+    """Barrel hits in the cone, in the supercluster's window next to the 5x5, and outside of both."""
     seed = int(geometry.barrel_cell(photon[1], photon[2]))
     return [(seed + 8 * 360 + 3, 1.5), (seed - 6 * 360 - 9, 0.7), (seed + 10, 0.6), (seed + 25 * 360, 3.0)]
 
@@ -92,6 +92,7 @@ def wrapped(phi):
     return ((phi + np.pi) % (2 * np.pi) - np.pi).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crystals", [5, 90, 270, 275, 355])
 def test_a_turn_about_the_beam_changes_nothing(crystals):
     photon, hits = barrel_shower(11, 91)

@@ -77,6 +77,7 @@ def test_the_summary_says_when_devices_stay_idle(asked, used, words):
     assert "decorrelated from the diphoton mass in the events of γγ" in told
 
 
+@pytest.mark.slow
 def test_a_deterministic_training_learns_the_same():
     config = image_config()
     state = host_copy(new_state(config))

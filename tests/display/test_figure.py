@@ -161,6 +161,7 @@ def test_dotted_circles_on_a_disc_are_of_constant_eta(image):
         np.testing.assert_allclose(abs(crystals.eta[on]), eta, atol=0.06)
 
 
+@pytest.mark.slow
 def test_what_is_known_of_the_event_is_written():
     events = shower_event(("eb", 40, 100), ("eb", -40, 200), label=1)
     written = text(drawing.event_figure(events, 0, origin="somewhere", task=hgg.TASK))

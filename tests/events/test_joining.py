@@ -1,4 +1,4 @@
-"""Parts joined are the parts one after another, and never all in memory beside the whole."""
+"""Parts joined are the parts one after another, and never all in memory next to the whole."""
 
 import tracemalloc
 

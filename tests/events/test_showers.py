@@ -8,6 +8,7 @@ import pytest
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.showers import COLLECTIONS, Showers
 from e2e_jax.execution import keeping
+from e2e_jax.models.preprocessing import Inputs
 from tests.showers_of_cells import showers_of
 
 
@@ -50,8 +51,8 @@ def test_no_examples_give_no_showers():
 
 
 def test_only_digis_that_are_seen_are_read():
-    assert Showers.unread({"channels": ("energy", "time")}) == ("digis",)
-    assert Showers.unread({"channels": ("digis",)}) == ()
+    assert Showers.unread(Inputs("showers", channels=("energy", "time"))) == ("digis",)
+    assert Showers.unread(Inputs("showers", channels=("digis",))) == ()
     left = some().without(("digis",))
     assert_same(left, dataclasses.replace(some(), digis=left.digis))
     np.testing.assert_array_equal(left.digis.counts, 0)

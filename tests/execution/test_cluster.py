@@ -107,6 +107,7 @@ def test_a_dataset_built_on_a_cluster_is_byte_for_byte_that_of_one_machine(dask,
     assert records[0] == records[1]
 
 
+@pytest.mark.slow
 def test_the_executor_of_dask_serves_too(dask, tmp_path):
     import distributed
 
@@ -122,6 +123,7 @@ def test_the_scheduler_is_found_by_its_file_and_by_the_environment(dask, monkeyp
             assert executor.submit(os.getpid).result() in {worker.pid for worker in dask.workers}
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_written_by_who_ordered_it_and_used_again(executor, notes, tmp_path):
     results = on(executor, produce_and_note, cache_dir=tmp_path, version="1")
     for done in range(1, 4):
@@ -150,6 +152,7 @@ def test_no_more_than_a_few_tasks_are_ahead_of_the_writer(executor, notes):
     results.close()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_its_own_tasks_and_nothing_else(dask, executor, notes):
     dask.add_workers(1)
     victim = dask.workers.pop()
@@ -169,6 +172,7 @@ def test_a_worker_that_is_killed_costs_its_own_tasks_and_nothing_else(dask, exec
     assert all(victim.pid in runs for runs in again.values())
 
 
+@pytest.mark.slow
 def test_a_task_that_fails_or_kills_its_workers_is_named(dask, executor):
     with pytest.raises(JobError, match=r"of h \(.*no Higgs bosons today"):
         list(on(executor, fail_on_h))
@@ -188,6 +192,7 @@ def test_a_worker_with_other_code_makes_nothing(executor, monkeypatch):
         list(on(executor))
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_lost_ends_the_build(tmp_path):
     with dask_cluster(tmp_path, workers=0) as lost, cluster.executor(lost.address, timeout=2) as executor:
         results = on(executor)
@@ -207,6 +212,23 @@ def test_a_scheduler_that_is_not_there_or_silent_is_told_within_seconds():
         silent = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(cluster.ClusterError, match=f"No Dask scheduler answers at {silent}"):
             cluster.executor(silent, timeout=1)
+
+
+def test_a_server_of_another_protocol_is_told():
+    """Dask takes its first eight bytes for a size, here of 3 EiB."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                connection.recv(1)
+
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            thread.submit(answer)
+            address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+            with pytest.raises(cluster.ClusterError, match=f"No Dask scheduler answers at {address}"):
+                cluster.executor(address, timeout=5)
 
 
 def test_a_file_that_names_no_scheduler_is_told(tmp_path):

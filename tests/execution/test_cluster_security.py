@@ -24,6 +24,7 @@ def use(monkeypatch):
     return use
 
 
+@pytest.mark.slow
 def test_only_clients_with_the_certificates_are_served(tmp_path, use):
     (tmp_path / "dask").mkdir()
     with dask_cluster(tmp_path / "dask", 1, tmp_path / "certificates") as running:

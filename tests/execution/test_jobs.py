@@ -13,8 +13,8 @@ import pytest
 
 from e2e_jax.execution.jobs import SPLITS, JobError, event_keys, run_jobs
 from e2e_jax.execution.keeping import Format, Packed, read_events, write_events
-from e2e_jax.samples import quotas
 from e2e_jax.studies import hgg
+from e2e_jax.study.samples import quotas
 from tests.hgg_jobs import jobs
 from tests.synthetic_tasks import die, fail_on_h, produce, produce_alone
 

@@ -61,6 +61,7 @@ def check_predictions(name, events):
         np.testing.assert_array_equal(classifier(name).predict(events), scored)
 
 
+@pytest.mark.slow
 @quick(60)
 @given(any_events())
 def test_any_event_of_two_photons_has_probabilities_or_nan(events):
@@ -73,7 +74,7 @@ def test_any_image_has_probabilities_or_nan(events):
     check_predictions("image", events)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @quick(400)
 @given(st.sampled_from(sorted(CONFIGS)), any_events(max_size=8))
 def test_any_event_has_probabilities_or_nan_in_a_long_run(name, events):
@@ -86,6 +87,7 @@ def exported(name):
     return shapes, stablehlo.scorer(stablehlo.to_bytes(classifier(name), shapes))
 
 
+@pytest.mark.slow
 @quick(15)
 @given(any_events(min_size=4, max_size=4))
 def test_an_exported_file_agrees_with_predict_on_any_event(events):

@@ -24,6 +24,7 @@ from tests.synthetic import (
     image_config,
     kinematics_config,
     sample,
+    token_config,
 )
 
 onnx_file = pytest.importorskip(
@@ -48,6 +49,7 @@ MODELS = {
     "ECAL-centric": lambda: _config("ecal_centric", normalization="none"),
     "a head": dropout_config,
     "HCAL-centric": lambda: _config("hcal_centric"),
+    "tokens": token_config,
     "authors'": lambda: _config("hcal_centric", matches_authors=True),
 }
 """Every network, geometry and normalization there is, small."""
@@ -84,7 +86,7 @@ def test_onnx_scores_hits_as_predict_does(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "stablehlo"])
-@pytest.mark.parametrize("name", ["barrel, all channels", "a head"])
+@pytest.mark.parametrize("name", ["barrel, all channels", "a head", "tokens"])
 def test_images_are_scored_as_predict_does(name, form):
     classifier = classifier_of(MODELS[name]())
     shapes = signature.input_shapes(classifier, "images")
@@ -95,7 +97,7 @@ def test_images_are_scored_as_predict_does(name, form):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["4-momentum", "high-level", "barrel", "HCAL-centric"])
+@pytest.mark.parametrize("name", ["4-momentum", "high-level", "barrel", "HCAL-centric", "tokens"])
 def test_stablehlo_scores_any_number_of_hits_as_predict_does(name):
     classifier, batch = classifier_of(MODELS[name]()), events_batch()
     shapes = signature.input_shapes(classifier, "hits")
@@ -136,6 +138,7 @@ assert not [name for name in sys.modules if name.startswith(("e2e_jax", "flax", 
 """
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_file_that_needs_jax_alone(tmp_path):
     save_run(tmp_path / "run", kinematics_config())
     output = tmp_path / "classifier.stablehlo"

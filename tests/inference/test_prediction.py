@@ -20,6 +20,7 @@ def classifier():
     return dataclasses.replace(made, _predict=lambda params, showers: np.full((len(showers), 2), 0.5))
 
 
+@pytest.mark.slow
 def test_showers_are_taken(classifier):
     assert classifier.predict(showers_of([[3], [1023]], [[1], [2]])).shape == (2, 2)
     assert classifier.classes == LABELS
@@ -59,6 +60,7 @@ def test_small_numbers_of_events_share_few_programs(caplog):
     assert 1 <= len(programs) <= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [0, 1, 2, jax.local_device_count() + 1])
 def test_prediction_takes_the_devices_that_the_config_names_if_they_are_there(devices):
     config, events = kinematics_config(), sample(20)

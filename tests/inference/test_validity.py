@@ -1,23 +1,29 @@
-"""Events that the selection of the training would have refused are refused, or get NaN, in every form."""
+"""Events that no source of the training gives are refused, or get NaN, in every form."""
 
 import dataclasses
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from e2e_jax import experiment
 from e2e_jax.configs import showers_vgg
 from e2e_jax.detector import geometry
 from e2e_jax.detector.images import make_images
 from e2e_jax.inference import validity
 from e2e_jax.inference.export import signature, stablehlo
-from e2e_jax.inference.prediction import padded_batches
+from e2e_jax.inference.prediction import Classifier, Predictor, padded_batches
 from e2e_jax.sources.root import aodsim
 from e2e_jax.sources.root.rec_hits import MAX_ENERGY
+from e2e_jax.studies import loading
+from e2e_jax.study import photons
 from tests.aodsim_file import real_file
 from tests.objects import classifier_of, run_of
 from tests.showers_of_cells import showers_of
 from tests.synthetic import image_config, kinematics_config, sample
+
+ROOT = Path(__file__).parents[2]
 
 BAD = 4
 """The event that a test spoils."""
@@ -45,7 +51,6 @@ SPOILT = {
     "no endcap crystal": hit("ee", "cell", 1),
     "no tower": hit("hcal", "cell", 1),
     "beyond the HCAL": hit("hcal", "cell", geometry.HCAL_CELLS),
-    "no photon": lambda events: np.put(events.photons.pt, events.photons.offsets[BAD] + 1, 0),
     "photon without direction": lambda events: events.photons.phi.__setitem__(
         events.photons.offsets[BAD], np.nan
     ),
@@ -68,6 +73,7 @@ def exported(classifier):
     return shapes, stablehlo.scorer(stablehlo.to_bytes(classifier, shapes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", SPOILT)
 def test_a_record_and_its_batch_are_refused_by_event_or_get_nan(classifier, how):
     events = sample(per_class=2)
@@ -82,7 +88,8 @@ def test_a_record_and_its_batch_are_refused_by_event_or_get_nan(classifier, how)
         np.testing.assert_allclose(scored[others], expected[others], rtol=1e-4)
 
 
-@pytest.mark.parametrize("how", [name for name in SPOILT if "photon" not in name])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [name for name in SPOILT if not name.startswith("photon")])
 def test_an_exported_file_gives_nan_for_the_same_events(classifier, exported, how):
     events, (shapes, score) = sample(per_class=2), exported
     SPOILT[how](events)
@@ -91,6 +98,7 @@ def test_an_exported_file_gives_nan_for_the_same_events(classifier, exported, ho
     assert np.isnan(scored[BAD]).all()
 
 
+@pytest.mark.slow
 def test_an_onnx_file_gives_nan_for_the_same_events():
     onnx_file = pytest.importorskip(
         "e2e_jax.inference.export.onnx_file", reason="the package onnx is not installed"
@@ -101,7 +109,7 @@ def test_an_onnx_file_gives_nan_for_the_same_events():
     classifier = classifier_of(config)
     shapes = signature.input_shapes(classifier, "hits")
     score = onnx_file.scorer(onnx_file.to_bytes(classifier, shapes))
-    seen = [name for name in SPOILT if not name.startswith(("track", "photon", "no photon"))]
+    seen = [name for name in SPOILT if not name.startswith(("track", "photon"))]
     for how in seen:
         events = sample(per_class=2)
         SPOILT[how](events)
@@ -110,6 +118,7 @@ def test_an_onnx_file_gives_nan_for_the_same_events():
         np.testing.assert_allclose(scored, classifier.predict(events, invalid="nan"), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["stablehlo", "onnx_file"])
 def test_images_that_are_not_finite_and_masses_that_are_none_have_nan(form):
     module = pytest.importorskip(f"e2e_jax.inference.export.{form}")
@@ -157,6 +166,47 @@ def test_showers_have_no_rule_of_mass():
     assert validity.is_invalid(showers, run.task, run.inputs).tolist() == [False, True]
 
 
+def without_photons(events, rows, first=0):
+    """The events, some of them without their photons from a rank on."""
+    pt = events.photons.pt.copy()
+    for row in rows:
+        pt[events.photons.offsets[row] + first : events.photons.offsets[row + 1]] = 0
+    photons = dataclasses.replace(events.photons, columns={**events.photons.columns, "pt": pt})
+    return dataclasses.replace(events, photons=photons.filter(pt > 0))
+
+
+@pytest.mark.parametrize(
+    ("normalization", "first", "refused"), [("none", 0, 0), ("sum_pt", 1, 0), ("sum_pt", 0, 1)]
+)
+def test_images_need_the_photons_that_they_are_divided_by(normalization, first, refused):
+    config = image_config()
+    config.inputs.normalization = normalization
+    events = without_photons(sample(per_class=2), [BAD], first)
+    scored = classifier_of(config).predict(events, invalid="nan")
+    assert np.isnan(scored).any(axis=1).tolist() == [row == BAD and bool(refused) for row in range(6)]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_kinematics_need_both_photons(first):
+    events = without_photons(sample(per_class=2), [BAD], first)
+    scored = classifier_of(kinematics_config()).predict(events, invalid="nan")
+    assert np.isnan(scored).any(axis=1).tolist() == [row == BAD for row in range(6)]
+
+
+def test_events_of_a_study_without_photons_and_mass_have_probabilities():
+    config = image_config()
+    config.inputs.normalization = "none"
+    study, events = loading.load(str(ROOT / "examples" / "tops.py")), without_photons(sample(2), range(6))
+    energy = np.linspace(300, 800, 6).astype(np.float32)
+    events = dataclasses.replace(events, observables={"sum_et": energy}, label=events.label % 2)
+    run = experiment.of(config, study.task)
+    params = jax.device_get(run.initial_params(jax.random.key(0)))
+    predictor = Predictor(run.network, run.inputs, run.together, run.setup)
+    classifier = Classifier(run.name, run.task, run.inputs, run.network, params, predictor)
+    np.testing.assert_allclose(classifier.predict(events).sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(classifier.predict(events.to_batch()), classifier.predict(events))
+
+
 def test_all_events_may_be_invalid_and_the_choice_is_checked():
     classifier, events = classifier_of(kinematics_config()), sample(per_class=1)
     events.mass[:] = 0
@@ -174,6 +224,7 @@ def test_the_address_of_an_event_is_in_the_error():
 
 def test_events_of_the_real_file_without_two_photons_are_refused():
     events = aodsim.read_events(real_file())
+    events = dataclasses.replace(events, observables=dict(photons()(events).observables))
     classifier = classifier_of(image_config())
     with pytest.raises(ValueError, match=r"Event 0 .*6 of these 10 events"):
         classifier.predict(events)

@@ -20,6 +20,7 @@ def close(ours, reference, tolerance=1e-5):
     np.testing.assert_allclose(ours, reference, rtol=tolerance, atol=tolerance * np.abs(reference).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(24, 24, 1), (24, 38, 3)])
 def test_images_in_blocks_have_the_same_features_and_gradients(size):
     x, plain, blocked = images(3, *size), ResNetFeatures(), backend.features("gpu")()
@@ -36,6 +37,7 @@ def test_a_network_for_blocks_refuses_other_channels():
         backend.features("gpu")(channels=1).init(jax.random.key(0), in_blocks(images(1, 24, 24, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(6, 8), (7, 9), (2, 3)])
 def test_pooling_and_its_gradient_are_those_of_the_library(size):
     # Few different values, so that maxima are equal in many blocks.
@@ -49,6 +51,7 @@ def test_pooling_and_its_gradient_are_those_of_the_library(size):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kernel_size", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (1, 2, 0), (7, 2, 1)])
 def test_the_gradient_of_a_kernel_is_not_rounded_to_bfloat16(kernel_size, stride, padding):
     layer = Convolution(8, kernel_size, stride, padding)

@@ -43,6 +43,7 @@ def test_the_number_of_classes_is_that_of_the_logits():
     assert logits.shape == (2, 2)
 
 
+@pytest.mark.slow
 def test_four_momentum_is_three_hidden_layers_of_256():
     network, x = built("four_momentum"), np.ones((4, 5), np.float32)
     logits, variables = network.init_with_output(jax.random.key(0), {"kinematics": x})

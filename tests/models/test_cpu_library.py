@@ -57,6 +57,7 @@ def compiler(tmp_path, program):
     return str(path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/cpuinfo")
 @pytest.mark.parametrize("architecture", FLAGS)
 @pytest.mark.parametrize("name", ["g++", "clang++"])
@@ -74,6 +75,7 @@ def test_an_unknown_instruction_set_is_named():
         library.prepared("sse9")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "said"),
     [
@@ -90,6 +92,7 @@ def test_a_compiler_that_fails_is_told_in_one_sentence(cache, tmp_path, monkeypa
     assert "\n" not in str(caught[0].message)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
 def test_a_library_that_crashes_is_not_loaded_here(cache, tmp_path, monkeypatch):
     source = tmp_path / "crash.c"
@@ -101,6 +104,7 @@ def test_a_library_that_crashes_is_not_loaded_here(cache, tmp_path, monkeypatch)
             assert library.chosen()[0] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("switch", "warned"), [("1", True), ("0", False)])
 def test_without_a_compiler_the_network_runs_by_xla(tmp_path, switch, warned):
     ran = python(NETWORK, CXX=str(tmp_path / "no-such-compiler"), E2E_CPU_KERNELS=switch)

@@ -152,7 +152,7 @@ def test_events_that_fill_up_a_batch_stay_finite(inputs, batch):
 @pytest.mark.parametrize(
     ("field", "value", "match"),
     [
-        ("kind", "pictures", "kind is 'pictures'; it is one of images, kinematics, high_level"),
+        ("kind", "pictures", "kind is 'pictures'; it is one of images, tokens, kinematics, high_level"),
         ("normalization", "energy", "no 'energy', which config.inputs.normalization = 'energy' needs"),
         ("geometry", "sphere", "'sphere'"),
         ("channels", ("muons",), "muons"),

@@ -91,6 +91,7 @@ def test_a_vgg_takes_the_samples_as_channels():
     np.testing.assert_array_equal(logits, same)
 
 
+@pytest.mark.slow
 def test_neurons_are_dropped_in_training_alone():
     x = {"crop": np.random.default_rng(3).exponential(size=CROP).astype(np.float32)}
     network = ShowerVGG(widths=(2, 2, 2), head=(32,), dropout=0.5)

@@ -17,7 +17,7 @@ LARGEST = 15e6
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """The folder of a run with a report that shows another beside it."""
+    """The folder of a run with a report that shows another next to it."""
     folder = tmp_path_factory.mktemp("runs")
     sample = write_run(folder / "a")
     write_run(folder / "b", "eb_mass_aware", mass_aware=True)

@@ -85,6 +85,7 @@ def test_the_interactive_curve_is_that_of_the_picture(runs):
     assert len(json.dumps(made)) < 40_000
 
 
+@pytest.mark.slow
 def test_a_name_with_dollar_signs_is_drawn_letter_by_letter(tmp_path):
     """Between two dollar signs matplotlib would read a formula, and fail on this one."""
     name = r"cms$\nothing{$b"

@@ -143,6 +143,7 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_another_number_of_devices_loads_it_with_the_light_core_alone(tmp_path, config):
     save_run(tmp_path, config)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

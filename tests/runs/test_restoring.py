@@ -33,6 +33,7 @@ def copy(saved, tmp_path):
     return shutil.copytree(saved[0], tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_the_config_of_another_network_is_told_apart(saved, tmp_path):
     run = copy(saved, tmp_path)
     config = kinematics_config()
@@ -65,7 +66,10 @@ def test_the_parameters_of_another_network_are_told_apart(tmp_path):
             lambda config: config["model"].update(name="transformer"),
             r"model\.name: 'four_momentum' there, 'transformer'",
         ),
-        (lambda config: config["inputs"].update(kind="jets"), r"'jets'; it is one of images, kinematics"),
+        (
+            lambda config: config["inputs"].update(kind="jets"),
+            r"'jets'; it is one of images, tokens, ",
+        ),
         (lambda config: config.pop("model"), r"config\.json .*config\.model\.name is missing"),
         (lambda config: config["train"].pop("epochs"), r"config\.json .*config\.train\.epochs is missing"),
         (
@@ -180,6 +184,7 @@ def _images(**changes):
     return {name: value for name, value in {**images, **changes}.items() if value is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("batch", "match"),
     [

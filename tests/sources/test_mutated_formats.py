@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from benchmarks import mutations
 
@@ -16,6 +17,7 @@ COVERED = ("root-uncompressed-checksum", "hdf5-fletcher32", "kept-npz", "pileup-
 OTHERS = ("root-some-uncompressed", "hdf5")
 
 
+@pytest.mark.slow
 def test_damage_is_told_or_does_no_harm():
     """In a process without JAX, as each read forks."""
     command = [sys.executable, "benchmarks/mutations.py", "--mutations=60", "--seed=1", *COVERED, *OTHERS]

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from e2e_jax import report
 from e2e_jax.datasets.splits import GivenDataset
 from e2e_jax.display.reading import Found
-from e2e_jax.events.diphotons import Events
 from e2e_jax.inference.loading import load_classifier
 from e2e_jax.report import events as displays
 from e2e_jax.study import Observable, Task
@@ -22,22 +20,12 @@ from tests.synthetic_showers import shower_sample, vgg_config
 pytestmark = pytest.mark.slow
 
 
-@dataclasses.dataclass(frozen=True)
-class WithHt(Events):
-    """Collisions with one more observable."""
-
-    SCALARS: ClassVar = Events.SCALARS | {"ht": np.float32}
-    BATCHED: ClassVar = (*Events.BATCHED, "ht")
-
-    ht: np.ndarray = None
-
-
 def with_ht(per_class, seed):
     """Events of four labels, with an observable of their own."""
     events, random = sample(per_class, seed), np.random.default_rng(seed)
-    fields = {field.name: getattr(events, field.name) for field in dataclasses.fields(events)}
-    fields["label"] = (np.arange(len(events)) % 4).astype(np.int32)
-    return WithHt(**fields, ht=random.uniform(100, 500, len(events)).astype(np.float32))
+    ht = random.uniform(100, 500, len(events)).astype(np.float32)
+    label = (np.arange(len(events)) % 4).astype(np.int32)
+    return dataclasses.replace(events, label=label, observables={**events.observables, "ht": ht})
 
 
 def report_of(workdir, events, task, monkeypatch):

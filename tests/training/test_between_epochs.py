@@ -23,6 +23,7 @@ def params_of(config):
     return new_state(config).params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("owner", "name"), [(checkpoint_files, "write"), (Board, "_draw")])
 def test_the_next_epoch_trains_while_the_last_one_is_saved_and_drawn(tmp_path, monkeypatch, owner, name):
     """The saving, or the drawing, of the first epoch ends only after a step of the second one."""
@@ -45,6 +46,7 @@ def test_the_next_epoch_trains_while_the_last_one_is_saved_and_drawn(tmp_path, m
     assert met == [True, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fits", [True, False])
 def test_validation_batches_are_made_once_where_they_fit(monkeypatch, fits):
     config, events, made = image_config(), sample(20, seed=2), []

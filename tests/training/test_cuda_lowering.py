@@ -80,6 +80,7 @@ def test_nothing_of_this_machines_processor_is_called_and_no_platform_is_asked_f
         assert "platform_index" not in str(jax.make_jaxpr(logits)(state.params, SMALL.batch(EVENTS)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "wanted"), [("float32", "HIGHEST"), ("tf32", "DEFAULT")])
 def test_every_product_of_float32_has_the_precision_asked_for(precision, wanted):
     text = step_for_cuda(precision=precision)

@@ -42,6 +42,7 @@ def ask_at(monkeypatch, number, *where):
     monkeypatch.setattr(Progress, "add", add_and_ask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "where"),
     [(signal.SIGTERM, (0, 2)), (signal.SIGUSR1, (1, 0)), (signal.SIGTERM, (0, STEPS - 1))],
@@ -73,6 +74,7 @@ def test_a_stopped_program_exits_as_one_that_sigterm_ended(capsys):
     assert capsys.readouterr().err == "The training was ended by SIGTERM.\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_another_dataset_is_refused_when_a_run_continues_or_is_evaluated(tmp_path, split):
     train(kinematics_config(epochs=1), tmp_path)
@@ -83,6 +85,11 @@ def test_another_dataset_is_refused_when_a_run_continues_or_is_evaluated(tmp_pat
     with pytest.raises(WorkdirError, match=rf"another dataset \({split} events"):
         loop.evaluate_run(tmp_path, dataset=dataclasses.replace(dataset_in_memory(), digests=DATASET | other))
     assert read_about(tmp_path) == before
+
+
+def test_a_checkpoint_without_a_fingerprint_is_evaluated_and_that_is_told(tmp_path, capsys):
+    loop.train(kinematics_config(epochs=1), tmp_path, dataset_in_memory())
+    assert "no fingerprint of its dataset" in capsys.readouterr().err
 
 
 def test_nothing_that_is_not_finite_is_saved(tmp_path):
@@ -144,6 +151,7 @@ def test_the_state_may_change_while_it_is_saved(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, best, saved.params)
 
 
+@pytest.mark.slow
 def test_a_shorter_interval_saves_more_often(tmp_path, monkeypatch):
     steps = []
     save = Checkpoints.save

@@ -87,10 +87,13 @@ class Graph:
 
     def node(self, operation, *operands, name=None, **attributes):
         """Adds a node with one result, and returns the result."""
-        name = name or f"t{len(self._nodes)}"
+        return self.nodes(operation, *operands, names=[name or f"t{len(self._nodes)}"], **attributes)[0]
+
+    def nodes(self, operation, *operands, names, **attributes):
+        """Adds a node with several results of these names, and returns them."""
         operands = [self._named(value) for value in operands]
-        self._nodes.append(helper.make_node(operation, operands, [name], **attributes))
-        return Tensor(name)
+        self._nodes.append(helper.make_node(operation, operands, names, **attributes))
+        return [Tensor(name) for name in names]
 
     def shape(self, sizes):
         """A shape as a value, int64 `[rank]`; symbolic sizes are computed from the inputs' shapes."""

@@ -175,6 +175,20 @@ def _scan(graph, equation, operands):
     return carried
 
 
+def _top_k(graph, equation, operands):
+    """The largest entries along the last axis, and where they are."""
+    p = equation.params
+    name = graph.node("Identity", operands[0]).name
+    values, places = graph.nodes(
+        "TopK", operands[0], np.array([p["k"]], np.int64), names=[f"{name}.values", f"{name}.places"], axis=-1
+    )
+    return [values, graph.node("Cast", places, to=TensorProto.INT32)]
+
+
+def _log_of_one_more(graph, equation, x):
+    return graph.node("Log", graph.node("Add", x, np.float32(1)))
+
+
 def _branch(graph, equation, operands):
     """Of a choice by platform, the program for any; other choices are not known."""
     platforms = equation.params.get("branches_platforms")
@@ -199,8 +213,10 @@ STRUCTURED = {
     "dim_as_value": _size,
     "platform_index": _nothing,
     "scan": _scan,
+    "top_k": _top_k,
 }
-"""Operations that hold several programs, or have no operands: (graph, equation, [operands]) -> [results]."""
+"""Operations that hold several programs, have no operands or several results: (graph, equation, [operands])
+-> [results]."""
 
 _BY_THEMSELVES = "abs add asinh cos cosh div exp floor log max min mul neg pow sign sin sinh sqrt sub tanh"
 
@@ -224,6 +240,7 @@ OPERATIONS = {name: _same(name.capitalize()) for name in _BY_THEMSELVES.split()}
     "iota": onnx_shapes.iota,
     "is_finite": _is_finite,
     "le": _same("LessOrEqual"),
+    "log1p": _log_of_one_more,
     "logistic": _same("Sigmoid"),
     "lt": _same("Less"),
     "lt_to": _same("Less"),

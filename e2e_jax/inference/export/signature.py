@@ -77,7 +77,7 @@ def input_shapes(classifier, given):
             "This classifier sees showers, and only classifiers of collisions can be exported. "
             "`load_classifier(workdir).predict` scores showers."
         )
-    if given == "images" and inputs.kind != "images":
+    if given == "images" and inputs.kind not in ("images", "tokens"):
         raise ExportError(
             f"This classifier sees {inputs.kind}, no images. Export it with --input=hits: its inputs are "
             "then the photons and observables that it reads."

@@ -28,7 +28,7 @@ enum class Keep { kNothing, kOutputs, kAll };
 struct Network {
   Stem stem;
   Shape narrow, wide;
-  long blocks;  // at each width, beside the one that changes the width
+  long blocks;  // at each width, next to the one that changes the width
 
   Network(long rows, long columns, long channels, long wide_maps, long blocks)
       : stem{rows, columns, channels}, narrow(stem.pooled()), blocks(blocks) {

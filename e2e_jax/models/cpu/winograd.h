@@ -129,7 +129,7 @@ void for_strips(Shape s, Wanted wanted, F f) {
 template <int maps, typename Make>
 void write_tile(Shape s, const Occupancy& occupied, Tile tile, float* y, Finish finish, Make make) {
   for (long v = 0; v < maps; v += kLanes) {
-    Vec made[kTile][kTile];
+    Vec made[kTile][kTile] = {};
     make(v, made);
     E2E_UNROLL
     for (int i = 0; i < kTile; ++i) {

@@ -97,7 +97,7 @@ def _value_and_gradient(scores, observable, mask, neighbors):
     events = jnp.maximum(total, 1).astype(scores.dtype)
     size = jnp.minimum(events, k)
 
-    below = _mid_ranks(scores)
+    below = mid_ranks(scores)
     order = jnp.lexsort((scramble((2 * below).astype(jnp.uint32)), observable))
     scores, observable, below = scores[order], observable[order], below[order]
     start = _window_starts(observable, total, k)
@@ -159,7 +159,7 @@ def _window_starts(observable, total, k):
     return jnp.clip(jnp.clip(center - k // 2, first, last), 0, n - k)
 
 
-def _mid_ranks(values):
+def mid_ranks(values):
     """For each of `[n]`, how many are lower, plus half of those equal (itself included)."""
     ordered = jnp.sort(values)
     lower, not_higher = (jnp.searchsorted(ordered, values, side=side) for side in ("left", "right"))

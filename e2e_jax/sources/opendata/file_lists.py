@@ -1,8 +1,8 @@
 """The paper's three samples on the CERN Open Data portal, and where their files are listed.
 
-A sample is some hundreds of AODSIM files. The portal publishes their addresses as index files, one
-text line a file; a folder with copies of those, or with lists of one's own, serves as well. Lists may state
-the size and the checksum of each file (`file_contents`).
+A sample is some hundreds of AODSIM files. The portal publishes their addresses as index files, as JSON with
+sizes and checksums and as text, one line a file; a folder with copies of those, or with lists of one's own,
+serves as well. Own lists may state sizes and checksums too (`file_contents`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from e2e_jax.errors import SourceError
-from e2e_jax.sources.root import file_contents, remote
+from e2e_jax.sources.root import file_contents, portal, remote
 from e2e_jax.sources.root.file_contents import UNKNOWN, Content
 from e2e_jax.sources.root.root_files import expand
 
@@ -46,7 +46,7 @@ class Sample:
 
     @property
     def indexes(self) -> tuple[str, ...]:
-        """Addresses of the published index files."""
+        """Addresses of the published index files, as text; next to each is the same as JSON."""
         folder = f"{_STORE}/{self.dataset}/AODSIM/{self.processing}/file-indexes"
         stem = f"CMS_MonteCarlo2012_Summer12_DR53X_{self.dataset}_AODSIM_{self.processing}"
         return tuple(f"{folder}/{stem}_{part}_file_index.txt" for part in self.parts)
@@ -84,122 +84,49 @@ SAMPLES: dict[str, Sample] = {
 """Label -> the sample the paper takes its events from."""
 
 
-def sample_files(label: str, lists: str | os.PathLike | None = None) -> list[str]:
-    """The files of a label, in the order of its list: the paper takes "the first" events of a sample.
+def files_of_labels(
+    labels: Sequence[str], lists: str | os.PathLike | None = None, protocol: str = ""
+) -> dict[str, dict[str, Content]]:
+    """The files of each label, in the order of its list: the paper takes "the first" events of a sample.
 
     Args:
-      label: the label, one of `SAMPLES` where there is no list of one's own.
-      lists: folder with `<label>.txt` (a path, glob or `root://` address a line; paths are relative to
-        the folder), or with copies of the published index files, as .txt or as .json, which states sizes
-        and checksums. None reads those where they are published, which needs the packages of the extra
-        `xrootd`.
+      labels: names of the labels, of `SAMPLES` where there is no list of one's own.
+      lists: folder with `<label>.txt` (a path, glob or remote address a line; paths are relative to the
+        folder), or with copies of the published index files, as .json, which states sizes and checksums, or
+        as .txt. None reads those where they are published.
+      protocol: how published index files are read, see `Reading`.
+
+    Returns:
+      label -> file -> what its list states about its content.
 
     Raises:
-      SourceError: the list is absent, unreadable, empty, or names a file twice.
+      SourceError: a list is absent, unreadable, empty, or names a file twice; or one file is listed for two
+        labels.
     """
-    return list(_listed(label, lists))
+    return distinct({label: _listed(label, lists, protocol) for label in labels})
 
 
-def listed_contents(labels: Sequence[str], lists: str | os.PathLike | None = None) -> dict[str, Content]:
-    """The content that each file of the labels should have, of the files whose list states it.
-
-    Args, Raises: as in `sample_files`. The published text files state nothing.
-    """
-    listed = {} if lists is None else {k: v for name in labels for k, v in _listed(name, lists).items()}
-    return {path: content for path, content in listed.items() if content}
-
-
-def _listed(label: str, lists: str | os.PathLike | None) -> dict[str, Content]:
-    """The files of a label in order, and what their list states about their content."""
-    indexes = SAMPLES[label].indexes if label in SAMPLES else ()
-    if lists is None:
-        return _distinct({url: _entries(_lines(_published(url), url)) for url in indexes})
-
-    folder = pathlib.Path(lists).expanduser()
-    own = folder / f"{label}.txt"
-    if own.exists():
-        entries = [(_from(folder, path), content) for path, content in _entries(_lines(_read(own), own))]
-        return _expanded(own, _distinct({str(own): entries}))
-    copies = [_copy(folder / url.rpartition("/")[2]) for url in indexes]
-    absent = [path.name for path in copies if not path.exists()]
-    if absent or not copies:
-        lacks = f", and of the published index files it lacks {', '.join(absent)}" if absent else ""
-        copy = ", or copy all index files of the sample there" if absent else ""
-        raise SourceError(
-            str(folder),
-            "missing_list",
-            f"{folder} does not list the files of {label}: it has no {own.name}{lacks}. Write {own.name}, a "
-            f"path or root:// address per line{copy}.",
-        )
-    return _distinct({str(path): _index(path) for path in copies})
-
-
-def _copy(path: pathlib.Path) -> pathlib.Path:
-    """The copy of an index file: the text, or else the JSON."""
-    other = path.with_suffix(".json")
-    return other if other.exists() and not path.exists() else path
-
-
-def _index(path: pathlib.Path) -> list[tuple[str, Content]]:
-    """The entries of an index file."""
-    if path.suffix != ".json":
-        return _entries(_lines(_read(path), path))
-    try:
-        if not isinstance(entries := json.loads(_read(path)), list) or not entries:
-            raise ValueError("it has none")
-        return [file_contents.of_index(entry) for entry in entries]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SourceError(
-            str(path),
-            "unreadable",
-            f"{path} is no file index of the portal: a list of entries with uri, size and checksum "
-            f"({type(error).__name__}: {error}). Copy it again.",
-        ) from error
-
-
-def _entries(lines: list[str]) -> list[tuple[str, Content]]:
-    return [file_contents.split(line) for line in lines]
-
-
-def _expanded(own: pathlib.Path, listed: dict[str, Content]) -> dict[str, Content]:
-    """The files of a list whose entries may be patterns."""
-    files = expand(list(listed))
-    for path, content in listed.items():
-        if content and path not in files:
-            raise SourceError(
-                str(own),
-                "bad_list",
-                f"The file list {own} states a size or checksum for {path}, which is a pattern "
-                "and stands for several files. List these one by one.",
-            )
-    return {file: listed.get(file, UNKNOWN) for file in files}
-
-
-def files_of_labels(labels: Sequence[str], lists: str | os.PathLike | None = None) -> dict[str, list[str]]:
-    """`sample_files` of every label.
-
-    Raises:
-      SourceError: as there; also where one file is listed for two labels.
-    """
-    return distinct({label: sample_files(label, lists) for label in labels})
-
-
-def expanded(paths: Sequence[str]) -> list[str]:
+def expanded(paths: Sequence[str]) -> dict[str, Content]:
     """The files that paths, patterns, addresses and .txt lists of these name, in order.
 
+    Returns:
+      file -> what its list states about its content.
+
     Raises:
-      SourceError: a list is absent, unreadable or empty, or a pattern matches no file.
+      SourceError: a list is absent, unreadable or empty, a pattern matches no file, or a file is named twice.
     """
-    files = []
+    entries = []
     for path in paths:
-        lines, folder = [path], pathlib.Path()
+        named, folder = [(path, UNKNOWN)], pathlib.Path()
         if path.endswith(".txt"):
-            lines, folder = _lines(_read(pathlib.Path(path).expanduser()), path), pathlib.Path(path).parent
-        files += expand([_from(folder, line) for line in lines])
-    return files
+            own = pathlib.Path(path).expanduser()
+            named, folder = _entries(_read(own), own), own.parent
+        entries += [(_from(folder, file), content) for file, content in named]
+    where = ", ".join(paths)
+    return _expanded(where, _distinct({where: entries}))
 
 
-def distinct(files: dict[str, list[str]]) -> dict[str, list[str]]:
+def distinct(files: dict[str, dict[str, Content]]) -> dict[str, dict[str, Content]]:
     """The files of each label, after checking that no file has two labels.
 
     Raises:
@@ -218,19 +145,92 @@ def distinct(files: dict[str, list[str]]) -> dict[str, list[str]]:
     return files
 
 
-def identity(files: Mapping[str, Sequence[str]]) -> dict:
+def identity(files: Mapping[str, Iterable[str]]) -> dict:
     """What tells lists apart: the number of files by label, and a digest of their names in order."""
-    text = "".join(f"{name}\t{path}\n" for name in files for path in files[name])
-    numbers = {name: len(paths) for name, paths in files.items()}
+    text = "".join(f"{name}\t{path}\n" for name, paths in files.items() for path in paths)
+    numbers = {name: len(list(paths)) for name, paths in files.items()}
     return {"files": numbers, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _published(url: str) -> str:
+def _listed(label: str, lists: str | os.PathLike | None, protocol: str) -> dict[str, Content]:
+    """The files of a label in order, and what their list states about their content."""
+    indexes = SAMPLES[label].indexes if label in SAMPLES else ()
+    if lists is None:
+        if not indexes:
+            raise SourceError("", "missing_list", f"The portal has no sample {label}; write its list.")
+        return _distinct({url: _published(url, protocol) for url in indexes})
+
+    folder = pathlib.Path(lists).expanduser()
+    own = folder / f"{label}.txt"
+    if own.exists():
+        entries = [(_from(folder, path), content) for path, content in _entries(_read(own), own)]
+        return _expanded(own, _distinct({str(own): entries}))
+    copies = [_copy(folder / url.rpartition("/")[2]) for url in indexes]
+    absent = [path.name for path in copies if not path.exists()]
+    if absent or not copies:
+        lacks = f", and of the published index files it lacks {', '.join(absent)}" if absent else ""
+        copy = ", or copy all index files of the sample there" if absent else ""
+        raise SourceError(
+            str(folder),
+            "missing_list",
+            f"{folder} does not list the files of {label}: it has no {own.name}{lacks}. Write {own.name}, a "
+            f"path or remote address per line{copy}.",
+        )
+    return _distinct({str(path): _entries(_read(path), path) for path in copies})
+
+
+def _copy(path: pathlib.Path) -> pathlib.Path:
+    """The copy of an index file: the JSON, or else the text."""
+    other = path.with_suffix(".json")
+    return other if other.exists() else path
+
+
+def _published(url: str, protocol: str) -> list[tuple[str, Content]]:
+    """The entries of an index file where it is published: of the JSON, or else of the text."""
+    address = portal.address(url, protocol)
+    for where in (address.removesuffix(".txt") + ".json", address):
+        try:
+            return _entries(remote.read_text(where), where)
+        except SourceError as error:
+            last = error
+            if error.reason not in ("vanished", "offline"):
+                break
+    way = "A folder with copies of the portal's file indexes serves as well: name it as --files=DIR."
+    raise SourceError(last.path, last.reason, f"{last} {way}") from last
+
+
+def _entries(text: str, where: str | os.PathLike) -> list[tuple[str, Content]]:
+    """The entries of a list."""
+    if not os.fspath(where).endswith(".json"):
+        return [file_contents.split(line) for line in _lines(text, where)]
     try:
-        return remote.read_text(url)
-    except SourceError as error:
-        way = "A folder with copies of the portal's file indexes serves as well: name it as lists=DIR."
-        raise SourceError(error.path, error.reason, f"{error} {way}") from error
+        index = json.loads(text)
+        # The page of a record gives the list as a part of an object.
+        entries = index["files"] if isinstance(index, dict) else index
+        if not isinstance(entries, list) or not entries:
+            raise ValueError("it has none")
+        return [file_contents.of_index(entry) for entry in entries]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SourceError(
+            str(where),
+            "unreadable",
+            f"{where} is no file index of the portal: a list of entries with uri, size and checksum "
+            f"({type(error).__name__}: {error}). Copy it again.",
+        ) from error
+
+
+def _expanded(own: str | os.PathLike, listed: dict[str, Content]) -> dict[str, Content]:
+    """The files of a list whose entries may be patterns."""
+    files = expand(list(listed))
+    for path, content in listed.items():
+        if content and path not in files:
+            raise SourceError(
+                str(own),
+                "bad_list",
+                f"The file list {own} states a size or checksum for {path}, which is a pattern "
+                "and stands for several files. List these one by one.",
+            )
+    return {file: listed.get(file, UNKNOWN) for file in files}
 
 
 def _read(path: pathlib.Path) -> str:
@@ -252,7 +252,7 @@ def _lines(text: str, where: str | os.PathLike) -> list[str]:
         raise SourceError(
             str(where),
             "empty",
-            f"The file list {where} names no file. Write a path or root:// address a line.",
+            f"The file list {where} names no file. Write a path or remote address a line.",
         )
     return lines
 

@@ -14,8 +14,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -25,11 +24,12 @@ from e2e_jax.errors import SourceError
 from e2e_jax.events.diphotons import Events
 from e2e_jax.execution.jobs import SPLITS, JobError
 from e2e_jax.execution.keeping import Format, read_noted, write_events
-from e2e_jax.selection import Selection
 from e2e_jax.sources.opendata import quotas, skim
 from e2e_jax.sources.root import aodsim
-from e2e_jax.sources.root.faults import check_on_error
-from e2e_jax.sources.root.file_contents import UNKNOWN, Content
+from e2e_jax.sources.root.file_contents import Content
+from e2e_jax.sources.root.reading import Reading
+from e2e_jax.study.samples import Era
+from e2e_jax.study.selection import Selection
 
 TASK_EVENTS = 2000
 """Most events a task of hits: few enough for a task to stay within tens of megabytes and of seconds, many
@@ -41,13 +41,14 @@ class HitsTask:
     """Chosen events of one file, whose hits are to be read.
 
     Attributes:
-      file: path or root:// address.
+      file: path or remote address, as it is listed.
       entries: their entries in the file, ascending.
       addresses: (run, lumi, event) of each, as the skim found them.
       label: index of the label.
       select: gives the observables of the events.
       on_error: one of `faults.ON_ERROR`. Hits without a fault serve for both.
       state: `skim.file_state` of the file.
+      protocol: as in `SkimTask`.
     """
 
     file: str
@@ -57,6 +58,7 @@ class HitsTask:
     select: Selection
     on_error: str = "fail"
     state: str = ""
+    protocol: str = ""
 
     @property
     def events(self) -> int:
@@ -65,8 +67,8 @@ class HitsTask:
 
     def fingerprint(self, version: str = "") -> str:
         """Hexadecimal name of the task's content, given the version of what produces it."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        content = fields | {"on_error": None, "select": self.select.identity(), "version": version}
+        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        content |= {"on_error": None, "protocol": None, "select": self.select.identity(), "version": version}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
     def __str__(self) -> str:
@@ -87,12 +89,11 @@ def read_hits(task: HitsTask) -> Hits:
       SourceError: the file or an event is at fault and `on_error` is "fail", or the network is, or
         the file is not the one that was skimmed.
     """
-    skipped = collections.Counter()
+    reading = Reading(task.on_error, protocol=task.protocol)
     try:
-        options = {"on_error": task.on_error, "skipped": skipped}
-        events = aodsim.read_entries(task.file, task.entries, task.label, task.select, **options)
+        events = aodsim.read_entries(task.file, task.entries, task.label, task.select, reading=reading)
     except SourceError as error:
-        if task.on_error == "fail" or error.reason == "network":
+        if task.on_error == "fail" or error.reason in skim.NEVER_SKIPPED:
             raise
         observables = [observable.name for observable in task.select.observables]
         return Hits(Events.empty(observables), {f"file: {error.reason}": 1})
@@ -102,7 +103,7 @@ def read_hits(task: HitsTask) -> Hits:
     read = list(_addresses(events))
     if not set(read) <= set(task.addresses) or (task.on_error == "fail" and read != [*task.addresses]):
         raise _changed(task)
-    return Hits(events, dict(skipped))
+    return Hits(events, dict(reading.skipped))
 
 
 def write_hits(path: str | os.PathLike, hits: Hits) -> None:
@@ -124,7 +125,8 @@ class OpenDataEvents:
     """The events of a dataset, from lists of AODSIM files.
 
     Args:
-      files: label -> its files, in order.
+      files: label -> its files, in order, and their contents, see `file_lists.files_of_labels`; the labels in
+        their order.
       sizes: how many events, of which eras.
       select: which events pass, and their observables.
       seed: fixes which of the chosen events go to which split.
@@ -134,15 +136,16 @@ class OpenDataEvents:
       scratch: folder where the hits are kept until the dataset is written.
       version: version of the reading code: what another version kept is not used.
       title: of the progress bars; none where it is empty.
-      contents: what the lists state about the content of files, see `file_lists.listed_contents`.
+      protocol: how files of the portal are read, see `Reading`.
+      strict: fewer events than `sizes` asks for are an error.
 
     Raises:
-      ValueError: `on_error` is none of its choices.
+      ValueError: there is no such `on_error` or `protocol`.
     """
 
     def __init__(
         self,
-        files: Mapping[str, Sequence[str]],
+        files: Mapping[str, Mapping[str, Content]],
         sizes: quotas.Sizes,
         select: Selection,
         *,
@@ -153,48 +156,60 @@ class OpenDataEvents:
         scratch: pathlib.Path,
         version: str = "",
         title: str = "",
-        contents: Mapping[str, Content] = MappingProxyType({}),
+        protocol: str = "",
+        strict: bool = False,
     ):
-        check_on_error(on_error)
+        Reading(on_error, protocol=protocol)  # checks both
         self._files, self._sizes, self._select = files, sizes, select
         self._seed, self._on_error = seed, on_error
         self._run, self._kept, self._scratch = run, kept, scratch
-        self._version, self._title, self._contents = version, title, contents
+        self._version, self._title = version, title
+        self._protocol, self._strict = protocol, strict
         self._skipped, self._bad_files = collections.Counter(), set()
 
     @functools.cached_property
-    def chosen(self) -> dict[str, quotas.Chosen]:
-        """The chosen events of each label; skims what has not been skimmed.
-
-        With `on_error` "skip" every chosen event has been read, and what cannot be was replaced by the
-        next of its era: a dataset has all its events, or there is an error.
-
-        Raises:
-          SourceError: an event or file is at fault, or the network.
-          QuotaError: there are too few events.
-        """
+    def _shared(self) -> tuple[dict[str, quotas.Chosen], dict[str, quotas.Quotas], dict[str, np.ndarray]]:
         refused = set()
         while True:
             chosen = {name: self._choose(name, refused) for name in self._files}
-            quotas.check_quotas(chosen, self._sizes.quotas("sample"), self._sizes.eras)
-            bad = self._unreadable(chosen) if self._on_error == "skip" else set()
+            used = quotas.share(chosen, self._sizes, self._strict)
+            splits = {
+                name: quotas.split_events(events.columns["run"], label, used, self._seed)
+                for label, (name, events) in enumerate(chosen.items())
+            }
+            bad = self._unreadable(chosen, splits) if self._on_error == "skip" else set()
             if not bad:
-                return chosen
+                return chosen, used, splits
             refused |= bad
 
-    @functools.cached_property
+    @property
+    def chosen(self) -> dict[str, quotas.Chosen]:
+        """The chosen events of each label; skims what has not been skimmed.
+
+        With `on_error` "skip" every event of a split has been read, and what cannot be was replaced by the
+        next of its era, as far as there is one.
+
+        Raises:
+          SourceError: an event or file is at fault, or the network.
+          QuotaError: there are too few events, see `quotas.share`.
+        """
+        return self._shared[0]
+
+    @property
     def splits(self) -> dict[str, np.ndarray]:
         """Label -> index into `jobs.SPLITS` of each chosen event, -1 where left over."""
-        return {
-            name: quotas.split_events(self.chosen[name].columns["run"], label, self._sizes, self._seed)
-            for label, name in enumerate(self._files)
-        }
+        return self._shared[2]
+
+    def report(self, published: tuple[Era, ...] = ()) -> str:
+        """What was found and used, see `quotas.table`."""
+        chosen, used, _ = self._shared
+        return quotas.table(chosen, used, self._sizes, published)
 
     def events(self, split: str) -> Iterator[Events]:
         """The events of one of `jobs.SPLITS`, as a stream."""
-        wanted = {}
-        for task, rows in self._hits_tasks(self.chosen):
-            here = self.splits[[*self._files][task.label]][rows] == SPLITS.index(split)
+        wanted, names = {}, list(self._files)
+        for task, rows in self._hits_tasks(self.chosen, self.splits):
+            here = self.splits[names[task.label]][rows] == SPLITS.index(split)
             if here.any():
                 wanted[task] = here
         for task, hits in self._hits(wanted, split):
@@ -242,9 +257,10 @@ class OpenDataEvents:
                 self._select,
                 self._on_error,
                 skim.file_state(file),
-                self._contents.get(file, UNKNOWN),
+                content,
+                self._protocol,
             )
-            for file in self._files[name]
+            for file, content in self._files[name].items()
         ]
         read = functools.partial(skim.read_skim, on_error=self._on_error)
         kept_as = Format(".parquet", skim.write_skim, read)
@@ -253,23 +269,25 @@ class OpenDataEvents:
             skims = ((task.file, found) for task, found in results)
             return quotas.choose(skims, self._sizes.quotas("sample"), self._on_error, refused)
 
-    def _hits_tasks(self, chosen) -> Iterator[tuple[HitsTask, np.ndarray]]:
-        """The tasks of all chosen events, each with its rows among those of its class."""
+    def _hits_tasks(self, chosen, splits) -> Iterator[tuple[HitsTask, np.ndarray]]:
+        """The tasks of the events of all splits, each with its rows among those of its label."""
         for label, name in enumerate(self._files):
             columns = chosen[name].columns
             addresses = list(zip(*(columns[part].tolist() for part in quotas.ADDRESS)))
             for place, file in enumerate(chosen[name].files):
-                of_file, state = np.flatnonzero(columns["file"] == place), skim.file_state(file)
+                of_file = np.flatnonzero((columns["file"] == place) & (splits[name] >= 0))
+                state = skim.file_state(file)
                 for start in range(0, len(of_file), TASK_EVENTS):
                     rows = of_file[start : start + TASK_EVENTS]
                     entries = tuple(columns["entry"][rows].tolist())
                     taken = tuple(addresses[row] for row in rows)
-                    yield HitsTask(file, entries, taken, label, self._select, self._on_error, state), rows
+                    reads = (self._select, self._on_error, state, self._protocol)
+                    yield HitsTask(file, entries, taken, label, *reads), rows
 
-    def _unreadable(self, chosen) -> set[tuple[str, int]]:
-        """Reads the hits of all chosen events; (file, entry) of those that are not to be had."""
+    def _unreadable(self, chosen, splits) -> set[tuple[str, int]]:
+        """Reads the hits of the events of all splits; (file, entry) of those that are not to be had."""
         bad = set()
-        for task, hits in self._hits([task for task, _ in self._hits_tasks(chosen)], "all"):
+        for task, hits in self._hits([task for task, _ in self._hits_tasks(chosen, splits)], "all"):
             read = set(_addresses(hits.events))
             pairs = zip(task.entries, task.addresses)
             bad |= {(task.file, entry) for entry, address in pairs if address not in read}
@@ -311,7 +329,7 @@ def _changed(task: HitsTask) -> SourceError:
 
 def _with_way_out(error: SourceError) -> SourceError:
     """The error, with what a build can do about it."""
-    if error.reason == "network":
+    if error.reason in skim.NEVER_SKIPPED:
         way = "What was read is kept: the same command goes on from there."
     else:
         way = "Or leave such files and events out, counted in the metadata, with on_error=skip."

@@ -15,9 +15,9 @@ import numpy as np
 from e2e_jax.errors import SourceError
 from e2e_jax.events.diphotons import leading
 from e2e_jax.execution.jobs import SPLITS
-from e2e_jax.samples import Era
-from e2e_jax.samples import quotas as quotas_of_eras
 from e2e_jax.sources.opendata.skim import FileSkim
+from e2e_jax.study.samples import Era
+from e2e_jax.study.samples import quotas as quotas_of_eras
 
 ANY_RUN = None
 """Stands for the run of an era where events of whatever run are taken."""
@@ -29,12 +29,12 @@ ADDRESS = ("run", "lumi", "event")
 
 
 class QuotaError(ValueError):
-    """There are fewer selected events than were asked for; the message says how many, by class and era."""
+    """There are fewer selected events than were asked for; the message says how many, by label and era."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """How many events of each label a dataset takes.
+    """How many events of each label a dataset takes at most.
 
     Attributes:
       train, validation, test: events in the split.
@@ -59,8 +59,7 @@ class Sizes:
     def quotas(self, part: str) -> Quotas:
         """Events of each era in a split, one of `jobs.SPLITS`, or in the "sample" before the split."""
         if part == "sample":
-            splits = [self.quotas(split) for split in SPLITS]
-            least = {era: sum(quotas[era] for quotas in splits) for era in splits[0]}
+            least = _sum({split: self.quotas(split) for split in SPLITS})
             asked = self._by_era(self.sample)
             return {era: max(asked[era], events) for era, events in least.items()}
         return self._by_era(getattr(self, part))
@@ -104,7 +103,7 @@ def choose(
 ) -> Chosen:
     """Takes the first events of each era in the order of the files, until all quotas are filled.
 
-    Nothing is taken from `skims` after that. Whether they were filled says `check_quotas`.
+    Nothing is taken from `skims` after that. `share` handles quotas that were not filled.
 
     Args:
       skims: (file, its skim), in the order of the list.
@@ -161,13 +160,53 @@ def _duplicate(address, first, second) -> SourceError:
     )
 
 
-def check_quotas(chosen: Mapping[str, Chosen], quotas: Quotas, eras: tuple[Era, ...] = ()) -> None:
-    """Makes sure that every label has all its events.
+def share(chosen: Mapping[str, Chosen], sizes: Sizes, strict: bool = False) -> dict[str, Quotas]:
+    """The events of each label that go to each split.
+
+    Where a label has too few events of an era, every split of every label gets smaller by the same factor:
+    labels and eras keep their proportions.
+
+    Args:
+      chosen: label -> its events.
+      sizes: the most that the splits may hold.
+      strict: fewer events than that are an error.
+
+    Returns:
+      split -> events of each era.
 
     Raises:
-      QuotaError: some have not. Says how many were found, by label and era.
+      QuotaError: there are fewer and `strict`, or so few that a split would have none.
     """
-    names = {era.run: f"run {era.run} ({era.name})" for era in eras} | {ANY_RUN: "any run"}
+    asked = {split: sizes.quotas(split) for split in SPLITS}
+    total = _sum(asked)
+    found = {era: min(events.found[era] for events in chosen.values()) for era in total}
+    scarcest = min(
+        (era for era in total if total[era]), key=lambda era: found[era] / total[era], default=None
+    )
+    if scarcest is None or found[scarcest] >= total[scarcest]:
+        return asked
+    used = {
+        split: {era: events * found[scarcest] // total[scarcest] for era, events in quotas.items()}
+        for split, quotas in asked.items()
+    }
+    empty = any(any(asked[split].values()) and not any(used[split].values()) for split in SPLITS)
+    if strict or empty:
+        raise _too_few(chosen, total, sizes.eras)
+    return used
+
+
+def _sum(splits: Mapping[str, Quotas]) -> Quotas:
+    """Events of each era in all splits."""
+    return {era: sum(quotas[era] for quotas in splits.values()) for era in splits[SPLITS[0]]}
+
+
+def _names(eras: tuple[Era, ...]) -> dict[int | None, str]:
+    """Run of an era, or `ANY_RUN`, -> how it is called."""
+    return {era.run: f"run {era.run} ({era.name})" for era in eras} | {ANY_RUN: "any run"}
+
+
+def _too_few(chosen: Mapping[str, Chosen], quotas: Quotas, eras: tuple[Era, ...]) -> QuotaError:
+    names = _names(eras)
     lines, fraction = [], 1.0
     for name, events in chosen.items():
         short = [era for era, quota in quotas.items() if events.found[era] < quota]
@@ -180,34 +219,64 @@ def check_quotas(chosen: Mapping[str, Chosen], quotas: Quotas, eras: tuple[Era, 
             f"{name} has {text}, in {len(events.files)} files with {events.entries} events"
             + (f" (and {others})" if others else "")
         )
-    if lines:
-        others = any(events.other_runs for events in chosen.values())
-        raise QuotaError(
-            f"There are too few selected events: {'; '.join(lines)}. List more files, or ask for less: "
-            f"{fraction:.1%} of the size can be had"
-            + (", or for events of whatever run with eras=any." if others else ".")
+    others = any(events.other_runs for events in chosen.values())
+    return QuotaError(
+        f"There are too few selected events: {'; '.join(lines)}. List more files, or ask for less: "
+        f"{fraction:.1%} of the size can be had"
+        + (", or for events of whatever run with eras=any." if others else ".")
+    )
+
+
+def table(
+    chosen: Mapping[str, Chosen], used: Mapping[str, Quotas], sizes: Sizes, published: tuple[Era, ...] = ()
+) -> str:
+    """Events found and used of each label and era, as text.
+
+    The reading stops when it has found what the sizes ask for. A last line says so if fewer are used.
+
+    Args:
+      chosen: label -> its events.
+      used: split -> events of each era, see `share`.
+      sizes: the most that the splits may hold.
+      published: eras whose shares are the events of the paper's Table 1, which is then shown beside.
+    """
+    asked, taken = _sum({split: sizes.quotas(split) for split in SPLITS}), _sum(used)
+    paper = {era.run: era.share for era in published}
+    paper[ANY_RUN] = sum(paper.values())
+    names, rows = _names(sizes.eras), [("label", "era", "found", "used", "Table 1")]
+    for label, events in chosen.items():
+        for era in asked:
+            numbers = (events.found[era], taken[era], paper.get(era, 0))
+            rows.append((label, names[era], *(f"{number:,}" for number in numbers)))
+    line = "{:<12} {:<20} {:>9} {:>9}" + (" {:>9}" if published else "")
+    lines = [line.format(*row) for row in rows]
+    total, most = sum(taken.values()), sum(asked.values())
+    if total < most:
+        lines.append(
+            f"The data fill {total / most:.1%} of the sizes asked for: {total:,} events of each label, not "
+            f"{most:,}."
         )
+    return "\n".join(lines)
 
 
-def split_events(run: np.ndarray, label: int, sizes: Sizes, seed: int) -> np.ndarray:
+def split_events(run: np.ndarray, label: int, used: Mapping[str, Quotas], seed: int) -> np.ndarray:
     """Which split each chosen event of a label belongs to, at random within its era.
 
     Args:
-      run: run numbers of the events `[n]`, all that `sizes.quotas("sample")` asks for.
+      run: run numbers of the events `[n]`, of each era at least what `used` takes.
       label: index of the label.
-      sizes: what the splits hold.
+      used: split -> events of each era, see `share`.
       seed: seed of the dataset.
 
     Returns:
-      int64 `[n]`: index into `jobs.SPLITS`, -1 left over.
+      int64 `[n]`: place of the split in `used`; -1 left over.
     """
     split = np.full(len(run), -1)
-    for place, era in enumerate(sizes.quotas("sample")):
+    for place, era in enumerate(_sum(used)):
         rows = np.arange(len(run)) if era is ANY_RUN else np.flatnonzero(run == era)
         rows = np.random.default_rng((seed, label, place)).permutation(rows)
         first = 0
-        for index, name in enumerate(SPLITS):
-            end = first + sizes.quotas(name)[era]
-            split[rows[first:end]] = index
-            first = end
+        for number, quotas in enumerate(used.values()):
+            split[rows[first : first + quotas[era]]] = number
+            first += quotas[era]
     return split

@@ -2,13 +2,12 @@
 
 The samples are 7 TB, of which a dataset uses about 1 %. So the first pass reads the photons and the
 event's address alone, file by file, and stops as soon as the quotas of every era are filled; the hits
-of the chosen events are read after it (`opendata`). What was found in a file is kept beside the others
+of the chosen events are read after it (`opendata`). What was found in a file is kept next to the others
 as a small Parquet file, so that no file is ever skimmed twice.
 """
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import hashlib
 import json
@@ -23,10 +22,14 @@ import pyarrow.parquet
 from e2e_jax.errors import SourceError
 from e2e_jax.events.diphotons import from_leading, leading
 from e2e_jax.files import atomic
-from e2e_jax.selection import Selection
 from e2e_jax.sources.root import aodsim
 from e2e_jax.sources.root.aodsim import Candidates
 from e2e_jax.sources.root.file_contents import UNKNOWN, Content
+from e2e_jax.sources.root.reading import Reading
+from e2e_jax.study.selection import Selection
+
+NEVER_SKIPPED = ("network", "untrusted")
+"""Reasons of a `SourceError` that concern the way to a server, and so all of its files."""
 
 _NUMBERS = ("entry", "run", "lumi", "event")
 _PHOTONS = [f"{which}_{column}" for which in ("leading", "trailing") for column in ("pt", "eta", "phi")]
@@ -50,11 +53,12 @@ class SkimTask:
     """One file to be skimmed.
 
     Attributes:
-      file: path or root:// address.
+      file: path or remote address, as it is listed.
       select: which events pass.
       on_error: one of `faults.ON_ERROR`. A skim without a fault serves for both.
       state: size and time of a file of this machine: one that was changed is skimmed again.
       content: what the file's list states about it, which is compared before the skim.
+      protocol: how the file is read, see `Reading`. A skim by either serves for both.
     """
 
     file: str
@@ -62,6 +66,7 @@ class SkimTask:
     on_error: str = "fail"
     state: str = ""
     content: Content = UNKNOWN
+    protocol: str = ""
     events: ClassVar[int] = 1
 
     def fingerprint(self, version: str = "") -> str:
@@ -86,17 +91,16 @@ def skim_file(task: SkimTask) -> FileSkim:
     """Runs in a worker: the first pass over a file.
 
     Raises:
-      SourceError: the file or an event is at fault and `on_error` is "fail", or the network is.
+      SourceError: the file or an event is at fault and `on_error` is "fail", or the way to its server is.
     """
-    skipped = collections.Counter()
+    reading = Reading(task.on_error, protocol=task.protocol)
     try:
-        options = {"on_error": task.on_error, "skipped": skipped, "content": task.content}
-        candidates = aodsim.read_candidates(task.file, task.select, **options)
+        candidates = aodsim.read_candidates(task.file, task.select, reading=reading, content=task.content)
     except SourceError as error:
-        if task.on_error == "fail" or error.reason == "network":
+        if task.on_error == "fail" or error.reason in NEVER_SKIPPED:
             raise
         return FileSkim(_no_candidates(task.select), {f"file: {error.reason}": 1})
-    return FileSkim(candidates, dict(skipped))
+    return FileSkim(candidates, dict(reading.skipped))
 
 
 def _no_candidates(select: Selection) -> Candidates:

@@ -4,11 +4,12 @@ Those of the authors of arXiv:1807.11916, `SinglePhotonPt50_IMGCROPS_n249k_RHv1.
 electrons, hold `X` (n, 32, 32, 2), the energy in GeV and the time in ns of each crystal, both over 50, and
 `y` (n), 0 for a photon and 1 for an electron. A file is read in pieces, so memory does not grow with it.
 
-What is checked: types and shapes; that every chunk is stored, and in this file; labels; that energies and
-times are finite and in range; that each event has a hit. HDF5 itself verifies the numbers of a chunk where
-the writer chose a checksum (`fletcher32=True`) or compression (`compression="gzip"`, which has adler32).
+What is checked: types and shapes; that every chunk is stored in this file, and found; labels; that energies
+and times are finite and in range; that each event has a hit. HDF5 itself verifies the numbers of a chunk
+where the writer chose a checksum (`fletcher32=True`) or compression (`compression="gzip"`, with its adler32).
 What is not guaranteed: in a file with neither, as h5py writes by default, a damaged number that stays in
-range is not noticed. Neither is damage to the file's own tables that leads to other numbers in range.
+range is not noticed. Neither is damage to the file's own tables that leads to other numbers in range, such as
+two chunks that change places.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.showers import Showers
 from e2e_jax.execution.jobs import LUMI_BLOCK, SPLITS, Job
-from e2e_jax.samples import PARTICLES
 from e2e_jax.sources.root.faults import check_on_error
 from e2e_jax.sources.root.rec_hits import MAX_ENERGY
+from e2e_jax.study.samples import PARTICLES
 
 SCALE = 50.0
 """GeV and ns of a pixel that holds 1."""
@@ -89,6 +90,12 @@ def class_files(folder) -> dict[str, pathlib.Path]:
     return {name: paths[0] for name, paths in found.items()}
 
 
+def count(path) -> int:
+    """The events of a file; errors as `file_jobs`."""
+    with _opened(path) as (images, _):
+        return len(images)
+
+
 def file_jobs(paths: Iterable, on_error: str = "fail", piece: int = PIECE) -> dict[str, list[CropsJob]]:
     """The jobs of "train" and "validation", that read all events of the files.
 
@@ -104,8 +111,7 @@ def file_jobs(paths: Iterable, on_error: str = "fail", piece: int = PIECE) -> di
     check_on_error(on_error)
     jobs = {split: [] for split in SPLITS}
     for number, path in enumerate(paths):
-        with _opened(path) as (images, _):
-            events = len(images)
+        events = count(path)
         pieces = max(SHARE, -(-events // piece))
         for k in range(pieces):
             first, end = events * k // pieces, events * (k + 1) // pieces
@@ -125,6 +131,8 @@ def read(job: CropsJob) -> Showers:
     """
     rows = slice(job.first, job.first + job.events)
     with _opened(job.path) as (images, labels):
+        for dataset in (images, labels):
+            _check_found(dataset, rows)
         pixels, label = images[rows], labels[rows].reshape(-1)
     beyond = abs(pixels) > (MAX_ENERGY / SCALE, MAX_TIME / SCALE)
     faults = {
@@ -253,8 +261,7 @@ def _stored(path, dataset) -> list[tuple[int, int]]:
     else:
         chunks = []
         dataset.id.chunk_iter(chunks.append)
-        grid = itertools.product(*(range(0, size, step) for size, step in zip(dataset.shape, dataset.chunks)))
-        complete = sorted(chunk.chunk_offset for chunk in chunks) == list(grid)
+        complete = sorted(chunk.chunk_offset for chunk in chunks) == _grid(dataset, slice(0, len(dataset)))
         # A chunk that skipped a filter, as compression would gain nothing, has its full size.
         size = math.prod(dataset.chunks) * dataset.dtype.itemsize
         complete &= all(chunk.size >= size for chunk in chunks if chunk.filter_mask)
@@ -267,3 +274,21 @@ def _stored(path, dataset) -> list[tuple[int, int]]:
             "or whose writing was interrupted. Fetch it again.",
         )
     return ranges
+
+
+def _check_found(dataset, rows: slice) -> None:
+    """Raises an OSError where HDF5 does not find a chunk of some rows, and would read zeros in its place.
+
+    `_stored` lists all chunks of the tree. A read searches the tree by its keys, which may be damaged.
+    """
+    if dataset.chunks:
+        for offset in _grid(dataset, rows):
+            dataset.id.read_direct_chunk(offset)
+
+
+def _grid(dataset, rows: slice) -> list[tuple[int, ...]]:
+    """The offsets of the chunks that hold some rows, in order."""
+    first = rows.start // dataset.chunks[0] * dataset.chunks[0]
+    starts = [range(first, rows.stop, dataset.chunks[0])]
+    starts += [range(0, size, step) for size, step in zip(dataset.shape[1:], dataset.chunks[1:])]
+    return list(itertools.product(*starts))

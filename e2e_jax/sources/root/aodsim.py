@@ -1,48 +1,28 @@
 """Collision events from CMS AODSIM files, as the CERN Open Data portal has them.
 
-Only the branches named here are read, in two passes: the skim takes photons and the EventAuxiliary of
+Only the branches named in `tiers` are read, in two passes: the skim takes photons and the EventAuxiliary of
 all entries, and the selection picks some; then the hits of those are read. Memory is bounded by
 `root_files.MAX_BYTES` of numbers at a time, whatever the size of the file.
 """
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import Events, by_pt
-from e2e_jax.selection import Selection, kept
-from e2e_jax.sources.root import auxiliary, rec_hits, remote, root_files
-from e2e_jax.sources.root.faults import Faults, check_on_error
+from e2e_jax.sources.root import auxiliary, rec_hits, root_files
+from e2e_jax.sources.root.faults import Faults
 from e2e_jax.sources.root.file_contents import UNKNOWN, Content
-from e2e_jax.sources.root.root_files import RAW, Column, Tree
-
-TREE = "Events"
-AUXILIARY = "EventAuxiliary"
-CALORIMETERS = {
-    "eb": "EcalRecHitsSorted_reducedEcalRecHitsEB__RECO.obj.obj.",
-    "ee": "EcalRecHitsSorted_reducedEcalRecHitsEE__RECO.obj.obj.",
-    "hcal": "HBHERecHitsSorted_reducedHcalRecHits_hbhereco_RECO.obj.obj.",
-}
-PHOTONS = "recoPhotons_photons__RECO.obj."
-TRACKS = "recoTracks_generalTracks__RECO.obj."
-
-SKIM_BRANCHES = {AUXILIARY: (RAW,)} | {f"{PHOTONS}{name}_": ("float32",) for name in ("pt", "eta", "phi")}
-"""What the first pass reads: branch -> types its numbers may have."""
-
-HIT_BRANCHES = (
-    {f"{prefix}id_.id_": ("uint32",) for prefix in CALORIMETERS.values()}
-    | {f"{prefix}energy_": ("float32",) for prefix in CALORIMETERS.values()}
-    | {f"{TRACKS}momentum_.fCoordinates.f{axis}": ("float32",) for axis in "XYZ"}
-    | {f"{TRACKS}quality_": ("uint8",)}
-)
-"""What the second pass reads."""
+from e2e_jax.sources.root.reading import AS_IS, Reading
+from e2e_jax.sources.root.root_files import Column, Tree, Types
+from e2e_jax.sources.root.tiers import TIERS, Tier
+from e2e_jax.study.selection import Selection, kept
 
 MAX_PHOTON_ETA = 10.0
 """Photons beyond are faults: no calorimeter is there."""
@@ -79,40 +59,46 @@ class Candidates:
         return Candidates(**columns, observables=observables, entries=self.entries)
 
 
+def count_entries(path: str | os.PathLike) -> int:
+    """The entries of a file that has all the branches that are read.
+
+    Raises:
+      SourceError: as `root_files.open_tree`.
+    """
+    with root_files.open_tree(path, TIERS[0].tree, *_tables(TIERS)) as tree:
+        return tree.entries
+
+
 def read_candidates(
     path: str | os.PathLike,
     select: Selection | None = None,
     *,
-    on_error: str = "fail",
-    skipped: collections.Counter | None = None,
-    timeout: float = remote.TIMEOUT,
-    retries: int = remote.RETRIES,
+    reading: Reading = AS_IS,
     content: Content = UNKNOWN,
+    tiers: Sequence[Tier] = TIERS,
 ) -> Candidates:
     """The first pass over one file: its events that pass the selection.
 
     Args:
-      path: a local file or a root:// address.
+      path: a local file or a remote address.
       select: which events pass; all by default. One that reads more than photons reads all hits here too.
-      on_error: "fail" raises on the first fault. "skip" drops events with a fault.
-      skipped: counts the dropped events by reason.
-      timeout, retries: as in `remote.open_file`.
+      reading: how the file is read. A file that cannot be read is an error whatever `on_error` is.
       content: as in `root_files.open_tree`.
+      tiers: what the file may be.
 
     Raises:
       SourceError: the file cannot be read (reasons as in `root_files.open_tree`), or an event cannot be
         believed: "bad_auxiliary", "not_finite" or "out_of_range" (photons), "duplicate".
     """
-    check_on_error(on_error)
     photons_only = select is None or select.photons_only
-    branches = SKIM_BRANCHES if photons_only else SKIM_BRANCHES | HIT_BRANCHES
-    with root_files.open_tree(path, TREE, branches, timeout, retries, content=content) as tree:
-        faults, entries = Faults(tree.path, on_error, skipped), np.arange(tree.entries)
+    tables = [tier.skim for tier in tiers] if photons_only else _tables(tiers)
+    with root_files.open_tree(path, tiers[0].tree, *tables, reading=reading, content=content) as tree:
+        tier, faults, entries = tiers[tree.table], reading.faults(tree.path), np.arange(tree.entries)
         if photons_only:
-            return _skim(tree, entries, select, faults)
-        found = _skim(tree, entries, None, faults)
+            return _skim(tree, tier, entries, select, faults)
+        found = _skim(tree, tier, entries, None, faults)
         parts = [(np.zeros(0, np.int64), {o.name: np.zeros(0, np.float32) for o in select.observables})]
-        for rows, events in _complete(tree, found, -1, faults):
+        for rows, events in _complete(tree, tier, found, -1, faults):
             passed, selected = kept(events, select)
             parts.append((rows.entry[selected.mask], passed.observables))
         numbers, columns = zip(*parts)
@@ -127,42 +113,40 @@ def read_entries(
     label: int = -1,
     select: Selection | None = None,
     *,
-    on_error: str = "fail",
-    skipped: collections.Counter | None = None,
-    timeout: float = remote.TIMEOUT,
-    retries: int = remote.RETRIES,
+    reading: Reading = AS_IS,
+    tiers: Sequence[Tier] = TIERS,
 ) -> Events:
     """The second pass over one file: chosen events with their hits, in the order asked for.
 
     Only the baskets that hold them are read.
 
     Args:
-      path: a local file or a root:// address.
+      path: a local file or a remote address.
       entries: entry numbers, each once, in any order.
       label: index of the events' label.
       select: gives the events their observables; all the chosen events are returned.
-      on_error, skipped, timeout, retries: as in `read_candidates`.
+      reading, tiers: as in `read_candidates`.
 
     Raises:
       SourceError: as `read_candidates`; of hits, also "bad_id", "duplicate_hit", "unsorted" and
         "count_mismatch".
       ValueError: there is no such entry, or one is asked for twice.
     """
-    check_on_error(on_error)
     wanted = np.atleast_1d(np.asarray(entries, np.int64))
-    with root_files.open_tree(path, TREE, SKIM_BRANCHES | HIT_BRANCHES, timeout, retries) as tree:
+    with root_files.open_tree(path, tiers[0].tree, *_tables(tiers), reading=reading) as tree:
         ascending = np.unique(wanted)
         if len(ascending) < len(wanted) or (wanted < 0).any() or (wanted >= tree.entries).any():
             raise ValueError(
                 f"{tree.path} has entries 0 to {tree.entries - 1}; asked for {len(wanted)} "
                 f"from {wanted.min()} to {wanted.max()}, {len(wanted) - len(ascending)} of them again."
             )
-        faults = Faults(tree.path, on_error, skipped)
+        tier, faults = tiers[tree.table], reading.faults(tree.path)
         parts, found = [no_events(select)], [np.zeros(0, np.int64)]
-        for candidates, events in _complete(tree, _skim(tree, ascending, None, faults), label, faults):
+        candidates = _skim(tree, tier, ascending, None, faults)
+        for rows, events in _complete(tree, tier, candidates, label, faults):
             observables = {} if select is None else select(events).observables
             parts.append(dataclasses.replace(events, observables=observables))
-            found.append(candidates.entry)
+            found.append(rows.entry)
     place = np.argsort(wanted)[np.searchsorted(ascending, np.concatenate(found))]  # in the order asked for
     return Events.concatenate(parts)[np.argsort(place)]
 
@@ -172,21 +156,17 @@ def iterate_events(
     select: Selection | None = None,
     *,
     label: int = -1,
-    on_error: str = "fail",
-    skipped: collections.Counter | None = None,
-    timeout: float = remote.TIMEOUT,
-    retries: int = remote.RETRIES,
+    reading: Reading = AS_IS,
+    tiers: Sequence[Tier] = TIERS,
 ) -> Iterator[Events]:
     """Reads files piece by piece, with bounded memory.
 
     Args:
-      path: a file, a root:// address, a glob pattern, or a list of these.
+      path: a file, a remote address, a glob pattern, or a list of these.
       select: which events pass, and their observables; by default all, without observables.
       label: index of the events' label.
-      on_error: "fail" raises on the first fault. "skip" drops events with a fault, and the rest of a
-        file that cannot be read further.
-      skipped: counts what was dropped: events by reason, files by "file: " and the reason.
-      timeout, retries: as in `remote.open_file`.
+      reading: how files are read.
+      tiers: what the files may be.
 
     Yields:
       `Events` of one file each, in the order of the files and their entries; never empty.
@@ -195,17 +175,16 @@ def iterate_events(
       SourceError: as `read_entries`, and as `root_files.expand` for the list of files.
     """
 
-    def read(file):
-        with root_files.open_tree(file, TREE, SKIM_BRANCHES | HIT_BRANCHES, timeout, retries) as tree:
-            faults = Faults(tree.path, on_error, skipped)
-            early = select if select is not None and select.photons_only else None
-            candidates = _skim(tree, np.arange(tree.entries), early, faults)
-            for _, events in _complete(tree, candidates, label, faults):
-                passed = events if select is None else kept(events, select)[0]
-                if len(passed):
-                    yield passed
+    def read(tree, faults):
+        tier = tiers[tree.table]
+        early = select if select is not None and select.photons_only else None
+        candidates = _skim(tree, tier, np.arange(tree.entries), early, faults)
+        for _, events in _complete(tree, tier, candidates, label, faults):
+            passed = events if select is None else kept(events, select)[0]
+            if len(passed):
+                yield passed
 
-    yield from root_files.each_file(path, read, on_error, skipped)
+    yield from root_files.each_tree(path, tiers[0].tree, _tables(tiers), read, reading)
 
 
 def read_events(path, select: Selection | None = None, **options) -> Events:
@@ -213,17 +192,24 @@ def read_events(path, select: Selection | None = None, **options) -> Events:
     return Events.concatenate([no_events(select), *iterate_events(path, select, **options)])
 
 
-def _skim(tree: Tree, entries: np.ndarray, select: Selection | None, faults: Faults) -> Candidates:
+def _tables(tiers: Sequence[Tier]) -> list[Types]:
+    return [{**tier.skim, **tier.hits} for tier in tiers]
+
+
+def _skim(
+    tree: Tree, tier: Tier, entries: np.ndarray, select: Selection | None, faults: Faults
+) -> Candidates:
     """The sound and selected ones of the entries."""
     none, nothing = np.zeros(0, np.int64), no_events(select)
     parts = [(none, none.reshape(0, 3), nothing.photons, dict(nothing.observables), none > 0)]
-    for group in tree.groups(SKIM_BRANCHES, entries):
-        columns = tree.read(SKIM_BRANCHES, group)
-        address, sound = auxiliary.addresses(columns[AUXILIARY])
+    for group in tree.groups(tier.skim, entries):
+        columns = tree.read(tier.skim, group)
+        address, sound = auxiliary.addresses(columns[tier.auxiliary])
         faults.mark(
-            "bad_auxiliary", ~sound, group, f"its {AUXILIARY} has no run, luminosity section and event"
+            "bad_auxiliary", ~sound, group, f"its {tier.auxiliary} has no run, luminosity section and event"
         )
-        photons = _lists(tree, {name: columns[f"{PHOTONS}{name}_"] for name in ("pt", "eta", "phi")}, PHOTONS)
+        raw = {name: columns[f"{tier.photons}{name}_"] for name in ("pt", "eta", "phi")}
+        photons = _lists(tree, raw, tier.photons)
         _check_photons(photons, group, faults)
         photons, keep, observables = by_pt(photons), np.ones(len(group), bool), {}
         if select is not None:
@@ -265,19 +251,19 @@ def repeated(rows: np.ndarray, sound: np.ndarray) -> np.ndarray:
 
 
 def _complete(
-    tree: Tree, candidates: Candidates, label: int, faults: Faults
+    tree: Tree, tier: Tier, candidates: Candidates, label: int, faults: Faults
 ) -> Iterator[tuple[Candidates, Events]]:
     """Candidates, some at a time, and the same with their hits; those whose hits have faults left out."""
-    for group in tree.groups(HIT_BRANCHES, candidates.entry):
+    for group in tree.groups(tier.hits, candidates.entry):
         rows = candidates[np.searchsorted(candidates.entry, group)]
-        columns = tree.read(HIT_BRANCHES, group)
+        columns = tree.read(tier.hits, group)
         lists = {}
-        for name, prefix in CALORIMETERS.items():
+        for name, prefix in tier.calorimeters.items():
             raw = {"id": columns[f"{prefix}id_.id_"], "energy": columns[f"{prefix}energy_"]}
             lists[name] = rec_hits.hits(name, _lists(tree, raw, prefix), group, faults)
-        raw = {f"p{axis.lower()}": columns[f"{TRACKS}momentum_.fCoordinates.f{axis}"] for axis in "XYZ"}
-        raw["quality"] = columns[f"{TRACKS}quality_"]
-        lists["tracks"] = rec_hits.tracks(_lists(tree, raw, TRACKS), group, faults)
+        raw = {f"p{axis.lower()}": columns[f"{tier.tracks}momentum_.fCoordinates.f{axis}"] for axis in "XYZ"}
+        raw["quality"] = columns[f"{tier.tracks}quality_"]
+        lists["tracks"] = rec_hits.tracks(_lists(tree, raw, tier.tracks), group, faults)
         events = Events(
             run=rows.run,
             lumi=rows.lumi,

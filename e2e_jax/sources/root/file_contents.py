@@ -7,18 +7,16 @@ behind a path, either or both: `path size:3523917 adler32:ae5ac4a2`.
 from __future__ import annotations
 
 import dataclasses
-import os
-import pathlib
+import functools
 import re
 import zlib
+from collections.abc import Iterable
 
 from e2e_jax.errors import SourceError
-from e2e_jax.sources.root import remote
 
 _STATED = re.compile(
     r"(?P<path>.*?\S)(?:\s+size:(?P<size>\d+))?(?:\s+adler32:(?P<adler32>[0-9a-fA-F]{1,8}))?"
 )
-_BLOCK = 2**22
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,13 +55,14 @@ def of_index(entry: dict) -> tuple[str, Content]:
     return entry["uri"], Content(int(entry["size"]), int(digits, 16) if kind == "adler32" else None)
 
 
-def check(path: str, size: int, content: Content) -> None:
-    """Compares a file with its stated content; the checksum only of a file of this machine.
+def check(path: str, size: int, content: Content, blocks: Iterable[bytes] | None = None) -> None:
+    """Compares a file with its stated content.
 
     Args:
       path: the file.
       size: its size in bytes.
       content: what it should have.
+      blocks: its bytes in order, to compare the checksum too; they are used only if one is stated.
 
     Raises:
       SourceError: it has another size ("size_mismatch") or checksum ("checksum_mismatch").
@@ -74,9 +73,9 @@ def check(path: str, size: int, content: Content) -> None:
             "size_mismatch",
             f"{path} has {size:,} bytes, but its list states {content.size:,}. Fetch it again.",
         )
-    if content.adler32 is None or remote.is_remote(path):
+    if content.adler32 is None or blocks is None:
         return
-    found = _adler32(path)
+    found = functools.reduce(lambda checksum, block: zlib.adler32(block, checksum), blocks, 1)
     if found != content.adler32:
         raise SourceError(
             path,
@@ -84,11 +83,3 @@ def check(path: str, size: int, content: Content) -> None:
             f"{path} has the checksum adler32:{found:08x}, but its list states "
             f"adler32:{content.adler32:08x}. Fetch it again.",
         )
-
-
-def _adler32(path: str | os.PathLike) -> int:
-    checksum = 1
-    with pathlib.Path(path).open("rb") as file:
-        while block := file.read(_BLOCK):
-            checksum = zlib.adler32(block, checksum)
-    return checksum

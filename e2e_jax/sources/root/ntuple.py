@@ -12,7 +12,6 @@ Their tree has one dense image a sub-detector, of which most is zero; here it be
 
 from __future__ import annotations
 
-import collections
 import functools
 from collections.abc import Iterator
 
@@ -22,10 +21,11 @@ from e2e_jax.detector import geometry
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import Events, from_leading
-from e2e_jax.selection import Selection
-from e2e_jax.sources.root import aodsim, rec_hits, remote, root_files
+from e2e_jax.sources.root import aodsim, rec_hits, root_files
 from e2e_jax.sources.root.faults import Faults
+from e2e_jax.sources.root.reading import AS_IS, Reading
 from e2e_jax.sources.root.root_files import Column, Tree
+from e2e_jax.study.selection import Selection
 
 TREE = "fevt/RHTree"
 _FLOAT = ("float32", "float64")
@@ -44,19 +44,14 @@ BRANCHES = {
 HCAL_BRANCHES = {"HBHE_energy": 28, "HBHE_energy_EB": 17}
 """HCAL images of 72 columns and their rings a side; the first that the tree has is read."""
 
+_TABLES = [BRANCHES | {hcal: _FLOAT} for hcal in HCAL_BRANCHES]
+
 HCAL_PHI_SHIFT = 2
 """Columns by which the authors turn the HCAL image: column = iphi - 1 + 2."""
 
 
 def iterate_events(
-    path,
-    select: Selection | None = None,
-    *,
-    label: int = -1,
-    on_error: str = "fail",
-    skipped: collections.Counter | None = None,
-    timeout: float = remote.TIMEOUT,
-    retries: int = remote.RETRIES,
+    path, select: Selection | None = None, *, label: int = -1, reading: Reading = AS_IS
 ) -> Iterator[Events]:
     """Reads ntuples piece by piece, with bounded memory; arguments and errors as `aodsim.iterate_events`.
 
@@ -68,14 +63,13 @@ def iterate_events(
             "An ntuple has no photons to apply a selection to: it was selected when it was written. Read it "
             "with select=None."
         )
-
-    types = BRANCHES | dict.fromkeys(HCAL_BRANCHES, _FLOAT)
-
-    def read(file):
-        with root_files.open_tree(file, TREE, types, timeout, retries, optional=HCAL_BRANCHES) as tree:
-            yield from _events(tree, label, Faults(tree.path, on_error, skipped))
-
-    yield from root_files.each_file(path, read, on_error, skipped)
+    yield from root_files.each_tree(
+        path,
+        TREE,
+        _TABLES,
+        lambda tree, faults: _events(tree, np.arange(tree.entries), label, faults),
+        reading,
+    )
 
 
 def read_events(path, select: Selection | None = None, **options) -> Events:
@@ -83,13 +77,23 @@ def read_events(path, select: Selection | None = None, **options) -> Events:
     return Events.concatenate([Events.empty(["mass"]), *iterate_events(path, select, **options)])
 
 
-def _events(tree: Tree, label: int, faults: Faults) -> Iterator[Events]:
-    hcal = next((name for name in HCAL_BRANCHES if name in tree), None)
-    if hcal is None:
-        message = f"{tree.path} has no branch {' or '.join(HCAL_BRANCHES)} in {TREE}. Is it of another kind?"
-        raise SourceError(tree.path, "missing_branch", message)
+def count_entries(path) -> int:
+    """The entries of an ntuple that has all the branches that are read; errors as `root_files.open_tree`."""
+    with root_files.open_tree(path, TREE, *_TABLES) as tree:
+        return tree.entries
+
+
+def read_entries(path, entries) -> Events:
+    """Reads ascending entries of one ntuple; errors as `iterate_events`."""
+    with root_files.open_tree(path, TREE, *_TABLES) as tree:
+        found = _events(tree, np.asarray(entries, np.int64), -1, AS_IS.faults(tree.path))
+        return Events.concatenate([Events.empty(["mass"]), *found])
+
+
+def _events(tree: Tree, entries: np.ndarray, label: int, faults: Faults) -> Iterator[Events]:
+    hcal = [*HCAL_BRANCHES][tree.table]
     names, seen = [*BRANCHES, hcal], np.zeros((0, 3), np.int64)
-    for group in tree.groups(names, np.arange(tree.entries)):
+    for group in tree.groups(names, entries):
         columns = tree.read(names, group)
         address, mass = _scalars(tree, columns, seen, group, faults)
         seen = np.concatenate([seen, address])

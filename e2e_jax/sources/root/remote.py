@@ -1,8 +1,9 @@
-"""Opens files of events, on this machine or behind root://, so that nothing waits for ever."""
+"""Opens files of events, on this machine or behind a server, so that nothing waits for ever."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pathlib
 from collections.abc import Iterator
@@ -11,12 +12,29 @@ import uproot
 import uproot.source.file
 
 from e2e_jax.errors import SourceError
-from e2e_jax.sources.root.xrootd import RETRIES, TIMEOUT, Connection, XRootDSource
+from e2e_jax.sources.root.connection import RETRIES, TIMEOUT, Connection, RemoteSource
+from e2e_jax.sources.root.https import HttpConnection
+from e2e_jax.sources.root.xrootd import XRootDConnection
+
+_CONNECTIONS = {
+    **dict.fromkeys(("root", "roots"), XRootDConnection),
+    **dict.fromkeys(("http", "https"), HttpConnection),
+}
+
+
+BLOCK = 2**22
+"""Bytes that `blocks` reads at a time."""
 
 
 def is_remote(path: str | os.PathLike) -> bool:
-    """Whether a path is a root:// address."""
-    return os.fspath(path).startswith(("root://", "roots://"))
+    """Whether a path is a root:// or https:// address."""
+    scheme, separator, _ = os.fspath(path).partition("://")
+    return bool(separator) and scheme in _CONNECTIONS
+
+
+def connect(url: str, timeout: float = TIMEOUT, retries: int = RETRIES) -> Connection:
+    """An open file at an address, to be closed; arguments and errors as `open_file`."""
+    return _CONNECTIONS[url.partition("://")[0]](url, timeout, retries)
 
 
 @contextlib.contextmanager
@@ -28,19 +46,21 @@ def open_file(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = 
     `timeout`. So no read takes more than about `(retries + 1) * timeout` seconds and the pauses.
 
     Args:
-      path: a file of this machine, or a root:// address.
+      path: a file of this machine, or a root:// or https:// address.
       timeout: most seconds that a server may take to answer one request.
       retries: how often a request is repeated after a network error.
 
     Raises:
-      SourceError: here or while reading; reason "vanished" (no such file), "network" (given up after
-        the retries), "changed" (another size after reconnecting) or "unreadable" (refused). What
-        uproot raises on the content of a file passes as it is.
+      SourceError: here or while reading; reason "vanished" (no such file), "offline" (on tape only, see
+        `portal`), "network" (given up after the retries), "changed" (another size after reconnecting),
+        "no_ranges" or "untrusted" (see `https`), or "unreadable" (refused). What uproot raises on the content
+        of a file passes as it is.
       ModuleNotFoundError: a root:// address, without the XRootD client installed.
     """
     path = os.fspath(path)
     if is_remote(path):
-        options = {"handler": XRootDSource, "timeout": timeout, "retries": retries}
+        connected = functools.partial(connect, timeout=timeout, retries=retries)
+        options = {"handler": RemoteSource, "connect": connected}
     else:
         # One file handle and plain reads: a memory map of a file that shrinks would kill the process.
         options = {"handler": uproot.source.file.MultithreadedFileSource, "use_threads": False}
@@ -50,20 +70,34 @@ def open_file(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = 
         yield file
 
 
+def size(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = RETRIES) -> int:
+    """The bytes of a file; arguments and errors as `open_file`."""
+    path = os.fspath(path)
+    if is_remote(path):
+        with contextlib.closing(connect(path, timeout, retries)) as connection:
+            return connection.size
+    with _file_system_errors(path):
+        return os.stat(path).st_size
+
+
+def blocks(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = RETRIES) -> Iterator[bytes]:
+    """The content of a file, some megabytes at a time; arguments and errors as `open_file`."""
+    path = os.fspath(path)
+    if is_remote(path):
+        with contextlib.closing(connect(path, timeout, retries)) as connection:
+            for start in range(0, connection.size, BLOCK):
+                yield from connection.read([(start, start + BLOCK)])
+        return
+    with _file_system_errors(path), pathlib.Path(path).open("rb") as file:
+        while block := file.read(BLOCK):
+            yield block
+
+
 def read_text(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = RETRIES) -> str:
     """The whole of a UTF-8 text file, such as the index of a sample; arguments and errors as `open_file`."""
     path = os.fspath(path)
-    if is_remote(path):
-        connection = Connection(path, timeout, retries)
-        try:
-            (content,) = connection.read([(0, connection.size)])
-        finally:
-            connection.close()
-    else:
-        with _file_system_errors(path):
-            content = pathlib.Path(path).read_bytes()
     try:
-        return content.decode()
+        return b"".join(blocks(path, timeout, retries)).decode()
     except UnicodeDecodeError as error:
         raise SourceError(path, "unreadable", f"{path} is no text file: {error}. Check the path.") from error
 

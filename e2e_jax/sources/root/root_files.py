@@ -12,13 +12,12 @@ one collection. The readers (`aodsim`, `ntuple`, `rec_hits`) check the range of 
 
 What is not guaranteed: ROOT stores a basket as it is where compression gains nothing. Damage to the numbers
 in such a basket is noticed only if a number leaves its range, or an id names no cell or is not in the order
-of ids. Of a root:// file, the size is compared with the list's, but not the checksum, which would need all
+of ids. Of a remote file, the size is compared with the list's, but not the checksum, which would need all
 of its bytes. `benchmarks/mutations.py` counts what goes unnoticed.
 """
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import difflib
 import functools
@@ -27,25 +26,29 @@ import itertools
 import os
 import pathlib
 import queue
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import uproot
 
 from e2e_jax.errors import SourceError
-from e2e_jax.sources.root import baskets, file_contents, remote
-from e2e_jax.sources.root.faults import check_on_error
+from e2e_jax.sources.root import baskets, file_contents, portal, remote
+from e2e_jax.sources.root.faults import Faults
+from e2e_jax.sources.root.reading import AS_IS, Reading
 
-__all__ = ["RAW", "Column", "SourceError", "Tree", "each_file", "expand", "open_tree"]
+__all__ = ["RAW", "Column", "SourceError", "Tree", "each_tree", "expand", "open_tree"]
 
 MAX_BYTES = 8 * 2**20
 """Most bytes, uncompressed, that `Tree.groups` puts together: what is in the cache is read again soon."""
 
 RAW, Column = baskets.RAW, baskets.Column
 
+Types = Mapping[str, Sequence[str]]
+"""Branch -> the types its numbers may have."""
+
 
 def expand(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[str]:
-    """The files that a path, a glob pattern, or a list of both names, in order; root:// stays as it is.
+    """The files that a path, a glob pattern, or a list of both names, in order; remote addresses stay.
 
     Raises:
       SourceError: nothing is named ("empty"), a pattern has no match ("vanished"), or the same file is
@@ -77,63 +80,72 @@ def _matches(path: str) -> list[str]:
     return found
 
 
-def each_file(
+def each_tree(
     paths,
-    read: Callable[[str], Iterator],
-    on_error: str = "fail",
-    skipped: collections.Counter | None = None,
+    name: str,
+    tables: Sequence[Types],
+    read: Callable[[Tree, Faults], Iterator],
+    reading: Reading = AS_IS,
 ) -> Iterator:
-    """What `read` yields of one file after the other.
+    """What `read` yields of the tree of one file after the other.
 
     Args:
       paths: as in `expand`.
-      on_error: "fail" ends with the first file that raises a SourceError; "skip" goes on with the next.
-      skipped: counts the files left off by "file: " and the reason.
+      name, tables: as in `open_tree`.
+      read: gets a tree and what becomes of its faulty events.
+      reading: how files are read.
     """
-    check_on_error(on_error)
     for file in expand(paths):
-        try:
-            yield from read(file)
-        except SourceError as error:
-            if on_error == "fail":
-                raise
-            if skipped is not None:
-                skipped[f"file: {error.reason}"] += 1
+        with reading.file(), open_tree(file, name, *tables, reading=reading) as tree:
+            yield from read(tree, reading.faults(tree.path))
 
 
 @contextlib.contextmanager
 def open_tree(
     path: str | os.PathLike,
     name: str,
-    types: Mapping[str, Sequence[str]],
-    timeout: float = remote.TIMEOUT,
-    retries: int = remote.RETRIES,
-    optional: Container[str] = (),
+    *tables: Types,
+    reading: Reading = AS_IS,
     content: file_contents.Content = file_contents.UNKNOWN,
 ) -> Iterator[Tree]:
     """Opens a tree of a file and finds the branches that are to be read, at any depth.
 
     Args:
-      path: a local file or a root:// address.
+      path: a local file or a remote address.
       name: the tree.
-      types: name of each branch -> the types its numbers may have, such as ("float32",), or (RAW,).
-      timeout, retries: as in `remote.open_file`.
-      optional: branches that may be missing.
+      *tables: name of each branch -> the types its numbers may have, such as ("float32",), or (RAW,). The
+        first table counts whose branches the tree has.
+      reading: how files are read.
       content: size and checksum that the file should have, where its list states them.
 
     Raises:
-      SourceError: here or while reading. Reasons: "vanished", "network", "truncated", "unreadable" (no
+      SourceError: here or while reading. Reasons: those of `remote.open_file`, "truncated", "unreadable" (no
         ROOT file), "size_mismatch", "checksum_mismatch", "missing_tree", "missing_branch", "wrong_type",
         "empty" (no entries), "corrupt".
     """
-    path = os.fspath(path)
+    path = portal.address(os.fspath(path), reading.protocol)
     with contextlib.ExitStack() as stack:
         with _translated(path, f"opening {name}"):
             _check_start(path)
-            file = stack.enter_context(remote.open_file(path, timeout, retries))
-            file_contents.check(path, file.file.source.num_bytes, content)
-            tree = Tree(path, _tree(path, file, name), types, optional)
+            file = stack.enter_context(remote.open_file(path, reading.timeout, reading.retries))
+            # The checksum of a remote file would need all of its bytes.
+            blocks = None if remote.is_remote(path) else remote.blocks(path)
+            file_contents.check(path, file.file.source.num_bytes, content, blocks)
+            tree = _with_table(path, _tree(path, file, name), tables)
         yield tree
+
+
+def _with_table(path: str, tree: uproot.TTree, tables: Sequence[Types]) -> Tree:
+    """The tree by the first table whose branches it has; otherwise the error of the first table."""
+    errors = []
+    for place, table in enumerate(tables):
+        try:
+            return Tree(path, tree, table, place)
+        except SourceError as error:
+            if error.reason != "missing_branch":
+                raise
+            errors.append(error)
+    raise errors[0]
 
 
 def _tree(path: str, file, name: str) -> uproot.TTree:
@@ -159,19 +171,15 @@ class Tree:
     Attributes:
       path: the file.
       entries: number of entries.
+      table: place of its table among those that `open_tree` was given.
     """
 
-    def __init__(
-        self, path: str, tree: uproot.TTree, types: Mapping[str, Sequence[str]], optional: Container[str] = ()
-    ):
-        self.path, self.entries, self._tree = path, int(tree.num_entries), tree
-        branches = _find(path, tree, types, optional)
+    def __init__(self, path: str, tree: uproot.TTree, types: Types, table: int = 0):
+        self.path, self.entries, self.table, self._tree = path, int(tree.num_entries), table, tree
+        branches = _find(path, tree, types)
         self._branches = {
             leaf: baskets.Branch.of(path, branches[leaf], types[leaf], self.entries) for leaf in branches
         }
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._branches
 
     def read(self, names: Iterable[str], entries: np.ndarray | None = None) -> dict[str, Column]:
         """Reads branches, of all entries or of some.
@@ -241,9 +249,7 @@ def _consumed(chunks: list) -> Iterator:
         yield chunks.pop()
 
 
-def _find(
-    path: str, tree: uproot.TTree, types: Mapping, optional: Container[str]
-) -> dict[str, uproot.TBranch]:
+def _find(path: str, tree: uproot.TTree, types: Types) -> dict[str, uproot.TBranch]:
     """The branches by name. Their paths need not be known: the top of each is a prefix of its name."""
     tops = [branch for branch in tree.branches if any(name.startswith(branch.name) for name in types)]
     found = {}
@@ -253,7 +259,7 @@ def _find(
                 message = f"{path} has two branches {branch.name}. The file is damaged: fetch it again."
                 raise SourceError(path, "corrupt", message)
     for name in types:
-        if name not in found and name not in optional:
+        if name not in found:
             near = difflib.get_close_matches(name, [branch.name for branch in tree.branches], n=3, cutoff=0.4)
             hint = f" Nearest to it: {', '.join(near)}." if near else ""
             message = (

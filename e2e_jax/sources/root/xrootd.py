@@ -1,37 +1,18 @@
-"""Reads root:// files through XRootD's client, so that nothing waits for ever.
-
-The network fails for a while, a corrupt file for good: what the network may mend is asked for again,
-after a pause and on a new connection; all else is reported at once.
-"""
+"""Files at root:// addresses, read through XRootD's client."""
 
 from __future__ import annotations
 
 import atexit
-import concurrent.futures
 import functools
 import math
 import os
 import queue
-import random
 import sys
-import threading
-import time
 import warnings
 
-import uproot.source.chunk
-import uproot.source.futures
-from uproot.source.coalesce import coalesce_requests
-
 from e2e_jax.errors import SourceError
-
-TIMEOUT = 30.0
-"""Seconds a server may take to answer one request, of 10 MB at most."""
-
-RETRIES = 3
-"""Times a request is repeated after a network error."""
-
-PAUSE = 1.0
-"""Seconds before the first repetition; each further one waits twice as long."""
+from e2e_jax.sources.root import portal
+from e2e_jax.sources.root.connection import Connection, NetworkError
 
 GRACE = 3.0
 """Seconds beyond the timeout that the XRootD client has to report it, before it is given up."""
@@ -61,142 +42,44 @@ SERVER_NOT_FOUND = {3011, 3029}
 SERVER_BUSY = {3005, 3007, 3008, 3012, 3014, 3017, 3020, 3024, 3033, 3034, 3035}
 """Codes of a server that has lost the file, or may well have it later, from XProtocol.hh."""
 
-
-class XRootDSource(uproot.source.chunk.Source):
-    """What uproot reads the bytes of a root:// file through: vector reads, each repeated if need be.
-
-    uproot's own readers through XRootD wait for minutes on a server that is silent, or for ever.
-    """
-
-    def __init__(self, file_path: str, timeout: float = TIMEOUT, retries: int = RETRIES, **options):
-        super().__init__()
-        self._file_path = file_path
-        self._connection = Connection(file_path, timeout, retries)
-        # Bytes arrive while those that came before are decompressed.
-        self._executor = concurrent.futures.ThreadPoolExecutor(1)
-
-    def chunk(self, start: int, stop: int) -> uproot.source.chunk.Chunk:
-        self._count([(start, stop)])
-        (data,) = self._connection.read([(start, stop)])
-        return uproot.source.chunk.Chunk(self, start, stop, uproot.source.futures.TrivialFuture(data))
-
-    def chunks(self, ranges, notifications: queue.Queue) -> list[uproot.source.chunk.Chunk]:
-        self._count(ranges)
-        return coalesce_requests(ranges, self._submit, self, notifications)
-
-    def _submit(self, ranges) -> concurrent.futures.Future:
-        return self._executor.submit(self._connection.read, ranges)
-
-    def _count(self, ranges):
-        self._num_requests += 1
-        self._num_requested_chunks += len(ranges)
-        self._num_requested_bytes += sum(stop - start for start, stop in ranges)
-
-    @property
-    def num_bytes(self) -> int:
-        return self._connection.size
-
-    @property
-    def closed(self) -> bool:
-        return self._connection.closed
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._executor.shutdown(wait=False, cancel_futures=True)
-        self._connection.close()
+OFFLINE = 8
+"""The flag of a file that is on tape only (kXR_offline, XProtocol.hh)."""
 
 
-class _NetworkError(Exception):
-    """What may be better next time."""
+class XRootDConnection(Connection):
+    """An open file at a root:// address."""
 
-
-class Connection:
-    """An open file of a server, opened again where the network broke.
-
-    Args:
-      url: its root:// address.
-      timeout: most seconds that the server may take to answer one request.
-      retries: how often a request is repeated after a network error.
-
-    Attributes:
-      size: bytes of the file.
-
-    Raises:
-      SourceError: here or from `read`, see `remote.open_file`.
-    """
+    piece_bytes = VECTOR_PIECE_BYTES
 
     def __init__(self, url: str, timeout: float, retries: int):
-        self._client, self._url, self._timeout, self._retries = _client(), url, timeout, retries
-        self._file, self.size, self.closed = None, None, False
-        self._lock = threading.Lock()
-        self._patiently(self._open)
+        self._client, self._file = _client(), None
+        super().__init__(url, timeout, retries)
 
-    def read(self, ranges: list[tuple[int, int]]) -> list[bytes]:
-        """The bytes of each range (start, stop); fewer where the file ends before."""
-        inside = [(start, min(stop, self.size)) for start, stop in ranges]
-        pieces = [piece for start, stop in inside for piece in _pieces(start, stop)]
-        with self._lock:
-            parts = self._patiently(self._fetch, pieces) if pieces else {}
-            if self.closed:
-                self.close()
-        return [b"".join(parts[piece] for piece in _pieces(start, stop)) for start, stop in inside]
+    def _open(self) -> int:
+        if self._attempt:
+            # A host may announce IPv6 addresses that lead nowhere from here.
+            self._client.EnvPutInt("PreferIPv4", 1)
+        self._file = self._client.File()
+        # The client's own recovery would not notice that the file is another one now.
+        self._file.set_property("ReadRecovery", "false")
+        try:
+            self._ask(self._file.open, self._url)
+            status = self._ask(self._file.stat)
+        except BaseException:
+            self._drop()
+            raise
+        if status.flags & OFFLINE:
+            self._drop()
+            raise portal.offline(self._url, "the server reports it as offline")
+        return status.size
 
-    def close(self):
-        """Closes the file, without waiting for the server's word."""
-        self.closed = True
+    def _drop(self):
         if self._file is not None:
             _abandon(self._file, self._seconds)
             self._file = None
 
-    def _patiently(self, request, *args):
-        for attempt in range(self._retries + 1):
-            if attempt:
-                # Not all the workers of a cluster at the same moment.
-                time.sleep(PAUSE * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))
-            if self.closed:
-                raise OSError(f"{self._url} is closed.")
-            try:
-                if self._file is None:
-                    self._open()
-                return request(*args)
-            except _NetworkError as error:
-                last = error
-                if self._file is not None:
-                    _abandon(self._file, self._seconds)
-                    self._file = None
-        raise SourceError(
-            self._url,
-            "network",
-            f"The server of {self._url} did not deliver it, {self._retries + 1} times in a row: {last}. "
-            "Check that the server is up and reachable from this machine, then start again.",
-        ) from last
-
-    def _open(self):
-        if self._file is not None:
-            return
-        file = self._client.File()
-        # The client's own way to go on would not see that the file is another one now.
-        file.set_property("ReadRecovery", "false")
-        try:
-            self._ask(file.open, self._url)
-            size = self._ask(file.stat).size
-        except BaseException:
-            _abandon(file, self._seconds)
-            raise
-        if self.size not in (None, size):
-            _abandon(file, self._seconds)
-            raise SourceError(
-                self._url,
-                "changed",
-                f"{self._url} changed while it was being read: from {self.size:,} to {size:,} bytes. Read it "
-                "again once it is complete.",
-            )
-        self._file, self.size = file, size
-
-    def _fetch(self, pieces: list[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-        found = {}
+    def _fetch(self, pieces: list[tuple[int, int]]) -> list[bytes]:
+        found = []
         for first in range(0, len(pieces), VECTOR_PIECES):
             some = [(start, stop - start) for start, stop in pieces[first : first + VECTOR_PIECES]]
             if len(some) == 1:
@@ -204,8 +87,8 @@ class Connection:
             else:
                 contents = [chunk.buffer for chunk in self._ask(self._file.vector_read, some).chunks]
             if [len(content) for content in contents] != [length for _, length in some]:
-                raise _NetworkError("it sent another number of bytes than was asked for")
-            found |= dict(zip(pieces[first : first + VECTOR_PIECES], contents))
+                raise NetworkError("it sent another number of bytes than was asked for")
+            found += contents
         return found
 
     @property
@@ -223,7 +106,7 @@ class Connection:
                 status, response, _ = answers.get(timeout=self._timeout + GRACE)
             except queue.Empty:
                 _UNANSWERED.append(request)
-                raise _NetworkError(f"no answer within {self._timeout:g} seconds") from None
+                raise NetworkError(f"no answer within {self._timeout:g} seconds") from None
         if not status.ok:
             self._refuse(status)
         return response
@@ -232,25 +115,14 @@ class Connection:
         reply = status.errno if status.code == RESPONSE else None
         words = " ".join(status.message.split())
         if status.code in NETWORK or reply in SERVER_BUSY:
-            raise _NetworkError(words)
+            raise NetworkError(words)
         if status.code in NOT_FOUND or reply in SERVER_NOT_FOUND:
-            raise SourceError(
-                self._url,
-                "vanished",
-                f"There is no file {self._url}: {words}. Check the address, or take the file off the list.",
-            )
+            raise portal.absent(self._url, words)
         raise SourceError(
             self._url,
             "unreadable",
             f"The server does not give {self._url}: {words}. Check the address and your rights to read it.",
         )
-
-
-def _pieces(start: int, stop: int) -> list[tuple[int, int]]:
-    """A range cut into what one element of a vector read may hold."""
-    return [
-        (first, min(first + VECTOR_PIECE_BYTES, stop)) for first in range(start, stop, VECTOR_PIECE_BYTES)
-    ]
 
 
 _CLOSING, _UNANSWERED = set(), []

@@ -13,11 +13,11 @@ import functools
 
 import numpy as np
 
-from e2e_jax.samples import Era
 from e2e_jax.sources.simulation import digis
+from e2e_jax.study.samples import Era
 
 NEIGHBORS = (-200.0, -150.0, -100.0, -50.0, 50.0)
-"""ns; the simulated crossings beside the one of the event. CMS simulated those from -300 to +50 ns; earlier
+"""ns; the simulated crossings next to the one of the event. CMS simulated those from -300 to +50 ns; earlier
 ones than these change an ECAL amplitude by less than 7 % of their energy."""
 
 

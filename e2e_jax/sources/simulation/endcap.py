@@ -145,7 +145,7 @@ class Spots(EnergySpots):
     energy: np.ndarray
 
     def in_crystals(self, events: int) -> np.ndarray:
-        """Energy in each crystal, float64 `[events, EE_CELLS]`; what falls beside the crystals is lost."""
+        """Energy in each crystal, float64 `[events, EE_CELLS]`; what falls next to the crystals is lost."""
         cell = crystal_at(self.x, self.y, self.z)
         return self._binned(cell, cell >= 0, geometry.EE_CELLS, events)
 

@@ -22,8 +22,9 @@ import numpy as np
 
 from e2e_jax.errors import StudyError
 from e2e_jax.events.base import Ragged
-from e2e_jax.samples import Pythia, Sample
 from e2e_jax.sources.simulation import enrichment
+from e2e_jax.sources.simulation.early_veto import Bounds, early_veto
+from e2e_jax.study.samples import Pythia, Sample
 
 Particles = Ragged
 """Final particles but neutrinos: `pdg`, `charge` (e), `px, py, pz, e` (GeV), `x, y, z` (made at, cm)."""
@@ -90,8 +91,12 @@ class Generation(Iterator[Particles]):
             )
         self.sample, self.filters, self.chunk = sample, filters, chunk
         self.generated = self.passed = 0
-        self._pythia, self._veto = start_pythia(sample, seed, fast)
+        self._pythia, self._veto = self.start(seed, fast)
         self._charges: dict[int, int] = {}
+
+    def start(self, seed: int, fast: bool):
+        """A Pythia object ready to run, and the user hook that it calls."""
+        return start_pythia(self.sample, seed, fast)
 
     def __next__(self) -> Particles:
         while True:
@@ -144,8 +149,18 @@ class Generation(Iterator[Particles]):
         return self._pythia.infoPython().sigmaGen() * 1e9
 
 
-def start_pythia(sample: Sample, seed: int, fast: bool):
+def bounds_of(sample: Sample) -> Bounds:
+    """The bounds of a sample's early veto."""
+    photon_eta = sample.quick_look.eta if sample.quick_look else 0.0
+    return Bounds(sample.veto_eta, photon_eta, sample.pair_mass)
+
+
+def start_pythia(sample: Sample, seed: int, fast: bool, veto=None):
     """A Pythia object ready to run, and the veto it calls (kept alive by the caller).
+
+    Args:
+      sample, seed, fast: as for `generate`.
+      veto: user hook in place of the sample's early veto.
 
     Raises:
       ImportError: pythia8mc or awkward is not installed.
@@ -168,7 +183,8 @@ def start_pythia(sample: Sample, seed: int, fast: bool):
     with _printed() as said:
         pythia = pythia8mc.Pythia("", False)
         refused = [setting for setting in settings if not pythia.readString(setting)]
-        veto = hard_process_veto(pythia8mc, sample.veto_eta) if sample.veto_eta else None
+        if veto is None and sample.veto_eta:
+            veto = early_veto(pythia8mc, bounds_of(sample))
         if veto is not None:
             pythia.setUserHooksPtr(veto)
         started = not refused and pythia.init()
@@ -196,19 +212,6 @@ def _printed() -> Iterator[Callable[[], str]]:
         yield lambda: text[0]
         file.seek(0)
         text.append(file.read().decode(errors="replace"))
-
-
-def hard_process_veto(pythia8mc, max_eta: float):
-    """A user hook that drops 2 -> 2 processes with an outgoing parton beyond abs(eta), before the showers."""
-
-    class HardProcessVeto(pythia8mc.UserHooks):
-        def canVetoProcessLevel(self):
-            return True
-
-        def doVetoProcessLevel(self, process):
-            return abs(process[5].eta()) > max_eta or abs(process[6].eta()) > max_eta
-
-    return HardProcessVeto()
 
 
 def record_of(batch) -> Ragged:

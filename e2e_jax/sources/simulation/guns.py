@@ -20,12 +20,12 @@ import numpy as np
 from e2e_jax.detector import crops, geometry
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.showers import Showers
-from e2e_jax.samples import SHOTS, Gun
 from e2e_jax.sources.simulation import barrel, digis, material, pileup, readout, showers
 from e2e_jax.sources.simulation.jobs import GunJob
 from e2e_jax.sources.simulation.particles import ELECTRON, PHOTON, Particles
 from e2e_jax.sources.simulation.pool_files import Shards
 from e2e_jax.sources.simulation.simulate import measured
+from e2e_jax.study.samples import SHOTS, Gun
 
 RUN = 1
 """As in simulated samples of CMS."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from e2e_jax.execution.jobs import LUMI_BLOCK, SPLITS, Job, derive_seed
-from e2e_jax.samples import Era, Sample, quotas
-from e2e_jax.selection import Selection
 from e2e_jax.study import Study
+from e2e_jax.study.samples import Era, Sample, quotas
+from e2e_jax.study.selection import Selection
 
 EVENTS_PER_SHARD = 4000
 """Selected events for each file of pile-up: so every one of its collisions appears in about 16 of them."""

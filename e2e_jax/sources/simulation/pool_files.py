@@ -70,7 +70,7 @@ class Shards:
         return self.open(int(rng.integers(self.count)))
 
     def make(self, wait: Callable[[], None] = lambda: time.sleep(0.1)) -> None:
-        """Makes all shards that are missing, beside other processes that do the same.
+        """Makes all shards that are missing, next to other processes that do the same.
 
         Args:
           wait: called again and again while other processes make the last shards.

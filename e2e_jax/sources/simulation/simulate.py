@@ -19,7 +19,6 @@ import numpy as np
 from e2e_jax.errors import StudyError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import Events, by_pt
-from e2e_jax.selection import CutCounts, kept
 from e2e_jax.sources.simulation import (
     conditions,
     crossings,
@@ -34,6 +33,7 @@ from e2e_jax.sources.simulation import (
 from e2e_jax.sources.simulation.jobs import SimulationJob
 from e2e_jax.sources.simulation.pool_files import Shards
 from e2e_jax.sources.simulation.response import respond
+from e2e_jax.study.selection import CutCounts, kept
 
 BATCH = 50
 """Events simulated together; their crystals are dense, half a megabyte each."""

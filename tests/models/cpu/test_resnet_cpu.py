@@ -43,6 +43,7 @@ def test_values_and_gradients_are_the_plain_networks(size, widths):
     jax.tree.map(lambda a, b: close(a, b, 1e-4), ours, reference)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("occupancy", [0.001, 0.02])
 def test_a_gradient_that_is_zero_is_exactly_zero(occupancy):
     """Adam would make whole steps of its rounding."""

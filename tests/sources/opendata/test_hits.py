@@ -84,6 +84,7 @@ def both(source):
     return {split: Events.concatenate(source.events(split)) for split in ("train", "validation")}
 
 
+@pytest.mark.slow
 def test_every_event_is_there_once_whole_and_from_the_first_of_its_era(lists, make):
     source = make(lists)
     splits = both(source)
@@ -207,10 +208,23 @@ def test_too_few_events_are_told_and_what_was_read_is_kept(lists, make, reads):
     with pytest.raises(
         QuotaError, match=r"gamma_gamma has run 194533 \(2012AB\) 9 of .*; h has .*; gamma_jet has"
     ):
-        make(lists, Sizes(90, 50, eras=ERAS)).table()
+        make(lists, Sizes(90, 50, eras=ERAS), strict=True).table()
     reads.clear()
     assert len(make(lists).table()) == 42
     assert not reads
+
+
+@pytest.mark.parametrize("on_error", ["fail", "skip"])
+def test_the_splits_are_filled_as_far_as_the_data_reach(lists, make, on_error):
+    source = make(lists, Sizes(90, 50, eras=ERAS), on_error)
+    splits = both(source)
+    sizes = {split: np.bincount(events.label).tolist() for split, events in splits.items()}
+    assert all(of_labels == 3 * of_labels[:1] for of_labels in sizes.values())
+    # 27 events of each label, 9 of each era, are there; most of the 140 asked for are of the second one.
+    of_second = Sizes(90, 50, eras=ERAS).quotas("sample")[RUNS[1]]
+    assert 140 * 9 / of_second - 6 < sizes["train"][0] + sizes["validation"][0] <= 140 * 9 / of_second
+    assert len(set(event_keys(Events.concatenate(splits.values())))) == sum(map(sum, sizes.values()))
+    assert "of the sizes asked for" in source.report()
 
 
 def test_events_of_whatever_run_are_taken_where_asked_for(tmp_path, make):
@@ -282,15 +296,14 @@ def task(lists, **changes):
 def test_a_task_of_hits_is_known_by_all_that_it_reads(lists):
     one = task(lists)
     assert pickle.loads(pickle.dumps(one)) == one
-    assert one.fingerprint() == task(lists, on_error="skip").fingerprint()
+    assert one.fingerprint() == task(lists, on_error="skip", protocol="https").fingerprint()
     changes = ({"file": "b"}, {"entries": (0, 5)}, {"label": 2}, {"state": "1 2"}, {"addresses": ()})
     assert len({one.fingerprint(), *(task(lists, **change).fingerprint() for change in changes)}) == 6
     assert len(str(one)) < 300
 
 
 def test_kept_hits_come_back_with_their_counts(lists, tmp_path):
-    hits = read_hits(task(lists))
-    write_hits(tmp_path / "a.npz", hits)
+    write_hits(tmp_path / "a.npz", hits := read_hits(task(lists)))
     back = read_kept_hits(tmp_path / "a.npz", "fail")
     for one, other in zip(back.events.examples(), hits.events.examples()):
         np.testing.assert_equal(one, other)
@@ -307,10 +320,31 @@ def test_a_file_that_shrank_is_a_file_that_changed(lists):
         read_hits(task(lists, entries=(0, 400)))
 
 
-def test_a_network_that_is_down_says_that_the_command_goes_on(lists, make, monkeypatch):
+@pytest.mark.parametrize("reason", ["network", "untrusted"])
+def test_a_network_that_is_down_says_that_the_command_goes_on(lists, make, monkeypatch, reason):
     def down(path, *_, **__):
-        raise SourceError(path, "network", f"{path}: no answer.")
+        raise SourceError(path, reason, f"{path}: no answer.")
 
     monkeypatch.setattr(skim.aodsim, "read_candidates", down)
     with pytest.raises(SourceError, match=r"no answer\. What was read is kept: the same command goes on"):
         make(lists, on_error="skip").table()
+
+
+def test_a_file_on_tape_is_told_or_left_out_and_never_kept(lists, make, monkeypatch):
+    def offline(path, *args, **options):
+        if path.endswith("h_0.root"):
+            raise SourceError(path, "offline", f"{path} is on tape.")
+        return read(path, *args, **options)
+
+    read = aodsim.read_candidates
+    with monkeypatch.context() as patch:
+        patch.setattr(aodsim, "read_candidates", offline)
+        with pytest.raises(SourceError, match="on tape"):
+            make(lists, Sizes(4, 2, eras=ERAS)).table()
+        source = make(lists, Sizes(4, 2, eras=ERAS), on_error="skip")
+        assert len(both(source)["train"]) == 12
+        assert source.metadata()["skipped"] == {"file: offline": 1}
+    # Online again, it is read as if nothing had happened.
+    source = make(lists, Sizes(4, 2, eras=ERAS), on_error="skip")
+    assert source.metadata()["skipped"] == {}
+    assert "h_0.root" in {path.rpartition("/")[2] for path in source.chosen["h"].files}

@@ -11,13 +11,14 @@ import pytest
 
 from e2e_jax.errors import SourceError
 from e2e_jax.events.diphotons import from_leading, leading
-from e2e_jax.samples import quotas
+from e2e_jax.execution.jobs import SPLITS
 from e2e_jax.sources.opendata import skim
-from e2e_jax.sources.opendata.quotas import ANY_RUN, QuotaError, Sizes, check_quotas, choose, split_events
+from e2e_jax.sources.opendata.quotas import ANY_RUN, QuotaError, Sizes, choose, share, split_events, table
 from e2e_jax.sources.opendata.skim import FileSkim, SkimTask, read_skim, skim_file, write_skim
 from e2e_jax.sources.root.aodsim import Candidates
 from e2e_jax.sources.root.file_contents import Content
 from e2e_jax.studies import hgg
+from e2e_jax.study.samples import quotas
 from tests.aodsim_file import write_aodsim
 from tests.aodsim_lists import ENTRIES, RUNS, file_events
 
@@ -129,7 +130,8 @@ def test_a_skim_is_known_by_file_state_category_and_version(tmp_path):
     path = tmp_path / "a.root"
     path.write_bytes(b"1")
     task = SkimTask(str(path), CENTRAL, state=skim.file_state(path))
-    assert task.fingerprint("1") == dataclasses.replace(task, on_error="skip").fingerprint("1")
+    for same in ({"on_error": "skip"}, {"protocol": "https"}):
+        assert task.fingerprint("1") == dataclasses.replace(task, **same).fingerprint("1")
     path.write_bytes(b"22")
     changed = dataclasses.replace(task, state=skim.file_state(path))
     other = dataclasses.replace(task, select=hgg.SELECTIONS["central_forward"])
@@ -183,29 +185,90 @@ def test_counts_of_what_was_skipped_add_up_over_the_files():
     assert chosen.skipped == {"not_finite": 3, "bad_id": 1, "file: truncated": 1}
 
 
+def holding(runs):
+    """The chosen events of a label, which has so many of each run."""
+    events = [run for run, number in runs.items() for _ in range(number)]
+    return choose([("x", found(events))], runs)
+
+
+@pytest.mark.parametrize("scarce", range(3))
+def test_where_one_label_lacks_events_of_an_era_all_labels_and_splits_get_smaller_alike(scarce):
+    sizes, least = Sizes(300, 100, 100, eras=ERAS), 40
+    full = sizes.quotas("sample")
+    short = full | {RUNS[scarce]: least}
+    used = share({"h": holding(full), "gamma_jet": holding(short)}, sizes)
+    taken = {run: sum(used[split][run] for split in SPLITS) for run in RUNS}
+    assert all(taken[run] <= short[run] for run in RUNS)
+    for split in SPLITS:
+        asked = sizes.quotas(split)
+        for run in RUNS:
+            exact = asked[run] * least / full[RUNS[scarce]]
+            assert exact - 1 < used[split][run] <= exact
+
+
+def test_sizes_are_a_limit_that_leftovers_of_the_sample_need_not_reach():
+    sizes = Sizes(60, 30, sample=96, eras=ERAS)
+    least = {run: sizes.quotas("train")[run] + sizes.quotas("validation")[run] for run in RUNS}
+    for found_events in (sizes.quotas("sample"), least):
+        for strict in (False, True):
+            used = share({"h": holding(found_events)}, sizes, strict)
+            assert used == {split: sizes.quotas(split) for split in SPLITS}
+
+
+def test_too_few_events_are_an_error_where_asked_for_or_if_a_split_would_be_empty():
+    sizes = Sizes(6, 4, eras=ERAS)
+    one_less = {"h": holding(sizes.quotas("sample") | {RUNS[2]: sizes.quotas("sample")[RUNS[2]] - 1})}
+    share(one_less, sizes)
+    with pytest.raises(QuotaError):
+        share(one_less, sizes, strict=True)
+    with pytest.raises(QuotaError):
+        share({"h": holding(sizes.quotas("sample") | {RUNS[2]: 0})}, sizes)
+
+
 def test_too_few_events_are_told_by_class_and_era():
     a, b, _ = RUNS
-    full = choose([("x", found([a, a, b, b]))], {a: 2, b: 2})
-    short = choose([("x", found([a, b, b])), ("y", found([1, 1], 7))], {a: 4, b: 2})
-    check_quotas({"h": full}, {a: 2, b: 2})
+    quotas = Sizes(300, 100, eras=ERAS).quotas("sample")
+    full, short = holding(quotas), choose([("x", found([a, b, b])), ("y", found([1, 1], 7))], quotas)
     with pytest.raises(QuotaError) as error:
-        check_quotas(
-            {"h": dataclasses.replace(full, found={a: 4, b: 2}), "gamma_jet": short}, {a: 4, b: 2}, ERAS
-        )
+        share({"h": full, "gamma_jet": short}, Sizes(300, 100, eras=ERAS))
     message = str(error.value)
-    assert "gamma_jet has run 194533 (2012AB) 1 of 4, run 200519 (2012C) 2 of 2" in message
+    assert f"gamma_jet has run 194533 (2012AB) 1 of {quotas[a]}, run 200519 (2012C) 2 of" in message
     assert "in 2 files with 200 events (and 2 of run 1)" in message
-    assert "25.0% of the size" in message
     assert "eras=any" in message
     assert "h has" not in message
+
+
+def test_the_table_has_a_row_of_each_label_and_era_and_says_what_is_missing():
+    sizes = Sizes(300, 100, eras=ERAS)
+    full = sizes.quotas("sample")
+    short = full | {RUNS[0]: 41}
+    chosen = {"gamma_gamma": holding(full), "h": holding(short)}
+    used = share(chosen, sizes)
+    rows = table(chosen, used, sizes, published=ERAS).splitlines()
+    assert [row.split()[0] for row in rows[1:7]] == ["gamma_gamma"] * 3 + ["h"] * 3
+    taken = used["train"][RUNS[0]] + used["validation"][RUNS[0]]
+    assert rows[0].endswith("Table 1")
+    assert rows[4].split()[-3:] == ["41", str(taken), f"{ERAS[0].share:,}"]
+    assert f"{sum(map(sum, (quotas.values() for quotas in used.values()))):,} events of each label" in rows[7]
+    assert len(table({"h": holding(full)}, share({"h": holding(full)}, sizes), sizes).splitlines()) == 4
+
+
+def test_only_a_published_sample_has_a_column_of_table_1_and_events_of_any_run_its_total():
+    sizes = Sizes(7, 4)
+    chosen = {"h": choose([("x", found([RUNS[0]] * 12))], sizes.quotas("sample"))}
+    used = share(chosen, sizes)
+    rows = table(chosen, used, sizes, published=ERAS).splitlines()
+    assert rows[1].split() == ["h", "any", "run", "11", "11", "63,052"]
+    rows = table(chosen, used, sizes).splitlines()
+    assert [row.split()[-2:] for row in rows] == [["found", "used"], ["11", "11"]]
 
 
 @pytest.mark.parametrize("category", hgg.ERAS)
 def test_the_paper_s_sample_has_its_eras_and_holds_its_split(category):
     train, validation = {"central": (51_200, 11_800), "central_forward": (120_000, 15_600)}[category]
-    table = {era.run: era.share for era in hgg.ERAS[category]}
-    sizes = Sizes(train, validation, sample=sum(table.values()), eras=hgg.ERAS[category])
-    assert sizes.quotas("sample") == table
+    paper = {era.run: era.share for era in hgg.ERAS[category]}
+    sizes = Sizes(train, validation, sample=sum(paper.values()), eras=hgg.ERAS[category])
+    assert sizes.quotas("sample") == paper
     for split, size in (("train", train), ("validation", validation)):
         assert tuple(sizes.quotas(split).values()) == quotas(size, hgg.ERAS[category])
 
@@ -223,11 +286,12 @@ def test_a_smaller_sample_holds_its_splits_in_every_era():
 def test_the_split_is_random_but_fixed_and_keeps_the_eras():
     sizes = Sizes(60, 30, sample=96, eras=hgg.ERAS["central"])
     run = np.repeat(list(sizes.quotas("sample")), list(sizes.quotas("sample").values()))
-    split = split_events(run, 1, sizes, seed=5)
+    used = {split: sizes.quotas(split) for split in ("train", "validation")}
+    split = split_events(run, 1, used, seed=5)
     for place, name in enumerate(("train", "validation")):
         assert {era: np.sum(run[split == place] == era) for era in RUNS} == sizes.quotas(name)
-    np.testing.assert_array_equal(split, split_events(run, 1, sizes, seed=5))
-    for other in (split_events(run, 1, sizes, seed=6), split_events(run, 2, sizes, seed=5)):
+    np.testing.assert_array_equal(split, split_events(run, 1, used, seed=5))
+    for other in (split_events(run, 1, used, seed=6), split_events(run, 2, used, seed=5)):
         assert (other != split).any()
     # Neither the first nor the last of an era's events.
     first = split[run == RUNS[1]]
@@ -235,7 +299,7 @@ def test_the_split_is_random_but_fixed_and_keeps_the_eras():
 
 
 def test_the_split_of_any_run_takes_all_events_as_one_era():
-    split = split_events(np.arange(12), 0, Sizes(7, 4), seed=1)
+    split = split_events(np.arange(12), 0, {"train": {ANY_RUN: 7}, "validation": {ANY_RUN: 4}}, seed=1)
     assert [np.sum(split == place) for place in (0, 1, -1)] == [7, 4, 1]
 
 

@@ -217,6 +217,29 @@ def test_a_checksum_of_the_file_notices_every_damaged_number(tmp_path):
         assert fault(path).reason == "damaged"
 
 
+def test_damage_to_the_keys_of_the_chunks_never_changes_an_event(tmp_path):
+    """HDF5 reads zeros where a damaged key hides a chunk, although the tree lists it."""
+    path, images = tmp_path / "x.hdf5", images_of(6)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("X", data=images, chunks=(3, 16, 16, 2), compression="gzip")
+        file["y"] = np.zeros(6)
+    sound = Showers.concatenate([part for parts in read_all(path)[1].values() for part in parts])
+    content = path.read_bytes()
+    tree, told = content.index(b"TREE\x01\x00"), 0
+    chunks, key, address = 2 * 2 * 2, 4 + 4 + 8 * 5, 8
+    for place in range(tree + 24, tree + 24 + chunks * (key + address) + key, 4):
+        damaged = bytearray(content)
+        damaged[place] ^= 0x2F
+        path.write_bytes(damaged)
+        try:
+            read = Showers.concatenate([part for parts in read_all(path)[1].values() for part in parts])
+            for name, column in sound.arrays().items():
+                np.testing.assert_array_equal(read.arrays()[name], column)
+        except SourceError:
+            told += 1
+    assert told
+
+
 def test_a_label_that_is_no_number_is_refused(tmp_path):
     labels = np.zeros(10)
     labels[2] = np.nan

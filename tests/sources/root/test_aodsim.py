@@ -8,9 +8,10 @@ import pytest
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import COLLECTIONS, Events, leading
-from e2e_jax.selection import Selected, Selection
 from e2e_jax.sources.root import aodsim, root_files
+from e2e_jax.sources.root.reading import Reading
 from e2e_jax.studies import hgg
+from e2e_jax.study.selection import Selected, Selection
 from tests import aodsim_file as cms
 from tests.aodsim_file import branches, random_events, write_aodsim, write_branches
 
@@ -150,6 +151,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", FAULTS)
 def test_an_event_with_a_fault_ends_the_reading_or_is_skipped_and_counted(events, tmp_path, reason):
     name, change = FAULTS[reason]
@@ -162,11 +164,11 @@ def test_an_event_with_a_fault_ends_the_reading_or_is_skipped_and_counted(events
 
     skipped = collections.Counter()
     others = np.arange(ENTRIES) != 13
-    assert_equal(aodsim.read_events(path, on_error="skip", skipped=skipped), events[others])
+    assert_equal(aodsim.read_events(path, reading=Reading("skip", skipped)), events[others])
     assert skipped == {reason: 1}
     skipped.clear()
     assert_equal(
-        aodsim.read_entries(path, [20, 13, 0], on_error="skip", skipped=skipped),
+        aodsim.read_entries(path, [20, 13, 0], reading=Reading("skip", skipped)),
         events[[20, 0]],
     )
     assert skipped == {reason: 1}
@@ -181,7 +183,7 @@ def test_photons_that_are_none_are_faults(events, tmp_path, value):
         aodsim.read_candidates(path)
     assert raised.value.reason == ("out_of_range" if np.isfinite(value) else "not_finite")
     skipped = collections.Counter()
-    assert len(aodsim.read_candidates(path, None, on_error="skip", skipped=skipped)) == ENTRIES - 1
+    assert len(aodsim.read_candidates(path, None, reading=Reading("skip", skipped))) == ENTRIES - 1
     assert skipped == {raised.value.reason: 1}
 
 
@@ -218,7 +220,7 @@ def test_files_with_faults_end_the_reading_or_are_skipped_and_counted(events, tm
             aodsim.read_events([good, path])
         assert (raised.value.reason, raised.value.path) == (reason, path)
     skipped = collections.Counter()
-    found = aodsim.read_events([*bad.values(), good], on_error="skip", skipped=skipped)
+    found = aodsim.read_events([*bad.values(), good], reading=Reading("skip", skipped))
     assert_equal(found, events[:10])
     assert skipped == {f"file: {reason}": 1 for reason in bad}
 
@@ -226,7 +228,7 @@ def test_files_with_faults_end_the_reading_or_are_skipped_and_counted(events, tm
 def test_options_are_checked(path):
     for read in (aodsim.read_events, aodsim.read_candidates):
         with pytest.raises(ValueError, match="on_error is 'ignore'"):
-            read(path, on_error="ignore")
+            read(path, reading=Reading("ignore"))
 
 
 def test_candidates_are_a_table(path):
@@ -248,7 +250,7 @@ def test_candidates_are_a_table(path):
 def many_hits(events):
     """A selection that reads hits, with an observable of them."""
     energy = np.bincount(events.eb.event_index, events.eb.energy, len(events))
-    return Selected(energy > 5, {"energy": energy})
+    return Selected(energy > 50, {"energy": energy})
 
 
 def test_a_selection_may_read_hits(path, events):

@@ -5,9 +5,10 @@ import pytest
 
 from e2e_jax.detector import geometry, images
 from e2e_jax.sources.root import aodsim, root_files
+from e2e_jax.sources.root.tiers import AODSIM
 from tests.aodsim_file import real_file
 
-CALO_POSITION = [f"{aodsim.PHOTONS}caloPosition_.fCoordinates.f{axis}" for axis in "XYZ"]
+CALO_POSITION = [f"{AODSIM.photons}caloPosition_.fCoordinates.f{axis}" for axis in "XYZ"]
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +59,8 @@ def test_images_hold_the_energy_of_the_hits(events, name):
 
 def test_showers_are_where_the_photons_are(events):
     """Barycentres of ECAL hits within 0.1 in eta and 0.2 in phi of the shower, `caloPosition_`."""
-    names = [*CALO_POSITION, f"{aodsim.PHOTONS}pt_"]
-    with root_files.open_tree(real_file(), aodsim.TREE, dict.fromkeys(names, ("float32",))) as tree:
+    names = [*CALO_POSITION, f"{AODSIM.photons}pt_"]
+    with root_files.open_tree(real_file(), AODSIM.tree, dict.fromkeys(names, ("float32",))) as tree:
         columns = tree.read(names)
     x, y, z, pt = (columns[name].values.astype(np.float64) for name in names)
     rows = np.repeat(np.arange(10), columns[names[0]].counts)

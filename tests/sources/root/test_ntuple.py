@@ -7,6 +7,7 @@ import uproot
 from e2e_jax.detector import geometry, images
 from e2e_jax.errors import SourceError
 from e2e_jax.sources.root import ntuple
+from e2e_jax.sources.root.reading import Reading
 from e2e_jax.study import photons
 
 N = 5
@@ -80,8 +81,9 @@ def test_ntuples_of_the_barrel_alone_lack_the_outer_rings(content, tmp_path):
     np.testing.assert_allclose(
         events.hcal.energy.sum(dtype=np.float64), inner.sum(dtype=np.float64), rtol=1e-6
     )
-    with pytest.raises(SourceError, match="HBHE_energy or HBHE_energy_EB"):
+    with pytest.raises(SourceError, match="HBHE_energy") as raised:
         ntuple.read_events(write(tmp_path / "none.root", less))
+    assert raised.value.reason == "missing_branch"
 
 
 def spoil(content, name, place, value):
@@ -107,7 +109,7 @@ def test_faults_end_the_reading_or_are_skipped_and_counted(content, tmp_path, na
         ntuple.read_events(path)
     assert raised.value.reason == reason
     skipped = collections.Counter()
-    assert ntuple.read_events(path, on_error="skip", skipped=skipped).event.tolist() == [1, 2, 3, 5]
+    assert ntuple.read_events(path, reading=Reading("skip", skipped)).event.tolist() == [1, 2, 3, 5]
     assert skipped == {reason: 1}
 
 

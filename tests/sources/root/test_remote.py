@@ -85,6 +85,7 @@ def test_a_refused_connection_is_tried_again_and_then_told(monkeypatch):
     assert pauses[0] < pauses[1] < pauses[2]
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_is_given_up_in_seconds():
     pytest.importorskip("XRootD", reason="no XRootD client (pip install 'e2e_jax[xrootd]')")
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import types
 
 import awkward as ak
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 import uproot
 
 from e2e_jax.errors import SourceError
-from e2e_jax.sources.root import aodsim, remote, xrootd
+from e2e_jax.sources.root import aodsim, connection, remote, xrootd
 from e2e_jax.studies import hgg
 from tests.aodsim_file import random_events, write_aodsim
-from tests.xrootd_server import skip_without_xrootd, xrootd_server
+from tests.xrootd_server import free_port, skip_without_xrootd, xrootd_server
 
 LENGTH = 600_000
 """Numbers in each branch: baskets beyond what one element of a vector read may hold."""
@@ -27,13 +28,13 @@ def server():
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch):
-    monkeypatch.setattr(xrootd, "PAUSE", 0.3)
+    monkeypatch.setattr(connection, "PAUSE", 0.3)
 
 
 @pytest.fixture
 def never_again(monkeypatch):
     """No request may be repeated."""
-    monkeypatch.setattr(xrootd, "time", None)
+    monkeypatch.setattr(connection, "time", None)
 
 
 @pytest.fixture
@@ -117,6 +118,7 @@ def test_a_truncated_file_ends_like_a_local_one(server, path, never_again):
     assert errors[0] is not SourceError
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_and_comes_back_costs_a_pause(server, path):
     def restart():
         server.kill()
@@ -134,6 +136,7 @@ def test_a_server_that_dies_for_good_ends_the_read(server, path):
         server.start()
 
 
+@pytest.mark.slow
 def test_a_server_that_falls_silent_ends_the_read(server, path):
     try:
         with pytest.raises(SourceError, match="1 times in a row") as caught:
@@ -143,6 +146,7 @@ def test_a_server_that_falls_silent_ends_the_read(server, path):
         server.signal(signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_a_server_that_pauses_is_waited_for(server, path):
     def pause():
         server.signal(signal.SIGSTOP)
@@ -168,3 +172,40 @@ def test_a_closed_file_is_not_opened_again(server, path):
         pass
     with pytest.raises(OSError, match="closed"):
         file.file.source.chunk(0, 100)
+
+
+def test_a_repetition_prefers_ipv4(server, path):
+    client = xrootd._client()
+    client.EnvPutInt("PreferIPv4", 0)
+    read(server.url(path.name))
+    assert client.EnvGetInt("PreferIPv4") == 0
+    with pytest.raises(SourceError, match="2 times in a row"):
+        read(f"root://127.0.0.1:{free_port()}//data/file.root", timeout=2, retries=1)
+    assert client.EnvGetInt("PreferIPv4") == 1
+
+
+def test_a_file_that_is_on_tape_is_offline(monkeypatch):
+    done = types.SimpleNamespace(ok=True)
+
+    class File:
+        """A client's file, of a server that reports it as offline."""
+
+        def set_property(self, name, value):
+            pass
+
+        def open(self, url, timeout, callback):
+            callback(done, None, None)
+            return done
+
+        def stat(self, timeout, callback):
+            callback(done, types.SimpleNamespace(size=100, flags=0b11000), None)
+            return done
+
+        def close(self, timeout, callback):
+            callback(done, None, None)
+            return done
+
+    monkeypatch.setattr(xrootd, "_client", lambda: types.SimpleNamespace(File=File))
+    with pytest.raises(SourceError) as caught:
+        remote.size("root://127.0.0.1//data/tape.root")
+    assert caught.value.reason == "offline"

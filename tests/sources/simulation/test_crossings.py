@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from e2e_jax.errors import StudyError
-from e2e_jax.samples import Era
 from e2e_jax.sources.simulation import crossings, digis
 from e2e_jax.studies import hgg
+from e2e_jax.study.samples import Era
 
 
 def rng():

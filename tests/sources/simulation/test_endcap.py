@@ -114,10 +114,8 @@ def test_hadrons_and_muons_leave_their_energy_in_both_calorimeters():
     for name, pdg, charge in (("pion", 211, 1), ("muon", 13, -1)):
         entries = endcap.entries(beam(pdg, 50.0, eta, phi, charge))
         ecal, hcal = hadrons.deposit_in_endcaps(entries, rng)
-        sums[name] = ecal.energy.sum() / EVENTS, hcal.in_towers(EVENTS).sum(axis=1)
-    energy = np.linspace(0, 200, 2001)
-    raised = energy * (1 + hadrons.HCAL_EXCESS / (1 + energy / hadrons.HCAL_EXCESS_ENERGY))
-    in_ecal, in_hcal = sums["pion"]
-    table = in_ecal + np.interp(in_hcal, raised, energy).mean()
-    assert table == pytest.approx(43.6, rel=0.05)  # the barrel's response at 50 GeV, before the excess
-    assert (sums["muon"][0], sums["muon"][1].mean()) == pytest.approx((0.25, 1.8), rel=0.1)
+        sums[name] = ecal.energy.sum() / EVENTS, hcal.in_towers(EVENTS).sum() / EVENTS
+    ecal, hcal = sums["pion"]
+    excess = hadrons.HCAL_EXCESS / (1 + hcal / hadrons.HCAL_EXCESS_ENERGY)
+    assert ecal + hcal / (1 + excess) == pytest.approx(43.6, rel=0.05)  # the barrel's response at 50 GeV
+    assert sums["muon"] == pytest.approx((0.25, 1.8), rel=0.1)

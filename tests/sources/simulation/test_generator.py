@@ -8,10 +8,10 @@ import pytest
 
 from e2e_jax.errors import StudyError
 from e2e_jax.events.base import Ragged
-from e2e_jax.samples import QuickLook, Sample, pythia
 from e2e_jax.sources.simulation import generator
 from e2e_jax.sources.simulation.generator import MINIMUM_BIAS, NEUTRINOS, generate
 from e2e_jax.studies import hgg
+from e2e_jax.study.samples import QuickLook, Sample, pythia
 
 SAMPLES = {sample.label: sample for sample in (*hgg.STUDIES["central"].samples, MINIMUM_BIAS)}
 
@@ -48,7 +48,7 @@ def test_the_seed_decides_the_events_and_the_chunk_does_not(higgs):
 
 FIRST_BATCH = """
 import sys
-from e2e_jax.samples import Sample, pythia
+from e2e_jax.study.samples import Sample, pythia
 from e2e_jax.sources.simulation import generator
 
 pythia, _ = generator.start_pythia(Sample("h", pythia("higgs_to_photons")), 1, fast=True)

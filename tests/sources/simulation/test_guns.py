@@ -8,10 +8,10 @@ import pytest
 
 from e2e_jax.detector import crops, geometry
 from e2e_jax.events.base import Ragged
-from e2e_jax.samples import Sample, gun
 from e2e_jax.sources.simulation import guns, pileup
 from e2e_jax.sources.simulation.jobs import GunJob, simulation_jobs
 from e2e_jax.studies.showers import LABELS, STUDIES
+from e2e_jax.study.samples import Sample, gun
 
 PHOTON, ELECTRON = (LABELS.index(name) for name in ("photon", "electron"))
 EVENTS = 300

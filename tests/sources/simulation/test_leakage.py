@@ -18,9 +18,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from e2e_jax.detector import geometry
-from e2e_jax.samples import Sample, pythia
 from e2e_jax.sources.simulation import crossings, generator, pileup, simulate
 from e2e_jax.studies import hgg
+from e2e_jax.study.samples import Sample, pythia
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ from e2e_jax.studies import hgg
 EVENTS = {
     ("central", "gamma_gamma"): "feb5ed9049b97c9d",
     ("central", "h"): "b44ee2a1689d0702",
-    ("central", "gamma_jet"): "2b2cb188b22fcd6c",
+    ("central", "gamma_jet"): "e335480e8a039632",
     ("central_forward", "gamma_gamma"): "f9df082a72042464",
     ("central_forward", "h"): "44905bbc3b13e885",
     ("central_forward", "gamma_jet"): "ccdcabc4704da5d4",

@@ -211,6 +211,8 @@ class Sample:
       pileup: mean number of additional collisions where no eras are given.
       veto_eta: of a 2 -> 2 process: largest abs(eta) of the two outgoing partons, before showers; 0 for no
         veto.
+      pair_mass: of a 2 -> 2 process with a quick look: least mass in GeV of a photon and another parton where
+        the evolution has come down to 2 GeV, see `sources.simulation.early_veto`; 0 for no veto.
       quick_look: filter before the detector is simulated.
       em_enriched: apply the double EM enrichment of CMS's photon+jet samples.
       job_events: most events per job.
@@ -222,6 +224,7 @@ class Sample:
     eras: tuple[Era, ...] = ()
     pileup: float = MEAN_PILEUP
     veto_eta: float = 0.0
+    pair_mass: float = 0.0
     quick_look: QuickLook | None = None
     em_enriched: bool = False
     job_events: int = 1000
@@ -236,6 +239,11 @@ class Sample:
             raise StudyError(
                 f"The sample {self.label!r} has the source {self.source!r}; give pythia(...), gun(...) or "
                 "files(...)."
+            )
+        if self.pair_mass and not (self.quick_look and self.veto_eta):
+            raise StudyError(
+                f"The sample {self.label!r} has pair_mass={self.pair_mass}; give veto_eta and quick_look "
+                "too, which bound the same events."
             )
         object.__setattr__(self, "eras", tuple(self.eras))
 

@@ -1,40 +1,14 @@
-"""What a dataset holds and what is learnt from it: the words that every other module takes from the user.
-
-A `Task` names the classes that a classifier separates, the signal among them, and the observable of which its
-score must be independent. A `Study` defines a dataset: samples, selection, sizes and the default task. The
-file of a study can import everything that it needs from here.
-"""
+"""What a classifier learns: classes, signal and decorrelation."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from e2e_jax.errors import StudyError
-from e2e_jax.events.energy import sum_et
-from e2e_jax.observables import Observable
-from e2e_jax.samples import Era, Files, Gun, QuickLook, Sample, files, gun, pythia
-from e2e_jax.selection import EVERYTHING, Selected, Selection, photons
-
-__all__ = [
-    "Era",
-    "Observable",
-    "QuickLook",
-    "Sample",
-    "Selected",
-    "Selection",
-    "Size",
-    "Study",
-    "Task",
-    "files",
-    "gun",
-    "photons",
-    "pythia",
-    "sum_et",
-]
+from e2e_jax.study.observables import Observable
 
 MAX_CLASSES = 20
 
@@ -220,127 +194,3 @@ def _classes(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
     return ((given,) if given else ()) if isinstance(given, str) else tuple(given)
-
-
-@dataclasses.dataclass(frozen=True)
-class Size:
-    """How many events of each label a dataset has.
-
-    Attributes:
-      train, validation: events in the split.
-      test: events in the test split; as many as for validation by default, and 0 for none.
-      fast: generate collisions without multi-parton interactions, see `sources.simulation`.
-      description: one sentence.
-    """
-
-    train: int
-    validation: int
-    test: int | None = None
-    fast: bool = True
-    description: str = ""
-
-    def __post_init__(self):
-        if self.test is None:
-            object.__setattr__(self, "test", self.validation)
-        for split, least in (("train", 1), ("validation", 1), ("test", 0)):
-            if not getattr(self, split) >= least:
-                raise StudyError(
-                    f"A size cannot have {split}={getattr(self, split)}: give {least} or more events of each "
-                    "label."
-                )
-
-
-@dataclasses.dataclass(frozen=True)
-class Study:
-    """Everything that defines a dataset, and what is learnt from it by default.
-
-    Attributes:
-      samples: in the order of the labels.
-      task: what is learnt. Its labels and observables are filled in from the study.
-      sizes: name -> size.
-      select: selection, or a function `Events -> Selected`; every event by default.
-      name: of the dataset; by default that of the study's file.
-      detector: "barrel" or "all": how much of it is simulated. By default as much as the selection needs.
-      seed: everything random in the events derives from it.
-      description: one or more sentences.
-
-    Raises:
-      StudyError: two samples have one label, the task names something that is not there, or the samples do
-        not fit together.
-    """
-
-    samples: Sequence[Sample]
-    task: Task
-    sizes: Mapping[str, Size] = dataclasses.field(default_factory=dict)
-    select: Selection | Callable = EVERYTHING
-    name: str = ""
-    detector: str = ""
-    seed: int = 2012
-    description: str = ""
-
-    def __post_init__(self):
-        object.__setattr__(self, "samples", tuple(self.samples))
-        object.__setattr__(self, "select", Selection.of(self.select))
-        labels = self.labels
-        if not labels:
-            raise StudyError("The study has no sample.")
-        if twice := sorted({label for label in labels if labels.count(label) > 1}):
-            raise StudyError(f"The study has two samples with the label {twice[0]!r}; each needs its own.")
-        if len({type(sample.source) for sample in self.samples}) > 1:
-            kinds = ", ".join(f"{sample.label}: {type(sample.source).__name__}" for sample in self.samples)
-            raise StudyError(f"The samples must all be simulated, or all be files; these differ ({kinds}).")
-        if self.detector not in ("", "barrel", "all"):
-            raise StudyError(f"The study has detector={self.detector!r}; it is 'barrel' or 'all'.")
-        if not isinstance(self.task, Task):
-            raise StudyError('The study needs a task, such as task=Task(signal="h_aa").')
-        try:
-            task = dataclasses.replace(
-                self.task, labels=labels, observables=self.select.observables, events=self.events
-            )
-        except ValueError as error:
-            raise StudyError(str(error)) from error
-        object.__setattr__(self, "task", task)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels, in order."""
-        return tuple(sample.label for sample in self.samples)
-
-    @property
-    def events(self) -> str:
-        """The kind of the events, a key of `events.kinds.KINDS`."""
-        return "showers" if isinstance(self.samples[0].source, Gun) else "collisions"
-
-    @property
-    def from_files(self) -> bool:
-        """Whether the events are read from files."""
-        return isinstance(self.samples[0].source, Files)
-
-    @property
-    def endcaps(self) -> bool:
-        """Whether the endcaps are simulated."""
-        return self.detector != "barrel" if self.detector else not self.select.barrel
-
-    def with_pileup(self, pileup: float) -> Study:
-        """The same study with another mean number of additional collisions."""
-        samples = tuple(sample.with_pileup(pileup) for sample in self.samples)
-        return dataclasses.replace(self, samples=samples)
-
-    def size(self, name: str) -> Size:
-        """The size of this name.
-
-        Raises:
-          StudyError: there is none.
-        """
-        if name not in self.sizes:
-            known = ", ".join(self.sizes) or "none"
-            raise StudyError(f"The study {self.name!r} has no size {name!r}; its sizes are: {known}.")
-        return self.sizes[name]
-
-    def identity(self) -> dict:
-        """What tells its events from those of other studies, for JSON."""
-        samples = [
-            {name: value for name, value in dataclasses.asdict(sample).items() if name != "cost"}
-            for sample in self.samples
-        ]
-        return {"samples": samples, "select": self.select.identity(), "endcaps": self.endcaps}

@@ -15,7 +15,7 @@ from e2e_jax.detector import geometry
 from e2e_jax.errors import StudyError
 from e2e_jax.events.diphotons import Events, leading
 from e2e_jax.files import code
-from e2e_jax.observables import Observable
+from e2e_jax.study.observables import Observable
 
 
 class Selected(NamedTuple):

@@ -1,0 +1,82 @@
+"""How fast files are skimmed over https, next to the same files on this machine.
+
+    python benchmarks/https_skim.py FILE MADE [--files 20] [--events 2000] [--repeat 3]
+
+FILE is a real AODSIM file, which takes long to open because of its many branches. MADE is a file of
+`--events` events, which take long to read; it is made of FILE as by `benchmarks/aodsim.py` unless it exists.
+A file of the portal has both. A process serves copies of them with TLS on the loopback. Prints the seconds of
+a skim of `--files` copies, local and over https in turn, the best of each, and the rate over https as a part
+of the local one: wall time, for which the machine must be quiet, and processor time without the server's.
+"""
+
+import argparse
+import multiprocessing
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from benchmarks.aodsim import repeat
+from e2e_jax.sources.opendata.skim import SkimTask, skim_file
+from e2e_jax.studies import hgg
+from tests.http_server import http_server, write_certificate
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", help="a real AODSIM file")
+    parser.add_argument("made", type=pathlib.Path, help="a file of many events")
+    parser.add_argument("--files", type=int, default=20)
+    parser.add_argument("--events", type=int, default=2000)
+    parser.add_argument("--repeat", type=int, default=3)
+    arguments = parser.parse_args()
+    if not arguments.made.exists():
+        repeat(arguments.file, str(arguments.made), arguments.events)
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        os.environ["REQUESTS_CA_BUNDLE"] = str(write_certificate(folder / "certificate.pem"))
+        urls = multiprocessing.Queue()
+        server = multiprocessing.Process(target=serve, args=(folder, urls), daemon=True)
+        server.start()
+        url = urls.get()
+        print(f"{'files':<8}{'time':<12}{'local s':>10}{'https s':>10}{'https rate':>12}", flush=True)
+        for kind, file in (("real", arguments.file), ("made", arguments.made)):
+            names = [f"{kind}-{i}.root" for i in range(arguments.files)]
+            for link in names:
+                shutil.copy(file, folder / link)
+            places = {"local": f"{folder}/", "https": url}
+            skim([places["local"] + names[0], url + names[0]])  # compiles the classes of the file
+            seconds = {place: [] for place in places}
+            for _ in range(arguments.repeat):
+                for place, prefix in places.items():
+                    seconds[place].append(skim([prefix + one for one in names]))
+            for number, clock in enumerate(("wall", "processor")):
+                local, https = (min(times[number] for times in seconds[place]) for place in places)
+                rate = local / https
+                print(f"{kind:<8}{clock:<12}{local:>10.2f}{https:>10.2f}{rate:>12.0%}", flush=True)
+        server.terminate()
+
+
+def serve(folder: pathlib.Path, urls: multiprocessing.Queue):
+    """Serves the folder until the process ends."""
+    with http_server(folder, folder / "certificate.pem") as server:
+        urls.put(server.url(""))
+        server.ended.wait()
+
+
+def skim(files: list[str]) -> tuple[float, float]:
+    """Wall and processor seconds of a skim of the files, one after the other."""
+    wall, processor = time.perf_counter(), time.process_time()
+    for file in files:
+        skim_file(SkimTask(file, hgg.SELECTIONS["central"]))
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""From a classifier and files of events to one file of scores, written whole or not at all."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import glob
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from e2e_jax import __version__
+from e2e_jax.datasets import naming
+from e2e_jax.errors import DatasetError, ScoreError, SourceError, StudyError
+from e2e_jax.execution.jobs import JobError, run_jobs
+from e2e_jax.files import atomic, locks
+from e2e_jax.inference.scoring import inputs, jobs, output
+from e2e_jax.runs.folder import read_config
+from e2e_jax.studies import loading
+from e2e_jax.studies.hgg import SELECTIONS
+from e2e_jax.study.selection import Selection
+
+AT_ONCE = 2
+"""Jobs that run at once in this process: one reads while the other one computes."""
+
+
+class Scored(NamedTuple):
+    """What was written.
+
+    Attributes:
+      path: the file.
+      events: rows of it.
+      invalid: rows whose probabilities are NaN.
+      classes: names of the classes.
+    """
+
+    path: Path
+    events: int
+    invalid: int
+    classes: tuple[str, ...]
+
+
+def score(
+    workdir,
+    given: Iterable[str],
+    path,
+    *,
+    which: str | int = "best",
+    select: str = "",
+    data_dir: str = "",
+    executor: concurrent.futures.Executor | None = None,
+    job_events: int = jobs.JOB_EVENTS,
+    progress: bool = True,
+) -> Scored:
+    """Writes the probabilities and observables of all events of some files.
+
+    What is scored is kept in the folder `.<name>.parts` next to the file until the file is written, so the
+    same call continues after an interruption. An earlier file is replaced when the new one is whole.
+
+    Args:
+      workdir: folder of the run, or of a release.
+      given: what to score, see `inputs.find`.
+      path: the file to write; its ending is one of `output.WRITERS`.
+      which: the checkpoint, as for `load_classifier`.
+      select: of AODSIM files, score only the events that pass this selection: a key of
+        `studies.hgg.SELECTIONS`, or the file or module of a study. By default all events, with the
+        observables that the selection of the run's study gives.
+      data_dir: folder of the datasets, for their names.
+      executor: where to run; by default in this process, on its devices.
+      job_events: most events of a job, whose hits are in memory together.
+      progress: whether to show a progress bar.
+
+    Raises:
+      ScoreError: the output cannot be written, or an input is not what the classifier scores.
+      SourceError, DatasetError, StudyError, WorkdirError: an input, the selection or the run cannot be read.
+      JobError: a worker died or failed.
+    """
+    path = Path(path).expanduser()
+    _check_output(path)
+    model = jobs.Model.of(workdir, which)
+    classifier = model.load()
+    found = inputs.find(given, data_dir)
+    if any(os.path.realpath(path) == one.path for one in found):
+        raise ScoreError(f"{path} is one of the files to score. Name another file as --output.")
+    selection = _selection(model.workdir, select) if any(one.form == inputs.AODSIM for one in found) else None
+    if select and selection is None:
+        raise ScoreError(
+            f"--select={select} is for AODSIM files, and none of the files is one. Leave it out."
+        )
+    for one in found:
+        inputs.check(one, classifier, selection)
+    columns, counts = jobs.columns_of(classifier.task), Counter()
+    about = _about(classifier, model, found)
+    todo = list(jobs.jobs_of(found, model, selection, bool(select), job_events))
+    with contextlib.ExitStack() as stack:
+        parts = stack.enter_context(_kept(path))
+        if executor is None:
+            executor = concurrent.futures.ThreadPoolExecutor(AT_ONCE, "score")
+            stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+        options = {"progress": "scoring" if progress else False, "kept_as": jobs.KEPT_AS}
+        results = run_jobs([job for _, job in todo], jobs.score, executor, cache_dir=parts, **options)
+        rows = stack.enter_context(contextlib.closing(_rows(results, [index for index, _ in todo], counts)))
+        _write(path, columns, about, rows)
+    return Scored(path, counts["events"], counts["invalid"], classifier.classes)
+
+
+def _check_output(path: Path) -> None:
+    if path.suffix not in output.WRITERS:
+        raise ScoreError(
+            f"{path} has no known ending: name a file that ends in {' or '.join(output.WRITERS)}."
+        )
+    if not path.parent.is_dir():
+        raise ScoreError(f"{path} cannot be written: there is no folder {path.parent}. Make it first.")
+    if path.exists() and not path.is_file():
+        raise ScoreError(f"{path} exists and is no file. Name another file as --output.")
+
+
+def _selection(workdir, select: str) -> Selection | None:
+    """The selection that was named, or that of the run's study; None where this study cannot be found."""
+    if select in SELECTIONS:
+        return SELECTIONS[select]
+    if select:
+        if not (select.endswith(".py") or "." in select):
+            known = ", ".join(SELECTIONS)
+            raise ScoreError(
+                f"No selection {select!r}; there are {known}, and those of studies such as haa.py."
+            )
+        return loading.load(select).select
+    try:
+        builder, size = naming.find(read_config(workdir).dataset.name)
+        config = builder.builder_configs.get(size)
+        return config and config.study.select
+    except (DatasetError, StudyError):
+        return None
+
+
+def _about(classifier, model: jobs.Model, found: list[inputs.Input]) -> dict:
+    """What the columns mean, for JSON."""
+    task = classifier.task
+    return {
+        "e2e_jax": __version__,
+        "classifier": classifier.name,
+        "checkpoint": model.digest,
+        "files": [one.name for one in found],
+        "labels": list(task.labels),
+        "classes": list(task.names),
+        "observables": {o.name: {"unit": o.unit, "title": o.title} for o in task.observables},
+    }
+
+
+@contextlib.contextmanager
+def _kept(path: Path) -> Iterator[Path]:
+    """Yields the folder of what is scored, owned by this process; removes it at the end if all went well."""
+    folder = path.with_name(f".{path.name}.parts")
+    try:
+        with locks.locked(folder / "lock"):
+            for left in path.parent.glob(f".{glob.escape(path.name)}.*{atomic.PART}"):
+                left.unlink()
+            yield folder
+            shutil.rmtree(folder, ignore_errors=True)
+    except locks.LockedError as error:
+        raise ScoreError(
+            f"{path} is being written by {error.owner}. Wait for it, or name another --output."
+        ) from None
+    except OSError as error:
+        raise ScoreError(
+            f"{path} cannot be written ({error.strerror or error}). Free space in {path.parent}, or make it "
+            "writable, and run the same command again: it continues where it stopped."
+        ) from error
+
+
+def _rows(results, indices: list[int], counts: Counter) -> Iterator[output.Rows]:
+    """The rows of each job with the index of its file; counts them."""
+    try:
+        for index, (job, rows) in zip(indices, results):
+            job.found.check_unchanged()
+            scores = next(values for name, values in rows.items() if name.startswith(jobs.PROBABILITY))
+            counts.update(events=len(scores), invalid=int(np.isnan(scores).sum()))
+            yield {"file": np.full(len(scores), index, np.int32), **rows}
+    except JobError as error:
+        if isinstance(error.__cause__, (SourceError, DatasetError, ScoreError)):
+            raise error.__cause__ from error
+        raise
+    finally:
+        results.close()
+
+
+def _write(path: Path, columns, about, parts: Iterator[output.Rows]) -> None:
+    with atomic.replacing(path) as part, output.WRITERS[path.suffix](part, columns, about) as write:
+        for rows in output.grouped(parts):
+            write({name: rows[name] for name in columns})

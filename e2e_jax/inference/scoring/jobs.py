@@ -1,0 +1,186 @@
+"""The jobs of scoring: some consecutive events of an input, scored on whatever machine runs them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+
+import e2e_jax
+from e2e_jax.errors import ClusterError, ScoreError
+from e2e_jax.events.kinds import KINDS
+from e2e_jax.execution.jobs import Job
+from e2e_jax.execution.keeping import Format
+from e2e_jax.files import npz
+from e2e_jax.inference.loading import load_classifier
+from e2e_jax.inference.prediction import Classifier
+from e2e_jax.inference.scoring import inputs
+from e2e_jax.inference.scoring.inputs import Input
+from e2e_jax.runs.checkpoint_files import read_about
+from e2e_jax.runs.checkpoints import step_path
+from e2e_jax.runs.folder import read_config
+from e2e_jax.study import Task
+from e2e_jax.study.selection import Selection
+
+JOB_EVENTS = 1000
+"""Most events of a job. Their hits are in memory together."""
+
+PROBABILITY = "probability_"
+"""The columns of the probabilities begin with it."""
+
+ADDRESS = ("run", "lumi", "event")
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """The classifier that scores.
+
+    Attributes:
+      workdir: absolute path of its folder.
+      which: the checkpoint, as for `load_classifier`.
+      digest: of the checkpoint.
+      code: of the code and the version of JAX, see `code_digest`.
+    """
+
+    workdir: str
+    which: str | int
+    digest: str
+    code: str
+
+    @classmethod
+    def of(cls, workdir, which: str | int = "best") -> Model:
+        """The model in a folder, with this code; errors as `load_classifier`."""
+        folder = pathlib.Path(workdir).expanduser().absolute()
+        # Without a run, its absence is the error, and not that of a checkpoint.
+        read_config(folder)
+        return cls(str(folder), which, _digest(folder, which), code_digest())
+
+    def load(self) -> Classifier:
+        """The classifier; a process keeps the last one.
+
+        Raises:
+          WorkdirError: as `load_classifier`.
+          ScoreError: the checkpoint is another than when this was made.
+          ClusterError: this machine has other code.
+        """
+        return _loaded(self)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(model: Model) -> Classifier:
+    if model.code != code_digest():
+        raise ClusterError(
+            "A worker has another version of e2e_jax or of JAX than the machine that asks for the scores. "
+            "Install the same versions on all machines."
+        )
+    if _digest(model.workdir, model.which) != model.digest:
+        raise ScoreError(
+            f"The run in {model.workdir} saved another checkpoint while its classifier was in use. Wait for "
+            "the end of the training, or name a step as --which."
+        )
+    return load_classifier(model.workdir, model.which)
+
+
+def _digest(workdir, which: str | int) -> str:
+    return read_about(step_path(workdir, "latest" if which == "best" else which))["sha256"]
+
+
+@functools.cache
+def code_digest() -> str:
+    """Changes with the code of this package, and with the version of JAX."""
+    package, code = pathlib.Path(e2e_jax.__file__).parent, hashlib.sha256(jax.__version__.encode())
+    for path in sorted(path for path in package.rglob("*") if path.suffix in (".py", ".h", ".cc")):
+        code.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    return code.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreJob(Job):
+    """Some consecutive events of an input.
+
+    Attributes:
+      found: the input.
+      first, events: the first event, counted from 0, and how many.
+      model: what scores them.
+      select: of AODSIM files, gives the observables.
+      only_selected: leave out the events that `select` refuses.
+    """
+
+    found: Input
+    first: int
+    events: int
+    model: Model
+    select: Selection | None = None
+    only_selected: bool = False
+
+    def content(self) -> dict:
+        """What fixes the result, for JSON."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields |= {name: dataclasses.asdict(fields[name]) for name in ("found", "model")}
+        return fields | {"select": self.select and self.select.identity()}
+
+    def __str__(self) -> str:
+        return f"Scoring {self.events} events from entry {self.first} of {self.found.name}"
+
+
+def jobs_of(
+    found: Sequence[Input], model: Model, select: Selection | None, only_selected: bool, size: int
+) -> Iterator[tuple[int, ScoreJob]]:
+    """Yields (index of the input, job of at most `size` events) in the order of the events."""
+    for index, one in enumerate(found):
+        by_selection = (select, only_selected) if one.form == inputs.AODSIM else (None, False)
+        for first in range(0, one.events, size):
+            yield index, ScoreJob(one, first, min(size, one.events - first), model, *by_selection)
+
+
+def columns_of(task: Task) -> dict[str, type]:
+    """The columns of the scores, name -> dtype.
+
+    Raises:
+      ScoreError: an observable has the name of another column.
+    """
+    columns = {"file": np.int32, "entry": np.int64, **dict.fromkeys(ADDRESS, np.int64), "label": np.int32}
+    columns |= {f"{PROBABILITY}{name}": np.float32 for name in task.names}
+    for observable in task.observables:
+        if observable.name in columns:
+            raise ScoreError(
+                f"The observable {observable.name!r} has the name of a column of the scores. Rename it in "
+                "the study."
+            )
+    return columns | {observable.name: np.float32 for observable in task.observables}
+
+
+def score(job: ScoreJob) -> dict[str, np.ndarray]:
+    """Runs in a worker: `columns_of` of the events of a job, without "file".
+
+    Raises:
+      As `Model.load` and `inputs.read`.
+    """
+    classifier = job.model.load()
+    task = classifier.task
+    unread = KINDS[task.events].unread(classifier.inputs)
+    entries, events = inputs.read(job.found, job.first, job.events, job.select, job.only_selected, unread)
+    probabilities = classifier.predict(events, invalid="nan")
+    rows = {"entry": entries, **{name: getattr(events, name) for name in ADDRESS}}
+    # The last one is that of the label -1.
+    known = [task.labels.index(name) if name in task.labels else -1 for name in job.found.labels]
+    rows["label"] = np.array([*known, -1], np.int32)[events.label]
+    rows |= {f"{PROBABILITY}{name}": values for name, values in zip(task.names, probabilities.T)}
+    unknown = np.full(len(events), np.nan, np.float32)
+    return rows | {o.name: events.observables.get(o.name, unknown) for o in task.observables}
+
+
+def _read(path):
+    try:
+        return npz.read(path)
+    except (OSError, ValueError):
+        return None
+
+
+KEPT_AS = Format(".npz", npz.write, _read)
+"""How the scores of a job are kept."""

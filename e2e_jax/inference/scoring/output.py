@@ -1,0 +1,72 @@
+"""Writes scores as Parquet or ROOT files, piece by piece."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+
+TREE, ABOUT = "scores", "about"
+"""Names in a ROOT file: of the tree, and of the text that describes it (JSON)."""
+
+METADATA = b"e2e_jax"
+"""Key of the same text in the metadata of a Parquet file."""
+
+GROUP_ROWS = 2**16
+"""Rows written together."""
+
+Rows = Mapping[str, np.ndarray]
+
+
+class Writer(Protocol):
+    """Appends rows to an open file."""
+
+    def __call__(self, rows: Rows) -> None:
+        """Appends some rows."""
+
+
+@contextlib.contextmanager
+def parquet(path, columns: Mapping[str, type], about: Mapping) -> Iterator[Writer]:
+    """Opens a new Parquet file; `about` goes to the metadata of its schema."""
+    import pyarrow
+    from pyarrow import parquet
+
+    types = [(name, pyarrow.from_numpy_dtype(np.dtype(dtype))) for name, dtype in columns.items()]
+    schema = pyarrow.schema(types, metadata={METADATA: json.dumps(about)})
+    with parquet.ParquetWriter(path, schema) as file:
+        yield lambda rows: file.write_table(pyarrow.table(dict(rows), schema=schema))
+
+
+@contextlib.contextmanager
+def root(path, columns: Mapping[str, type], about: Mapping) -> Iterator[Writer]:
+    """Opens a new ROOT file with the tree `TREE`; `about` is the text `ABOUT` next to it."""
+    import uproot
+
+    with uproot.recreate(path) as file:
+        file[ABOUT] = json.dumps(about)
+        tree = file.mktree(TREE, {name: np.dtype(dtype) for name, dtype in columns.items()})
+        yield lambda rows: tree.extend(dict(rows))
+
+
+WRITERS = {".parquet": parquet, ".root": root}
+"""Ending of a file -> what opens it."""
+
+
+def grouped(parts: Iterator[Rows]) -> Iterator[Rows]:
+    """The same rows, about `GROUP_ROWS` at a time, as small groups are read slowly."""
+    waiting, count = [], 0
+    for rows in parts:
+        waiting.append(rows)
+        count += len(next(iter(rows.values())))
+        if count >= GROUP_ROWS:
+            yield _joined(waiting)
+            waiting, count = [], 0
+    if count:
+        yield _joined(waiting)
+
+
+def _joined(parts: list[Rows]) -> Rows:
+    return {name: np.concatenate([rows[name] for rows in parts]) for name in parts[0]}

@@ -1,0 +1,96 @@
+"""Distance correlation of a score with an observable: zero only where they are independent.
+
+Sources: G. Szekely, M. Rizzo and N. Bakirov, Ann. Stat. 35 (2007) 2769, arXiv:0803.4101; as a penalty,
+G. Kasieczka and D. Shih, "DisCo fever", Phys. Rev. Lett. 125 (2020) 122001, arXiv:2001.05310.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+CHUNK = 512
+"""Rows of the matrix of pairs that are held at a time."""
+
+
+@functools.partial(jax.jit, static_argnames="chunk")
+def distance_correlation(
+    first: jax.Array, second: jax.Array, weights: jax.Array, chunk: int = CHUNK
+) -> jax.Array:
+    """The squared distance correlation of two columns, dCov^2(x, y) / sqrt(dCov^2(x, x) dCov^2(y, y)).
+
+    With weights that sum to one, a_ij = |x_i - x_j| and b_ij = |y_i - y_j|,
+
+        dCov^2(x, y) = sum_ij w_i w_j A_ij B_ij,    A_ij = a_ij - a_i. - a_.j + a..
+
+    where a dot is a weighted mean. It is the square of `dcor.distance_correlation`, which has equal weights.
+    For n independent events it is about 1 / n on average, not 0.
+
+    Args:
+      first, second: `[n]`, finite.
+      weights: `[n]`, not negative; events of weight 0 count nowhere and may hold anything.
+      chunk: rows of the `[n, n]` pairs that are held at a time.
+
+    Returns:
+      A scalar from 0 to 1, differentiable in `first` and `second`; 0 where one of them is constant.
+    """
+    weights = weights / jnp.maximum(jnp.sum(weights), jnp.finfo(weights.dtype).tiny)
+    counted = weights > 0
+    x, y = (_standardised(jnp.where(counted, values, 0), weights) for values in (first, second))
+    length = len(x)
+    chunk = min(chunk, length)
+    rows = -(-length // chunk) * chunk
+    padded = tuple(jnp.pad(column, (0, rows - length)).reshape(-1, chunk) for column in (x, y, weights))
+
+    @jax.checkpoint
+    def sums_of(rows_of_pairs):
+        """Of some rows: their weighted means, and the sums over pairs of a b, a a and b b."""
+        own_x, own_y, own_weight = rows_of_pairs
+        a = abs(own_x[:, None] - x[None, :])
+        b = abs(own_y[:, None] - y[None, :])
+        products = [own_weight @ (c * d) @ weights for c, d in ((a, b), (a, a), (b, b))]
+        return a @ weights, b @ weights, jnp.stack(products)
+
+    a_mean, b_mean, products = jax.lax.map(sums_of, padded)
+    a_mean, b_mean = (mean.reshape(-1)[:length] for mean in (a_mean, b_mean))
+    covariances = [
+        product - 2 * weights @ (left * right) + (weights @ left) * (weights @ right)
+        for product, left, right in zip(
+            jnp.sum(products, axis=0), (a_mean, a_mean, b_mean), (b_mean, a_mean, b_mean)
+        )
+    ]
+    covariance, of_x, of_y = covariances
+    # Rounding leaves a little where nothing varies; the columns have unit width.
+    varies = (of_x > 1e-6) & (of_y > 1e-6)
+    norm = jnp.sqrt(jnp.where(varies, of_x * of_y, 1))
+    return jnp.where(varies, jnp.maximum(covariance, 0) / norm, 0)
+
+
+def _standardised(values, weights):
+    """Values about their mean in units of their width, so that fewer digits are lost."""
+    values = values - jax.lax.stop_gradient(weights @ values)
+    width = jnp.sqrt(weights @ jax.lax.stop_gradient(values) ** 2)
+    return values / jnp.where(width > 0, width, 1)
+
+
+def disco_penalty(
+    scores: jax.Array, observable: jax.Array, mask: jax.Array, weights: jax.Array | None = None
+) -> jax.Array:
+    """The squared distance correlation of score and observable, times the number of events.
+
+    The correlation is a mean over pairs, so that each event's part of its gradient falls with the number of
+    events. As in the other penalties the gradient of an event is of one order for any number of events.
+
+    Args:
+      scores, observable: `[n]`.
+      mask: `[n]`, the events that count.
+      weights: `[n]`, of the events; 1 by default.
+
+    Returns:
+      A scalar, differentiable in the scores.
+    """
+    weights = jnp.where(mask, 1.0 if weights is None else weights, 0.0).astype(scores.dtype)
+    squared = distance_correlation(scores, jax.lax.stop_gradient(observable), weights)
+    return squared * jnp.sum(mask.astype(scores.dtype))

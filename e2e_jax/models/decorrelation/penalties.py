@@ -1,0 +1,82 @@
+"""Decorrelation penalties by name, under one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from e2e_jax.models.decorrelation.cvm import cvm_penalty
+from e2e_jax.models.decorrelation.disco import disco_penalty
+from e2e_jax.models.decorrelation.mode import mode_penalty
+
+PENALTIES = ("cvm", "disco", "mode")
+"""Methods that add a term to the loss: `cvm.cvm_penalty`, `disco.disco_penalty` and `mode.mode_penalty`."""
+METHODS = (*PENALTIES, "planing", "none")
+"""All methods; `planing.planing_weights` weighs the events and adds no term."""
+
+
+def check_method(method: str) -> None:
+    """Raises a ValueError where there is no such method."""
+    if method not in METHODS:
+        raise ValueError(f"The decorrelation method is {method!r}; it is one of {', '.join(METHODS)}.")
+
+
+def penalty(
+    method: str,
+    scores: jax.Array,
+    observables: Mapping[str, jax.Array],
+    mask: jax.Array,
+    weights: jax.Array | None = None,
+    *,
+    neighbors: int = 12,
+    order: int = 1,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """The penalty on a score's dependence on some observables: the sum over the observables.
+
+    A penalty is no sum over events, so it sees those of all devices.
+
+    Args:
+      method: one of `METHODS`.
+      scores: `[n]`, the score to decorrelate.
+      observables: name -> `[n]`.
+      mask: `[n]`, bool or 0/1: the events that count.
+      weights: `[n]`, weights of the events, not negative; 1 by default. "cvm" takes none.
+      neighbors: events of a group of "cvm", or of a bin of "mode".
+      order: of "mode", see `mode.ORDERS`.
+      axis_name: the mapped axis over which the events are spread, if any.
+
+    Returns:
+      A scalar, differentiable in the scores; the gradient of an event is of the same order for any number of
+      events. 0 for "planing" and "none".
+
+    Raises:
+      ValueError: no such method or order, no observables, shapes that differ, or weights with "cvm".
+    """
+    check_method(method)
+    if method not in PENALTIES:
+        return jnp.zeros((), scores.dtype)
+    if not observables:
+        raise ValueError(f"The decorrelation method {method!r} needs at least one observable; there is none.")
+    if weights is not None and method == "cvm":
+        raise ValueError("The CVM penalty takes no event weights; choose the method 'disco' or 'mode'.")
+    columns = {"scores": scores, "mask": mask.astype(bool), "observables": dict(observables)}
+    columns |= {} if weights is None else {"weights": weights}
+    for path, column in jax.tree_util.tree_leaves_with_path(columns):
+        if column.shape != scores.shape or column.ndim != 1:
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise ValueError(f"A penalty takes columns [n]; {name} is {column.shape}, scores {scores.shape}.")
+    if axis_name is not None:
+        columns = jax.tree.map(lambda column: jax.lax.all_gather(column, axis_name, tiled=True), columns)
+    scores, mask, weights = columns["scores"], columns["mask"], columns.get("weights")
+    total = jnp.zeros((), scores.dtype)
+    for observable in columns["observables"].values():
+        if method == "cvm":
+            total += cvm_penalty(scores, observable, mask, neighbors)
+        elif method == "disco":
+            total += disco_penalty(scores, observable, mask, weights)
+        else:
+            total += mode_penalty(scores, observable, mask, weights, order, neighbors)
+    return total
