@@ -76,7 +76,10 @@ def columns(showers: Showers) -> list[np.ndarray]:
     found = []
     for field in dataclasses.fields(showers):
         value = getattr(showers, field.name)
-        found += [value.offsets, *value.columns.values()] if isinstance(value, Ragged) else [value]
+        if isinstance(value, Ragged):
+            found += [value.offsets, *value.columns.values()]
+        else:
+            found += value.values() if isinstance(value, dict) else [value]
     return found
 
 

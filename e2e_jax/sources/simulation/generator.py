@@ -168,6 +168,9 @@ def start_pythia(sample: Sample, seed: int, fast: bool, veto=None):
     """
     try:
         import awkward  # noqa: F401  (nextBatch returns its arrays)
+
+        # The first nextBatch of a process imports this one, and two threads that do so at once wait forever.
+        import numpy.core.multiarray  # noqa: F401
         import pythia8mc
     except ImportError as error:
         raise ImportError(

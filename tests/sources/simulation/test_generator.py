@@ -1,5 +1,7 @@
 import builtins
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -42,6 +44,24 @@ def minimum_bias():
 def test_the_seed_decides_the_events_and_the_chunk_does_not(higgs):
     assert same(higgs, take(40, "h", seed=3, fast=True, chunk=23))
     assert not same(higgs, take(40, "h", seed=4, fast=True))
+
+
+FIRST_BATCH = """
+import sys
+from e2e_jax.study.samples import Sample, pythia
+from e2e_jax.sources.simulation import generator
+
+pythia, _ = generator.start_pythia(Sample("h", pythia("higgs_to_photons")), 1, fast=True)
+before = set(sys.modules)
+pythia.nextBatch(1)
+print(sorted(set(sys.modules) - before))
+"""
+
+
+def test_the_first_events_of_a_process_import_nothing():
+    """Imports in Pythia's C++ let threads wait for each other forever."""
+    done = subprocess.run([sys.executable, "-c", FIRST_BATCH], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_two_photons_carry_the_higgs_mass(higgs):
