@@ -88,7 +88,7 @@ def main():
 
 
 def job_of(label: int, fast: bool, category: str) -> SimulationJob:
-    """A job of the second era that says how to simulate; its size does not matter."""
+    """A job of the second era with the settings of the simulation; its size does not matter."""
     study = STUDIES[category]
     sample = study.samples[label]
     options = {"endcaps": study.endcaps, "fast": fast}

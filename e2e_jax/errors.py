@@ -1,4 +1,4 @@
-"""Errors that several layers raise or name. Each message says what is wrong and what to do about it."""
+"""Errors that several layers raise. Each message describes the fault and the way out."""
 
 from __future__ import annotations
 

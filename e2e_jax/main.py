@@ -65,7 +65,7 @@ def work(config, workdir):
 
     from e2e_jax import report
 
-    # A run that cannot be shown next to this one is told before the training, too.
+    # A run that cannot be compared with this one is an error before the training, too.
     compare = [os.path.expanduser(folder) for folder in COMPARE.value]
     report.read_runs(compare)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

@@ -221,7 +221,7 @@ def _broadcast(content: bytes) -> bytes:
 
 
 def leave() -> None:
-    """Waits until all processes are here; then each may end without a word to the others."""
+    """Waits until all processes are here; then each may end on its own."""
     if several():
         jax.distributed.shutdown()
 

@@ -29,7 +29,7 @@ ADDRESS = ("run", "lumi", "event")
 
 
 class QuotaError(ValueError):
-    """There are fewer selected events than were asked for; the message says how many, by label and era."""
+    """There are fewer selected events than were asked for; the message counts them by label and era."""
 
 
 @dataclasses.dataclass(frozen=True)
