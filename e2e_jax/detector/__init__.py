@@ -1,1 +1,1 @@
-"""What CMS is: detector ids, geometry tables, and the images made from hits."""
+"""The CMS detector: ids, geometry tables, and the images made from hits."""

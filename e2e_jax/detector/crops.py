@@ -1,8 +1,8 @@
-"""What is seen of a shower: 32 x 32 crystals around its maximum, or the whole barrel.
+"""The views of a shower: a crop of 32 x 32 crystals around its maximum, or the whole barrel.
 
-The crops are the size of those of M. Andrews et al., arXiv:1807.11916, Section 6. The crystal with the
-highest energy lies at row and column `SEED`; phi wraps; near the end of the barrel the window shifts inside,
-and the crystal lies elsewhere in it.
+Crops have the size of those of M. Andrews et al., arXiv:1807.11916, Section 6. The crystal with the highest
+energy is at row and column `SEED`. Crops wrap around in phi. At the ends of the barrel the window is shifted
+inside, so the crystal is then at another row.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SIDE = 32
 """Rows and columns of a crop."""
 
 SEED = 15
-"""Row and column of the highest-energy crystal in its crop, where the window need not shift."""
+"""Row and column of the highest-energy crystal in its crop, unless the window was shifted."""
 
 SHAPES = {"crop": (SIDE, SIDE), "barrel": (geometry.EB_ROWS, geometry.EB_COLUMNS)}
 """View -> (rows, columns); cell = row * columns + column."""
@@ -35,10 +35,10 @@ PEDESTAL = 200.0
 """ADC counts of a crystal without signal, as in CMSSW's simulation at gain 12."""
 
 GEV_PER_COUNT = 0.039
-"""Energy of a barrel crystal an ADC count of the pulse's maximum, at gain 12 (CMSSW `EcalADCToGeVConstant`).
+"""Energy of a barrel crystal per ADC count of the pulse's maximum, at gain 12 (CMSSW `EcalADCToGeVConstant`).
 
-Samples count in gain 12 throughout: what the electronics read at gain 6 or 1, beyond 152 GeV, is scaled
-to it.
+All samples are in counts of gain 12. Samples that the electronics read at gain 6 or 1, above 152 GeV, are
+scaled to it.
 """
 
 
@@ -46,7 +46,7 @@ def crop(showers):
     """The showers in the view "crop", cut out around the crystal of the highest energy.
 
     Args:
-      showers: `Showers` whose cells count in the view "barrel".
+      showers: `Showers` in the view "barrel".
 
     Raises:
       ValueError: a shower has no hit, or a cell is no crystal of the barrel.
@@ -55,7 +55,7 @@ def crop(showers):
 
 
 def seeds(showers) -> np.ndarray:
-    """Cell of the highest-energy crystal of each shower, the first of equals, int64 `[n]`.
+    """Cell of the highest-energy crystal of each shower (the first if several are equal), int64 `[n]`.
 
     Raises:
       ValueError: a shower has no hit.
@@ -82,12 +82,12 @@ def window(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cut(showers, first_row: np.ndarray, first_column: np.ndarray):
-    """The showers in the view "crop": what lies in a window of the barrel of 32 x 32 crystals.
+    """The showers in the view "crop": the hits in a window of 32 x 32 crystals of the barrel.
 
     Args:
-      showers: `Showers` whose cells count in the view "barrel".
+      showers: `Showers` in the view "barrel".
       first_row: lowest row of each window, 0 to 138, integers `[n]`.
-      first_column: its first column, integers `[n]`; phi wraps.
+      first_column: its first column, integers `[n]`; columns wrap around in phi.
 
     Raises:
       ValueError: a window leaves the barrel, or a cell is no crystal of it.

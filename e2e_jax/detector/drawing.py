@@ -1,6 +1,6 @@
-"""The entries of hits added up to images on the device; in one piece, in blocks, or in a fixed order.
+"""Sums the entries of hits into images on the device: plainly, in blocks, or in a fixed order.
 
-Hits come padded, a row for each event, or flat, those of a group of events in a row (`layout.Layout`).
+Hits are padded, one row per event, or flat: the hits of a group of events in one row (`layout.Layout`).
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ import numpy as np
 from e2e_jax.detector.pixels import Canvas
 
 COUNT = "count"
-"""The column of a collection of flat hits that tells how many each event has."""
+"""The column of a collection of flat hits with the number of hits of each event."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """How images are drawn; what they show does not depend on it.
+    """How images are computed; their content does not depend on it.
 
     Attributes:
-      blocks: as blocks of 2 x 2 pixels, see `in_blocks`.
-      deterministic: whether to add up the hits of a pixel in an order that is always the same. A CPU does so
-        in any case.
+      blocks: whether to return blocks of 2 x 2 pixels, see `in_blocks`.
+      deterministic: whether to sum the hits of a pixel in a fixed order. A CPU always does.
     """
 
     blocks: bool = False
@@ -51,7 +50,7 @@ def draw(
 ) -> jax.Array:
     """The images `[n, rows, columns, channels]` of padded or flat hits, see `images.make_images`.
 
-    Padded hits are those of groups of one event.
+    Padded hits are treated as groups of one event.
     """
     columns = {name: {c: v for c, v in of.items() if c != COUNT} for name, of in hits.items()}
     # Exported programs have symbolic sizes, which `len` does not take.
@@ -78,12 +77,13 @@ def _draw_entries(entries: Mapping, places: Mapping, events: int, canvas, drawin
     Args:
       entries: channel -> its list of `pixels.Entries`.
       places: collection -> the event of each hit, int32 `[hits]`.
-      events: events of the group.
-      canvas, drawing: what is drawn, and how.
+      events: number of events of the group.
+      canvas: the map from hits to pixels.
+      drawing: how images are computed.
     """
     channels = tuple(entries)
     image = jnp.zeros((events, *canvas.shape, len(channels)), jnp.float32)
-    # A channel of blocks is summed with a pixel a block, and repeated in the image in which the others start.
+    # A channel of blocks is summed with one pixel per block and then repeated.
     for number, name in enumerate(channels):
         if name in canvas.side:
             (event, pixel, _), value = _together(entries[name], number, places)
@@ -100,8 +100,8 @@ def _draw_entries(entries: Mapping, places: Mapping, events: int, canvas, drawin
     ]
     if not fine:
         return image
-    # One scatter for all channels straight into the final shape writes the large array once; on a CPU,
-    # stacking one image a channel or reshaping afterwards takes two to three times as long.
+    # One scatter for all channels into the final shape writes the large array once. On a CPU, stacking one
+    # image per channel or reshaping afterwards takes two to three times as long.
     (event, pixel, channel), value = jax.tree.map(lambda *parts: jnp.concatenate(parts), *fine)
     row, column = pixel // canvas.shape[1], pixel % canvas.shape[1]
     if drawing.blocks:
@@ -119,17 +119,17 @@ def _together(parts: Sequence, channel: int, places: Mapping):
 
 
 def events_of_hits(count: jax.Array, length: int) -> jax.Array:
-    """The event of each hit of a group, int32 `[length]`, by the hits of each event, int32 `[events]`.
+    """The event of each hit of a group, int32 `[length]`, from the hits per event, int32 `[events]`.
 
-    It is `events` for places behind the last hit.
+    Places after the last hit get the value `events`.
     """
     place = jnp.arange(length, dtype=jnp.int32)
-    # Unrolled: a loop of a few steps would cost a GPU more than they do.
+    # Unrolled: on a GPU a loop costs more than its few steps.
     return jnp.searchsorted(jnp.cumsum(count), place, side="right", method="scan_unrolled").astype(jnp.int32)
 
 
 def _like(pixel, values):
-    """A value of each hit for each of its pixels, `[m]`."""
+    """The value of each hit, repeated for each of its pixels, `[m]`."""
     values = values.reshape(*values.shape, *(1,) * (pixel.ndim - values.ndim))
     return jnp.broadcast_to(values, pixel.shape).reshape(-1)
 
@@ -144,16 +144,16 @@ def _with_blocks(image, coarse, channel: int):
 
 
 def _add(image, where: tuple, value, drawing: Drawing):
-    """Adds values [m] at places [m] of an image; those outside of it are dropped."""
+    """Adds values [m] at places [m] of an image; values outside of it are dropped."""
     if drawing.deterministic:
         return _add_sorted(image, where, value)
     return image.at[where].add(value, mode="drop")
 
 
 def _add_sorted(image, where: tuple, value):
-    """`_add` in an order of its own: a GPU adds colliding values in the order in which they happen to arrive.
+    """`_add` in a fixed order. Without it, a GPU adds colliding values in any order.
 
-    Entries are sorted by pixel, those of a pixel are summed by a scan, and each sum is written once.
+    Entries are sorted by pixel, the entries of a pixel are summed by a scan, and each sum is written once.
     """
     inside = functools.reduce(operator.and_, (w < size for w, size in zip(where, image.shape)))
     flat = functools.reduce(lambda index, axis: index * axis[1] + axis[0], zip(where, image.shape), 0)
@@ -166,7 +166,7 @@ def _add_sorted(image, where: tuple, value):
         return jnp.where(right[1], right[0], left[0] + right[0]), left[1] | right[1]
 
     total, _ = jax.lax.associative_scan(add, (value, first))
-    # Those that write nothing have places outside of the image, each its own.
+    # Entries that write nothing get distinct places outside of the image.
     own = jnp.where(last & (flat < image.size), flat, image.size + jnp.arange(len(flat), dtype=jnp.int32))
     added = image.reshape(-1).at[own].add(total, mode="drop", unique_indices=True)
     return added.reshape(image.shape)

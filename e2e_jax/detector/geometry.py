@@ -1,8 +1,8 @@
-"""The cells of the CMS calorimeters: how they are numbered and where they are.
+"""The cells of the CMS calorimeters: their numbers and positions.
 
-A cell is one uint16 that names a crystal or an HCAL readout; `eb_cell`, `ee_cell` and `hcal_cell`
-make it from CMS's own coordinates. Directions are (eta, phi) from the nominal interaction point,
-angles in rad, lengths in cm.
+A cell is a uint16 that identifies a crystal or an HCAL readout. `eb_cell`, `ee_cell` and `hcal_cell` compute
+it from CMS's own coordinates. Directions are (eta, phi) from the nominal interaction point, angles are in
+rad, lengths in cm.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EE_CELLS = 2 * EE_SIDE * EE_SIDE
 """ECAL endcaps: cell = side * 10000 + (iy - 1) * 100 + (ix - 1), side 0 is EE-, 1 is EE+."""
 
 EB_CRYSTAL_SIZE, EE_CRYSTAL_SIZE = 0.01745, 0.0447
-"""Sizes of a crystal in which the widths of showers are given (CMSSW, `EcalClusterTools`)."""
+"""Crystal sizes that give the widths of showers their scale (CMSSW, `EcalClusterTools`)."""
 SHAPE_WEIGHT = 4.7
 """Crystals below exp(-4.7) of the energy of 5x5 do not count in the widths of showers."""
 
@@ -89,7 +89,7 @@ def ee_cell(ix, iy, zside) -> np.ndarray:
     if hole.any():
         raise ValueError(
             f"There is no EE crystal at ix = {ix[hole][0]}, iy = {iy[hole][0]}: "
-            "the place lies in the beam hole or outside the disc."
+            "the position is in the beam hole or outside the disc."
         )
     return cell.astype(np.uint16)
 
@@ -212,7 +212,7 @@ class EndcapCrystals(NamedTuple):
 
 @functools.cache
 def ee_crystals() -> EndcapCrystals:
-    """Where the endcap crystals are; the table holds one quadrant of EE+, the rest is its mirror image."""
+    """Positions of the endcap crystals. The table holds one quadrant of EE+; the rest follows by symmetry."""
     with np.load(_DATA / "ee_crystals.npz") as table:
         ix, iy, x, y, z = (table[name].astype(np.float64) for name in ("ix", "iy", "x", "y", "z"))
     signs = np.array([(sx, sy, sz) for sx in (1, -1) for sy in (1, -1) for sz in (1, -1)])[:, :, None]
@@ -221,7 +221,7 @@ def ee_crystals() -> EndcapCrystals:
     row = np.where(sy > 0, iy - 1, EE_SIDE - iy)
     cell = ((sz > 0) * EE_SIDE**2 + row * EE_SIDE + column).astype(np.uint16).ravel()
     order = np.argsort(cell)
-    # The table counts in 0.01 mm.
+    # The table is in units of 0.01 mm.
     positions = [(1e-3 * sign * value).ravel()[order] for sign, value in ((sx, x), (sy, y), (sz, z))]
     return EndcapCrystals(*(_frozen(column) for column in (cell[order], *positions)))
 
@@ -236,7 +236,7 @@ def ee_exists() -> np.ndarray:
 
 @functools.cache
 def hcal_exists() -> np.ndarray:
-    """Which HCAL towers there are, bool `[HCAL_TOWERS]`: above |ieta| 20 iphi is odd."""
+    """Which HCAL towers exist, bool `[HCAL_TOWERS]`: above |ieta| 20 iphi is odd."""
     row, column = np.divmod(np.arange(HCAL_TOWERS), HCAL_COLUMNS)
     narrow = abs(_from_row(row, HCAL_ROWS // 2)) <= HCAL_LAST_NARROW
     return _frozen(narrow | (column % 2 == 0))
@@ -257,7 +257,7 @@ def _integers(*values) -> list[np.ndarray]:
 def _check(name: str, values: np.ndarray, low: int, high: int) -> None:
     outside = (values < low) | (values > high)
     if outside.any():
-        raise ValueError(f"{name} = {values[outside][0]} does not exist: it runs from {low} to {high}.")
+        raise ValueError(f"{name} = {values[outside][0]} does not exist; the range is {low} to {high}.")
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

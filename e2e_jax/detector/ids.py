@@ -1,7 +1,7 @@
-"""CMS DetIds: the 32 bits that name a calorimeter cell in CMS files.
+"""CMS DetIds: the 32 bits that identify a calorimeter cell in CMS files.
 
-Bits 28-31 hold the detector (3 ECAL, 4 HCAL), bits 25-27 the subdetector, the rest the place in it;
-see EBDetId, EEDetId and HcalDetId in CMSSW's DataFormats. Everything here takes arrays of any shape.
+Bits 28-31 hold the detector (3 ECAL, 4 HCAL), bits 25-27 the subdetector, the other bits the position in it;
+see EBDetId, EEDetId and HcalDetId in CMSSW's DataFormats. All functions take arrays of any shape.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def decode_eb(ids) -> tuple[np.ndarray, np.ndarray]:
       ieta (-85 to 85, not 0) and iphi (1 to 360), int64.
 
     Raises:
-      ValueError: an id is of another detector, or names no crystal.
+      ValueError: an id is of another detector, or of no existing crystal.
     """
     ids = _of(ids, _EB)
     ieta, iphi = _signed(ids >> 9 & 0x7F, ids & 0x10000), ids & 0x1FF
@@ -57,7 +57,7 @@ def decode_ee(ids) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
       ix and iy (1 to 100) and zside (-1 or 1), int64.
 
     Raises:
-      ValueError: an id is of another detector, or names no crystal.
+      ValueError: an id is of another detector, or of no existing crystal.
     """
     ids = _of(ids, _EE)
     ix, iy, zside = ids >> 7 & 0x7F, ids & 0x7F, _signed(1, ids & 0x4000)
@@ -77,7 +77,7 @@ def decode_hcal(ids) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
       ieta (-29 to 29, not 0), iphi (1 to 72), depth (1 to 7), subdetector (`HB` or `HE`), int64.
 
     Raises:
-      ValueError: an id is of another detector, or names no readout of HB or HE.
+      ValueError: an id is of another detector, or of no existing readout of HB or HE.
     """
     ids = _of(ids, _HB, _HE)
     later = (ids & _LATER_FORMAT) != 0

@@ -1,8 +1,9 @@
-"""Images from hits: geometries by name, which are fixed maps from detector cells to pixels.
+"""Images from hits. A geometry is a named, fixed map from detector cells to pixels.
 
-The recipes are those of the end-to-end papers (M. Andrews et al., arXiv:1807.11916, Section 4). Each channel
-keeps the energy of its hits, the HCAL over crystals 25 times; hits with energy <= 0 are skipped (zero
-suppression). The tables are in `detector.projections`, the entries of each channel in `detector.pixels`.
+The images are those of the end-to-end papers (M. Andrews et al., arXiv:1807.11916, Section 4). The sum of a
+channel is the energy of its hits; for the HCAL drawn over crystals it is 25 times that. Hits with energy <= 0
+are skipped (zero suppression). The tables are in `detector.projections`, the entries of each channel in
+`detector.pixels`.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ _GEOMETRIES: dict[str, tuple[Canvas, ...]] = {}
 
 
 def register(geometry: str, *canvases: Canvas) -> None:
-    """Makes images available under the name of a geometry, in `make_images` and in `config.inputs.geometry`.
+    """Registers a geometry, for `make_images` and `config.inputs.geometry`.
 
     Args:
-      geometry: the name.
+      geometry: its name.
       canvases: the maps from hits to the pixels of its images, in the networks' order; `pixels.table_canvas`
-        makes one by tables.
+        makes one from tables.
 
     Raises:
-      ValueError: the name is taken, there is no canvas, or two images have the same name.
+      ValueError: the name is registered already, there is no canvas, or two images have the same name.
     """
     if geometry in _GEOMETRIES:
         raise ValueError(f"The geometry {geometry!r} is registered already; choose another name.")
@@ -85,18 +86,18 @@ def make_images(
     """Makes the images of a batch of events.
 
     Args:
-      events_or_batch: `Events`, or the padded batch of `Events.to_batch`, or the flat one of
+      events_or_batch: `Events`, the padded batch of `Events.to_batch`, or the flat batch of
         `layout.Layout`; only the collections of the geometry and the channels are read.
       geometry: "barrel", "ecal_centric", "hcal_centric" (`pixels.BARREL`, `ENDCAPS` and `FULL` describe their
         images), or a registered one.
       channels: some of the geometry's, in the order wanted.
-      matches_authors: the arithmetic of the paper's authors where it differs, see `detector.projections`; it
-        loses half of the energy of the stitched image's outermost ECAL rows.
-      drawing: how they are drawn; with `drawing.blocks` the shapes below are those of `drawing.in_blocks`.
+      matches_authors: use the arithmetic of the paper's authors where it differs, see
+        `detector.projections`; it loses half of the energy of the stitched image's outermost ECAL rows.
+      drawing: how images are computed; with `drawing.blocks` the shapes are those of `drawing.in_blocks`.
 
     Returns:
-      {"barrel": float32 [n, 170, 360, channels]}; for "ecal_centric" with it "endcap_minus" and
-      "endcap_plus", [n, 100, 100, channels]; for "hcal_centric" {"full": [n, 280, 360, channels]}.
+      For "barrel" {"barrel": float32 [n, 170, 360, channels]}. For "ecal_centric" also "endcap_minus" and
+      "endcap_plus", [n, 100, 100, channels]. For "hcal_centric" {"full": [n, 280, 360, channels]}.
 
     Raises:
       ValueError: the geometry or a channel does not exist, or the batch lacks a collection.
@@ -127,7 +128,7 @@ def checked_channels(channels: Sequence[str], canvas: Canvas = pixels.BARREL) ->
     """The channels as a tuple.
 
     Raises:
-      ValueError: one does not exist or comes twice.
+      ValueError: a channel does not exist or is given twice.
     """
     names = (channels,) if isinstance(channels, str) else tuple(channels)
     for name in names:

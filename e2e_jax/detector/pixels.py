@@ -1,9 +1,9 @@
-"""Which pixels hits light, and with how much: the entries of each image and channel.
+"""The entries of each image and channel: which pixels a hit contributes to, and how much.
 
-The functions work hit by hit, on the hits of one event or of several in a row. They take `xp`, numpy or
-jax.numpy: the same recipe makes images on the device (`detector.images`) and where a dataset is decoded
-(`features`). Hits with energy <= 0 are skipped (zero suppression), and so are those whose place the image
-does not have, or that no cell has: their pixel is the image's number of pixels.
+The functions take the hits of one event or of several events in a row. Their argument `xp` is numpy or
+jax.numpy, so the same code makes images on the device (`detector.images`) and when a dataset is decoded
+(`features`). Hits with energy <= 0 (zero suppression), hits outside of the image and hits of cells that do
+not exist are skipped: their pixel is the number of pixels of the image.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _FULL_BARREL = projections.ENDCAP_ROWS * projections.FULL_COLUMNS
 
 
 class Entries(NamedTuple):
-    """What the hits of a collection add to a channel.
+    """Contributions of the hits of one collection to a channel.
 
     Attributes:
-      collection: whose hits they are.
-      pixel: int32 `[hits]`, or `[hits, m]` where a hit lights several: row * columns + column.
+      collection: name of the collection.
+      pixel: int32 `[hits]`, or `[hits, m]` if a hit contributes to m pixels: row * columns + column.
       value: float32 `[hits]`, or `[hits, m]`.
     """
 
@@ -50,8 +50,7 @@ class Canvas:
       shape: (rows, columns) of all images together.
       entries: channel -> function of (hits, xp, matches_authors) that returns a list of `Entries`.
       collections: channel -> the collections of hits that it reads.
-      side: channel -> side of the square blocks of pixels in which it is drawn, where it is not 1: its pixels
-        are those of an image with as many times fewer rows and columns, repeated.
+      side: channel -> side of the square blocks of equal pixels in which the channel is drawn; 1 by default.
     """
 
     images: tuple[str, ...]
@@ -154,7 +153,7 @@ def _look_up(table: np.ndarray, cell, xp):
 def table_canvas(
     image: str, shape: tuple[int, int], tables: Mapping[str, Mapping[str, np.ndarray]]
 ) -> Canvas:
-    """One image by tables of pixels, for the collections that have cells.
+    """One image from tables of pixels, for the collections that have cells.
 
     Args:
       image: name of the image.

@@ -1,9 +1,9 @@
-"""From cells and directions to the pixels of the images that are not the barrel's: tables, made once.
+"""Tables from cells and directions to the pixels of the images with endcaps, computed once.
 
 Every image is a fixed linear map of the hits (M. Andrews et al., arXiv:1807.11916, Section 4). The tables
-here are that map where no formula says it: endcap crystals on the stitched image, towers on endcap crystals.
-`matches_authors=True` gives the arithmetic of the paper's authors where it differs: the tower edge 2.322 in
-place of 2.332 (`AUTHORS_EDGE`), and the outermost row of the smeared endcap, half of whose energy they drop.
+hold the parts of the map that have no formula: endcap crystals on the stitched image, and towers on endcap
+crystals. `matches_authors=True` uses the arithmetic of the paper's authors where it differs: the tower edge
+2.322 instead of 2.332 (`AUTHORS_EDGE`), and half of the energy in the outermost row of the smeared endcap.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ENDCAP_ROWS = (FULL_ROWS - geometry.EB_ROWS) // 2
 BARREL_RINGS = 17
 """HCAL towers up to this |ieta| lie over the ECAL barrel: 5 x 5 crystals each. Those above lie over EE."""
 LAST_RING = 28
-"""Tower 29 overlaps tower 28 in eta and is read together with it: the images count it as 28."""
+"""Tower 29 overlaps tower 28 in eta and is read out with it; the images count it as 28."""
 TOWER_SIDE = 5
 """Crystals, or rows and columns of the stitched image, along a side of a tower."""
 PHI_SHIFT = 2
@@ -32,18 +32,18 @@ PHI_SHIFT = 2
 
 MAX_TRACK_ETA = 3.0
 AUTHORS_EDGE = 2.322
-"""Where the authors' code puts the edge between towers 25 and 26; CMSSW's geometry says 2.332."""
+"""Edge between towers 25 and 26 in the authors' code; it is 2.332 in CMSSW's geometry."""
 
 _ETA_STEPS, _PHI_STEPS = 500, 720
-"""Grid of directions: steps a unit of |eta|, and steps a quarter turn in phi; about a ninth of a crystal."""
+"""Grid of directions: steps per unit of |eta| and per quarter turn in phi; about a ninth of a crystal."""
 _FIRST_ETA = int(geometry.EB_MAX_ETA * _ETA_STEPS)
 
 
 class Smearing(NamedTuple):
-    """Where the stitched image has the energy of each endcap cell.
+    """The pixels of the stitched image that share the energy of each endcap cell.
 
     Attributes:
-      pixel: int32 `[EE_CELLS, 4]`; `FULL_PIXELS` where there is no crystal, or nothing to add.
+      pixel: int32 `[EE_CELLS, 4]`; `FULL_PIXELS` where there is no crystal or no further pixel.
       share: float32 `[EE_CELLS, 4]`, the part of the energy that the pixel gets.
     """
 
@@ -55,9 +55,9 @@ class TowerCrystals(NamedTuple):
     """The endcap crystals behind each HCAL tower.
 
     Attributes:
-      cell: int32 `[HCAL_TOWERS, most]`, the endcap cells whose centres lie in the tower's box, filled up with
+      cell: int32 `[HCAL_TOWERS, most]`, the endcap cells whose centers lie in the tower's box, padded with
         `EE_CELLS`.
-      share: float32 `[HCAL_TOWERS]`, 1 / their number; 0 where there are none.
+      share: float32 `[HCAL_TOWERS]`, 1 / number of these cells; 0 if there are none.
     """
 
     cell: np.ndarray
@@ -80,8 +80,8 @@ class TowerBlocks(NamedTuple):
 def endcap_cell(eta, phi, xp=np):
     """The endcap crystal nearest to a direction, int32; -1 outside of 1.479 < |eta| <= 3 and for NaN.
 
-    As CMSSW's `getClosestCell`, a direction just next to the outermost crystals finds the nearest of them, so
-    that no track of the acceptance is lost.
+    A direction just outside the outermost crystals gets the nearest of them, as in CMSSW's `getClosestCell`,
+    so that no track in the acceptance is lost.
 
     Args:
       eta, phi: direction in rad, any phi convention; arrays of equal shape.
@@ -110,8 +110,8 @@ def endcap_cell(eta, phi, xp=np):
 def stitched_pixels(matches_authors: bool = False) -> np.ndarray:
     """Pixel of each endcap cell on the stitched image before any smearing, int32 `[EE_CELLS]`.
 
-    A crystal goes by its centre: the column is that of the barrel crystal at its phi, the row one of the 5
-    into which each ring of towers is split in eta. `FULL_PIXELS` where there is no crystal.
+    The center of a crystal decides: its column is that of the barrel crystal at the same phi, its row one of
+    the 5 into which each ring of towers is divided in eta. `FULL_PIXELS` where there is no crystal.
     """
     crystals = geometry.ee_crystals()
     edges = _ring_edges(matches_authors)
@@ -120,7 +120,7 @@ def stitched_pixels(matches_authors: bool = False) -> np.ndarray:
     depth = np.searchsorted(rows, abs(crystals.eta), side="right") - 1
     first_plus = ENDCAP_ROWS + geometry.EB_ROWS
     row = np.where(crystals.z > 0, first_plus + depth, ENDCAP_ROWS - 1 - depth)
-    # Columns are a degree wide and begin where the barrel's do: iphi = 11 spans 0 to 1 degree.
+    # Columns are one degree wide and are those of the barrel: iphi = 11 spans 0 to 1 degree.
     column = (np.floor(np.rad2deg(crystals.phi)).astype(int) + PHI_SHIFT * TOWER_SIDE) % FULL_COLUMNS
     pixels = np.full(geometry.EE_CELLS, FULL_PIXELS, np.int32)
     pixels[crystals.cell] = row * FULL_COLUMNS + column
@@ -129,11 +129,11 @@ def stitched_pixels(matches_authors: bool = False) -> np.ndarray:
 
 @functools.cache
 def smeared_pixels(matches_authors: bool = False) -> Smearing:
-    """The stitched image's endcaps smeared: each block of 2 x 2 pixels shares its energy evenly.
+    """The smeared endcaps of the stitched image: each block of 2 x 2 pixels shares its energy evenly.
 
-    Blocks are counted from the barrel outwards. An endcap's 55 rows leave its outermost one alone: its blocks
-    have 1 x 2 pixels, each with half of their energy. The authors pad that row to two, share over four, and
-    cut the padding off again, which loses half of the row's energy.
+    Blocks are counted from the barrel outwards. An endcap has 55 rows, so the blocks of the outermost row
+    have 1 x 2 pixels, each with half of the energy. The authors pad that row to two, share over four pixels
+    and remove the padding again, which loses half of the row's energy.
     """
     pixel = stitched_pixels(matches_authors).astype(np.int64)
     row, column = pixel // FULL_COLUMNS, pixel % FULL_COLUMNS
@@ -153,7 +153,7 @@ def smeared_pixels(matches_authors: bool = False) -> Smearing:
 def tower_crystals(matches_authors: bool = False) -> TowerCrystals:
     """The endcap crystals over which a tower's energy is shared evenly: |ieta| > 17, 28 and 29 as one.
 
-    A tower's box in phi is the true one, 10 degrees wide for |ieta| > 20.
+    A tower's box has its true width in phi, 10 degrees for |ieta| > 20.
     """
     crystals = geometry.ee_crystals()
     ring = BARREL_RINGS + np.searchsorted(_ring_edges(matches_authors), abs(crystals.eta), side="right")
@@ -186,7 +186,7 @@ def tower_blocks() -> TowerBlocks:
 
 _HCAL_ROW, _HCAL_COLUMN = np.divmod(np.arange(geometry.HCAL_TOWERS), geometry.HCAL_COLUMNS)
 _HCAL_IETA = np.where(_HCAL_ROW < geometry.HCAL_ROWS // 2, _HCAL_ROW - 29, _HCAL_ROW - 28)
-"""Each tower's row, column (iphi - 1) and ieta, also of the places that hold no tower."""
+"""Row, column (iphi - 1) and ieta of each place on the towers' grid, including places without a tower."""
 
 
 def _hcal_row(ieta: np.ndarray) -> np.ndarray:
@@ -205,8 +205,8 @@ def _ring_edges(matches_authors: bool) -> np.ndarray:
 def _quadrant() -> np.ndarray:
     """The crystal nearest to each direction of the grid with x, y > 0, int16 `[eta steps, phi steps]`.
 
-    A crystal is (row, column) from the corner of the quadrant at the beam, row * 50 + column; the distance is
-    that of the lines of sight where they cross a plane of constant z.
+    A crystal is row * 50 + column, counted from the corner of the quadrant at the beam. The distance is
+    measured between the lines of sight in a plane of constant z.
     """
     crystals = geometry.ee_crystals()
     ix, iy, zside = geometry.ee_coordinates(crystals.cell)
@@ -218,7 +218,7 @@ def _quadrant() -> np.ndarray:
     phi = (np.arange(_PHI_STEPS) + 0.5) * (np.pi / 2 / _PHI_STEPS)
     nearest = np.empty((len(eta), len(phi)), np.int16)
     for i, radius in enumerate(1 / np.sinh(eta)):
-        # Only the crystals in the ring can be the nearest, which makes the search a fast one.
+        # Only the crystals in the ring can be the nearest.
         ring = np.flatnonzero(abs(np.hypot(x, y) - np.clip(radius, 0.108, 0.462)) < 0.016)
         distance = (x[ring] - (radius * np.cos(phi))[:, None]) ** 2
         distance += (y[ring] - (radius * np.sin(phi))[:, None]) ** 2

@@ -1,4 +1,4 @@
-"""Images of showers from their crystals, on the device: what networks see of `events.showers.Showers`."""
+"""Images of showers (`events.showers.Showers`) from their crystals, on the device."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from e2e_jax.detector.crops import GEV_PER_COUNT, PEDESTAL, SAMPLES, SHAPES, SID
 
 
 def shower_images(batch: Mapping, view: str = "crop", channels: Sequence[str] = ("energy",)) -> jax.Array:
-    """Images of the rec hits, one pixel a crystal; inside `jit` or not.
+    """Images of the rec hits, one pixel per crystal; may be called inside `jit`.
 
     Args:
       batch: `Showers`, or the padded batch of `Showers.to_batch`; reads "crystals".
-      view: key of `crops.SHAPES`, the one that the batch's cells count in.
+      view: key of `crops.SHAPES`, the view of the batch's cells.
       channels: some of `crops.CHANNELS`, in the order wanted. Hits with energy <= 0 are skipped in both.
 
     Returns:
@@ -44,7 +44,7 @@ def _scatter(hits: Mapping, view: str, channels: tuple[str, ...]) -> jax.Array:
 
 
 def digi_images(batch: Mapping) -> jax.Array:
-    """Images of the ten samples of each crystal of a crop, pedestals subtracted; inside `jit` or not.
+    """Images of the ten samples of each crystal of a crop, pedestals subtracted; may be called inside `jit`.
 
     Args:
       batch: `Showers`, or the padded batch of `Showers.to_batch`, in the view "crop"; reads "digis".
@@ -61,7 +61,7 @@ def digi_images(batch: Mapping) -> jax.Array:
 @jax.jit
 def _digi_scatter(digis: Mapping) -> jax.Array:
     def one_shower(digis):
-        # Padding is all 0, which no crystal's samples are: they have the pedestal.
+        # Padding is all 0; the samples of a crystal never are, because of the pedestal.
         counts = digis["samples"].astype(jnp.float32)
         read = jnp.any(counts > 0, axis=-1, keepdims=True)
         energy = jnp.where(read, (counts - PEDESTAL) * GEV_PER_COUNT, 0)

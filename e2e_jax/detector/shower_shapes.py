@@ -1,14 +1,13 @@
-"""What physicists measure of a photon by hand: shower shapes and isolation, from the hits, on the device.
+"""Shower shapes and isolation of photons, computed from the hits on the device.
 
-One function for every source of events. A dataset holds the hits, which is all that this takes, so its
-examples hold no shapes and need not be built again: a network that asks for shapes has them computed in the
-training step and in `predict` alike.
+The same function serves every source of events. A dataset stores only hits; shapes are computed in the
+training step and in `predict`.
 
 The definitions are those of CMS's photon identification by detector sums (CMS, JINST 10 (2015) P08010,
-arXiv:1502.02702, Section 6): of CMSSW, `EcalClusterTools` for the shapes, `EgammaRecHitIsolation`,
-`EgammaTowerIsolation` and `PhotonTkIsolation` with the thresholds and vetoes of `isolationSumsCalculator` for
-the isolation, in the smaller of its two cones (dR = 0.3: half the pile-up of 0.4). Events have no
-superclusters, calorimeter towers or track vertices; what stands for them is said with `NAMES`.
+arXiv:1502.02702, Section 6). In CMSSW they are `EcalClusterTools` for the shapes, and for the isolation
+`EgammaRecHitIsolation`, `EgammaTowerIsolation` and `PhotonTkIsolation` with the thresholds and vetoes of
+`isolationSumsCalculator`, in the smaller of its two cones (dR = 0.3: half the pile-up of 0.4). Events have no
+superclusters, calorimeter towers or track vertices; `NAMES` documents what is used instead.
 """
 
 from __future__ import annotations
@@ -27,31 +26,33 @@ NAMES = (
     *("sigma_ieta_ieta", "sigma_iphi_iphi", "cov_ieta_iphi", "r9", "e1_over_e25", "h_over_e"),
     *("ecal_isolation", "hcal_isolation", "track_isolation"),
 )
-"""The shapes of a photon, in order.
+"""The shapes of a photon, in this order.
 
 sigma_ieta_ieta, sigma_iphi_iphi: widths of the 5x5 crystals around the seed, the most energetic crystal:
   square roots of the second moments about the energy-weighted mean, with weights max(0, 4.7 + ln E_i/E5x5).
   In the barrel in crystals times 0.01745; in the endcaps in crystals times 0.0447, away from the beam and
   along the arc around it.
-cov_ieta_iphi: their mixed moment, in their units squared. CMSSW's arcs in the endcaps have no sign, so that
-  this is no covariance there; here they have one.
+cov_ieta_iphi: their mixed moment, in their units squared. In the endcaps, CMSSW's distances along the arc have
+  no sign, so its value is not a covariance there; ours have a sign.
 r9: E3x3 / E. E is the sum of the hits in the window of a supercluster: in the barrel 5 x 35 crystals in eta
   and phi, the reach of CMS's hybrid algorithm; in the endcaps 0.14 x 0.6 in eta and phi.
 e1_over_e25: energy of the seed / E5x5.
 h_over_e: HCAL energy in dR < 0.15 / E.
-ecal_isolation: GeV, sum of ET of ECAL hits in the cone but for those within 3.5 crystals and a strip of +-2.5
-  crystals in eta. A barrel photon counts hits above 0.095 GeV, an endcap photon those with ET above 0.11 GeV.
+ecal_isolation: GeV, sum of ET of ECAL hits in the cone, without hits within 3.5 crystals and without a strip
+  of +-2.5 crystals in eta. Hits count above 0.095 GeV for barrel photons, above 0.11 GeV of ET for endcap
+  photons.
 hcal_isolation: GeV, sum of ET in 0.15 < dR < 0.3. HCAL hits count above the thresholds of CMS's towers,
-  0.7 GeV up to |ieta| 15 and 0.8 GeV beyond. AODSIM files keep few HCAL hits far from showers, so that sums
-  from them are below CMS's own.
-track_isolation: GeV, sum of pT of tracks in 0.04 < dR < 0.3 but for a strip of |d eta| < 0.015 around the
-  photon's own direction. CMS takes tracks within 2 mm in z of the vertex; these are all, pile-up's too.
+  0.7 GeV up to |ieta| 15 and 0.8 GeV above. AODSIM files keep few HCAL hits far from showers, so sums from
+  them are smaller than CMS's own.
+track_isolation: GeV, sum of pT of tracks in 0.04 < dR < 0.3, without a strip of |d eta| < 0.015 around the
+  photon's direction. CMS takes tracks within 2 mm in z of the vertex; here all tracks count, including those
+  of pile-up.
 """
 
 SEED_WINDOW = (0.15, 0.1)
-"""(eta, phi) by which a seed may miss its photon, whose eta is seen from a vertex that may be 18 cm off."""
+"""Largest distance (eta, phi) of a seed from its photon, whose vertex may be 18 cm from the origin."""
 BARREL_REACH = 17
-ENDCAP_ROAD = (0.07, 0.3)
+ENDCAP_WINDOW = (0.07, 0.3)
 """Half the supercluster's window: crystals along phi, and (eta, phi)."""
 
 CONE = 0.3
@@ -75,15 +76,15 @@ def shower_shapes(events_or_batch) -> jax.Array | np.ndarray:
     """Shower shapes and isolation of both photons of each event.
 
     Args:
-      events_or_batch: `Events`, or the padded batch of `Events.to_batch` (also inside `jit`), of which
-        "photons" and the four collections are read. Hits and tracks without energy count nowhere.
+      events_or_batch: `Events`, or the padded batch of `Events.to_batch` (also inside `jit`); reads "photons"
+        and the four collections. Hits and tracks without energy are ignored.
 
     Returns:
-      float32 `[n, 2, len(NAMES)]`, see `NAMES`. Of a photon without pT all are 0; of one without an ECAL hit
-      near its direction those that need one are, and its cones are around that direction.
+      float32 `[n, 2, len(NAMES)]`, see `NAMES`. For a photon without pT all are 0. For a photon without an
+      ECAL hit near its direction, the shapes that need one are 0, and its cones are around its direction.
 
     Raises:
-      ValueError: the batch lacks what is read.
+      ValueError: the batch lacks a collection or a column.
     """
     if not hasattr(events_or_batch, "to_batch"):
         return _both_photons(_read(events_or_batch))
@@ -92,7 +93,7 @@ def shower_shapes(events_or_batch) -> jax.Array | np.ndarray:
     lengths = {name: -(-length // _LENGTH_STEP) * _LENGTH_STEP for name, length in longest.items()}
     parts, size = [np.zeros((0, 2, len(NAMES)), np.float32)], min(_ROWS, max(len(events), 1))
     for first in range(0, len(events), size):
-        # The last row fills the last batch up, so that all have one shape and one program.
+        # The last batch is filled with copies of the last row, so that all batches have one shape.
         rows = np.minimum(np.arange(first, first + size), len(events) - 1)
         parts.append(np.asarray(_both_photons(_read(events[rows].to_batch(lengths))))[: len(events) - first])
     return np.concatenate(parts)
@@ -100,7 +101,7 @@ def shower_shapes(events_or_batch) -> jax.Array | np.ndarray:
 
 def _read(batch: Mapping) -> dict:
     if "photons" not in batch:
-        raise ValueError(f"The batch has no 'photons', whose showers are asked for; it has {sorted(batch)}.")
+        raise ValueError(f"The batch has no 'photons', which shower shapes need; it has {sorted(batch)}.")
     for name, columns in _COLUMNS.items():
         if not set(columns) <= set(batch.get(name, ())):
             raise ValueError(
@@ -112,7 +113,7 @@ def _read(batch: Mapping) -> dict:
 
 @jax.jit
 def _both_photons(batch: Mapping) -> jax.Array:
-    """The shapes of a batch; all arrays are `[n, photon, hit]`, 1 in place of what they do not depend on."""
+    """The shapes of a batch; all arrays are `[n, photon, hit]`, broadcast along axes of length 1."""
     pt, eta, phi = (batch["photons"].astype(jnp.float32)[:, :, i, None] for i in range(3))
     hits = _ecal_hits(batch)
     near = (abs(hits.eta - eta) < SEED_WINDOW[0]) & (abs(geometry.delta_phi(hits.phi, phi)) < SEED_WINDOW[1])
@@ -139,7 +140,7 @@ def _both_photons(batch: Mapping) -> jax.Array:
 
 
 class _Hits(NamedTuple):
-    """ECAL hits: x, y from the middle of an endcap, or row and column; part 0 barrel, 1 EE-, 2 EE+."""
+    """ECAL hits: x, y from the center of an endcap, or row and column; part 0 barrel, 1 EE-, 2 EE+."""
 
     energy: jax.Array
     eta: jax.Array
@@ -177,10 +178,10 @@ def _from_beam(index: np.ndarray) -> np.ndarray:
 
 
 def _steps(hits: _Hits, seed: _Hits):
-    """Crystals from the seed along x (or row) and y (or column); far for hits of another part of the ECAL."""
+    """Crystals from the seed along x (or row) and y (or column); inf for hits of another part of the ECAL."""
     barrel, half = seed.part == 0, geometry.EB_COLUMNS // 2
     dx, dy = hits.x - seed.x, hits.y - seed.y
-    # Neither is the barrel's grid closed over phi, nor is there a crystal between -1 and 1 in the endcaps.
+    # The barrel wraps around in phi; the endcaps have no crystal at x = 0 or y = 0.
     dy = jnp.where(barrel, (dy + half) % geometry.EB_COLUMNS - half, _over_zero(hits.y, seed.y))
     dx = jnp.where(barrel, dx, _over_zero(hits.x, seed.x))
     same = hits.part == seed.part
@@ -194,7 +195,7 @@ def _over_zero(index, origin):
 def _crystal_shapes(hits: _Hits, seed: _Hits):
     """((sigma_ieta_ieta, sigma_iphi_iphi, cov), (E3x3, E1/E25), eta), each `[n, 2, 1]`.
 
-    The last is the middle of the shower in eta, with the weights of the widths.
+    The last is the mean eta of the shower, with the weights of the widths.
     """
     dx, dy = _steps(hits, seed)
     barrel = seed.part == 0
@@ -205,7 +206,7 @@ def _crystal_shapes(hits: _Hits, seed: _Hits):
     def mean(values, weights, total):
         return _ratio(_sum(jnp.where(weights > 0, weights * values, 0)), total)
 
-    # Distances from the energy-weighted mean: straight in the barrel, polar in the endcaps.
+    # Distances from the energy-weighted mean: Cartesian in the barrel, polar in the endcaps.
     mean_x, mean_y = mean(hits.x, energy, positive), mean(hits.y, energy, positive)
     radius = jnp.hypot(hits.x, hits.y)
     cross, dot = mean_x * hits.y - mean_y * hits.x, mean_x * hits.x + mean_y * hits.y
@@ -229,11 +230,11 @@ def _supercluster(hits: _Hits, seed: _Hits):
     dx, dy = _steps(hits, seed)
     deta, dphi = abs(hits.eta - seed.eta), geometry.delta_phi(hits.phi, seed.phi)
     strip = (abs(dx) <= 2) & (abs(dy) <= BARREL_REACH)
-    road = (deta < ENDCAP_ROAD[0]) & (abs(dphi) < ENDCAP_ROAD[1]) & jnp.isfinite(dx)
-    # A corner of the 5x5 may lie outside the road close to the beam.
-    road |= (abs(dx) <= 2) & (abs(dy) <= 2)
-    # Noise of either sign adds up to nothing, as long as none of it is left out.
-    energy = jnp.where(jnp.where(seed.part == 0, strip, road), hits.energy, 0)
+    window = (deta < ENDCAP_WINDOW[0]) & (abs(dphi) < ENDCAP_WINDOW[1]) & jnp.isfinite(dx)
+    # Close to the beam, a corner of the 5x5 may lie outside the window.
+    window |= (abs(dx) <= 2) & (abs(dy) <= 2)
+    # Negative energies are kept here, so that noise averages to zero.
+    energy = jnp.where(jnp.where(seed.part == 0, strip, window), hits.energy, 0)
     lit = jnp.maximum(energy, 0)
     return _sum(energy), seed.phi + _ratio(_sum(lit * dphi), _sum(lit))
 

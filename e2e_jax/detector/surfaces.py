@@ -1,6 +1,6 @@
-"""Directions of the pixels of every image: where a pixel looks, and which way is away from the middle.
+"""Directions of the pixels of every image, and the axes of windows around them.
 
-The images of a geometry lie one after another in one row of pixels, so that one index names a pixel of any.
+The images of a geometry are concatenated into one row of pixels, so one index identifies any pixel.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def surface(name: str) -> Surface:
     shapes = images.shapes(name)
     if unknown := [image for image in shapes if image not in _PARTS]:
         raise ValueError(
-            f"Tokens need the directions of pixels. Those of {', '.join(_PARTS)} are known, those of the "
-            f"image {unknown[0]!r} of config.inputs.geometry {name!r} are not."
+            f"Tokens need the directions of pixels. They are known for the images {', '.join(_PARTS)}, but "
+            f"not for {unknown[0]!r} of config.inputs.geometry {name!r}."
         )
     parts = [_PARTS[image](image) for image in shapes]
     direction = np.concatenate([direction for direction, _ in parts]).astype(np.float32)
@@ -79,14 +79,14 @@ def _barrel(image: str):
 
 
 def _full(image: str):
-    """The barrel's rows between those of the towers' rings, five each."""
+    """The rows of the barrel, and on both sides five rows per ring of towers."""
     edges = np.array([*geometry.HCAL_ETA_EDGES[projections.BARREL_RINGS : projections.LAST_RING], 3.0])
     fine = np.interp(np.arange(projections.ENDCAP_ROWS) + 0.5, BLOCK * np.arange(len(edges)), edges)
     return _unrolled(np.concatenate([-fine[::-1], geometry.eb_eta_centres(), fine]))
 
 
 def _endcap(image: str):
-    """One endcap: the axis of x or y that is closer to a crystal's radius leads away from the beam."""
+    """One endcap. The first axis is x or y, whichever is closer to the radius, away from the beam."""
     crystals, side, pixels = geometry.ee_crystals(), image == "endcap_plus", geometry.EE_SIDE**2
     own = (crystals.z > 0) == side
     position = np.stack([crystals.x, crystals.y, crystals.z], axis=1)[own]

@@ -1,7 +1,7 @@
-"""Tokens of an event: its strongest crystals, tracks and towers, each with what lies around it.
+"""Tokens of an event: its strongest crystals, tracks and towers, each with a window around it.
 
-Everything is read off the images of `detector.images`, so that hits in any layout and ready images give the
-same tokens. All shapes are static; the only sort is a `top_k` of the maxima of blocks of 5 x 5 pixels.
+Tokens are computed from the images of `detector.images`, so hits in any layout and ready images give the same
+tokens. All shapes are static; the only sort is a `top_k` of the maxima of blocks of 5 x 5 pixels.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ import numpy as np
 from e2e_jax.detector.surfaces import BLOCK, Surface, surface
 
 MINIMUM = {"ecal": 0.5, "tracks": 0.5, "hcal": 1.0}
-"""GeV of energy (tracks: of pT) that a token has at least; tokens come in the order of these channels."""
+"""Least energy of a token (for tracks: pT), in GeV. Tokens are ordered by these channels."""
 CANDIDATES = 6
-"""Blocks that are searched, as a multiple of the tokens wanted: a shower spans up to four, a jet more."""
+"""Blocks that are searched, per token wanted: a shower spans up to four, a jet more."""
 WINDOW, TOWERS = 11, 7
 """Sides of the windows around a token: in pixels, and in blocks of 5 x 5 pixels."""
 CORE = (5, 11)
-"""Pixels along the axes of `Surface.axes` whose energy makes a token's momentum: an electron of a conversion
-is bent along phi."""
+"""Pixels along the axes of `Surface.axes` that define a token's momentum. It is wider in phi, because the
+electrons of a conversion are bent along phi."""
 
 
 class Tokens(NamedTuple):
-    """The tokens of n events, those of each channel together, from the strongest on.
+    """The tokens of n events, ordered by channel and then by strength.
 
     Attributes:
-      filled: bool `[n, t]`; all else is 0 where it is false.
-      channel: int `[t]`, the number of each token's channel; of numpy.
-      momentum: float32 `[n, t, 3]`, GeV. Of a crystal the sum of its core's energies times their directions,
-        without the pixels that the core of a stronger token holds.
+      filled: bool `[n, t]`; the other fields are 0 where it is false.
+      channel: int `[t]`, the index of each token's channel, as a numpy array.
+      momentum: float32 `[n, t, 3]`, GeV. For a crystal the sum of its core's energies times their directions,
+        without the pixels in the core of a stronger token.
       endcap: bool `[n, t]`.
-      offset: float32 `[n, t, 2]`, the pixel's place in its block along the axes of a window, -1 to 1.
-      windows: float32 `[n, t, 11, 11, c]`, GeV, of all channels but the HCAL's, in their order.
+      offset: float32 `[n, t, 2]`, the pixel's position in its block along the axes of a window, -1 to 1.
+      windows: float32 `[n, t, 11, 11, c]`, GeV, of all channels except the HCAL, in their order.
       towers: float32 `[n, t, 7, 7, channels]`, GeV, sums over blocks.
     """
 
@@ -57,17 +57,17 @@ def find_tokens(
 ) -> Tokens:
     """Finds the tokens of each event.
 
-    A token is, of the ECAL and of the tracks, a pixel that no pixel of the 5 x 5 around it exceeds, at most
-    one for each block of 5 x 5; of the HCAL, the middle of a block. Those of the highest transverse energy
-    are taken. Windows are turned along `Surface.axes`: a reflection in eta, or a rotation in phi by a whole
-    number of blocks, changes the momenta alone.
+    A token of the ECAL or of the tracks is a pixel that is the maximum of the 5 x 5 pixels around it, at most
+    one per block of 5 x 5. A token of the HCAL is the middle of a block. The tokens with the highest
+    transverse energy are taken. Windows are oriented along `Surface.axes`: a reflection in eta, or a rotation
+    in phi by a whole number of blocks, changes only the momenta.
 
     Args:
-      planes: channel -> image of the geometry -> GeV, float32 `[n, rows, columns]`. Channel by channel,
-        because a CPU sums up pixels whose channels alternate twenty times as slowly.
+      planes: channel -> image of the geometry -> GeV, float32 `[n, rows, columns]`. Channels are separate
+        arrays, because a CPU sums interleaved channels twenty times more slowly.
       geometry: the name of a geometry whose pixels have directions (`surfaces.surface`).
       channels: the channels, in the order that windows have.
-      counts: channel -> how many tokens of it, at least 1.
+      counts: channel -> number of its tokens, at least 1.
 
     Raises:
       ValueError: a count is for a channel that the images do not have, or there are no counts; or as
@@ -107,7 +107,7 @@ def find_tokens(
 
 
 def _block_sums(plane: Mapping, on: Surface, name: str) -> jax.Array:
-    """Sums over the blocks of all images, `[n, blocks]`; a repeated tower's energy counts once."""
+    """Sums over the blocks of all images, `[n, blocks]`; the energy of a repeated tower counts once."""
     sums = []
     for image, repeated in zip(on.names, on.towers):
         total = jnp.sum(jnp.sum(_by_rows(plane[image]), axis=2).reshape(_in_columns(plane[image])), axis=3)
@@ -125,7 +125,7 @@ def _strongest(plane: Mapping, row: jax.Array, on: Surface, name: str, count: in
         ]
     )
     inside = _pixels_of_blocks(on)
-    # Tracks have their transverse momentum as it is.
+    # The pixels of tracks hold transverse momentum already.
     sine = np.linalg.norm(on.direction[:, :2], axis=1) if name != "tracks" else np.ones(len(on.direction))
     sine = sine.astype(np.float32)
     searched = min(CANDIDATES * count if name != "hcal" else count, height.shape[1])
@@ -173,7 +173,7 @@ def _momenta(windows, towers, place, part, numbers, channels, on: Surface) -> ja
 
 
 def _in_stronger_core(pixel, place, part, on: Surface) -> jax.Array:
-    """Whether each pixel of each core, `[n, t, *CORE]`, lies in the core of a token before it as well."""
+    """Whether each pixel of each core, `[n, t, *CORE]`, is also in the core of an earlier token."""
     shape, tokens = pixel.shape, pixel.shape[1]
     flat = pixel.reshape(shape[0], -1)
     row, column = (x[:, None, :] for x in _coordinates(flat, _part(flat, on), on))
@@ -199,7 +199,7 @@ def _offset(place, part, on: Surface) -> jax.Array:
 
 
 def _windows(values, place, part, on: Surface, side: int, block: int) -> jax.Array:
-    """The pixels (or blocks) around each token, `[n, t, side, side, channels]`; 0 beyond an image."""
+    """The pixels (or blocks) around each token, `[n, t, side, side, channels]`; 0 outside of an image."""
     around = _window_pixels(place, part, on, side, block)
     if not values:
         return jnp.zeros((*around.shape, 0))
@@ -208,7 +208,7 @@ def _windows(values, place, part, on: Surface, side: int, block: int) -> jax.Arr
 
 
 def _window_pixels(place, part, on: Surface, side: int, block: int) -> jax.Array:
-    """Numbers of the pixels (or blocks) of windows, int32 `[n, t, side, side]`; -1 beyond an image."""
+    """Indices of the pixels (or blocks) of windows, int32 `[n, t, side, side]`; -1 outside of an image."""
     row, column = (x // block for x in _coordinates(place, part, on))
     axes = jnp.asarray(on.axes)[place]
     step = np.arange(side, dtype=np.int32) - side // 2
@@ -231,7 +231,7 @@ def _window_pixels(place, part, on: Surface, side: int, block: int) -> jax.Array
 
 
 def _part(place, on: Surface) -> jax.Array:
-    """The number of the image in which each pixel lies."""
+    """The index of the image of each pixel."""
     edges = on.starts[1:-1]
     return jnp.sum(place[..., None] >= edges[None, None], axis=-1) if len(edges) else jnp.zeros_like(place)
 
@@ -250,12 +250,12 @@ def _taken(values, index) -> jax.Array:
 
 
 def _by_rows(image) -> jax.Array:
-    """An image [n, r, c] as [n, r / 5, 5, c]: a CPU adds up rows and then columns fastest."""
+    """An image [n, r, c] as [n, r / 5, 5, c]: on a CPU summing rows first and then columns is fastest."""
     return image.reshape(image.shape[0], -1, BLOCK, image.shape[2])
 
 
 def _in_columns(image) -> tuple[int, ...]:
-    """The shape in which the columns of rows of blocks are taken together."""
+    """The shape that separates the columns of each block."""
     return image.shape[0], image.shape[1] // BLOCK, image.shape[2] // BLOCK, BLOCK
 
 
@@ -264,7 +264,7 @@ def _flat(image) -> jax.Array:
 
 
 def _pixels_of_blocks(on: Surface) -> np.ndarray:
-    """Numbers of the pixels of each block, int32 `[blocks, 25]`."""
+    """Indices of the pixels of each block, int32 `[blocks, 25]`."""
     parts = [
         np.arange(start, start + rows * columns, dtype=np.int32)
         .reshape(rows // BLOCK, BLOCK, columns // BLOCK, BLOCK)

@@ -1,8 +1,8 @@
-"""Using a CPU well: a device for each core, and memory in large pages, which a training keeps.
+"""CPU settings for training: one JAX device per core, large memory pages, and memory that is kept.
 
-XLA runs much of a training step on one thread of a device, and asks the system for hundreds of megabytes a
-step, 4 kB at a time, only to give them back. The first two are settings of the process, made before JAX
-starts; benchmarks/README.md holds what they gain.
+XLA runs much of a training step on one thread per device, and in each step allocates and frees hundreds of
+megabytes in pages of 4 kB. The number of devices and the page size are settings of the process that must be
+made before JAX starts; benchmarks/README.md lists what they gain.
 """
 
 import ctypes
@@ -15,22 +15,21 @@ from e2e_jax.execution.workers import available_cores
 DEVICES = "JAX_NUM_CPU_DEVICES"
 TUNABLES = "GLIBC_TUNABLES"
 MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"
-"""Large pages, and one heap: those of other threads would be given back whatever `keep_memory` says."""
+"""Large pages, and one heap: `keep_memory` has no effect on the heaps of other threads."""
 
 LARGEST_KEPT = 128
-"""Events of a batch whose memory is worth keeping; that of the paper's 360 is a gigabyte, and would be held
-in pieces of many sizes."""
+"""Largest batch whose memory is kept. The paper's 360 events need a gigabyte, which would be fragmented."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Names of settings in glibc's malloc.h."""
 
 
 def settings(environment: dict[str, str], cores: int, libc: str) -> dict[str, str]:
-    """The environment variables to add for this host; those that the user set stay.
+    """The environment variables to add for this host; variables that are set already stay unchanged.
 
     Args:
-      environment: the variables there are.
+      environment: the present variables.
       cores: CPU cores this process may use.
-      libc: name of the C library, as `platform.libc_ver()[0]` tells it.
+      libc: name of the C library, as returned by `platform.libc_ver()[0]`.
     """
     wanted = {DEVICES: str(cores)}
     if libc == "glibc":
@@ -39,7 +38,7 @@ def settings(environment: dict[str, str], cores: int, libc: str) -> dict[str, st
 
 
 def use_well() -> None:
-    """Starts this program again with `settings`, unless they are all there; call it first of all.
+    """Restarts this program with `settings`, unless all are set; must be called first.
 
     The C library reads its settings when a process begins, so they cannot be changed from inside.
     """
@@ -50,9 +49,9 @@ def use_well() -> None:
 
 
 def keep_memory(batch_size: int) -> None:
-    """Has what is freed from now on stay in the process for the next step, for batches up to `LARGEST_KEPT`.
+    """Keeps freed memory in the process for the next step, for batches up to `LARGEST_KEPT`.
 
-    Does nothing where the C library is another than glibc.
+    Does nothing if the C library is not glibc.
     """
     if batch_size <= LARGEST_KEPT and platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)

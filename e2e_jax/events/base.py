@@ -1,8 +1,8 @@
-"""What every kind of events has: scalars, observables, small tensors, and lists of different length.
+"""The base of all kinds of events: scalars, observables, small tensors, and lists of different length.
 
-A subclass of `Record` declares its columns, and gets slicing, joining, padding, storing and checking with
-them. `Ragged` keeps each list flat, with offsets, so a million events are a few arrays, and pads it only when
-a batch goes to the device.
+A subclass of `Record` declares its columns and inherits slicing, joining, padding, storing and validation.
+`Ragged` stores lists as flat columns with offsets, so a million events are a few arrays. They are padded only
+when a batch is made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from e2e_jax.events import joining
 
 @dataclasses.dataclass(frozen=True)
 class Ragged:
-    """Lists of different length, one an event: flat columns and the offsets between events.
+    """Lists of different length, one per event: flat columns and the offsets of the events.
 
     Attributes:
       offsets: int64 `[n + 1]`; event i owns entries `offsets[i]:offsets[i + 1]`.
@@ -88,7 +88,7 @@ class Ragged:
         """Columns as rectangular arrays `[n, length, ...]`, short events filled with zeros.
 
         Args:
-          length: entries kept an event; the longest event's by default.
+          length: padded length; by default the length of the longest event.
 
         Raises:
           ValueError: an event holds more entries than `length`.
@@ -118,10 +118,10 @@ OBSERVABLES = "observables"
 
 
 class Record:
-    """n events of the same columns. A frozen dataclass derives from it, with one field per column.
+    """n events with the same columns. Subclasses are frozen dataclasses with one field per column.
 
-    Every subclass also has the field `observables`: name -> float32 `[n]`, the numbers that the study's
-    selection gave. An observable is also readable as an attribute (`events.mass`).
+    Every subclass also has the field `observables`: name -> float32 `[n]`, computed by the study's selection.
+    An observable is also readable as an attribute (`events.mass`).
 
     Attributes:
       SCALARS: columns `[n]`, name -> dtype; "run", "lumi", "event" and "label" are among them.
@@ -129,8 +129,8 @@ class Record:
       OBJECTS: `Ragged` columns of reconstructed objects, name -> column -> dtype. `batched` reduces them to
         arrays.
       COLLECTIONS: `Ragged` columns of hits, name -> column -> dtype, or (dtype, shape of an entry).
-      CELLS: how many cells the "cell" column of a collection counts, where it has one.
-      BATCHED: what goes to the device next to observables and collections, name -> (shape, dtype).
+      CELLS: number of cells of each collection that has a "cell" column.
+      BATCHED: columns of a batch other than observables and collections, name -> (shape, dtype).
     """
 
     SCALARS: ClassVar[Mapping[str, type]]
@@ -167,7 +167,7 @@ class Record:
 
     @classmethod
     def empty(cls, observables: Iterable[str] = ()) -> Self:
-        """No events, with these observables."""
+        """A record of zero events, with these observables."""
         nothing = np.zeros(0, np.int64)
         fields = {name: np.zeros(0, dtype) for name, dtype in cls.SCALARS.items()}
         fields |= {name: np.zeros((0, *shape), dtype) for name, (shape, dtype) in cls.TENSORS.items()}
@@ -179,7 +179,7 @@ class Record:
 
     @classmethod
     def concatenate(cls, parts: Iterable[Self]) -> Self:
-        """Joins several records, in order; an iterator's are taken one by one (`joining`)."""
+        """Joins several records, in order; an iterator is consumed record by record (`joining`)."""
         joined = joining.join(part.parts() for part in parts)
         if not joined:
             raise ValueError("No events to concatenate: the list of records is empty.")
@@ -187,7 +187,7 @@ class Record:
 
     @classmethod
     def _assembled(cls, arrays: Mapping[str, np.ndarray], make: Callable[..., Ragged]) -> Self:
-        """Builds from arrays by name; `make` makes a `Ragged` of counts or offsets and its flat columns."""
+        """Builds from arrays by name; `make` builds a `Ragged` from counts or offsets and flat columns."""
         fields = {name: arrays[name] for name in (*cls.SCALARS, *cls.TENSORS)}
         for name, columns in cls.ragged().items():
             flat = {column: arrays[f"{name}.{column}"] for column in columns}
@@ -197,7 +197,7 @@ class Record:
         return cls(**fields, observables=found)
 
     def _columns(self, of_ragged: Callable[[Ragged], np.ndarray]) -> dict[str, np.ndarray]:
-        """All columns by name: "observables.mass", "eb.energy", and for "eb" what `of_ragged` gives."""
+        """All columns by name: "observables.mass", "eb.energy", and "eb" for the result of `of_ragged`."""
         arrays = {name: getattr(self, name) for name in (*self.SCALARS, *self.TENSORS)}
         arrays |= {f"{OBSERVABLES}.{name}": values for name, values in self.observables.items()}
         for name in self.ragged():
@@ -206,11 +206,11 @@ class Record:
         return arrays
 
     def parts(self) -> dict[str, np.ndarray]:
-        """Columns that joined records concatenate, by name: "eb" is the number of entries per event."""
+        """The columns in the form in which records are joined: "eb" is the number of entries per event."""
         return self._columns(lambda ragged: ragged.counts)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All columns by name, as kept on disk: "eb" holds the offsets."""
+        """All columns by name, in the form stored on disk: "eb" holds the offsets."""
         return self._columns(lambda ragged: ragged.offsets)
 
     @classmethod
@@ -238,7 +238,7 @@ class Record:
         return cls(**fields, observables=found)
 
     def examples(self) -> Iterator[dict]:
-        """Yields one nested dict per event, as the dataset stores it: the hits under "detector"."""
+        """Yields one nested dict per event, in the form of the dataset: the hits under "detector"."""
         for i in range(len(self)):
             example = {name: getattr(self, name)[i] for name in (*self.SCALARS, *self.TENSORS)}
             example |= {name: values[i] for name, values in self.observables.items()}
@@ -247,18 +247,18 @@ class Record:
             yield example
 
     def batched(self) -> dict[str, np.ndarray]:
-        """The observables and the columns of `BATCHED`: the arrays of a batch that are not hits."""
+        """The observables and the columns of `BATCHED`: all arrays of a batch except the hits."""
         return {**self.observables, **{name: getattr(self, name) for name in self.BATCHED}}
 
     def to_batch(self, lengths: Mapping[str, int] | None = None) -> dict:
         """The padded batch that jitted code takes.
 
         Args:
-          lengths: padded length of each collection; the longest event's where it is not given.
+          lengths: padded length of each collection; by default the length of the longest event.
 
         Returns:
           `batched()`, `{"label": [n], ...}`, and the collections, such as `{"eb": {"cell": [n, length],
-          "energy": [n, length]}, ...}`. Padding has cell 0 and energy (or pt) 0, so it adds nothing.
+          "energy": [n, length]}, ...}`. Padding has cell 0 and energy (or pt) 0, so it contributes nothing.
         """
         lengths = lengths or {}
         batch = self.batched()
@@ -268,12 +268,12 @@ class Record:
 
     @classmethod
     def cells(cls, inputs) -> Mapping[str, int]:
-        """How many cells each collection counts where a network with these `config.inputs` sees them."""
+        """Number of cells of each collection for a network with these `config.inputs`."""
         return cls.CELLS
 
     @classmethod
     def unread(cls, inputs) -> tuple[str, ...]:
-        """Collections that no network with these `config.inputs` reads, and that training does without."""
+        """Collections that a network with these `config.inputs` does not read; training omits them."""
         return ()
 
     def without(self, collections: Iterable[str]) -> Self:
@@ -318,7 +318,7 @@ class Record:
 
     @classmethod
     def cell_exists(cls, collection: str, cells: np.ndarray) -> np.ndarray:
-        """Which cells of a collection, below `CELLS`, there are: all, unless a subclass knows better."""
+        """Which cells of a collection, below `CELLS`, exist: all, unless a subclass overrides it."""
         return np.ones(np.shape(cells), bool)
 
     def _refuse(self, what: str, bad: np.ndarray, why: str, ragged: Ragged | None = None) -> None:
@@ -332,5 +332,5 @@ class Record:
             f"Event {row} (run {self.run[row]}, lumi {self.lumi[row]}, event {self.event[row]}): "
             f"{what} = {values[tuple(entry)]} {why}. "
             f"{int(bad.sum())} such values in these {len(self)} events. "
-            "Drop these events, or mend the source that wrote them."
+            "Drop these events, or repair their source."
         )

@@ -1,6 +1,6 @@
-"""Collision events: what every source of collisions produces and everything downstream reads.
+"""Collision events, the output of every source of collisions.
 
-An event is a handful of scalars, the observables of its study, its reconstructed photons, and four lists of
+An event has a few scalars, the observables of its study, its reconstructed photons, and four lists of
 different length: ECAL barrel hits, ECAL endcap hits, HCAL hits and tracks.
 """
 
@@ -30,10 +30,10 @@ CELLS = {"eb": geometry.EB_CELLS, "ee": geometry.EE_CELLS, "hcal": geometry.HCAL
 
 
 def cell_exists(collection: str, cells: np.ndarray) -> np.ndarray:
-    """Which cells of "eb", "ee" or "hcal", below `CELLS`, name a crystal or tower that there is.
+    """Which cells of "eb", "ee" or "hcal", below `CELLS`, are existing crystals or towers.
 
-    Not all numbers do: the endcaps' grids have corners and a beam hole, and above |ieta| 20 the HCAL's towers
-    have odd iphi. No image would show such a hit.
+    The grids of the endcaps have corners and a beam hole without crystals, and above |ieta| 20 HCAL towers
+    have odd iphi only. Images do not show hits of cells that do not exist.
     """
     if collection == "ee":
         return geometry.ee_exists()[cells]
@@ -47,14 +47,14 @@ SCALARS = {"run": np.int64, "lumi": np.int64, "event": np.int64, "label": np.int
 
 
 def by_pt(photons: Ragged) -> Ragged:
-    """The photons of each event in the order of falling pt, with the columns of `PHOTONS`."""
+    """The photons of each event in decreasing order of pt, with the columns of `PHOTONS`."""
     order = np.lexsort((-photons.pt, photons.event_index))
     columns = {name: photons.columns[name][order].astype(dtype) for name, dtype in PHOTONS.items()}
     return Ragged(photons.offsets, columns)
 
 
 def from_leading(photons: np.ndarray) -> Ragged:
-    """The photons of an array `[n, k, 3]` of (pt, eta, phi); those of pt 0 are missing ones."""
+    """The photons of an array `[n, k, 3]` of (pt, eta, phi); entries with pt 0 are missing photons."""
     photons = np.asarray(photons, np.float32)
     there = photons[..., 0] != 0
     columns = {name: photons[..., i][there] for i, name in enumerate(PHOTONS)}
@@ -84,7 +84,7 @@ class Events(Record):
       eb, ee: rec hits with `cell` (`geometry.eb_cell`, `geometry.ee_cell`) and `energy` in GeV.
       hcal: rec hits with `cell` (`geometry.hcal_cell`, which keeps the depth) and `energy` in GeV.
       tracks: highPurity tracks with `pt` in GeV, `eta` and `phi` at the perigee.
-      observables: name -> float32 `[n]`, what the study's selection gave, such as "mass" in GeV.
+      observables: name -> float32 `[n]`, computed by the study's selection, such as "mass" in GeV.
     """
 
     SCALARS: ClassVar = SCALARS
@@ -110,5 +110,5 @@ class Events(Record):
 
     @classmethod
     def cell_exists(cls, collection: str, cells: np.ndarray) -> np.ndarray:
-        """Which cells name a crystal or tower that there is, as the function of this module."""
+        """Which cells are existing crystals or towers, see `diphotons.cell_exists`."""
         return cell_exists(collection, cells)

@@ -13,7 +13,7 @@ from e2e_jax.events.diphotons import Events
 def sum_et(events: Events) -> np.ndarray:
     """Sum of the transverse energies of all ECAL and HCAL hits, float32 `[n]`, GeV.
 
-    Directions are those from the nominal interaction point to the centres of crystals and towers.
+    Directions are from the nominal interaction point to the centers of crystals and towers.
     """
     total = np.zeros(len(events))
     for name in ("eb", "ee", "hcal"):

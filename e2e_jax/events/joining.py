@@ -1,4 +1,4 @@
-"""Arrays that come in parts, joined as they come: in memory are the whole and one part, never all twice."""
+"""Joins arrays part by part, so that memory holds the result and one part, never everything twice."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 SPARE = 8
-"""An array that is full grows by one part in this of its length: what it may waste until all is there."""
+"""A full array grows by one part in `SPARE` of its length."""
 
 
 def join(parts: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Concatenates the arrays of each name along the first axis; an iterator's parts are taken one by one.
+    """Concatenates the arrays of each name along the first axis; an iterator is consumed part by part.
 
     Args:
       parts: the same names in each, with the same types and trailing shapes.
@@ -30,7 +30,7 @@ def join(parts: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 class _Growing:
-    """An array and room behind it. The system moves the pages of a large one instead of copying it."""
+    """An array with spare capacity. The system moves the pages of a large array instead of copying it."""
 
     def __init__(self, values: np.ndarray):
         self._array, self._length = np.array(values, order="C"), len(values)
@@ -47,5 +47,5 @@ class _Growing:
         return self._array
 
     def _resize(self, length: int) -> None:
-        # Without a check of references: no one else has seen the array.
+        # No check of references is needed: the array was never handed out.
         self._array.resize((length, *self._array.shape[1:]), refcheck=False)

@@ -1,4 +1,4 @@
-"""The record of single particles and pairs in the ECAL barrel: what tells electrons from photons."""
+"""Showers of single particles and pairs in the ECAL barrel."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ COLLECTIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Showers(Record):
-    """Particles of a gun, or crops of their showers, with the crystals they light.
+    """Particles of a gun, or crops of their showers, with the crystals that were read out.
 
-    `cell` counts in the view of the dataset, a key of `crops.SHAPES`: "barrel" (`geometry.eb_cell`) or
+    `cell` is an index in the view of the dataset, a key of `crops.SHAPES`: "barrel" (`geometry.eb_cell`) or
     "crop", row * 32 + column of the window around the shower.
 
     Attributes:
@@ -55,7 +55,7 @@ class Showers(Record):
 
         Args:
           labels: how many labels the dataset has; not checked by default.
-          view: what `cell` counts in, "barrel" or "crop".
+          view: the view of `cell`, "barrel" or "crop".
         """
         super().validate(labels)
         for name in COLLECTIONS:
@@ -64,17 +64,17 @@ class Showers(Record):
             self._refuse(f"{name}.cell", ragged.cell >= cells, why, ragged)
         if (empty := np.flatnonzero(self.crystals.counts == 0)).size:
             raise ValueError(
-                f"{crops.address(self, empty[0])} has no hit, so there is no shower to see; {empty.size} "
-                f"such events in these {len(self)}. Drop these events, or mend the source that wrote them."
+                f"{crops.address(self, empty[0])} has no hit, so it has no shower; {empty.size} such events "
+                f"in these {len(self)}. Drop these events, or repair their source."
             )
         return self
 
     @classmethod
     def cells(cls, inputs) -> dict[str, int]:
-        """How many cells there are in the view that a network with these `config.inputs` sees."""
+        """Number of cells in the view of a network with these `config.inputs`."""
         return dict.fromkeys(COLLECTIONS, crops.CELLS[inputs.geometry])
 
     @classmethod
     def unread(cls, inputs) -> tuple[str, ...]:
-        """The digis, unless they are what the network sees: they are most of the bytes."""
+        """The digis, unless the network reads them: they are most of the bytes."""
         return () if "digis" in inputs.channels else ("digis",)
