@@ -21,7 +21,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from benchmarks.aodsim import repeat
-from e2e_jax.sources.opendata.skim import SkimTask, skim_file
+from e2e_jax.sources.opendata.skim import SkimJob, skim_file
 from e2e_jax.studies import hgg
 from tests.http_server import http_server, write_certificate
 
@@ -74,7 +74,7 @@ def skim(files: list[str]) -> tuple[float, float]:
     """Wall and processor seconds of a skim of the files, one after the other."""
     wall, processor = time.perf_counter(), time.process_time()
     for file in files:
-        skim_file(SkimTask(file, hgg.SELECTIONS["central"]))
+        skim_file(SkimJob(file, hgg.SELECTIONS["central"]))
     return time.perf_counter() - wall, time.process_time() - processor
 
 

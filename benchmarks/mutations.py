@@ -129,7 +129,7 @@ def with_checksum(make: Callable) -> Target:
         return path
 
     def read(path: pathlib.Path) -> dict[str, np.ndarray]:
-        task = skim.SkimTask(str(path), hgg.SELECTIONS["central"], content=stated["content"])
+        task = skim.SkimJob(str(path), hgg.SELECTIONS["central"], content=stated["content"])
         found = skim.skim_file(task).candidates
         numbers = {name: getattr(found, name) for name in ("entry", "run", "lumi", "event", "entries")}
         columns = {**numbers, **found.observables, **found.photons.columns, "counts": found.photons.counts}

@@ -32,8 +32,8 @@ sigma_ieta_ieta, sigma_iphi_iphi: widths of the 5x5 crystals around the seed, th
   square roots of the second moments about the energy-weighted mean, with weights max(0, 4.7 + ln E_i/E5x5).
   In the barrel in crystals times 0.01745; in the endcaps in crystals times 0.0447, away from the beam and
   along the arc around it.
-cov_ieta_iphi: their mixed moment, in their units squared. In the endcaps, CMSSW's distances along the arc have
-  no sign, so its value is not a covariance there; ours have a sign.
+cov_ieta_iphi: their mixed moment, in their units squared. In the endcaps, CMSSW's distances along the arc
+  have no sign, so its value is not a covariance there; ours have a sign.
 r9: E3x3 / E. E is the sum of the hits in the window of a supercluster: in the barrel 5 x 35 crystals in eta
   and phi, the reach of CMS's hybrid algorithm; in the endcaps 0.14 x 0.6 in eta and phi.
 e1_over_e25: energy of the seed / E5x5.

@@ -1,1 +1,1 @@
-"""CMS Open Data: lists of files, the first pass over them, and the hits of chosen events."""
+"""CMS Open Data: file lists, the first pass over the files, and the hits of the chosen events."""

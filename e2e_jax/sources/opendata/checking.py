@@ -1,4 +1,4 @@
-"""Looks at all files of the lists before anything is read: which are online, and as their lists state."""
+"""Checks all listed files before a build: whether they are online and match their lists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from e2e_jax.sources.root.file_contents import Content
 from e2e_jax.sources.root.reading import Reading
 
 WORKERS = 16
-"""Files looked at together: most of the time is waiting for the server."""
+"""Files checked at the same time; most of the time is spent waiting for the server."""
 
 SHOWN = 10
 """Most files of one status that the report names."""
@@ -35,7 +35,7 @@ BAD = (*STATUSES.values(), OTHER)
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What was seen of a file: its status, its size in bytes (0 where it is unknown), what is wrong."""
+    """Result for one file: its status, its size in bytes (0 if unknown), and the error."""
 
     file: str
     status: str
@@ -44,13 +44,13 @@ class Seen:
 
 
 def look(file: str, content: Content, reading: Reading, checksums: bool = False) -> Seen:
-    """Looks at one file.
+    """Checks one file.
 
     Args:
       file: as it is listed.
-      content: what its list states.
+      content: size and checksum from its list.
       reading: how it would be read.
-      checksums: also compare the checksum, for which all of the file is read.
+      checksums: also compare the checksum, which reads the whole file.
     """
     address, waits = portal.address(file, reading.protocol), (reading.timeout, reading.retries)
     size = 0
@@ -68,22 +68,22 @@ def look_at_all(
     checksums: bool = False,
     progress: bool = False,
 ) -> dict[str, list[Seen]]:
-    """Looks at the files of every label, in their order; arguments as in `look`.
+    """Checks the files of every label, in order; arguments as in `look`.
 
     Raises:
-      SourceError: the first files all have no answer: then it is the network, and not the files.
+      SourceError: none of the first files has an answer, which is a problem of the network.
     """
     seen, answered = {name: [] for name in files}, False
     total = sum(map(len, files.values()))
     executor = concurrent.futures.ThreadPoolExecutor(WORKERS)
     try:
-        tasks = [
+        jobs = [
             (name, executor.submit(look, file, content, reading, checksums))
             for name, listed in files.items()
             for file, content in listed.items()
         ]
-        for number, (name, task) in enumerate(tqdm.tqdm(tasks, "files", total, disable=not progress), 1):
-            one = task.result()
+        for number, (name, job) in enumerate(tqdm.tqdm(jobs, "files", total, disable=not progress), 1):
+            one = job.result()
             answered |= one.error is None or one.error.reason != "network"
             if not answered and number >= min(WORKERS, total):
                 raise one.error
@@ -94,10 +94,10 @@ def look_at_all(
 
 
 def report(seen: Mapping[str, Sequence[Seen]], pages: Mapping[str, str]) -> str:
-    """A table of the files of each label by status, the files that cannot be read, and where to ask for them.
+    """A table of the files of each label by status, the unreadable files, and where to request them.
 
     Args:
-      seen: label -> what was seen of its files.
+      seen: label -> results of its files.
       pages: label -> the page of its record.
     """
     counts = {name: collections.Counter(one.status for one in files) for name, files in seen.items()}

@@ -1,8 +1,8 @@
-"""The paper's three samples on the CERN Open Data portal, and where their files are listed.
+"""The paper's three samples on the CERN Open Data portal, and the lists of their files.
 
-A sample is some hundreds of AODSIM files. The portal publishes their addresses as index files, as JSON with
-sizes and checksums and as text, one line a file; a folder with copies of those, or with lists of one's own,
-serves as well. Own lists may state sizes and checksums too (`file_contents`).
+A sample has hundreds of AODSIM files. The portal publishes their addresses in index files, as JSON with sizes
+and checksums and as text with one line per file. A folder with copies of the index files, or with your own
+lists, can be used instead. Your own lists may state sizes and checksums too (`file_contents`).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Sample:
       doi: its digital object identifier.
       dataset: the generator's part of its name.
       processing: the reconstruction's part of its name.
-      parts: what tells its index files apart.
-      events, files: what the record holds.
+      parts: suffixes of its index files.
+      events, files: their numbers in the record.
     """
 
     record: int
@@ -46,7 +46,7 @@ class Sample:
 
     @property
     def indexes(self) -> tuple[str, ...]:
-        """Addresses of the published index files, as text; next to each is the same as JSON."""
+        """Addresses of the published index files in text form; each has a JSON form next to it."""
         folder = f"{_STORE}/{self.dataset}/AODSIM/{self.processing}/file-indexes"
         stem = f"CMS_MonteCarlo2012_Summer12_DR53X_{self.dataset}_AODSIM_{self.processing}"
         return tuple(f"{folder}/{stem}_{part}_file_index.txt" for part in self.parts)
@@ -81,39 +81,40 @@ SAMPLES: dict[str, Sample] = {
         files=1_548,
     ),
 }
-"""Label -> the sample the paper takes its events from."""
+"""Label -> the sample that the paper used."""
 
 
 def files_of_labels(
     labels: Sequence[str], lists: str | os.PathLike | None = None, protocol: str = ""
 ) -> dict[str, dict[str, Content]]:
-    """The files of each label, in the order of its list: the paper takes "the first" events of a sample.
+    """The files of each label, in the order of its list.
 
     Args:
-      labels: names of the labels, of `SAMPLES` where there is no list of one's own.
-      lists: folder with `<label>.txt` (a path, glob or remote address a line; paths are relative to the
-        folder), or with copies of the published index files, as .json, which states sizes and checksums, or
-        as .txt. None reads those where they are published.
+      labels: names of the labels; those without a list of yours must be in `SAMPLES`.
+      lists: folder with `<label>.txt` (one path, glob or remote address per line; paths are relative to the
+        folder), or with copies of the published index files, as .json with sizes and checksums, or as .txt.
+        None reads the index files from the portal.
       protocol: how published index files are read, see `Reading`.
 
     Returns:
-      label -> file -> what its list states about its content.
+      label -> file -> size and checksum from its list.
 
     Raises:
-      SourceError: a list is absent, unreadable, empty, or names a file twice; or one file is listed for two
+      SourceError: a list is absent, unreadable or empty, lists a file twice, or one file is listed for two
         labels.
     """
     return distinct({label: _listed(label, lists, protocol) for label in labels})
 
 
 def expanded(paths: Sequence[str]) -> dict[str, Content]:
-    """The files that paths, patterns, addresses and .txt lists of these name, in order.
+    """The files of paths, patterns, addresses and .txt lists of these, in order.
 
     Returns:
-      file -> what its list states about its content.
+      file -> size and checksum from its list.
 
     Raises:
-      SourceError: a list is absent, unreadable or empty, a pattern matches no file, or a file is named twice.
+      SourceError: a list is absent, unreadable or empty, a pattern matches no file, or a file is listed
+        twice.
     """
     entries = []
     for path in paths:
@@ -130,7 +131,7 @@ def distinct(files: dict[str, dict[str, Content]]) -> dict[str, dict[str, Conten
     """The files of each label, after checking that no file has two labels.
 
     Raises:
-      SourceError: one has.
+      SourceError: a file has two labels.
     """
     owner = {}
     for name, paths in files.items():
@@ -146,14 +147,14 @@ def distinct(files: dict[str, dict[str, Content]]) -> dict[str, dict[str, Conten
 
 
 def identity(files: Mapping[str, Iterable[str]]) -> dict:
-    """What tells lists apart: the number of files by label, and a digest of their names in order."""
+    """The identity of lists: the number of files by label, and a digest of their names in order."""
     text = "".join(f"{name}\t{path}\n" for name, paths in files.items() for path in paths)
     numbers = {name: len(list(paths)) for name, paths in files.items()}
     return {"files": numbers, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _listed(label: str, lists: str | os.PathLike | None, protocol: str) -> dict[str, Content]:
-    """The files of a label in order, and what their list states about their content."""
+    """The files of a label in order, with sizes and checksums from their list."""
     indexes = SAMPLES[label].indexes if label in SAMPLES else ()
     if lists is None:
         if not indexes:
@@ -173,20 +174,20 @@ def _listed(label: str, lists: str | os.PathLike | None, protocol: str) -> dict[
         raise SourceError(
             str(folder),
             "missing_list",
-            f"{folder} does not list the files of {label}: it has no {own.name}{lacks}. Write {own.name}, a "
-            f"path or remote address per line{copy}.",
+            f"{folder} does not list the files of {label}: it has no {own.name}{lacks}. Write {own.name}, "
+            f"with one path or remote address per line{copy}.",
         )
     return _distinct({str(path): _entries(_read(path), path) for path in copies})
 
 
 def _copy(path: pathlib.Path) -> pathlib.Path:
-    """The copy of an index file: the JSON, or else the text."""
+    """The copy of an index file: JSON if it exists, otherwise text."""
     other = path.with_suffix(".json")
     return other if other.exists() else path
 
 
 def _published(url: str, protocol: str) -> list[tuple[str, Content]]:
-    """The entries of an index file where it is published: of the JSON, or else of the text."""
+    """The entries of a published index file: of JSON if it exists, otherwise of text."""
     address = portal.address(url, protocol)
     for where in (address.removesuffix(".txt") + ".json", address):
         try:
@@ -195,7 +196,7 @@ def _published(url: str, protocol: str) -> list[tuple[str, Content]]:
             last = error
             if error.reason not in ("vanished", "offline"):
                 break
-    way = "A folder with copies of the portal's file indexes serves as well: name it as --files=DIR."
+    way = "Or copy the portal's index files into a folder and give it as --files=DIR."
     raise SourceError(last.path, last.reason, f"{last} {way}") from last
 
 
@@ -205,7 +206,7 @@ def _entries(text: str, where: str | os.PathLike) -> list[tuple[str, Content]]:
         return [file_contents.split(line) for line in _lines(text, where)]
     try:
         index = json.loads(text)
-        # The page of a record gives the list as a part of an object.
+        # On the page of a record, the list is a field of an object.
         entries = index["files"] if isinstance(index, dict) else index
         if not isinstance(entries, list) or not entries:
             raise ValueError("it has none")
@@ -227,8 +228,8 @@ def _expanded(own: str | os.PathLike, listed: dict[str, Content]) -> dict[str, C
             raise SourceError(
                 str(own),
                 "bad_list",
-                f"The file list {own} states a size or checksum for {path}, which is a pattern "
-                "and stands for several files. List these one by one.",
+                f"The file list {own} states a size or checksum for {path}, which is a pattern that matches "
+                "several files. List the files one by one.",
             )
     return {file: listed.get(file, UNKNOWN) for file in files}
 
@@ -240,7 +241,8 @@ def _read(path: pathlib.Path) -> str:
         raise SourceError(
             str(path),
             "unreadable",
-            f"The file list {path} cannot be read as text ({error}). It has a path or address a line.",
+            f"The file list {path} cannot be read as text ({error}). It must have one path or address per "
+            "line.",
         ) from error
 
 
@@ -252,7 +254,7 @@ def _lines(text: str, where: str | os.PathLike) -> list[str]:
         raise SourceError(
             str(where),
             "empty",
-            f"The file list {where} names no file. Write a path or remote address a line.",
+            f"The file list {where} lists no file. Write one path or remote address per line.",
         )
     return lines
 
@@ -262,7 +264,7 @@ def _from(folder: pathlib.Path, line: str) -> str:
 
 
 def _distinct(lists: Mapping[str, list[tuple[str, Content]]]) -> dict[str, Content]:
-    """The entries of some lists in order, after checking that none comes twice."""
+    """The entries of some lists in order, after checking that none is listed twice."""
     seen = {}
     for where, entries in lists.items():
         for line, _ in entries:
@@ -278,7 +280,7 @@ def _distinct(lists: Mapping[str, list[tuple[str, Content]]]) -> dict[str, Conte
 
 
 def _place(path: str) -> str:
-    """A file's name for comparison: local ones without detours, addresses without doubled slashes."""
+    """A file's name for comparison: the real path of local files, addresses without repeated slashes."""
     if "://" not in path:
         return os.path.realpath(path)
     scheme, _, rest = path.partition("://")

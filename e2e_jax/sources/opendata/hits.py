@@ -1,7 +1,8 @@
-"""The second pass over AODSIM: the hits of the chosen events, as the events of a dataset.
+"""The second pass over AODSIM: reads the hits of the chosen events.
 
-`OpenDataEvents` makes a dataset of lists of files: it skims them (`skim`), chooses by era (`quotas`) and
-reads the hits of what was chosen, each step as tasks that any executor runs and that are kept on disk.
+`OpenDataEvents` yields the events of a dataset from lists of files: it skims the files (`skim`), chooses
+events by era (`quotas`) and reads their hits. Skims and hits are jobs that any executor runs; results are
+kept on disk.
 """
 
 from __future__ import annotations
@@ -31,24 +32,23 @@ from e2e_jax.sources.root.reading import Reading
 from e2e_jax.study.samples import Era
 from e2e_jax.study.selection import Selection
 
-TASK_EVENTS = 2000
-"""Most events a task of hits: few enough for a task to stay within tens of megabytes and of seconds, many
-enough that opening the file, a second, does not count."""
+JOB_EVENTS = 2000
+"""Most events per job of hits. A job takes tens of megabytes and of seconds; opening its file takes one."""
 
 
 @dataclasses.dataclass(frozen=True)
-class HitsTask:
-    """Chosen events of one file, whose hits are to be read.
+class HitsJob:
+    """A job that reads the hits of chosen events of one file.
 
     Attributes:
       file: path or remote address, as it is listed.
       entries: their entries in the file, ascending.
-      addresses: (run, lumi, event) of each, as the skim found them.
+      addresses: (run, lumi, event) of each, from the skim.
       label: index of the label.
-      select: gives the observables of the events.
-      on_error: one of `faults.ON_ERROR`. Hits without a fault serve for both.
+      select: computes the observables of the events.
+      on_error: one of `faults.ON_ERROR`. Hits without a fault are valid for both.
       state: `skim.file_state` of the file.
-      protocol: as in `SkimTask`.
+      protocol: as in `SkimJob`.
     """
 
     file: str
@@ -66,7 +66,7 @@ class HitsTask:
         return len(self.entries)
 
     def fingerprint(self, version: str = "") -> str:
-        """Hexadecimal name of the task's content, given the version of what produces it."""
+        """Hexadecimal name of the job's content, given the version of what produces it."""
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         content |= {"on_error": None, "protocol": None, "select": self.select.identity(), "version": version}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
@@ -76,44 +76,44 @@ class HitsTask:
 
 
 class Hits(NamedTuple):
-    """What a `HitsTask` gives: its events, and reason -> events (or "file: reason" -> 1) left out."""
+    """Result of a `HitsJob`: its events, and reason -> events (or "file: reason" -> 1) left out."""
 
     events: Events
     skipped: Mapping[str, int]
 
 
-def read_hits(task: HitsTask) -> Hits:
-    """Runs in a worker: reads the chosen events of a file.
+def read_hits(job: HitsJob) -> Hits:
+    """Reads the chosen events of a file; runs in a worker.
 
     Raises:
-      SourceError: the file or an event is at fault and `on_error` is "fail", or the network is, or
-        the file is not the one that was skimmed.
+      SourceError: the file or an event is faulty and `on_error` is "fail", the network fails, or the file
+        changed since it was skimmed.
     """
-    reading = Reading(task.on_error, protocol=task.protocol)
+    reading = Reading(job.on_error, protocol=job.protocol)
     try:
-        events = aodsim.read_entries(task.file, task.entries, task.label, task.select, reading=reading)
+        events = aodsim.read_entries(job.file, job.entries, job.label, job.select, reading=reading)
     except SourceError as error:
-        if task.on_error == "fail" or error.reason in skim.NEVER_SKIPPED:
+        if job.on_error == "fail" or error.reason in skim.NEVER_SKIPPED:
             raise
-        observables = [observable.name for observable in task.select.observables]
+        observables = [observable.name for observable in job.select.observables]
         return Hits(Events.empty(observables), {f"file: {error.reason}": 1})
     except ValueError as error:
-        # There are no such entries any more.
-        raise _changed(task) from error
+        # The file has fewer entries than when it was skimmed.
+        raise _changed(job) from error
     read = list(_addresses(events))
-    if not set(read) <= set(task.addresses) or (task.on_error == "fail" and read != [*task.addresses]):
-        raise _changed(task)
+    if not set(read) <= set(job.addresses) or (job.on_error == "fail" and read != [*job.addresses]):
+        raise _changed(job)
     return Hits(events, dict(reading.skipped))
 
 
 def write_hits(path: str | os.PathLike, hits: Hits) -> None:
-    """Keeps hits on disk, completely or not at all; not those of a file that could not be read."""
+    """Stores hits on disk atomically, unless the file could not be read."""
     if not skim.unreadable(hits.skipped):
         write_events(path, hits.events, skipped=np.array(json.dumps(hits.skipped)))
 
 
 def read_kept_hits(path: str | os.PathLike, on_error: str = "skip") -> Hits | None:
-    """What `write_hits` wrote, or None; with `on_error` "fail" also where something was left out."""
+    """The hits that `write_hits` stored, or None; also if events were left out and `on_error` is "fail"."""
     kept = read_noted(path)
     if kept is None or "skipped" not in kept[1]:
         return None
@@ -125,17 +125,16 @@ class OpenDataEvents:
     """The events of a dataset, from lists of AODSIM files.
 
     Args:
-      files: label -> its files, in order, and their contents, see `file_lists.files_of_labels`; the labels in
-        their order.
+      files: label -> its files and their contents, both in order, see `file_lists.files_of_labels`.
       sizes: how many events, of which eras.
       select: which events pass, and their observables.
-      seed: fixes which of the chosen events go to which split.
+      seed: determines the split of each chosen event.
       on_error: one of `faults.ON_ERROR`.
       run: `jobs.run_jobs`, with an executor.
-      kept: folder where the skims are kept, for this build and others.
-      scratch: folder where the hits are kept until the dataset is written.
-      version: version of the reading code: what another version kept is not used.
-      title: of the progress bars; none where it is empty.
+      kept: folder of the skims, shared by all builds.
+      scratch: folder of the hits, until the dataset is written.
+      version: version of the reading code; results of other versions are not reused.
+      title: of the progress bars; "" for none.
       protocol: how files of the portal are read, see `Reading`.
       strict: fewer events than `sizes` asks for are an error.
 
@@ -186,36 +185,36 @@ class OpenDataEvents:
     def chosen(self) -> dict[str, quotas.Chosen]:
         """The chosen events of each label; skims what has not been skimmed.
 
-        With `on_error` "skip" every event of a split has been read, and what cannot be was replaced by the
-        next of its era, as far as there is one.
+        With `on_error` "skip" every event of a split has been read. An unreadable event was replaced by the
+        next one of its era, if there is one.
 
         Raises:
-          SourceError: an event or file is at fault, or the network.
+          SourceError: an event or file is faulty, or the network fails.
           QuotaError: there are too few events, see `quotas.share`.
         """
         return self._shared[0]
 
     @property
     def splits(self) -> dict[str, np.ndarray]:
-        """Label -> index into `jobs.SPLITS` of each chosen event, -1 where left over."""
+        """Label -> index into `jobs.SPLITS` of each chosen event; -1 if it is in no split."""
         return self._shared[2]
 
     def report(self, published: tuple[Era, ...] = ()) -> str:
-        """What was found and used, see `quotas.table`."""
+        """A table of the events found and used, see `quotas.table`."""
         chosen, used, _ = self._shared
         return quotas.table(chosen, used, self._sizes, published)
 
     def events(self, split: str) -> Iterator[Events]:
-        """The events of one of `jobs.SPLITS`, as a stream."""
+        """Yields the events of one of `jobs.SPLITS`."""
         wanted, names = {}, list(self._files)
-        for task, rows in self._hits_tasks(self.chosen, self.splits):
-            here = self.splits[names[task.label]][rows] == SPLITS.index(split)
+        for job, rows in self._hits_jobs(self.chosen, self.splits):
+            here = self.splits[names[job.label]][rows] == SPLITS.index(split)
             if here.any():
-                wanted[task] = here
-        for task, hits in self._hits(wanted, split):
-            if list(_addresses(hits.events)) != [*task.addresses]:
-                raise _changed(task)
-            yield hits.events[wanted[task]]
+                wanted[job] = here
+        for job, hits in self._hits(wanted, split):
+            if list(_addresses(hits.events)) != [*job.addresses]:
+                raise _changed(job)
+            yield hits.events[wanted[job]]
 
     def table(self) -> pyarrow.Table:
         """The chosen events: label, split, file, entry, run, lumi, event, observables and photons."""
@@ -231,7 +230,7 @@ class OpenDataEvents:
         return pyarrow.concat_tables(parts).unify_dictionaries()
 
     def metadata(self) -> dict:
-        """What the dataset's metadata says of how it was read."""
+        """The part of the dataset's metadata about its files."""
         skipped = sum((collections.Counter(c.skipped) for c in self.chosen.values()), self._skipped)
         splits = [split for split in SPLITS if getattr(self._sizes, split)]
         counts = {split: {name: {} for name in self._files} for split in splits}
@@ -251,8 +250,8 @@ class OpenDataEvents:
         }
 
     def _choose(self, name, refused) -> quotas.Chosen:
-        tasks = [
-            skim.SkimTask(
+        jobs = [
+            skim.SkimJob(
                 file,
                 self._select,
                 self._on_error,
@@ -264,50 +263,50 @@ class OpenDataEvents:
         ]
         read = functools.partial(skim.read_skim, on_error=self._on_error)
         kept_as = Format(".parquet", skim.write_skim, read)
-        results = self._results(tasks, skim.skim_file, self._kept, kept_as, f"skim of {name}", "file")
+        results = self._results(jobs, skim.skim_file, self._kept, kept_as, f"skim of {name}", "file")
         with contextlib.closing(results):
-            skims = ((task.file, found) for task, found in results)
+            skims = ((job.file, found) for job, found in results)
             return quotas.choose(skims, self._sizes.quotas("sample"), self._on_error, refused)
 
-    def _hits_tasks(self, chosen, splits) -> Iterator[tuple[HitsTask, np.ndarray]]:
-        """The tasks of the events of all splits, each with its rows among those of its label."""
+    def _hits_jobs(self, chosen, splits) -> Iterator[tuple[HitsJob, np.ndarray]]:
+        """The jobs of the events of all splits, each with its rows among those of its label."""
         for label, name in enumerate(self._files):
             columns = chosen[name].columns
             addresses = list(zip(*(columns[part].tolist() for part in quotas.ADDRESS)))
             for place, file in enumerate(chosen[name].files):
                 of_file = np.flatnonzero((columns["file"] == place) & (splits[name] >= 0))
                 state = skim.file_state(file)
-                for start in range(0, len(of_file), TASK_EVENTS):
-                    rows = of_file[start : start + TASK_EVENTS]
+                for start in range(0, len(of_file), JOB_EVENTS):
+                    rows = of_file[start : start + JOB_EVENTS]
                     entries = tuple(columns["entry"][rows].tolist())
                     taken = tuple(addresses[row] for row in rows)
                     reads = (self._select, self._on_error, state, self._protocol)
-                    yield HitsTask(file, entries, taken, label, *reads), rows
+                    yield HitsJob(file, entries, taken, label, *reads), rows
 
     def _unreadable(self, chosen, splits) -> set[tuple[str, int]]:
-        """Reads the hits of the events of all splits; (file, entry) of those that are not to be had."""
+        """Reads the hits of the events of all splits; returns (file, entry) of the unreadable ones."""
         bad = set()
-        for task, hits in self._hits([task for task, _ in self._hits_tasks(chosen, splits)], "all"):
+        for job, hits in self._hits([job for job, _ in self._hits_jobs(chosen, splits)], "all"):
             read = set(_addresses(hits.events))
-            pairs = zip(task.entries, task.addresses)
-            bad |= {(task.file, entry) for entry, address in pairs if address not in read}
+            pairs = zip(job.entries, job.addresses)
+            bad |= {(job.file, entry) for entry, address in pairs if address not in read}
             for reason, events in hits.skipped.items():
-                # Files count once, however many tasks read from them.
-                if not reason.startswith("file: ") or (task.file, reason) not in self._bad_files:
+                # Files count once, however many jobs read from them.
+                if not reason.startswith("file: ") or (job.file, reason) not in self._bad_files:
                     self._skipped[reason] += events
-                    self._bad_files.add((task.file, reason))
+                    self._bad_files.add((job.file, reason))
         return bad
 
-    def _hits(self, tasks, title) -> Iterator[tuple[HitsTask, Hits]]:
+    def _hits(self, jobs, title) -> Iterator[tuple[HitsJob, Hits]]:
         read = functools.partial(read_kept_hits, on_error=self._on_error)
         kept_as = Format(".npz", write_hits, read)
-        return self._results(tasks, read_hits, self._scratch, kept_as, f"hits, {title}", "event")
+        return self._results(jobs, read_hits, self._scratch, kept_as, f"hits, {title}", "event")
 
-    def _results(self, tasks, produce, folder, kept_as, title, unit):
-        """`run_jobs`, where what is wrong with a file says so itself."""
+    def _results(self, jobs, produce, folder, kept_as, title, unit):
+        """`run_jobs`, raising the `SourceError` of a job itself."""
         options = {"kept_as": kept_as, "unit": unit, "progress": self._title and f"{self._title} {title}"}
         try:
-            yield from self._run(tasks, produce, cache_dir=folder, version=self._version, **options)
+            yield from self._run(jobs, produce, cache_dir=folder, version=self._version, **options)
         except JobError as error:
             if isinstance(error.__cause__, SourceError):
                 raise _with_way_out(error.__cause__) from error
@@ -318,19 +317,19 @@ def _addresses(events: Events) -> Iterator[tuple[int, int, int]]:
     return zip(*(getattr(events, name).tolist() for name in quotas.ADDRESS))
 
 
-def _changed(task: HitsTask) -> SourceError:
+def _changed(job: HitsJob) -> SourceError:
     return SourceError(
-        task.file,
+        job.file,
         "changed",
-        f"{task.file} has other events than when it was skimmed: it was replaced meanwhile. Start again; a "
-        "file of this machine is then skimmed anew.",
+        f"{job.file} was replaced after it was skimmed: it has other events. Start again; a file of this "
+        "machine is then skimmed again.",
     )
 
 
 def _with_way_out(error: SourceError) -> SourceError:
-    """The error, with what a build can do about it."""
+    """The error with the ways out of a build appended."""
     if error.reason in skim.NEVER_SKIPPED:
-        way = "What was read is kept: the same command goes on from there."
+        way = "What was read is kept; the same command continues from there."
     else:
         way = "Or leave such files and events out, counted in the metadata, with on_error=skip."
     return SourceError(error.path, error.reason, f"{error} {way}")

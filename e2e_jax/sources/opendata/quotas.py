@@ -1,7 +1,7 @@
-"""Which of the selected events a dataset takes: the first of each era, split at random.
+"""Chooses the events of a dataset: the first selected events of each era, split at random.
 
-The run-dependent simulation tells the eras of 2012 by their run numbers. Every label takes its events
-in the same proportions of them, so that the conditions do not tell the labels.
+The run-dependent simulation marks the eras of 2012 by run numbers. All labels have the same proportions of
+eras, so that detector conditions do not separate the labels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from e2e_jax.study.samples import Era
 from e2e_jax.study.samples import quotas as quotas_of_eras
 
 ANY_RUN = None
-"""Stands for the run of an era where events of whatever run are taken."""
+"""Used instead of the run of an era if events of any run are taken."""
 
 Quotas = Mapping[int | None, int]
 """Run of an era, or `ANY_RUN`, -> events."""
@@ -29,17 +29,17 @@ ADDRESS = ("run", "lumi", "event")
 
 
 class QuotaError(ValueError):
-    """There are fewer selected events than were asked for; the message counts them by label and era."""
+    """There are fewer selected events than asked for; the message counts them by label and era."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """How many events of each label a dataset takes at most.
+    """Largest number of events per label.
 
     Attributes:
       train, validation, test: events in the split.
-      sample: events chosen before the split, which may leave some over; those of all splits where 0.
-      eras: the eras and their shares; none for the first events of whatever run.
+      sample: events chosen before the split, of which some may be unused; 0 for the sum of the splits.
+      eras: the eras and their shares; empty for the first events of any run.
     """
 
     train: int
@@ -51,9 +51,8 @@ class Sizes:
     def __post_init__(self):
         if self.sample and self.sample < self.train + self.validation + self.test:
             raise ValueError(
-                f"A sample of {self.sample} events does not hold {self.train} for training, "
-                f"{self.validation} for validation and {self.test} for the test. Make it larger, or leave it "
-                "at 0."
+                f"A sample of {self.sample} events is too small for {self.train} training, "
+                f"{self.validation} validation and {self.test} test events. Make it larger, or leave it at 0."
             )
 
     def quotas(self, part: str) -> Quotas:
@@ -72,7 +71,7 @@ class Sizes:
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """The events of one label that a dataset takes, in the order of the files.
+    """The chosen events of one label, in the order of the files.
 
     Attributes:
       files: the files that were skimmed until the quotas were filled.
@@ -81,7 +80,7 @@ class Chosen:
       found: run of an era (or `ANY_RUN`) -> events found, at most its quota.
       other_runs: run -> selected events of runs that have no quota.
       skipped: reason -> events left out, "file: reason" -> files left out.
-      entries: events read in all.
+      entries: total number of events read.
     """
 
     files: tuple[str, ...]
@@ -103,16 +102,16 @@ def choose(
 ) -> Chosen:
     """Takes the first events of each era in the order of the files, until all quotas are filled.
 
-    Nothing is taken from `skims` after that. `share` handles quotas that were not filled.
+    `skims` is not consumed further. `share` handles quotas that were not filled.
 
     Args:
       skims: (file, its skim), in the order of the list.
       quotas: events wanted.
-      on_error: whether an event that was chosen before ends it all ("fail") or is counted ("skip").
-      refused: (file, entry) of events to pass over.
+      on_error: what to do about an event that was chosen before: raise ("fail") or count it ("skip").
+      refused: (file, entry) of events to leave out.
 
     Raises:
-      SourceError: an event comes twice and `on_error` is "fail".
+      SourceError: an event occurs twice and `on_error` is "fail".
     """
     missing, other_runs, skipped = dict(quotas), collections.Counter(), collections.Counter()
     files, parts, places, entries = [], [], {}, 0
@@ -155,27 +154,27 @@ def _duplicate(address, first, second) -> SourceError:
     return SourceError(
         file,
         "duplicate",
-        f"Entry {entry} of {file} ({name}) is the same event as entry {first[1]} of {first[0]}. Take one of "
-        "the files off the list, or leave such events out, counted, with on_error=skip.",
+        f"Entry {entry} of {file} ({name}) is the same event as entry {first[1]} of {first[0]}. Remove one "
+        "of the files from the list, or skip and count such events with on_error=skip.",
     )
 
 
 def share(chosen: Mapping[str, Chosen], sizes: Sizes, strict: bool = False) -> dict[str, Quotas]:
-    """The events of each label that go to each split.
+    """The number of events of each label in each split.
 
-    Where a label has too few events of an era, every split of every label gets smaller by the same factor:
+    If a label has too few events of an era, every split of every label is reduced by the same factor, so
     labels and eras keep their proportions.
 
     Args:
       chosen: label -> its events.
-      sizes: the most that the splits may hold.
-      strict: fewer events than that are an error.
+      sizes: the largest sizes of the splits.
+      strict: whether too few events are an error.
 
     Returns:
       split -> events of each era.
 
     Raises:
-      QuotaError: there are fewer and `strict`, or so few that a split would have none.
+      QuotaError: there are too few events and `strict`, or a split would be empty.
     """
     asked = {split: sizes.quotas(split) for split in SPLITS}
     total = _sum(asked)
@@ -201,7 +200,7 @@ def _sum(splits: Mapping[str, Quotas]) -> Quotas:
 
 
 def _names(eras: tuple[Era, ...]) -> dict[int | None, str]:
-    """Run of an era, or `ANY_RUN`, -> how it is called."""
+    """Run of an era, or `ANY_RUN` -> its name in messages."""
     return {era.run: f"run {era.run} ({era.name})" for era in eras} | {ANY_RUN: "any run"}
 
 
@@ -221,9 +220,9 @@ def _too_few(chosen: Mapping[str, Chosen], quotas: Quotas, eras: tuple[Era, ...]
         )
     others = any(events.other_runs for events in chosen.values())
     return QuotaError(
-        f"There are too few selected events: {'; '.join(lines)}. List more files, or ask for less: "
-        f"{fraction:.1%} of the size can be had"
-        + (", or for events of whatever run with eras=any." if others else ".")
+        f"There are too few selected events: {'; '.join(lines)}. List more files, or ask for fewer events: "
+        f"{fraction:.1%} of the size are available"
+        + (", or use events of any run with eras=any." if others else ".")
     )
 
 
@@ -232,13 +231,13 @@ def table(
 ) -> str:
     """Events found and used of each label and era, as text.
 
-    The reading stops when it has found what the sizes ask for. A last line says so if fewer are used.
+    Reading stops when the sizes are reached. If fewer events are used, the last line gives their number.
 
     Args:
       chosen: label -> its events.
       used: split -> events of each era, see `share`.
-      sizes: the most that the splits may hold.
-      published: eras whose shares are the events of the paper's Table 1, which is then shown beside.
+      sizes: the largest sizes of the splits.
+      published: eras whose shares are the events of the paper's Table 1, for a further column.
     """
     asked, taken = _sum({split: sizes.quotas(split) for split in SPLITS}), _sum(used)
     paper = {era.run: era.share for era in published}
@@ -253,23 +252,23 @@ def table(
     total, most = sum(taken.values()), sum(asked.values())
     if total < most:
         lines.append(
-            f"The data fill {total / most:.1%} of the sizes asked for: {total:,} events of each label, not "
-            f"{most:,}."
+            f"The data reach {total / most:.1%} of the sizes asked for: {total:,} events per label instead "
+            f"of {most:,}."
         )
     return "\n".join(lines)
 
 
 def split_events(run: np.ndarray, label: int, used: Mapping[str, Quotas], seed: int) -> np.ndarray:
-    """Which split each chosen event of a label belongs to, at random within its era.
+    """The split of each chosen event of a label, at random within its era.
 
     Args:
-      run: run numbers of the events `[n]`, of each era at least what `used` takes.
+      run: run numbers of the events `[n]`; of each era at least as many as `used` asks for.
       label: index of the label.
       used: split -> events of each era, see `share`.
       seed: seed of the dataset.
 
     Returns:
-      int64 `[n]`: place of the split in `used`; -1 left over.
+      int64 `[n]`: index of the split in `used`; -1 for events in no split.
     """
     split = np.full(len(run), -1)
     for place, era in enumerate(_sum(used)):

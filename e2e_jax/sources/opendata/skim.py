@@ -1,9 +1,9 @@
-"""The first pass over AODSIM: which events pass the selection, and where they lie.
+"""The first pass over AODSIM: finds the events that pass the selection.
 
-The samples are 7 TB, of which a dataset uses about 1 %. So the first pass reads the photons and the
-event's address alone, file by file, and stops as soon as the quotas of every era are filled; the hits
-of the chosen events are read after it (`opendata`). What was found in a file is kept next to the others
-as a small Parquet file, so that no file is ever skimmed twice.
+The samples are 7 TB, of which a dataset uses about 1 %. The first pass reads only the photons and the
+addresses of the events, file by file, and stops when the quotas of all eras are filled. The hits of the
+chosen events are read in a second pass (`hits`). The skim of each file is kept as a small Parquet file, so
+no file is skimmed twice.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from e2e_jax.sources.root.reading import Reading
 from e2e_jax.study.selection import Selection
 
 NEVER_SKIPPED = ("network", "untrusted")
-"""Reasons of a `SourceError` that concern the way to a server, and so all of its files."""
+"""Reasons of a `SourceError` that concern a server, and so all of its files."""
 
 _NUMBERS = ("entry", "run", "lumi", "event")
 _PHOTONS = [f"{which}_{column}" for which in ("leading", "trailing") for column in ("pt", "eta", "phi")]
@@ -37,11 +37,11 @@ _PHOTONS = [f"{which}_{column}" for which in ("leading", "trailing") for column 
 
 @dataclasses.dataclass(frozen=True)
 class FileSkim:
-    """What the first pass finds in one file.
+    """Result of the first pass over one file.
 
     Attributes:
-      candidates: the events that pass the selection; `candidates.entries` were read in all.
-      skipped: reason -> events left out, or "file: reason" -> 1 where the whole file was.
+      candidates: the events that pass the selection, of the `candidates.entries` events read.
+      skipped: reason -> events left out, or "file: reason" -> 1 if the whole file was left out.
     """
 
     candidates: Candidates
@@ -49,16 +49,16 @@ class FileSkim:
 
 
 @dataclasses.dataclass(frozen=True)
-class SkimTask:
-    """One file to be skimmed.
+class SkimJob:
+    """A job that skims one file.
 
     Attributes:
       file: path or remote address, as it is listed.
       select: which events pass.
-      on_error: one of `faults.ON_ERROR`. A skim without a fault serves for both.
-      state: size and time of a file of this machine: one that was changed is skimmed again.
-      content: what the file's list states about it, which is compared before the skim.
-      protocol: how the file is read, see `Reading`. A skim by either serves for both.
+      on_error: one of `faults.ON_ERROR`. A skim without a fault is valid for both.
+      state: size and time of a local file, so that a changed file is skimmed again.
+      content: size and checksum from the file's list, which are compared before the skim.
+      protocol: how the file is read, see `Reading`. A skim is valid for both protocols.
     """
 
     file: str
@@ -70,7 +70,7 @@ class SkimTask:
     events: ClassVar[int] = 1
 
     def fingerprint(self, version: str = "") -> str:
-        """Hexadecimal name of the task's content, given the version of what produces it."""
+        """Hexadecimal name of the job's content, given the version of what produces it."""
         text = json.dumps([self.file, self.select.identity(), self.state, str(self.content), version])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -79,7 +79,7 @@ class SkimTask:
 
 
 def file_state(path: str) -> str:
-    """What changes when a file of this machine does; empty for others, which the portal never changes."""
+    """Size and time of a local file; "" for remote files, which the portal never changes."""
     try:
         status = os.stat(path)
     except OSError:
@@ -87,19 +87,19 @@ def file_state(path: str) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def skim_file(task: SkimTask) -> FileSkim:
-    """Runs in a worker: the first pass over a file.
+def skim_file(job: SkimJob) -> FileSkim:
+    """The first pass over a file; runs in a worker.
 
     Raises:
-      SourceError: the file or an event is at fault and `on_error` is "fail", or the way to its server is.
+      SourceError: the file or an event is faulty and `on_error` is "fail", or its server cannot be reached.
     """
-    reading = Reading(task.on_error, protocol=task.protocol)
+    reading = Reading(job.on_error, protocol=job.protocol)
     try:
-        candidates = aodsim.read_candidates(task.file, task.select, reading=reading, content=task.content)
+        candidates = aodsim.read_candidates(job.file, job.select, reading=reading, content=job.content)
     except SourceError as error:
-        if task.on_error == "fail" or error.reason in NEVER_SKIPPED:
+        if job.on_error == "fail" or error.reason in NEVER_SKIPPED:
             raise
-        return FileSkim(_no_candidates(task.select), {f"file: {error.reason}": 1})
+        return FileSkim(_no_candidates(job.select), {f"file: {error.reason}": 1})
     return FileSkim(candidates, dict(reading.skipped))
 
 
@@ -112,10 +112,10 @@ def _no_candidates(select: Selection) -> Candidates:
 
 
 def write_skim(path: str | os.PathLike, skim: FileSkim) -> None:
-    """Keeps a file's skim as Parquet, completely or not at all.
+    """Stores the skim of a file as Parquet, atomically.
 
-    The skim of a file that could not be read is not kept: a server that refuses, a missing file or an
-    unfinished copy is no property of the file's content. The next build tries such a file again.
+    The skim of a file that could not be read is not stored: a server that refuses, a missing file or an
+    incomplete copy is not a property of the file's content. The next build tries such a file again.
     """
     if unreadable(skim.skipped):
         return
@@ -127,15 +127,15 @@ def write_skim(path: str | os.PathLike, skim: FileSkim) -> None:
 
 
 def unreadable(skipped: Mapping[str, int]) -> bool:
-    """Whether a whole file was left out, and not only some of its events."""
+    """Whether the whole file was left out, not only some of its events."""
     return any(reason.startswith("file: ") for reason in skipped)
 
 
 def read_skim(path: str | os.PathLike, on_error: str = "skip") -> FileSkim | None:
-    """What `write_skim` wrote, with the two leading photons; None where it is absent or cannot be read.
+    """The skim that `write_skim` stored, with the two leading photons; None if absent or unreadable.
 
     Args:
-      on_error: with "fail", a skim that left something out is none either.
+      on_error: with "fail", a skim that left events out also counts as absent.
     """
     try:
         table = pyarrow.parquet.read_table(path)
@@ -160,5 +160,5 @@ def numeric_table(numbers: Mapping[str, np.ndarray], photons: np.ndarray) -> pya
 
 
 def write_table(path: str | os.PathLike, table: pyarrow.Table) -> None:
-    """Writes a Parquet file, completely or not at all."""
+    """Writes a Parquet file atomically."""
     atomic.write_file(path, lambda file: pyarrow.parquet.write_table(table, file))

@@ -18,7 +18,7 @@ from e2e_jax.execution.jobs import event_keys, run_jobs
 from e2e_jax.sources.opendata import hits as opendata
 from e2e_jax.sources.opendata import skim
 from e2e_jax.sources.opendata.file_lists import files_of_labels
-from e2e_jax.sources.opendata.hits import HitsTask, OpenDataEvents, read_hits, read_kept_hits, write_hits
+from e2e_jax.sources.opendata.hits import HitsJob, OpenDataEvents, read_hits, read_kept_hits, write_hits
 from e2e_jax.sources.opendata.quotas import QuotaError, Sizes
 from e2e_jax.sources.root import aodsim
 from e2e_jax.studies import hgg
@@ -149,7 +149,7 @@ class Backwards(concurrent.futures.Executor):
 
 
 def test_neither_workers_nor_order_of_completion_matter(lists, make, tmp_path, monkeypatch):
-    monkeypatch.setattr(opendata, "TASK_EVENTS", 2)
+    monkeypatch.setattr(opendata, "JOB_EVENTS", 2)
     tables, keys = [], []
     for name, executor in (("one", concurrent.futures.ThreadPoolExecutor(1)), ("last", Backwards())):
         with executor:
@@ -287,23 +287,23 @@ def test_a_choice_of_neither_is_refused(lists, make):
         make(lists, on_error="ignore")
 
 
-def task(lists, **changes):
+def job(lists, **changes):
     events = file_events(0, 1)[[0, 4]]
     addresses = tuple(zip(*(getattr(events, name).tolist() for name in ("run", "lumi", "event"))))
-    return dataclasses.replace(HitsTask(str(lists / "h_0.root"), (0, 4), addresses, 1, CENTRAL), **changes)
+    return dataclasses.replace(HitsJob(str(lists / "h_0.root"), (0, 4), addresses, 1, CENTRAL), **changes)
 
 
-def test_a_task_of_hits_is_known_by_all_that_it_reads(lists):
-    one = task(lists)
+def test_the_fingerprint_of_a_job_of_hits_covers_all_that_it_reads(lists):
+    one = job(lists)
     assert pickle.loads(pickle.dumps(one)) == one
-    assert one.fingerprint() == task(lists, on_error="skip", protocol="https").fingerprint()
+    assert one.fingerprint() == job(lists, on_error="skip", protocol="https").fingerprint()
     changes = ({"file": "b"}, {"entries": (0, 5)}, {"label": 2}, {"state": "1 2"}, {"addresses": ()})
-    assert len({one.fingerprint(), *(task(lists, **change).fingerprint() for change in changes)}) == 6
+    assert len({one.fingerprint(), *(job(lists, **change).fingerprint() for change in changes)}) == 6
     assert len(str(one)) < 300
 
 
 def test_kept_hits_come_back_with_their_counts(lists, tmp_path):
-    write_hits(tmp_path / "a.npz", hits := read_hits(task(lists)))
+    write_hits(tmp_path / "a.npz", hits := read_hits(job(lists)))
     back = read_kept_hits(tmp_path / "a.npz", "fail")
     for one, other in zip(back.events.examples(), hits.events.examples()):
         np.testing.assert_equal(one, other)
@@ -317,7 +317,7 @@ def test_kept_hits_come_back_with_their_counts(lists, tmp_path):
 
 def test_a_file_that_shrank_is_a_file_that_changed(lists):
     with pytest.raises(SourceError, match="other events than when it was skimmed"):
-        read_hits(task(lists, entries=(0, 400)))
+        read_hits(job(lists, entries=(0, 400)))
 
 
 @pytest.mark.parametrize("reason", ["network", "untrusted"])
@@ -326,7 +326,7 @@ def test_a_network_that_is_down_says_that_the_command_goes_on(lists, make, monke
         raise SourceError(path, reason, f"{path}: no answer.")
 
     monkeypatch.setattr(skim.aodsim, "read_candidates", down)
-    with pytest.raises(SourceError, match=r"no answer\. What was read is kept: the same command goes on"):
+    with pytest.raises(SourceError, match=r"no answer\. What was read is kept: the same command continues"):
         make(lists, on_error="skip").table()
 
 

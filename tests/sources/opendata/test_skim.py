@@ -14,7 +14,7 @@ from e2e_jax.events.diphotons import from_leading, leading
 from e2e_jax.execution.jobs import SPLITS
 from e2e_jax.sources.opendata import skim
 from e2e_jax.sources.opendata.quotas import ANY_RUN, QuotaError, Sizes, choose, share, split_events, table
-from e2e_jax.sources.opendata.skim import FileSkim, SkimTask, read_skim, skim_file, write_skim
+from e2e_jax.sources.opendata.skim import FileSkim, SkimJob, read_skim, skim_file, write_skim
 from e2e_jax.sources.root.aodsim import Candidates
 from e2e_jax.sources.root.file_contents import Content
 from e2e_jax.studies import hgg
@@ -63,7 +63,7 @@ def found(runs, first=1, skipped=(), entries=100):
 
 
 def test_a_skim_finds_the_selected_events_with_their_addresses(sound):
-    events, candidates = file_events(0), skim_file(SkimTask(sound, CENTRAL)).candidates
+    events, candidates = file_events(0), skim_file(SkimJob(sound, CENTRAL)).candidates
     selected = np.arange(ENTRIES) % 4 != 3
     np.testing.assert_array_equal(candidates.entry, np.flatnonzero(selected))
     assert candidates.entries == ENTRIES
@@ -73,7 +73,7 @@ def test_a_skim_finds_the_selected_events_with_their_addresses(sound):
 
 
 def test_a_kept_skim_comes_back_bit_for_bit_and_alone(tmp_path, sound):
-    made = skim_file(SkimTask(sound, CENTRAL))
+    made = skim_file(SkimJob(sound, CENTRAL))
     write_skim(tmp_path / "deep" / "a.parquet", made)
     back = read_skim(tmp_path / "deep" / "a.parquet", "fail")
     for name in FIELDS:
@@ -95,9 +95,9 @@ def test_a_kept_skim_that_is_absent_or_damaged_is_none(tmp_path):
 
 def test_a_fault_ends_it_or_is_counted(tmp_path, faulty):
     with pytest.raises(SourceError, match=r"faulty\.root") as error:
-        skim_file(SkimTask(faulty, CENTRAL))
+        skim_file(SkimJob(faulty, CENTRAL))
     assert error.value.reason == "not_finite"
-    made = skim_file(SkimTask(faulty, CENTRAL, "skip"))
+    made = skim_file(SkimJob(faulty, CENTRAL, "skip"))
     assert made.skipped == {"not_finite": 1}
     assert 1 not in made.candidates.entry
     write_skim(tmp_path / "a.parquet", made)
@@ -107,7 +107,7 @@ def test_a_fault_ends_it_or_is_counted(tmp_path, faulty):
 
 def test_a_file_at_fault_is_counted_but_the_network_never_skipped(tmp_path, monkeypatch):
     (tmp_path / "empty.root").touch()
-    made = skim_file(SkimTask(str(tmp_path / "empty.root"), CENTRAL, "skip"))
+    made = skim_file(SkimJob(str(tmp_path / "empty.root"), CENTRAL, "skip"))
     ((reason, files),) = made.skipped.items()
     assert reason.startswith("file: ")
     assert (files, len(made.candidates)) == (1, 0)
@@ -117,7 +117,7 @@ def test_a_file_at_fault_is_counted_but_the_network_never_skipped(tmp_path, monk
 
     monkeypatch.setattr(skim.aodsim, "read_candidates", down)
     with pytest.raises(SourceError, match="no answer"):
-        skim_file(SkimTask("root://a//b", CENTRAL, "skip"))
+        skim_file(SkimJob("root://a//b", CENTRAL, "skip"))
 
 
 @pytest.mark.parametrize("reason", ["vanished", "unreadable", "changed", "truncated", "corrupt"])
@@ -129,16 +129,16 @@ def test_a_file_that_could_not_be_read_is_tried_again_by_the_next_build(tmp_path
 def test_a_skim_is_known_by_file_state_category_and_version(tmp_path):
     path = tmp_path / "a.root"
     path.write_bytes(b"1")
-    task = SkimTask(str(path), CENTRAL, state=skim.file_state(path))
+    job = SkimJob(str(path), CENTRAL, state=skim.file_state(path))
     for same in ({"on_error": "skip"}, {"protocol": "https"}):
-        assert task.fingerprint("1") == dataclasses.replace(task, **same).fingerprint("1")
+        assert job.fingerprint("1") == dataclasses.replace(job, **same).fingerprint("1")
     path.write_bytes(b"22")
-    changed = dataclasses.replace(task, state=skim.file_state(path))
-    other = dataclasses.replace(task, select=hgg.SELECTIONS["central_forward"])
-    moved = dataclasses.replace(task, file="b.root")
+    changed = dataclasses.replace(job, state=skim.file_state(path))
+    other = dataclasses.replace(job, select=hgg.SELECTIONS["central_forward"])
+    moved = dataclasses.replace(job, file="b.root")
     marks = {
-        task.fingerprint("1"),
-        task.fingerprint("2"),
+        job.fingerprint("1"),
+        job.fingerprint("2"),
         *(t.fingerprint("1") for t in (changed, other, moved)),
     }
     assert len(marks) == 5
@@ -306,12 +306,12 @@ def test_the_split_of_any_run_takes_all_events_as_one_era():
 def test_a_file_is_compared_with_what_its_list_states(sound):
     content = Path(sound).read_bytes()
     right = Content(len(content), zlib.adler32(content))
-    assert len(skim_file(SkimTask(sound, CENTRAL, content=right)).candidates)
+    assert len(skim_file(SkimJob(sound, CENTRAL, content=right)).candidates)
     for wrong, reason in (
         (Content(len(content) + 1), "size_mismatch"),
         (Content(None, right.adler32 ^ 1), "checksum_mismatch"),
     ):
         with pytest.raises(SourceError) as error:
-            skim_file(SkimTask(sound, CENTRAL, content=wrong))
+            skim_file(SkimJob(sound, CENTRAL, content=wrong))
         assert error.value.reason == reason
-    assert SkimTask(sound, CENTRAL).fingerprint() != SkimTask(sound, CENTRAL, content=right).fingerprint()
+    assert SkimJob(sound, CENTRAL).fingerprint() != SkimJob(sound, CENTRAL, content=right).fingerprint()
