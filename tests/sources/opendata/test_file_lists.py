@@ -106,7 +106,7 @@ def test_without_a_network_copies_serve(monkeypatch):
         raise SourceError(url, "network", f"{url} does not answer.")
 
     monkeypatch.setattr(remote, "read_text", down)
-    with pytest.raises(SourceError, match=r"does not answer\. A folder with copies .* --files=DIR") as error:
+    with pytest.raises(SourceError, match=r"does not answer\..* --files=DIR") as error:
         files("h")
     assert error.value.reason == "network"
 
@@ -114,7 +114,7 @@ def test_without_a_network_copies_serve(monkeypatch):
 @pytest.mark.parametrize(
     ("lines", "reason", "message"),
     [
-        (["", "# nothing"], "empty", r"h\.txt names no file"),
+        (["", "# nothing"], "empty", r"h\.txt lists no file"),
         (["a.root", "b.root", "./a.root"], "duplicate", r"a\.root is listed twice, in \S*h\.txt: .*double"),
         ([f"{STORE}/a.root", f"{STORE}//a.root"], "duplicate", "listed twice"),
         (["*.nothing"], "vanished", "No file matches"),

@@ -196,7 +196,7 @@ def test_a_file_that_was_changed_is_skimmed_again_and_never_mixed(tmp_path, make
     one = make(folder, Sizes(4, 2, eras=ERAS))
     assert len(one.table()) == 18
     write_aodsim(folder / "h_0.root", file_events(7, 1))
-    with pytest.raises(SourceError, match=r"h_0\.root has other events than when it was skimmed") as error:
+    with pytest.raises(SourceError, match=r"h_0\.root was replaced after it was skimmed") as error:
         both(one)
     assert error.value.reason == "changed"
     reads.clear()
@@ -316,17 +316,17 @@ def test_kept_hits_come_back_with_their_counts(lists, tmp_path):
 
 
 def test_a_file_that_shrank_is_a_file_that_changed(lists):
-    with pytest.raises(SourceError, match="other events than when it was skimmed"):
+    with pytest.raises(SourceError, match="was replaced after it was skimmed"):
         read_hits(job(lists, entries=(0, 400)))
 
 
 @pytest.mark.parametrize("reason", ["network", "untrusted"])
-def test_a_network_that_is_down_says_that_the_command_goes_on(lists, make, monkeypatch, reason):
+def test_a_network_that_is_down_is_reported_with_the_way_out(lists, make, monkeypatch, reason):
     def down(path, *_, **__):
         raise SourceError(path, reason, f"{path}: no answer.")
 
     monkeypatch.setattr(skim.aodsim, "read_candidates", down)
-    with pytest.raises(SourceError, match=r"no answer\. What was read is kept: the same command continues"):
+    with pytest.raises(SourceError, match=r"no answer\. What was read is kept; the same command continues"):
         make(lists, on_error="skip").table()
 
 

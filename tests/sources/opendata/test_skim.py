@@ -249,7 +249,7 @@ def test_the_table_has_a_row_of_each_label_and_era_and_says_what_is_missing():
     taken = used["train"][RUNS[0]] + used["validation"][RUNS[0]]
     assert rows[0].endswith("Table 1")
     assert rows[4].split()[-3:] == ["41", str(taken), f"{ERAS[0].share:,}"]
-    assert f"{sum(map(sum, (quotas.values() for quotas in used.values()))):,} events of each label" in rows[7]
+    assert f"{sum(map(sum, (quotas.values() for quotas in used.values()))):,} events per label" in rows[7]
     assert len(table({"h": holding(full)}, share({"h": holding(full)}, sizes), sizes).splitlines()) == 4
 
 
@@ -279,7 +279,7 @@ def test_a_smaller_sample_holds_its_splits_in_every_era():
         splits = collections.Counter(sizes.quotas("train")) + collections.Counter(sizes.quotas("validation"))
         assert dict(splits) == {run: n for run, n in sizes.quotas("sample").items() if n}
     assert Sizes(30, 7).quotas("sample") == {ANY_RUN: 37}
-    with pytest.raises(ValueError, match="sample of 10 events does not hold 30"):
+    with pytest.raises(ValueError, match="sample of 10 events is too small for 30"):
         Sizes(30, 7, sample=10)
 
 
