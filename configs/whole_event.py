@@ -17,7 +17,8 @@ tenth epoch the best. CMS-B and the 4-momenta have the same size. H against one 
 
 2.0.0 is the dataset before the HCAL collection of AODSIM, the vertex by the sum of pT^2 and pile-up profiles.
 
-Left to see the mass: --config.inputs.normalization=none --config.cvm.strength=0 --config.cvm.limit=1.
+Left to see the mass: --config.inputs.normalization=none --config.decorrelation.strength=0
+--config.cvm.limit=1.
 """
 
 from e2e_jax.configs import default
