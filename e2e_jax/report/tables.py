@@ -180,6 +180,7 @@ TEX = str.maketrans(
         "|": r"\textbar{}",
         "†": r"$^\dagger$",
         "→": r"$\to$",
+        "±": r"$\pm$",
         **{letter: f"${name}$" for letter, name in GREEK.items()},
         "−": "$-$",
         "–": "--",
