@@ -17,8 +17,8 @@ The 4-momentum classifier reaches 0.783 for H vs gamma+jet on the same sample. S
 Monash tune (dataset 1.0.0) it was 0.940 after these 5 epochs, 0.930 after a training of 3, and 0.925 after 4
 with a batch of 96 in place of 36.
 
-Quick (dataset 3.0.0, 8 epochs, same seed), without and with --config.train.augment="('rotation', 'reflection')",
-which gains nothing beyond the errors in so short a training:
+Quick (dataset 3.0.0, 8 epochs, same seed), without and with
+--config.train.augment="('rotation', 'reflection')", which gains nothing beyond the errors in so few epochs:
 
                           without           with
     H vs rest             0.697 +- 0.013    0.690 +- 0.013
