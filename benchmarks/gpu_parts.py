@@ -40,7 +40,7 @@ class Sizes:
       epochs: of the training at most.
       seeds: trained at once.
       widths: maps of the network.
-      windows: fields of `config.cvm` that the numbers of events ask for.
+      windows: fields of the config that the numbers of events ask for.
     """
 
     batches: tuple[int, ...] = (360, 4096)
@@ -69,7 +69,7 @@ TINY = Sizes(
     epochs=1,
     seeds=2,
     widths=(1, 2),
-    windows={"window": 10, "step": 5, "neighbors": 2},
+    windows={"cvm": {"window": 10, "step": 5}, "decorrelation": {"neighbors": 2}},
 )
 
 
@@ -89,7 +89,7 @@ class Bench:
         config.precision, config.devices = precision, 1
         config.train.update(batch_size=self.sizes.batches[0], epochs=self.sizes.epochs)
         config.model.widths = self.sizes.widths
-        config.cvm.update(self.sizes.windows)
+        config.update(self.sizes.windows)
         return config
 
     def hits(self, size, group=None):

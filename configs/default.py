@@ -90,8 +90,9 @@ def get_config(size="quick", category="central"):
     config.task = task = config_dict.ConfigDict()
     # The class whose score is the result.
     task.signal = ""
-    # The observable of which this score must be independent, such as "mass"; "none" for no decorrelation.
-    task.decorrelate = ""
+    # The observables of which this score must be independent, such as ("mass",); ("none",) for no
+    # decorrelation.
+    task.decorrelate = ()
     # The labels in whose events it must be independent.
     task.of = ()
     # The classes, in the order of the logits, each made of one or several labels of the dataset, such as
@@ -198,6 +199,9 @@ def get_config(size="quick", category="central"):
     # Symmetries that each event is transformed by at random in training: any of "rotation" (in phi),
     # "reflection" (eta to -eta) and "mirror" (phi to -phi, with opposite charges).
     train.augment = ()
+    # The observable that weighs the events in losses and metrics; "" where all count alike. Batches stay
+    # balanced: in training the weights of each class have the mean 1.
+    train.weights = ""
     # Epochs without progress after which training stops.
     train.patience = 5
     # Seconds between checkpoints within an epoch, which are written while the training goes on; 0: one after
@@ -205,22 +209,24 @@ def get_config(size="quick", category="central"):
     train.checkpoint_seconds = 60.0
 
     config.decorrelation = decorrelation = config_dict.ConfigDict()
-    # The penalty on a dependence of the score on the task's observable: "cvm" (Cramer-von Mises, the
-    # paper's), "disco" (distance correlation), "mode" (moment decomposition), or "none".
+    # How the score is made independent of the task's observables. Penalties: "cvm" (Cramer-von Mises, the
+    # paper's), "disco" (distance correlation), "mode" (moment decomposition). "planing": training weights
+    # that make the observables alike in all classes. Or "none".
     decorrelation.method = "cvm"
-    # Of "mode": the order of the polynomial in the observable that the score may follow, 0 to 2.
-    decorrelation.order = 0
-
-    config.cvm = cvm = config_dict.ConfigDict()
     # Weight of the penalty; 0 switches it off.
-    cvm.strength = CATEGORIES[category]["strength"]
-    # Events nearest in the observable that make a group of the CVM penalty, or a bin of "mode".
-    cvm.neighbors = SIZES[size]["neighbors"]
+    decorrelation.strength = CATEGORIES[category]["strength"]
+    # Events nearest in the observable that make a group of "cvm", or a bin of "mode".
+    decorrelation.neighbors = SIZES[size]["neighbors"]
     # How the penalty's gradient is normalized over its events in a batch: "sum" or "mean". With
     # "sum" its balance with the mean cross-entropy goes with the batch: the paper's 0.15 at 360 events is
     # 0.15 * 360 / batch_size at another. eb_mass_aware.py holds the scan that shows it; images divided by the
     # mass need less: 0.15 kept their CVM under 0.001 at a batch of 36.
-    cvm.reduction = "sum"
+    decorrelation.reduction = "sum"
+    # Of "mode": the order of the polynomial in the observable that the score may follow, 0 to 2.
+    decorrelation.order = 0
+
+    # The CVM metric, by which epochs are chosen whatever the method of the decorrelation.
+    config.cvm = cvm = config_dict.ConfigDict()
     # The best epoch is sought among those whose CVM metric is below this; 1.0 admits every epoch.
     cvm.limit = CATEGORIES[category]["limit"]
     # Events in a window of the metric, and from the start of one window to the next.
@@ -232,6 +238,9 @@ def get_config(size="quick", category="central"):
     evaluate.batch_size = 240
     # Bootstrap samples behind the uncertainties of results.json.
     evaluate.bootstrap = 200
+    # Views of each event over which a prediction is averaged: itself, reflected in eta, and both rotated in
+    # phi. The epochs of a training are validated by the event itself; exported files score it, too.
+    evaluate.symmetrize = 1
 
     if category == "showers":
         inputs.kind, inputs.geometry, inputs.normalization = "showers", "crop", "none"

@@ -5,7 +5,7 @@
 Paper (Table 6, 51,200 events per class): H vs rest 0.926, gamma gamma vs rest 0.923, gamma+jet vs rest 0.954,
 H vs gamma gamma 0.910, H vs gamma+jet 0.968, CVM 0.080.
 
-The penalty switched on (--config.cvm.strength), quick size, fast simulation (dataset 1.0.0),
+The penalty switched on (--config.decorrelation.strength), quick size, fast simulation (dataset 1.0.0),
 --config.train.epochs=4, on two AMD Zen 4 cores, batch 36, groups of 6, reduction "sum"; the epoch of the best
 H vs rest:
 
@@ -15,7 +15,7 @@ H vs rest:
     1.5         0.0031 +- 0.0010    0.535 +- 0.015
 
 In so few steps the network has learned little beyond the mass. 1.5 at batch 36 has the balance with the
-cross-entropy that 0.15 has at the paper's batch of 360 (see `cvm.reduction` in default.py).
+cross-entropy that 0.15 has at the paper's batch of 360 (see `decorrelation.reduction` in default.py).
 """
 
 from e2e_jax.configs import eb
@@ -28,6 +28,6 @@ def get_config(size="quick"):
     config.inputs.normalization = "none"
     # 50 / 125 GeV: the inputs of an event at the H mass are as large as EB's.
     config.inputs.scale = {"tracks": 0.4, "ecal": 0.4, "hcal": 0.4}
-    config.cvm.strength = 0.0
+    config.decorrelation.strength = 0.0
     config.cvm.limit = 1.0
     return config

@@ -20,6 +20,6 @@ def get_config(size="quick"):
     config.inputs.normalization = "none"
     # 50 / 125 GeV: the inputs of an event at the H mass are as large as ECAL's.
     config.inputs.scale = {"tracks": 0.4, "ecal": 0.4, "hcal": 0.4}
-    config.cvm.strength = 0.0
+    config.decorrelation.strength = 0.0
     config.cvm.limit = 1.0
     return config

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from e2e_jax.datasets.splits import TASK, StoredDataset
+from e2e_jax.detector.symmetries import views
 from e2e_jax.devices.parallel import Setup
 from e2e_jax.errors import DatasetError
 from e2e_jax.evaluation import published, results
+from e2e_jax.evaluation.weights import checked_weights
 from e2e_jax.events.base import Record
 from e2e_jax.events.kinds import KINDS
 from e2e_jax.models import building
@@ -21,6 +23,7 @@ from e2e_jax.models.building import Network
 from e2e_jax.models.preprocessing import DIGIS, Inputs
 from e2e_jax.study import Task
 
+COLLISIONS = "collisions"
 SHOWERS = "showers"
 """The kind of inputs that goes with the events of the same name; all others go with collisions."""
 
@@ -37,6 +40,8 @@ class Experiment:
       setup: how the devices work together.
       metrics: how the results are computed.
       together: events of a forward pass in prediction.
+      views: symmetric views of each event over which `Classifier.predict` averages.
+      weights: the observable that weighs the events; "" for none.
     """
 
     name: str
@@ -46,6 +51,8 @@ class Experiment:
     setup: Setup = dataclasses.field(default_factory=Setup)
     metrics: results.Options = dataclasses.field(default_factory=results.Options)
     together: int = 240
+    views: int = 1
+    weights: str = ""
 
     @property
     def record(self) -> type[Record]:
@@ -57,9 +64,20 @@ class Experiment:
         """Collections of the events that the network does not read."""
         return self.record.unread(self.inputs)
 
-    def observable(self, events: Record) -> np.ndarray | None:
-        """The observable of each event that the task decorrelates from, `[n]`; None where there is none."""
-        return getattr(events, self.task.decorrelate) if self.task.decorrelate else None
+    def decorrelated_from(self, events: Record) -> dict[str, np.ndarray]:
+        """The observables that the task decorrelates from, by name, each `[n]`."""
+        return {name: getattr(events, name) for name in self.task.decorrelate}
+
+    def event_weights(self, events: Record) -> np.ndarray | None:
+        """The weight of each event `[n]`; None where all count alike.
+
+        Raises:
+          ValueError: a weight is negative or not finite, or all events of a class have the weight 0.
+        """
+        if not self.weights:
+            return None
+        targets = self.task.of_labels(events.label)
+        return checked_weights(getattr(events, self.weights), targets, self.task.names, self.weights)
 
     def initial_params(self, key):
         """The network's parameters before training, drawn from a JAX random key."""
@@ -94,6 +112,17 @@ def of(config, task: Task) -> Experiment:
             f"config.inputs.normalization is {inputs.observable!r}; it is none, sum_pt or an observable of "
             f"the dataset's events ({', '.join(known) or 'there are none'})."
         )
+    if config.train.weights and config.train.weights not in known:
+        raise ValueError(
+            f"config.train.weights is {config.train.weights!r}; it is an observable of the dataset's events "
+            f"({', '.join(known) or 'there are none'}), or empty."
+        )
+    if config.evaluate.symmetrize > 1 and task.events != COLLISIONS:
+        raise ValueError(
+            f"config.evaluate.symmetrize is {config.evaluate.symmetrize}, but a prediction is averaged over "
+            f"rotated and reflected {COLLISIONS} only; set it to 1 for {task.events}."
+        )
+    views(config.evaluate.symmetrize, inputs.geometry)
     model = {name: _plain(value) for name, value in config.model.items()}
     return Experiment(
         name=config.name,
@@ -109,6 +138,8 @@ def of(config, task: Task) -> Experiment:
             seed=config.seed,
         ),
         together=config.evaluate.batch_size,
+        views=config.evaluate.symmetrize,
+        weights=config.train.weights,
     )
 
 

@@ -95,7 +95,8 @@ def binary_config(**train):
 
 def _small(config, widths, train):
     config.model.widths = widths
-    config.cvm.update(window=10, step=5, neighbors=2, reduction="mean")
+    config.cvm.update(window=10, step=5)
+    config.decorrelation.update(neighbors=2, reduction="mean")
     config.evaluate.update(batch_size=24, bootstrap=5)
     config.train.update({"batch_size": 12, "epochs": 3, "checkpoint_seconds": 0.0, **CONSTANT, **train})
     return config

@@ -45,7 +45,7 @@ def test_classifiers_without_images_know_both_categories(name):
     config = get_config(name, "forward_medium")
     assert (config.name, config.size) == (name, "forward_medium")
     assert (config.dataset.name, config.published) == ("cms_hgg/forward_medium", "table_7")
-    assert (config.cvm.strength, config.cvm.limit) == (0.2, 0.004)
+    assert (config.decorrelation.strength, config.cvm.limit) == (0.2, 0.004)
     assert config.train == get_config(name, "medium").train
     with pytest.raises(ValueError, match=r"no size 'huge'"):
         get_config(name, "forward_huge")
@@ -76,7 +76,7 @@ def test_showers_have_datasets_of_their_own_and_no_mass(name, kind, size):
     dataset, inputs = config.dataset, config.inputs
     assert dataset.name == f"ecal_showers/{kind}_{size}"
     assert config.published == ("table_4" if kind == "crops" else "table_5")
-    assert (config.cvm.strength, config.cvm.limit, inputs.normalization) == (0.0, 1.0, "none")
+    assert (config.decorrelation.strength, config.cvm.limit, inputs.normalization) == (0.0, 1.0, "none")
     assert (inputs.kind, inputs.geometry) == ("showers", "crop" if kind == "crops" else "barrel")
     assert set(inputs.channels) <= set(inputs.scale)
 
@@ -91,11 +91,15 @@ def test_decorrelation_is_on_but_for_the_mass_aware():
     for name in set(DIPHOTON) - {"eb_mass_aware", "ecal_mass_aware"}:
         config = get_config(name, "paper")
         strength, limit = (0.2, 0.004) if name in FORWARD else (0.15, 0.002)
-        assert (config.cvm.strength, config.cvm.neighbors, config.cvm.limit) == (strength, 12, limit)
+        assert (config.decorrelation.strength, config.decorrelation.neighbors, config.cvm.limit) == (
+            strength,
+            12,
+            limit,
+        )
         assert config.inputs.normalization == "mass"
     for name in ("eb_mass_aware", "ecal_mass_aware"):
         aware = get_config(name)
-        assert (aware.cvm.strength, aware.inputs.normalization) == (0.0, "none")
+        assert (aware.decorrelation.strength, aware.inputs.normalization) == (0.0, "none")
 
 
 @pytest.mark.parametrize("name", ["eb", "ecal"])

@@ -153,7 +153,7 @@ def test_the_examples_build(name, tmp_path):
     for split, size in zip(SPLITS, (3, 2, 1)):
         events = read_split(folder, split, progress=False)
         assert np.bincount(events.label).tolist() == [size, size]
-        assert (events.observables[study.task.decorrelate] > 60).all()
+        assert (events.observables[study.task.decorrelate[0]] > 60).all()
     assert events.ee.counts.all() == (name == "tops")
 
 

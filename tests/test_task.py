@@ -59,7 +59,7 @@ def test_a_decorrelation_needs_labels_and_may_be_switched_off():
     with pytest.raises(ValueError, match="names no label"):
         Task(signal="a", decorrelate="pt", labels=("a", "b"), observables=(Observable("pt"),))
     plain = hgg.TASK.changed(decorrelate="none")
-    assert (plain.decorrelate, plain.of, plain.observable) == ("", (), None)
+    assert (plain.decorrelate, plain.of, plain.decorrelate_observables) == ((), (), ())
     assert not plain.decorrelated(np.arange(3)).any()
 
 

@@ -6,12 +6,22 @@ It is that of the public evaluation code of the LHCb "Flavours of physics" chall
 
 from __future__ import annotations
 
+import functools
+from typing import NamedTuple
+
 import numpy as np
 
+from e2e_jax.evaluation.weights import of_events, sums_below
 from e2e_jax.models.decorrelation.cvm import scramble
 
 
-def cvm_metric(scores: np.ndarray, observable: np.ndarray, neighbors: int = 200, step: int = 50) -> float:
+def cvm_metric(
+    scores: np.ndarray,
+    observable: np.ndarray,
+    neighbors: int = 200,
+    step: int = 50,
+    weights: np.ndarray | None = None,
+) -> float:
     """The CVM metric: mean distance between the scores of windows in the observable and those of all events.
 
     With the N events sorted by the observable, windows of k consecutive events start at 0, step, 2 step, ...;
@@ -29,6 +39,8 @@ def cvm_metric(scores: np.ndarray, observable: np.ndarray, neighbors: int = 200,
       observable: `[N]`, finite.
       neighbors: k, events in a window.
       step: events between the starts of two windows.
+      weights: `[N]`, of the events, not negative; 1 by default. F, F_w and the mean over j are weighted;
+        windows hold k events of a weight above 0, and count alike.
 
     Returns:
       The metric, between 0 and 1/3.
@@ -36,30 +48,43 @@ def cvm_metric(scores: np.ndarray, observable: np.ndarray, neighbors: int = 200,
     Raises:
       ValueError: fewer than k events, values that are not finite, or shapes that differ.
     """
-    scores, observable = checked_sample(scores, observable, neighbors, step)
-    n, k = len(scores), neighbors
-    ordered = np.sort(scores)
-    at_most = np.searchsorted(ordered, ordered, side="right")
-    at_most_before = np.concatenate([[0], np.cumsum(at_most)])
-    below = np.searchsorted(ordered, in_order(scores, observable), side="left")
-    windows = np.sort(np.lib.stride_tricks.sliding_window_view(below, k)[::step], axis=1)
+    sample = checked_sample(scores, observable, neighbors, step, weights)
+    rising = np.argsort(sample.scores, kind="stable")
+    ordered, own = sample.scores[rising], sample.weights[rising]
+    sums = sums_below(own)
+    total, at_most = sums[-1], sums[np.searchsorted(ordered, ordered, side="right")]
+    at_most_before = sums_below(own * at_most)
+    below = np.searchsorted(ordered, sample.scores, side="left")
+    view = functools.partial(np.lib.stride_tricks.sliding_window_view, window_shape=neighbors)
+    windows, inside = view(below)[::step], view(sample.weights)[::step]
+    rising = np.argsort(windows, axis=1, kind="stable")
+    windows, inside = (np.take_along_axis(values, rising, axis=1) for values in (windows, inside))
 
-    # mean_j F^2 + mean_j F_w^2 - 2 mean_j F F_w, the sums over j done in integers: event j scores at
-    # least as high as the window's i-th, in N - below_i cases, whose at_most add up to a prefix sum.
-    all_squared = np.sum(at_most**2) / n**2
-    window_squared = (n - windows) @ (2 * np.arange(k) + 1) / k**2
-    product = np.sum(at_most_before[-1] - at_most_before[windows], axis=1) / (k * n)
-    return float(np.mean(all_squared + window_squared - 2 * product) / n)
+    # mean_j F^2 + mean_j F_w^2 - 2 mean_j F F_w. Event j scores at least as high as the window's i-th for
+    # all above it in score, whose weights, and weighted at_most, are differences of sums. Without weights
+    # these are integers, and exact.
+    inside_sums = np.cumsum(inside, axis=1)
+    of_window = inside_sums[:, -1]
+    steps = inside * (2 * inside_sums - inside)
+    all_squared = own @ at_most**2 / total**2
+    window_squared = np.sum((total - sums[windows]) * steps, axis=1) / of_window**2
+    product = np.sum(inside * (at_most_before[-1] - at_most_before[windows]), axis=1) / (of_window * total)
+    return float(np.mean(all_squared + window_squared - 2 * product) / total)
 
 
-def in_order(scores: np.ndarray, observable: np.ndarray) -> np.ndarray:
-    """The scores by the observable; events of equal observable are ordered by a hash of the score's rank."""
-    below = np.searchsorted(np.sort(scores), scores, side="left")
-    return scores[np.lexsort((scramble(below.astype(np.uint32)), observable))]
+class Sample(NamedTuple):
+    """The events of the metric by their observable; weights above 0, integers where all count alike."""
+
+    scores: np.ndarray
+    observable: np.ndarray
+    weights: np.ndarray
 
 
-def checked_sample(scores, observable, neighbors, step):
-    """Scores and observable as arrays; raises as `cvm_metric` does."""
+def checked_sample(scores, observable, neighbors, step, weights=None) -> Sample:
+    """The sample in the order of the observable; raises as `cvm_metric` does.
+
+    Events of equal observable are ordered by a hash of the score's rank.
+    """
     scores, observable = np.asarray(scores), np.asarray(observable)
     if scores.ndim != 1 or scores.shape != observable.shape:
         raise ValueError(
@@ -82,4 +107,10 @@ def checked_sample(scores, observable, neighbors, step):
                 f"{values[bad.argmax()]} ({int(bad.sum())} such values in {len(values)}). Look for the "
                 "events or the training step they come from."
             )
-    return scores, observable
+    weights = of_events(weights, len(scores))
+    if not weights.all():
+        kept = weights > 0
+        return checked_sample(scores[kept], observable[kept], neighbors, step, weights[kept])
+    below = np.searchsorted(np.sort(scores), scores, side="left")
+    order = np.lexsort((scramble(below.astype(np.uint32)), observable))
+    return Sample(scores[order], observable[order], weights[order])

@@ -2,9 +2,10 @@
 
 With the events in the order of the observable, the metric is a quadratic form in their scores,
 
-    C = sum_ij A_ij K_ij,    A = mean over windows of a_w a_w^T,    a_wi = [i in w] / k - 1 / N,
+    C = sum_ij A_ij K_ij,    A = mean over windows of a_w a_w^T,    a_wi = v_i [i in w] / V_w - v_i / V,
 
-where K_ij = mean over t of ([s_i <= t] - F(t)) ([s_j <= t] - F(t)) is the kernel of the Cramer-von Mises
+where v are the weights of the events (1 by default), V_w and V their sums over the window and all events, and
+K_ij = mean over t of ([s_i <= t] - F(t)) ([s_j <= t] - F(t)) is the kernel of the Cramer-von Mises
 statistic (A. W. van der Vaart, Asymptotic Statistics, Cambridge 1998, chapters 12 and 20).
 """
 
@@ -12,24 +13,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from e2e_jax.evaluation.cvm import checked_sample, cvm_metric, in_order
+from e2e_jax.evaluation.cvm import Sample, checked_sample, cvm_metric
+from e2e_jax.evaluation.weights import sums_below
 
 GROUPS = 50
 """Of the jackknife."""
 
 
-def cvm_floor(scores: np.ndarray, observable: np.ndarray, neighbors: int = 200, step: int = 50) -> float:
+def cvm_floor(
+    scores: np.ndarray,
+    observable: np.ndarray,
+    neighbors: int = 200,
+    step: int = 50,
+    weights: np.ndarray | None = None,
+) -> float:
     """Expected `cvm_metric` of a score with this distribution that does not depend on the observable.
 
-    A window of k of the N events is then a random draw without replacement, so the expectation is exactly
-    (N - k) / (k (N - 1)) times the mean of F (1 - F): close to (1 / k - 1 / N) / 6 without ties.
+    A window of k of the N events is then a random draw without replacement, so the expectation is N / (N - 1)
+    times the trace of A and the mean of F (1 - F). Without weights the trace is 1 / k - 1 / N, and the floor
+    close to a sixth of it. With weights it holds for scores that do not depend on the weights either.
 
-    Args, errors: as for `cvm_metric`; the step does not matter.
+    Args, errors: as for `cvm_metric`.
     """
-    scores, observable = checked_sample(scores, observable, neighbors, step)
-    n = len(scores)
-    at_most = _distribution(np.sort(scores))
-    return float((n - neighbors) / (neighbors * max(n - 1, 1)) * np.mean(at_most * (1 - at_most)))
+    sample = checked_sample(scores, observable, neighbors, step, weights)
+    n, (share, at_most) = len(sample.scores), _distribution(sample)
+    trace = np.sum(_diagonal(sample.weights, *_windows(sample.weights, neighbors, step)))
+    return float(n / max(n - 1, 1) * trace * (share @ (at_most * (1 - at_most))))
 
 
 def cvm_uncertainty(
@@ -39,6 +48,7 @@ def cvm_uncertainty(
     step: int = 50,
     groups: int = GROUPS,
     seed: int = 0,
+    weights: np.ndarray | None = None,
 ) -> float:
     """Standard error of `cvm_metric`: the spread over samples of as many events.
 
@@ -51,55 +61,79 @@ def cvm_uncertainty(
     Its mean over toys of 600 to 11,800 events was 0.86 to 1.14 of their spread, for windows of 200.
 
     Args:
-      scores, observable, neighbors, step: as for `cvm_metric`, with its errors.
+      scores, observable, neighbors, step, weights: as for `cvm_metric`, with its errors.
       groups: of the jackknife; events are dealt at random.
       seed: fixes the dealing.
     """
-    scores, observable = checked_sample(scores, observable, neighbors, step)
-    # In one order, so that the same events are dealt alike.
-    scores, observable = in_order(scores, observable), np.sort(observable)
-    independent = _independent_variance(scores, neighbors, step)
+    # In the order of the observable, so that the same events are dealt alike.
+    sample = checked_sample(scores, observable, neighbors, step, weights)
+    independent = _independent_variance(sample, neighbors, step)
     if independent == 0:
-        return float(np.sqrt(independent))
-    above = cvm_metric(scores, observable, neighbors, step) - cvm_floor(scores, observable, neighbors, step)
+        return 0.0
+    given = sample.scores, sample.observable, neighbors, step
+    above = cvm_metric(*given, sample.weights) - cvm_floor(*given, sample.weights)
     z = max(above, 0) / np.sqrt(independent)
     weight = max(z - 0.75, 0) / (z + 1)
     if not weight:
         return float(np.sqrt(independent))
-    jackknife = _jackknife_variance(scores, observable, neighbors, step, groups, seed)
+    jackknife = _jackknife_variance(sample, neighbors, step, groups, seed)
     return float(np.sqrt((1 - weight) * independent + weight * jackknife))
 
 
-def _jackknife_variance(scores, observable, neighbors: int, step: int, groups: int, seed: int) -> float:
+def _jackknife_variance(sample: Sample, neighbors: int, step: int, groups: int, seed: int) -> float:
     """Variance of the metric; windows and steps shrink with the sample, so that they hold the same shares."""
-    groups = min(groups, len(scores))
-    group = np.random.default_rng(seed).permutation(np.arange(len(scores)) % groups)
+    number = len(sample.scores)
+    groups = min(groups, number)
+    group = np.random.default_rng(seed).permutation(np.arange(number) % groups)
     kept = 1 - 1 / groups
     window, step = max(round(neighbors * kept), 1), max(round(step * kept), 1)
-    left_out = [cvm_metric(scores[group != g], observable[group != g], window, step) for g in range(groups)]
+    left_out = []
+    for g in range(groups):
+        scores, observable, weights = (column[group != g] for column in sample)
+        left_out.append(cvm_metric(scores, observable, window, step, weights))
     return float((groups - 1) * np.var(left_out))
 
 
-def _distribution(ordered: np.ndarray) -> np.ndarray:
-    """F(s_j) of sorted scores, equal scores together."""
-    return np.searchsorted(ordered, ordered, side="right") / len(ordered)
+def _distribution(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """By rising score, the share of each event in the weight, and F at it; equal scores together."""
+    rising = np.argsort(sample.scores, kind="stable")
+    scores, sums = sample.scores[rising], sums_below(sample.weights[rising])
+    at_most = sums[np.searchsorted(scores, scores, side="right")]
+    return sample.weights[rising] / sums[-1], at_most / sums[-1]
 
 
-def _independent_variance(scores: np.ndarray, k: int, step: int) -> float:
+def _windows(weights: np.ndarray, k: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First and last + 1 event of each window, and its weight."""
+    starts = np.arange(0, len(weights) - k + 1, step)
+    sums = sums_below(weights)
+    return starts, starts + k, sums[starts + k] - sums[starts]
+
+
+def _diagonal(weights: np.ndarray, starts, ends, of_window) -> np.ndarray:
+    """A_ii of each event."""
+    total, windows = weights.sum(), len(starts)
+    edges = np.zeros((2, len(weights) + 1))
+    for places, sign in ((starts, 1), (ends, -1)):
+        np.add.at(edges[0], places, sign)
+        np.add.at(edges[1], places, sign * (1 / of_window - 1 / total) ** 2)
+    holding, inside = np.cumsum(edges, axis=1)[:, :-1] / windows
+    return weights**2 * (inside + (1 - holding) / total**2)
+
+
+def _independent_variance(sample: Sample, k: int, step: int) -> float:
     """Variance of the metric of an independent score with these values: 2 sum_{i != j} A_ij^2 mean K^2."""
-    n = len(scores)
-    starts = np.arange(0, n - k + 1, step)
-    windows = len(starts)
-    # a_w a_v by how far two windows are apart, and how many pairs there are.
-    products = np.maximum(k - starts, 0) / k**2 - 1 / n
-    pairs = np.where(starts == 0, windows, 2 * (windows - np.arange(windows)))
-    edges = np.zeros(n + 1)
-    np.add.at(edges, starts, 1)
-    np.add.at(edges, starts + k, -1)
-    share = np.cumsum(edges)[:n] / windows
-    diagonal = share * (1 / k - 1 / n) ** 2 + (1 - share) / n**2
-    at_most = _distribution(np.sort(scores))
-    above = (1 - at_most) ** 2
+    weights = sample.weights
+    starts, ends, of_window = _windows(weights, k, step)
+    total, squares = weights.sum(), sums_below(weights**2)
+    own = (squares[ends] - squares[starts]) / of_window / total
+    products = 0.0
+    for start, end, weight, mine in zip(starts, ends, of_window, own):
+        shared = squares[np.minimum(ends, end)] - squares[np.maximum(starts, start)]
+        overlap = np.maximum(shared, 0) / (weight * of_window)
+        products += np.sum((overlap - mine - own + squares[-1] / total**2) ** 2)
+    share, at_most = _distribution(sample)
+    above = share * (1 - at_most) ** 2
     higher = np.cumsum(above[::-1])[::-1] - above
-    kernel = np.sum(at_most**2 * (2 * higher + above)) / n**2
-    return float(2 * max(products**2 @ pairs / windows**2 - np.sum(diagonal**2), 0) * kernel)
+    kernel = np.sum(share * at_most**2 * (2 * higher + above))
+    diagonal = _diagonal(weights, starts, ends, of_window)
+    return float(2 * max(products / len(starts) ** 2 - np.sum(diagonal**2), 0) * kernel)

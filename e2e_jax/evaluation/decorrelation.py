@@ -11,44 +11,52 @@ from __future__ import annotations
 import numpy as np
 
 from e2e_jax.evaluation.metrics import background_rejection
+from e2e_jax.evaluation.ordered import Ordered
+from e2e_jax.evaluation.weights import effective_number, of_events
 
 BINS = 20
 """Of the observable's distribution, with equal numbers of background events."""
+LEAST = 1e-9
+"""Divergence in bits that no sample resolves."""
 EFFICIENCY = 0.5
 """Signal efficiency of the cut of 1/JSD."""
+REJECTIONS = {"r50": 0.5, "r90": 0.9}
+"""Signal efficiencies of the rejections."""
 
 
-def decorrelation_metrics(
+def rejections(
     scores: np.ndarray,
     is_signal: np.ndarray,
-    observable: np.ndarray,
-    bins: int = BINS,
+    weights: np.ndarray | None = None,
     replicas: int = 200,
     seed: int = 0,
-) -> dict:
-    """1/JSD, R50 and R90 of a score, with uncertainties and the values of an independent score.
+) -> dict[str, dict | None]:
+    """R50 and R90 of a score.
 
     Args:
       scores: `[n]`, of signal and background events.
       is_signal: bool `[n]`.
-      observable: `[n]`; that of the background is read.
-      bins: of the observable, at least 2.
-      replicas: of the bootstrap behind the uncertainties, and of the shuffles behind the floor; at least 2.
+      weights: `[n]`, of the events, not negative; 1 by default.
+      replicas: of the bootstrap behind the uncertainties; at least 2.
       seed: the same seed gives the same numbers.
 
     Returns:
-      {"inverse_jsd", "r50", "r90"}, each {"value", "uncertainty", "independent"}: the last is what a score
-      gives that depends neither on the class nor on the observable; of 1/JSD it is limited by the number of
-      events, and {"value", "uncertainty"} of samples of this size. A value is None where no background
-      passes, since the sample then tells only that it is large.
+      {"r50", "r90"}, each {"value", "uncertainty", "floor", "floor_uncertainty"}: the last two are the mean
+      and spread, over samples of this size, of a score that does not depend on the class. None where no
+      background passes, since the sample then tells only that the rejection is large.
 
     Raises:
-      ValueError: as `metrics.roc_auc`, or as `inverse_jsd`.
+      ValueError: as `metrics.roc_auc`.
     """
-    made = {"inverse_jsd": inverse_jsd(scores, is_signal, observable, EFFICIENCY, bins, replicas, seed)}
-    for name, efficiency in (("r50", 0.5), ("r90", 0.9)):
-        inverse = background_rejection(scores, is_signal, efficiency, replicas, seed)["inverse"]
-        made[name] = (inverse or {"value": None, "uncertainty": None}) | {"independent": 1 / efficiency}
+    is_signal = np.asarray(is_signal, bool)
+    weights = of_events(weights, len(is_signal))
+    spread = np.sqrt(sum(1 / effective_number(weights[of]) for of in (is_signal, ~is_signal)))
+    made: dict[str, dict | None] = {}
+    for name, efficiency in REJECTIONS.items():
+        found = background_rejection(scores, is_signal, efficiency, replicas, seed, weights)["inverse"]
+        error = np.sqrt(efficiency * (1 - efficiency)) * spread / efficiency**2
+        floor = {"floor": 1 / efficiency, "floor_uncertainty": float(error)}
+        made[name] = found and found | floor
     return made
 
 
@@ -56,49 +64,53 @@ def inverse_jsd(
     scores: np.ndarray,
     is_signal: np.ndarray,
     observable: np.ndarray,
+    weights: np.ndarray | None = None,
     efficiency: float = EFFICIENCY,
     bins: int = BINS,
     replicas: int = 200,
     seed: int = 0,
-) -> dict:
-    """1/JSD of the background's observable at a cut on the score; see `decorrelation_metrics`.
+) -> dict | None:
+    """1/JSD of the background's observable at a cut on the score.
 
-    The uncertainty is the spread of the divergence in a bootstrap of both classes, propagated to the inverse
-    of the value.
+    Args:
+      scores, is_signal, weights, replicas, seed: as for `rejections`.
+      observable: `[n]`; that of the background is read.
+      efficiency: of the signal at the cut.
+      bins: of the observable, at least 2.
+
+    Returns:
+      {"value", "uncertainty", "floor", "floor_uncertainty"}: the last two are the mean and spread, over
+      shuffles of which background events pass, of a score that does not depend on the observable. The
+      uncertainty is the spread of the divergence in a bootstrap of both classes, propagated to its inverse.
+      None where the cut lets all of the background pass, or none, and there are no two distributions.
 
     Raises:
-      ValueError: an observable of the background is constant or not finite, there are too few bins or
-        replicas, or the cut lets all of the background pass, or none.
+      ValueError: an observable of the background is constant or not finite, or there are too few bins or
+        replicas.
     """
     scores, is_signal = np.asarray(scores, np.float64), np.asarray(is_signal, bool)
+    weights = of_events(weights, len(scores))
     if bins < 2 or replicas < 2:
         raise ValueError(f"1/JSD takes at least 2 bins and 2 replicas, not {bins} and {replicas}.")
-    signal, background = scores[is_signal], scores[~is_signal]
+    signal = Ordered.of(scores[is_signal], weights[is_signal])
+    background, own = scores[~is_signal], weights[~is_signal]
     place = _places(np.asarray(observable, np.float64)[~is_signal], bins)
-    passes = background >= _cut(signal, efficiency)
-    if passes.all() or not passes.any():
-        raise ValueError(
-            f"The cut that keeps {efficiency:.0%} of the signal passes {int(passes.sum())} of {len(passes)} "
-            "background events, so there are no two distributions to compare. Use a larger sample."
-        )
+    passes = background >= signal.cut(efficiency)
+    if not own[passes].sum() or not own[~passes].sum():
+        return None
     random = np.random.default_rng(seed)
-    value, divergences, floors = 1 / _divergence(place, passes, bins), [], []
+    value, divergences, floors = 1 / _divergence(place, passes, own, bins), [], []
     for _ in range(replicas):
-        drawn = random.integers(len(background), size=len(background))
-        cut = _cut(signal[random.integers(len(signal), size=len(signal))], efficiency)
-        divergences.append(_divergence(place[drawn], background[drawn] >= cut, bins))
-        floors.append(1 / _divergence(place, random.permutation(passes), bins))
+        drawn, cut = random.integers(len(background), size=len(background)), signal.drawn(random)
+        passed = background[drawn] >= cut.cut(efficiency)
+        divergences.append(_divergence(place[drawn], passed, own[drawn], bins))
+        floors.append(1 / _divergence(place, random.permutation(passes), own, bins))
     return {
         "value": float(value),
         "uncertainty": float(value**2 * np.std(divergences, ddof=1)),
-        "independent": {"value": float(np.mean(floors)), "uncertainty": float(np.std(floors, ddof=1))},
+        "floor": float(np.mean(floors)),
+        "floor_uncertainty": float(np.std(floors, ddof=1)),
     }
-
-
-def _cut(signal: np.ndarray, efficiency: float) -> float:
-    """The highest score that at least this fraction of the signal reaches."""
-    last = int(np.ceil(efficiency * len(signal) - 1e-9)) - 1
-    return float(np.sort(signal)[::-1][last])
 
 
 def _places(observable: np.ndarray, bins: int) -> np.ndarray:
@@ -115,13 +127,13 @@ def _places(observable: np.ndarray, bins: int) -> np.ndarray:
     return np.searchsorted(edges, observable, side="right")
 
 
-def _divergence(place: np.ndarray, passes: np.ndarray, bins: int) -> float:
-    """The Jensen-Shannon divergence in bits, above zero because its inverse is used."""
-    counts = [np.bincount(place[chosen], minlength=bins) for chosen in (passes, ~passes)]
-    shares = [count / max(count.sum(), 1) for count in counts]
+def _divergence(place: np.ndarray, passes: np.ndarray, weights: np.ndarray, bins: int) -> float:
+    """The Jensen-Shannon divergence in bits; at least `LEAST`, because its inverse is used."""
+    sums = [np.bincount(place[of], weights[of], minlength=bins) for of in (passes, ~passes)]
+    shares = [inside / (inside.sum() or 1) for inside in sums]
     middle = (shares[0] + shares[1]) / 2
     total = 0.0
     for share in shares:
         some = share > 0
         total += np.sum(share[some] * np.log2(share[some] / middle[some])) / 2
-    return max(float(total), np.finfo(np.float64).tiny)
+    return max(float(total), LEAST)

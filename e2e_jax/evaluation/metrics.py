@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from e2e_jax.evaluation.ordered import Ordered
+from e2e_jax.evaluation.weights import effective_number, of_events
 
-def roc_auc(scores: np.ndarray, is_signal: np.ndarray) -> float:
+
+def roc_auc(scores: np.ndarray, is_signal: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Area under the ROC curve: the chance that a signal event scores above a background event.
 
     Ties count one half (the Mann-Whitney statistic), so events in any order give the same number.
@@ -13,6 +16,7 @@ def roc_auc(scores: np.ndarray, is_signal: np.ndarray) -> float:
     Args:
       scores: `[n]`, higher is more like signal.
       is_signal: `[n]`, bool or 0/1.
+      weights: `[n]`, of the events, not negative; 1 by default.
 
     Returns:
       The area, 0 to 1.
@@ -20,12 +24,9 @@ def roc_auc(scores: np.ndarray, is_signal: np.ndarray) -> float:
     Raises:
       ValueError: a score is not finite, the shapes differ, or there is no signal or no background.
     """
-    scores, is_signal = _checked(scores, is_signal)
-    signal, background = scores[is_signal], scores[~is_signal]
-    ordered = np.sort(background)
-    lower = np.searchsorted(ordered, signal, side="left").sum()
-    not_higher = np.searchsorted(ordered, signal, side="right").sum()
-    return float((lower + not_higher) / 2 / (len(signal) * len(background)))
+    signal, background = _halves(scores, is_signal, weights)
+    pairs = signal.weights.sum() * background.weights.sum()
+    return float(signal.weights @ background.at_or_below(signal.scores) / 2 / pairs)
 
 
 def pair_scores(
@@ -88,22 +89,23 @@ def pairwise_auc(
     return roc_auc(*pair_scores(probabilities, labels, signal, background, normalized))
 
 
-def roc_curve(scores: np.ndarray, is_signal: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def roc_curve(
+    scores: np.ndarray, is_signal: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The ROC curve, one point for each different score.
 
     Args:
-      scores, is_signal: as for `roc_auc`, with its errors.
+      scores, is_signal, weights: as for `roc_auc`, with its errors.
 
     Returns:
       False positive rate, true positive rate and threshold, each `[points]`, from (0, 0) at an infinite
       threshold to (1, 1); an event passes where its score is at least the threshold.
     """
-    scores, is_signal = _checked(scores, is_signal)
-    thresholds = np.unique(scores)[::-1]
-    rates = []
-    for ordered in (np.sort(scores[~is_signal]), np.sort(scores[is_signal])):
-        passed = len(ordered) - np.searchsorted(ordered, thresholds, side="left")
-        rates.append(np.concatenate([[0.0], passed / len(ordered)]))
+    signal, background = _halves(scores, is_signal, weights)
+    thresholds = np.unique(np.asarray(scores, np.float64))[::-1]
+    rates = [
+        np.concatenate([[0.0], half.passed(thresholds) / half.weights.sum()]) for half in (background, signal)
+    ]
     return rates[0], rates[1], np.concatenate([[np.inf], thresholds])
 
 
@@ -113,6 +115,7 @@ def bootstrap_uncertainty(
     replicas: int = 200,
     seed: int = 0,
     strata: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> float:
     """Standard error of `roc_auc` by the bootstrap: spread over samples drawn with replacement.
 
@@ -122,11 +125,12 @@ def bootstrap_uncertainty(
       seed: the same seed gives the same number.
       strata: `[n]`, the class of each event: each class keeps its number of events in every replica.
         `is_signal` by default; pass the labels where signal or background is a mixture of classes.
+      weights: `[n]`, of the events, not negative; 1 by default.
 
     Returns:
       The standard deviation over the replicas.
     """
-    scores, is_signal = _checked(scores, is_signal)
+    scores, is_signal, weights = _checked(scores, is_signal, weights)
     if replicas < 2:
         raise ValueError(
             f"A bootstrap needs at least 2 replicas (config.evaluate.bootstrap), not {replicas}."
@@ -138,12 +142,13 @@ def bootstrap_uncertainty(
         )
     values, tie = np.unique(scores, return_inverse=True)
     key = np.where(is_signal, len(values), 0) + tie
-    cells = [key[strata == stratum] for stratum in np.unique(strata)]
+    cells = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     random = np.random.default_rng(seed)
     areas = np.empty(replicas)
     for replica in range(replicas):
         drawn = np.concatenate([cell[random.integers(len(cell), size=len(cell))] for cell in cells])
-        background, signal = np.bincount(drawn, minlength=2 * len(values)).reshape(2, -1)
+        sums = np.bincount(key[drawn], weights[drawn], minlength=2 * len(values))
+        background, signal = sums.reshape(2, -1)
         # Only where a stratum mixes signal and background can a replica lose one of them.
         pairs = signal.sum() * background.sum()
         lower = np.cumsum(background) - background / 2
@@ -151,35 +156,40 @@ def bootstrap_uncertainty(
     return float(np.std(areas, ddof=1))
 
 
-def delong_uncertainty(scores: np.ndarray, is_signal: np.ndarray) -> float:
+def delong_uncertainty(scores: np.ndarray, is_signal: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Standard error of `roc_auc` in closed form (E. DeLong et al., Biometrics 44 (1988) 837).
 
     The variance is that of the placements: for a signal event the fraction of background below it,
     for a background event the fraction of signal above it.
 
     Args:
-      scores, is_signal: as for `roc_auc`, with its errors.
+      scores, is_signal, weights: as for `roc_auc`, with its errors.
 
     Returns:
       The standard error; at least 2 events of each kind are needed.
     """
-    scores, is_signal = _checked(scores, is_signal)
-    signal, background = scores[is_signal], scores[~is_signal]
-    if min(len(signal), len(background)) < 2:
+    halves = _halves(scores, is_signal, weights)
+    signal, background = (len(half.scores) for half in halves)
+    if min(signal, background) < 2:
         raise ValueError(
-            f"DeLong's variance needs 2 events of each kind; there are {len(signal)} signal and "
-            f"{len(background)} background events."
+            f"DeLong's variance needs 2 events of each kind; there are {signal} signal and {background} "
+            "background events."
         )
     variance = 0.0
-    for these, others in ((signal, background), (background, signal)):
-        ordered = np.sort(others)
-        placed = np.searchsorted(ordered, these, side="left") + np.searchsorted(ordered, these, side="right")
-        variance += np.var(placed / (2 * len(others)), ddof=1) / len(these)
+    for these, others in (halves, halves[::-1]):
+        placed = others.at_or_below(these.scores) / (2 * others.weights.sum())
+        share, number = these.weights / these.weights.sum(), len(these.scores)
+        variance += share**2 @ (placed - share @ placed) ** 2 * number / (number - 1)
     return float(np.sqrt(variance))
 
 
 def background_rejection(
-    scores: np.ndarray, is_signal: np.ndarray, efficiency: float, replicas: int = 200, seed: int = 0
+    scores: np.ndarray,
+    is_signal: np.ndarray,
+    efficiency: float,
+    replicas: int = 200,
+    seed: int = 0,
+    weights: np.ndarray | None = None,
 ) -> dict:
     """What a cut on the score rejects of the background where it keeps so much of the signal.
 
@@ -190,37 +200,38 @@ def background_rejection(
     Args:
       scores, is_signal: as for `roc_auc`, with its errors.
       efficiency: of the signal, above 0 and at most 1.
-      replicas, seed: as for `bootstrap_uncertainty`.
+      replicas, seed, weights: as for `bootstrap_uncertainty`.
 
     Returns:
       "value", 1 - false positive rate, as ROC curves have it; "uncertainty"; and "inverse", {"value",
       "uncertainty"} of 1 / false positive rate: how many background events one costs that passes. None where
       no background passes, since the sample then tells only that it is large.
     """
-    scores, is_signal = _checked(scores, is_signal)
     if not 0 < efficiency <= 1:
         raise ValueError(f"A signal efficiency is above 0 and at most 1, not {efficiency}.")
-    signal, background = np.sort(scores[is_signal])[::-1], np.sort(scores[~is_signal])
-    last = int(np.ceil(efficiency * len(signal) - 1e-9)) - 1
+    signal, background = _halves(scores, is_signal, weights)
 
     def rate(signal, background):
-        passed = len(background) - np.searchsorted(background, signal[last], side="left")
-        return passed / len(background)
+        return background.passed(signal.cut(efficiency)) / background.weights.sum()
 
     random = np.random.default_rng(seed)
-
-    def drawn(ordered):
-        # Sorted places in a sorted sample: no values to sort.
-        return ordered[np.sort(random.integers(len(ordered), size=len(ordered)))]
-
     false = rate(signal, background)
-    spread = np.std([rate(drawn(signal), drawn(background)) for _ in range(replicas)], ddof=1)
-    error = float(max(spread, np.sqrt(1 - 1 / len(background)) / len(background)))
+    spread = np.std([rate(signal.drawn(random), background.drawn(random)) for _ in range(replicas)], ddof=1)
+    number = effective_number(background.weights)
+    error = float(max(spread, np.sqrt(1 - 1 / number) / number))
     inverse = {"value": float(1 / false), "uncertainty": float(error / false**2)} if false else None
     return {"value": float(1 - false), "uncertainty": error, "inverse": inverse}
 
 
-def _checked(scores, is_signal):
+def _halves(scores, is_signal, weights) -> tuple[Ordered, Ordered]:
+    """Signal and background."""
+    scores, is_signal, weights = _checked(scores, is_signal, weights)
+    return Ordered.of(scores[is_signal], weights[is_signal]), Ordered.of(
+        scores[~is_signal], weights[~is_signal]
+    )
+
+
+def _checked(scores, is_signal, weights):
     scores, is_signal = np.asarray(scores, np.float64), np.asarray(is_signal)
     if scores.ndim != 1 or scores.shape != is_signal.shape:
         raise ValueError(f"Expected scores [n] and is_signal [n], got {scores.shape} and {is_signal.shape}.")
@@ -237,10 +248,11 @@ def _checked(scores, is_signal):
             f"The score of event {int(bad.argmax())} is NaN ({int(bad.sum())} of {len(scores)} are), so it "
             "has no rank. Look for NaN energies in the sample, or for a training that diverged."
         )
-    for name, count in (("signal", is_signal.sum()), ("background", (~is_signal).sum())):
+    weights = of_events(weights, len(scores))
+    for name, count in (("signal", weights[is_signal].sum()), ("background", weights[~is_signal].sum())):
         if count == 0:
             raise ValueError(
                 f"There are no {name} events among these {len(scores)}, so there is no ROC "
                 "curve. Check the sample."
             )
-    return scores, is_signal
+    return scores, is_signal, weights

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from e2e_jax.evaluation import metrics
+from e2e_jax.evaluation import decorrelation, metrics
 from e2e_jax.evaluation.cvm import cvm_metric
 from e2e_jax.evaluation.cvm_uncertainty import cvm_floor, cvm_uncertainty
+from e2e_jax.evaluation.weights import of_events
 from e2e_jax.runs.provenance import provenance
 from e2e_jax.study import Task
 
@@ -37,9 +38,10 @@ def evaluate(
     task: Task,
     probabilities: np.ndarray,
     labels: np.ndarray,
-    observable: np.ndarray | None = None,
+    observables: Mapping[str, np.ndarray] | None = None,
     options: Options | None = None,
     *,
+    weights: np.ndarray | None = None,
     config: Mapping | None = None,
     epoch: int | None = None,
     train_events: int | None = None,
@@ -51,8 +53,9 @@ def evaluate(
       task: what was learnt.
       probabilities: `[n, classes]`, softmax outputs in the order of `task.names`.
       labels: int `[n]`, index into `task.labels`; each that is in a class is present.
-      observable: `[n]`, the observable that the task decorrelates from; None where there is none.
+      observables: name -> `[n]`, those that the task decorrelates from.
       options: of the metrics; `Options()` by default.
+      weights: `[n]`, of the events, not negative; 1 by default.
       config, epoch, train_events, dataset: of the run, copied into the results.
 
     Returns:
@@ -61,6 +64,9 @@ def evaluate(
       other label), "auc_pairwise_raw" and "cvm" (None without a decorrelation), with a "value" and an
       "uncertainty" each ("cvm" also with the "floor" that an independent score has on as many events),
       "epoch", "provenance".
+      With a decorrelation also "decorrelation": observable -> {"cvm", "inverse_jsd"}, see
+      `decorrelation.inverse_jsd`, and "r50" and "r90" of the signal against the events in which it is
+      decorrelated, see `decorrelation.rejections`. "cvm" is the largest of the observables.
       Where the task has efficiencies, also "background_rejection": by efficiency what
       `metrics.background_rejection` returns, 1 - the false positive rate as "value", and 1 / the rate as
       "inverse".
@@ -69,28 +75,28 @@ def evaluate(
       ValueError: a class has no events, a value is not finite, or there are too few events for the CVM.
     """
     options = options or Options()
-    probabilities, labels, observable = _checked(task, probabilities, labels, observable)
+    probabilities, labels, observables = _checked(task, probabilities, labels, observables)
+    weights = of_events(weights, len(labels))
     targets = task.of_labels(labels)
     random = {"replicas": options.bootstrap, "seed": options.seed}
 
-    def area(scores, is_signal, strata):
-        uncertainty = metrics.bootstrap_uncertainty(scores, is_signal, strata=strata, **random)
-        return {"value": metrics.roc_auc(scores, is_signal), "uncertainty": uncertainty}
+    def area(scores, is_signal, weights, strata):
+        uncertainty = metrics.bootstrap_uncertainty(
+            scores, is_signal, strata=strata, weights=weights, **random
+        )
+        return {"value": metrics.roc_auc(scores, is_signal, weights), "uncertainty": uncertainty}
 
     def against(label, normalized):
-        return area(*pair_with_label(task, probabilities, labels, label, normalized), strata=None)
+        rows = rows_of_pair(task, labels, label)
+        scores = pair_with_label(task, probabilities, labels, label, normalized)
+        return area(*scores, weights[rows], strata=None)
 
-    cvm = None
-    if observable is not None:
-        sample = _cvm_sample(task, probabilities, labels, observable, options)
-        cvm = {
-            "value": cvm_metric(*sample),
-            "uncertainty": cvm_uncertainty(*sample, seed=options.seed),
-            "floor": cvm_floor(*sample),
-        }
+    dependence = _dependence(task, probabilities, labels, observables, weights, options)
+    of_observables = [found["cvm"] for found in dependence.get("decorrelation", {}).values()]
+    cvm = max(of_observables, key=lambda found: found["value"], default=None)
     score = probabilities[:, task.signal_index], targets == task.signal_index
     rejection = {
-        str(efficiency): metrics.background_rejection(*score, efficiency / 100, **random)
+        str(efficiency): metrics.background_rejection(*score, efficiency / 100, weights=weights, **random)
         for efficiency in task.efficiencies
     }
     return {
@@ -99,12 +105,14 @@ def evaluate(
         "dataset": dict(dataset or {}),
         "events": {"train": train_events, "validation": len(labels)},
         "auc_vs_rest": {
-            name: area(probabilities[:, i], targets == i, labels) for i, name in enumerate(task.names)
+            name: area(probabilities[:, i], targets == i, weights, labels)
+            for i, name in enumerate(task.names)
         },
         "auc_pairwise": {f"{task.signal}_vs_{name}": against(name, True) for name in task.backgrounds},
         "auc_pairwise_raw": {f"{task.signal}_vs_{name}": against(name, False) for name in task.backgrounds},
         **({"background_rejection": rejection} if rejection else {}),
         "cvm": cvm,
+        **dependence,
         "epoch": epoch,
         "provenance": provenance(options.seed),
     }
@@ -114,8 +122,9 @@ def validation_metrics(
     task: Task,
     probabilities: np.ndarray,
     labels: np.ndarray,
-    observable: np.ndarray | None = None,
+    observables: Mapping[str, np.ndarray] | None = None,
     options: Options | None = None,
+    weights: np.ndarray | None = None,
 ) -> dict[str, float]:
     """The metrics without uncertainties: cheap enough for every epoch.
 
@@ -123,38 +132,76 @@ def validation_metrics(
 
     Returns:
       "auc_<class>" for each class (vs rest), "auc_<signal>_vs_<label>" for each other label (pair-normalized)
-      and, with a decorrelation, "cvm".
+      and, with a decorrelation, "cvm"; of several observables it is the largest, and each has its own
+      "cvm_<observable>".
     """
     options = options or Options()
-    probabilities, labels, observable = _checked(task, probabilities, labels, observable)
+    probabilities, labels, observables = _checked(task, probabilities, labels, observables)
+    weights = of_events(weights, len(labels))
     targets = task.of_labels(labels)
     row = {
-        f"auc_{name}": metrics.roc_auc(probabilities[:, i], targets == i) for i, name in enumerate(task.names)
+        f"auc_{name}": metrics.roc_auc(probabilities[:, i], targets == i, weights)
+        for i, name in enumerate(task.names)
     }
     for label in task.backgrounds:
         scores = pair_with_label(task, probabilities, labels, label)
-        row[f"auc_{task.signal}_vs_{label}"] = metrics.roc_auc(*scores)
-    if observable is None:
-        return row
-    return row | {"cvm": cvm_metric(*_cvm_sample(task, probabilities, labels, observable, options))}
+        own = weights[rows_of_pair(task, labels, label)]
+        row[f"auc_{task.signal}_vs_{label}"] = metrics.roc_auc(*scores, own)
+    chosen, windows = task.decorrelated(labels), (options.window, options.step)
+    scores = probabilities[chosen, task.signal_index]
+    found = {
+        f"cvm_{name}": cvm_metric(scores, values[chosen], *windows, weights[chosen])
+        for name, values in observables.items()
+    }
+    if found:
+        row |= {**(found if len(found) > 1 else {}), "cvm": max(found.values())}
+    return row
+
+
+def rows_of_pair(task: Task, labels: np.ndarray, label: str) -> np.ndarray:
+    """Which events are of the signal or of one label, bool `[n]`."""
+    return (task.of_labels(labels) == task.signal_index) | (labels == task.labels.index(label))
 
 
 def pair_with_label(task: Task, probabilities, labels, label: str, normalized: bool = True):
     """Scores of the signal against one label, and which events are signal; see `metrics.pair_scores`."""
     index = task.labels.index(label)
     targets = task.of_labels(labels)
-    rows = (targets == task.signal_index) | (labels == index)
+    rows = rows_of_pair(task, labels, label)
     pair = task.signal_index, task.targets[index]
     return metrics.pair_scores(probabilities[rows], targets[rows], *pair, normalized)
 
 
-def _cvm_sample(task, probabilities, labels, observable, options):
-    """What the CVM is computed from: scores of the signal and observables, window and step."""
-    chosen = task.decorrelated(labels)
-    return probabilities[chosen, task.signal_index], observable[chosen], options.window, options.step
+def _dependence(task, probabilities, labels, observables, weights, options):
+    """The part of the results about the decorrelation; {} without one."""
+    if not observables:
+        return {}
+    scores, chosen = probabilities[:, task.signal_index], task.decorrelated(labels)
+    is_signal = task.of_labels(labels) == task.signal_index
+    both, random = chosen | is_signal, {"replicas": options.bootstrap, "seed": options.seed}
+    # Where only signal events are decorrelated, there is no background to cut.
+    has_background = bool(weights[both & ~is_signal].sum())
+    of_observable = {}
+    for name, values in observables.items():
+        sample = scores[chosen], values[chosen], options.window, options.step
+        own = {"weights": weights[chosen]}
+        of_observable[name] = {
+            "cvm": {
+                "value": cvm_metric(*sample, **own),
+                "uncertainty": cvm_uncertainty(*sample, seed=options.seed, **own),
+                "floor": cvm_floor(*sample, **own),
+            }
+        }
+        if has_background:
+            cut = scores[both], is_signal[both], values[both], weights[both]
+            of_observable[name]["inverse_jsd"] = decorrelation.inverse_jsd(*cut, **random)
+    made = {"decorrelation": of_observable}
+    if has_background:
+        made |= decorrelation.rejections(scores[both], is_signal[both], weights[both], **random)
+    return made
 
 
-def _checked(task, probabilities, labels, observable):
+def _checked(task, probabilities, labels, observables):
     """The arguments as arrays that fit each other."""
     probabilities, labels = np.asarray(probabilities), np.asarray(labels)
     expected = (len(labels), len(task.names))
@@ -168,12 +215,14 @@ def _checked(task, probabilities, labels, observable):
         raise ValueError(
             f"A class has no events, so it has no AUC: {counts}. Evaluate on a sample with every class."
         )
-    if not task.decorrelate:
-        return probabilities, labels, None
-    if observable is None or np.shape(observable) != labels.shape:
-        found = "none" if observable is None else f"the shape {np.shape(observable)}"
-        raise ValueError(
-            f"The task decorrelates from {task.decorrelate!r}, so {len(labels)} events need as many values "
-            f"of it; got {found}."
-        )
-    return probabilities, labels, np.asarray(observable)
+    made = {}
+    for name in task.decorrelate:
+        values = (observables or {}).get(name)
+        if values is None or np.shape(values) != labels.shape:
+            found = "none" if values is None else f"the shape {np.shape(values)}"
+            raise ValueError(
+                f"The task decorrelates from {name!r}, so {len(labels)} events need as many values of it; "
+                f"got {found}."
+            )
+        made[name] = np.asarray(values)
+    return probabilities, labels, made

@@ -11,6 +11,7 @@ Place = tuple[str, ...]
 """Where a metric is in the results: its keys."""
 
 AUC, PAIRWISE, REJECTION, CVM = "auc_vs_rest", "auc_pairwise", "background_rejection", "cvm"
+DECORRELATION, JSD, REJECTIONS = "decorrelation", "inverse_jsd", ("r50", "r90")
 
 
 def metrics(task: Task, results: Mapping) -> dict[Place, str]:
@@ -28,12 +29,25 @@ def metrics(task: Task, results: Mapping) -> dict[Place, str]:
         }
     named |= {(REJECTION, str(e)): f"rejection at {e} %" for e in task.efficiencies}
     named |= {(REJECTION, str(e), "inverse"): f"1 / FPR at {e} %" for e in task.efficiencies}
-    return {place: name for place, name in (named | {(CVM,): "CVM"}).items() if value_at(results, place)}
+    named |= {(CVM,): "CVM"} | _of_observables(task) | {(name,): name.upper() for name in REJECTIONS}
+    return {place: name for place, name in named.items() if value_at(results, place)}
+
+
+def _of_observables(task: Task) -> dict[Place, str]:
+    """1/JSD; of several observables also the CVM of each, as "cvm" is the largest."""
+    several = len(task.decorrelate) > 1
+    named: dict[Place, str] = {}
+    for name in task.decorrelate:
+        end = f" ({name})" if several else ""
+        named |= {(DECORRELATION, name, CVM): f"CVM{end}"} if several else {}
+        named[DECORRELATION, name, JSD] = f"1/JSD{end}"
+    return named
 
 
 def is_headline(place: Place, task: Task) -> bool:
     """Whether a metric is among those that are shown first: it is about the signal."""
-    return place[-1] != "inverse" and (place[0] != AUC or place[1] == task.signal)
+    beside_cvm = place[0] in (DECORRELATION, *REJECTIONS)
+    return place[-1] != "inverse" and not beside_cvm and (place[0] != AUC or place[1] == task.signal)
 
 
 def value_at(results: Mapping, place: Place) -> Mapping:
@@ -45,13 +59,21 @@ def value_at(results: Mapping, place: Place) -> Mapping:
 
 def digits(place: Place) -> int:
     """Digits after the point that a metric is printed with."""
-    return 4 if place == (CVM,) else 1 if place[-1] == "inverse" else 3
+    if place[-1] == CVM:
+        return 4
+    return {JSD: 0, "inverse": 1, "r50": 1}.get(place[-1], 2 if place[-1] == "r90" else 3)
 
 
-def cvm_floor_text(results: Mapping) -> str:
-    """The CVM of an independent score on as many events, as it is printed; "" where there is none."""
-    floor = value_at(results, (CVM,)).get("floor")
-    return "" if floor is None else f"{floor:.{digits((CVM,))}f}"
+def floors(task: Task, results: Mapping) -> dict[str, str]:
+    """Metrics of the decorrelation by name -> that of an independent score on as many events, as printed."""
+    made = {}
+    for place, name in metrics(task, results).items():
+        found = value_at(results, place)
+        if "floor" in found:
+            after = digits(place)
+            spread = f" ± {found['floor_uncertainty']:.{after}f}" if "floor_uncertainty" in found else ""
+            made[name] = f"{found['floor']:.{after}f}{spread}"
+    return made
 
 
 def notes(task: Task) -> list[str]:
@@ -93,7 +115,9 @@ def results_table(task: Task, results: Mapping) -> str:
     if len(task.scored) > 1:
         raw = ", ".join(f"{auc['value']:.3f}" for auc in results["auc_pairwise_raw"].values())
         lines[-1] += f" Raw P({task.title(task.signal)}): {raw}."
-    if floor := cvm_floor_text(results):
-        of = task.observable.phrase
-        lines.append(f"The CVM of a score that is independent of the {of} is {floor} on average.")
+    if given := floors(task, results):
+        listed = ", ".join(f"{name} {text}" for name, text in given.items())
+        lines.append(
+            f"A score that is independent of the {task.decorrelate_phrase} and the class has {listed}."
+        )
     return "\n".join(line.rstrip() for line in lines)

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from e2e_jax.detector import symmetries
 from e2e_jax.devices import parallel
 from e2e_jax.events.base import Record
 from e2e_jax.execution.prefetching import prefetch
@@ -104,13 +105,20 @@ class Predictor:
       together: events of a batch; fewer events are in a batch of the next power of two.
       setup: how the devices work together; `Setup()` by default. A batch is spread over as many of this
         process's devices as divide it.
+      views: symmetric views of each event over which the probabilities are averaged
+        (`detector.symmetries.views`). More than 1 needs hits, not images.
     """
 
     def __init__(
-        self, network: Network, inputs: Inputs, together: int = 240, setup: parallel.Setup | None = None
+        self,
+        network: Network,
+        inputs: Inputs,
+        together: int = 240,
+        setup: parallel.Setup | None = None,
+        views: int = 1,
     ):
         self._together, self._setup = together, setup or parallel.Setup()
-        self._classes = network.classes
+        self._classes, self._views = network.classes, symmetries.views(views, inputs.geometry)
         self._logits = logits_function(network, inputs, deterministic=self._setup.deterministic)
         self._compiled = {}
 
@@ -155,7 +163,15 @@ class Predictor:
         return self._compiled[size]
 
     def _forward(self, params, batch):
-        return jax.nn.softmax(self._logits(params, batch), axis=-1)
+        def probabilities(seen):
+            return jax.nn.softmax(self._logits(params, seen), axis=-1)
+
+        if len(self._views) == 1:
+            return probabilities(batch)
+        total = 0.0
+        for view in self._views:
+            total += probabilities(symmetries.transform(batch, symmetries.same_for_all(_rows(batch), *view)))
+        return total / len(self._views)
 
 
 def padded_batches(events_or_images, most):

@@ -18,6 +18,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.utils import figure_to_image
 
+from e2e_jax.evaluation.tables import metrics, value_at
 from e2e_jax.report.runs import Scored
 from e2e_jax.study import Task
 
@@ -61,33 +62,44 @@ class Board:
             self._writer.close()
 
     def add_epoch(
-        self, row: Mapping, probabilities: np.ndarray, labels: np.ndarray, observable: np.ndarray | None
+        self,
+        row: Mapping,
+        probabilities: np.ndarray,
+        labels: np.ndarray,
+        observables: Mapping[str, np.ndarray],
+        weights: np.ndarray | None = None,
     ) -> Future:
         """Draws and writes an epoch in a thread, while the next one trains.
 
         Args:
           row: of metrics.jsonl; its "step" and numbers.
-          probabilities, labels, observable: of the validation sample, as for `results.evaluate`.
+          probabilities, labels, observables, weights: of the validation sample, as for `results.evaluate`.
 
         Returns:
           A future that is done when the epoch is in the file.
         """
-        return self._thread.submit(self._draw, row, probabilities, labels, observable)
+        return self._thread.submit(self._draw, row, probabilities, labels, observables, weights)
 
-    def _draw(self, row, probabilities, labels, observable):
+    def add_results(self, results: Mapping, step: int) -> None:
+        """Writes the metrics of the final evaluation as "results/<name>", at a step."""
+        for place in metrics(self._task, results):
+            self._add(summary.scalar(f"results/{'_'.join(place)}", value_at(results, place)["value"]), step)
+        self._writer.flush()
+
+    def _draw(self, row, probabilities, labels, observables, weights):
         # matplotlib takes its time to load, and a training should say first that it is there.
         import matplotlib
 
         from e2e_jax.report import decorrelation, pictures, roc
 
         self._add_numbers(row)
-        scored = Scored(np.asarray(probabilities, np.float64), labels, observable, self._task)
+        scored = Scored(np.asarray(probabilities, np.float64), labels, observables, self._task, weights)
         origin, note = self._dataset, f"epoch {row['epoch']}"
         drawn = {"roc": roc.draw(roc.by_class(scored, {}), origin, note)}
-        if observable is not None:
-            name = f"score_{self._task.decorrelate}"
+        for observable in self._task.decorrelate_observables:
             of = self._task.of[0]
-            drawn[name] = decorrelation.draw_score_map(scored, of, origin, of=note)
+            made = decorrelation.draw_score_map(scored, of, observable, origin, of=note)
+            drawn[f"score_{observable.name}"] = made
         with matplotlib.rc_context(pictures.STYLE):
             for name, figure in drawn.items():
                 figure.set_dpi(DOTS)

@@ -1,7 +1,8 @@
-"""The score against the observable of the decorrelation, and the spectrum of it that a cut leaves."""
+"""The score against an observable of the decorrelation, and the spectrum of it that a cut leaves."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from e2e_jax.display.figure import literal
 from e2e_jax.report.pictures import COLOURS, FAINT, INK, SIZE, Picture, new_figure
 from e2e_jax.report.runs import Run, Scored
+from e2e_jax.study import Observable
 
 FINEST = 20
 """Bins of the observable's range, at most about."""
@@ -41,10 +43,14 @@ class ScoreMap(NamedTuple):
 
 
 class Spectrum(NamedTuple):
-    """A spectrum: number of events that passed in each bin, and the signal efficiency of the cut."""
+    """A spectrum: summed weight of the events that passed in each bin, and their sum of squares.
+
+    Without weights both are the number of events. `efficiency` is the signal's at the cut.
+    """
 
     efficiency: float
     counts: np.ndarray
+    squares: np.ndarray
 
 
 def bin_width(low: float, high: float) -> float:
@@ -77,35 +83,60 @@ def bins(values: np.ndarray, fewest: float, marked: float) -> np.ndarray:
     return np.array(edges)
 
 
-def middle_of_signal(scored: Scored) -> float:
-    """The median of the observable over the signal's events, which the figures mark."""
-    return float(np.median(scored.observable[scored.is_signal]))
+def quantiles(values: np.ndarray, fractions: float | Sequence[float], weights: np.ndarray | None = None):
+    """`np.quantile` of values with weights, if any."""
+    if weights is None:
+        return np.quantile(values, fractions)
+    return np.quantile(values, fractions, weights=weights, method="inverted_cdf")
 
 
-def score_map(scores: np.ndarray, values: np.ndarray, marked: float) -> ScoreMap:
+def middle_of_signal(scored: Scored, name: str) -> float:
+    """The median of an observable over the signal's events, which the figures mark."""
+    return float(quantiles(scored.observables[name][scored.is_signal], 0.5, _own(scored, scored.is_signal)))
+
+
+def cut_of(scored: Scored, efficiency: float) -> float:
+    """The cut on the score that keeps this fraction of the signal."""
+    chosen = scored.is_signal
+    return float(quantiles(scored.signal[chosen], 1 - efficiency, _own(scored, chosen)))
+
+
+def _own(scored: Scored, chosen: np.ndarray) -> np.ndarray | None:
+    return None if scored.weights is None else scored.weights[chosen]
+
+
+def score_map(
+    scores: np.ndarray, values: np.ndarray, marked: float, weights: np.ndarray | None = None
+) -> ScoreMap:
     """The map of scores `[n]` against values of the observable `[n]`; `marked` as for `bins`."""
     edges = bins(values, max(20, len(values) / 60), marked)
     rows = np.linspace(0, min(1.0, max(np.quantile(scores, 0.998) * 1.08, 0.05)), ROWS + 1)
-    counts = np.histogram2d(scores, values, bins=(rows, edges))[0]
-    columns = [scores[(values >= low) & (values < high)] for low, high in pairwise(edges)]
-    quartiles = [
-        np.quantile(column, (0.25, 0.5, 0.75)) if len(column) else [np.nan] * 3 for column in columns
-    ]
+    counts = np.histogram2d(scores, values, bins=(rows, edges), weights=weights)[0]
+    quartiles = []
+    for low, high in pairwise(edges):
+        inside = (values >= low) & (values < high)
+        own = None if weights is None else weights[inside]
+        filled = inside.any() if own is None else own.any()
+        quartiles.append(quantiles(scores[inside], (0.25, 0.5, 0.75), own) if filled else [np.nan] * 3)
     return ScoreMap(edges, rows, counts / np.maximum(counts.sum(axis=0), 1), np.transpose(quartiles))
 
 
-def draw_score_map(scored: Scored, label: str, origin: str, cvm: dict | None = None, of: str = "") -> Figure:
-    """The signal's score against the observable for the events of one label; each column adds up to one.
+def draw_score_map(
+    scored: Scored, label: str, observable: Observable, origin: str, cvm: dict | None = None, of: str = ""
+) -> Figure:
+    """The signal's score against an observable for the events of one label; each column adds up to one.
 
     Args:
       scored: the events.
       label: which of them.
+      observable: one of those that the task decorrelates from.
       origin: where they come from.
       cvm: "value", "uncertainty" and "floor" of the CVM, to be written above.
       of: the classifier's name, or whatever tells the figure from others of its kind.
     """
     chosen, task = scored.of(label), scored.task
-    made = score_map(scored.signal[chosen], scored.observable[chosen], middle_of_signal(scored))
+    values, middle = scored.observables[observable.name][chosen], middle_of_signal(scored, observable.name)
+    made = score_map(scored.signal[chosen], values, middle, _own(scored, chosen))
     with new_figure(origin, _note(scored, label, of)) as (figure, axes):
         drawn = axes.pcolormesh(
             made.observable, made.score, made.fraction, cmap="cividis", rasterized=True, vmin=0
@@ -121,7 +152,7 @@ def draw_score_map(scored: Scored, label: str, origin: str, cvm: dict | None = N
         top = made.score[-1]
         signal = literal(task.title(task.signal))
         axes.set(xlim=made.observable[[0, -1]], ylim=(0, top * 1.13), ylabel=f"{signal} score P({signal})")
-        axes.set_xlabel(literal(task.observable.label))
+        axes.set_xlabel(literal(observable.label))
         axes.plot([], [], "-", color=INK, label="median")
         axes.plot([], [], "--", color=INK, label="quartiles")
         # In the room above the highest score.
@@ -134,26 +165,29 @@ def draw_score_map(scored: Scored, label: str, origin: str, cvm: dict | None = N
     return figure
 
 
-def spectra(scored: Scored, label: str, edges: np.ndarray) -> list[Spectrum]:
-    """Spectra of the events of one label: all of them, then those that pass each cut on the score."""
-    chosen = scored.of(label)
+def spectra(scored: Scored, label: str, name: str, edges: np.ndarray) -> list[Spectrum]:
+    """Spectra of an observable for one label: all of its events, then those that pass each cut."""
+    values, counts = scored.observables[name], scored.counts
     made = []
     for efficiency in (1.0, *EFFICIENCIES):
-        cut = np.quantile(scored.signal[scored.is_signal], 1 - efficiency) if efficiency < 1 else -np.inf
-        passed = scored.signal[chosen] >= cut
-        made.append(Spectrum(efficiency, np.histogram(scored.observable[chosen][passed], edges)[0]))
+        cut = cut_of(scored, efficiency) if efficiency < 1 else -np.inf
+        passed = scored.of(label) & (scored.signal >= cut)
+        sums = (np.histogram(values[passed], edges, weights=counts[passed] ** power)[0] for power in (1, 2))
+        made.append(Spectrum(efficiency, *sums))
     return made
 
 
-def draw_spectrum(scored: Scored, label: str, origin: str, cvm: dict | None = None, of: str = "") -> Figure:
+def draw_spectrum(
+    scored: Scored, label: str, observable: Observable, origin: str, cvm: dict | None = None, of: str = ""
+) -> Figure:
     """The spectrum of one background before and after cuts on the score, normalized, and their ratio.
 
     Args: as for `draw_score_map`.
     """
-    edges, task = _spectrum_bins(scored, label), scored.task
-    signal, observable = literal(task.title(task.signal)), task.observable
-    everything, *cuts = spectra(scored, label, edges)
-    total, width = max(everything.counts.sum(), 1), np.diff(edges)
+    name, task = observable.name, scored.task
+    edges, signal = _spectrum_bins(scored, label, name), literal(task.title(task.signal))
+    everything, *cuts = spectra(scored, label, name, edges)
+    total, width = everything.counts.sum() or 1, np.diff(edges)
     style = {"nrows": 2, "sharex": True, "gridspec_kw": {"height_ratios": (2, 1), "hspace": 0.03}}
     with new_figure(origin, _note(scored, label, of), (SIZE[0], 1.15 * SIZE[1]), **style) as (
         _,
@@ -165,18 +199,19 @@ def draw_spectrum(scored: Scored, label: str, origin: str, cvm: dict | None = No
         seen = [np.ones(1)]
         for number, cut in enumerate(cuts):
             passed = cut.counts.sum()
-            name = f"{signal} efficiency {100 * cut.efficiency:.0f} % ({100 * passed / total:.1f} % pass)"
-            if passed < FEWEST:
-                upper.plot([], [], " ", label=f"{name}: too few")
+            title = f"{signal} efficiency {100 * cut.efficiency:.0f} % ({100 * passed / total:.1f} % pass)"
+            if passed**2 < FEWEST * cut.squares.sum() or not passed:
+                upper.plot([], [], " ", label=f"{title}: too few")
                 continue
-            upper.stairs(cut.counts / passed / width, edges, label=name, color=COLOURS[number], linewidth=2.5)
-            ratio, error = _ratio(cut.counts, everything.counts)
+            style = {"color": COLOURS[number], "linewidth": 2.5}
+            upper.stairs(cut.counts / passed / width, edges, label=title, **style)
+            ratio, error = _ratio(cut, everything)
             middle = (edges[1:] + edges[:-1]) / 2 + (number - 1) * width / 6
             points = {"fmt": ("o", "s", "^")[number % 3], "markersize": 8, "elinewidth": 2.5}
             lower.errorbar(middle, ratio, error, color=COLOURS[number], **points)
             seen.append(ratio[np.isfinite(ratio)])
         for axes in (upper, lower):
-            axes.axvline(middle_of_signal(scored), color=FAINT, linestyle=":", linewidth=2)
+            axes.axvline(middle_of_signal(scored, name), color=FAINT, linestyle=":", linewidth=2)
         upper.set(
             ylabel=f"Fraction of events{f' / {observable.unit}' if observable.unit else ''}",
             xlim=edges[[0, -1]],
@@ -201,38 +236,39 @@ def _make_room(axes: Axes, edges: np.ndarray) -> None:
     axes.set_ylim(0, max(1.12 * heights.max(), heights[right].max(initial=0) / 0.52))
 
 
-def _spectrum_bins(scored: Scored, label: str) -> np.ndarray:
+def _spectrum_bins(scored: Scored, label: str, name: str) -> np.ndarray:
     """Bins in which the tightest cut leaves nine events on average, unless they would become too wide."""
-    cut = np.quantile(scored.signal[scored.is_signal], 1 - min(EFFICIENCIES))
+    cut = cut_of(scored, min(EFFICIENCIES))
     passed = max(np.mean(scored.signal[scored.of(label)] >= cut), 1e-6)
-    values = scored.observable[scored.of(label)]
+    values = scored.observables[name][scored.of(label)]
     fewest = float(np.clip(9 / passed, len(values) / 60, len(values) / 14))
-    return bins(values, fewest, middle_of_signal(scored))
+    return bins(values, fewest, middle_of_signal(scored, name))
 
 
-def _ratio(passed: np.ndarray, everything: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ratio(passed: Spectrum, everything: Spectrum) -> tuple[np.ndarray, np.ndarray]:
     """The normalised spectrum after a cut over that before, and its error; NaN where there was nothing.
 
-    Those that pass are part of all, so the error is that of the fraction that passes.
+    Those that pass are part of all, so the error is that of the fraction that passes; at least of one event.
     """
-    before = np.where(everything > 0, everything, np.nan)
-    fraction, mean = passed / before, passed.sum() / everything.sum()
-    return fraction / mean, np.sqrt(np.maximum(passed, 1) * (1 - fraction)) / before / mean
+    before = np.where(everything.counts > 0, everything.counts, np.nan)
+    fraction, mean = passed.counts / before, passed.counts.sum() / everything.counts.sum()
+    one = everything.squares / before
+    squares = np.maximum(passed.squares, one**2)
+    return fraction / mean, np.sqrt(squares * (1 - fraction)) / before / mean
 
 
 def pictures(runs: Sequence[Run]) -> list[Picture]:
     """Maps and spectra of each run with a decorrelation, the first of which is the report's."""
     made = []
     for number, run in enumerate(runs):
-        task, observable = run.task, run.task.observable
-        if observable is None:
-            continue
+        task = run.task
         end, of = (
             (f"_{number + 1}", f", {run.name}") if number else ("", f", {run.name}" if len(runs) > 1 else "")
         )
-        for label in task.backgrounds:
+        for label, observable in itertools.product(task.backgrounds, task.decorrelate_observables):
             # The CVM is that of the events of all these labels together.
-            cvm = run.results["cvm"] if task.of == (label,) else None
+            given = run.results.get("decorrelation", {}).get(observable.name)
+            cvm = given["cvm"] if given and task.of == (label,) else None
             title = f"true {task.title(label)}{of}"
             made.append(
                 Picture(
@@ -240,7 +276,7 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
                     f"Score against {observable.phrase}: {title}",
                     "Each column adds up to one. A score that is independent of the observable has the same "
                     "distribution in all columns.",
-                    draw_score_map(run.scored, label, run.origin, cvm, run.name),
+                    draw_score_map(run.scored, label, observable, run.origin, cvm, run.name),
                 )
             )
             made.append(
@@ -249,7 +285,7 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
                     f"Spectrum of the {observable.phrase} before and after cuts: {title}",
                     f"What cuts on the {task.title(task.signal)} score do to the background. The dotted line "
                     "is the median of the signal. A ratio that bulges there is a peak made by the cut.",
-                    draw_spectrum(run.scored, label, run.origin, cvm, run.name),
+                    draw_spectrum(run.scored, label, observable, run.origin, cvm, run.name),
                 )
             )
     return made

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from e2e_jax.display.figure import literal
+from e2e_jax.evaluation.weights import effective_number, of_events
 from e2e_jax.report.pictures import COLOURS, FAINT, INK, SIZE, Picture, class_colours, new_figure
 from e2e_jax.report.runs import Run, Scored
 
@@ -26,17 +27,19 @@ class Reliability(NamedTuple):
 
 
 def confusion(scored: Scored) -> np.ndarray:
-    """Counts `[true class, class with the highest probability]`."""
+    """Summed weights `[true class, class with the highest probability]`; counts where there are none."""
     classes = len(scored.task.names)
     kept = scored.targets >= 0
     chosen = scored.probabilities[kept].argmax(axis=1)
-    return np.bincount(scored.targets[kept] * classes + chosen, minlength=classes**2).reshape(
-        classes, classes
-    )
+    counts = scored.counts[kept]
+    cells = np.bincount(scored.targets[kept] * classes + chosen, counts, minlength=classes**2)
+    return cells.reshape(classes, classes).astype(counts.dtype)
 
 
-def reliability(predicted: np.ndarray, is_true: np.ndarray, bins: int = BINS) -> Reliability:
-    """The reliability curve of a probability `[n]` for whether something is true `[n]`.
+def reliability(
+    predicted: np.ndarray, is_true: np.ndarray, bins: int = BINS, weights: np.ndarray | None = None
+) -> Reliability:
+    """The reliability curve of a probability `[n]` for whether something is true `[n]`, with weights `[n]`.
 
     The events are dealt by their probability into bins of equal size. The error is binomial; where none or
     all are true it is that of one event.
@@ -45,12 +48,14 @@ def reliability(predicted: np.ndarray, is_true: np.ndarray, bins: int = BINS) ->
       A. Niculescu-Mizil and R. Caruana, "Predicting good probabilities with supervised learning", ICML 2005.
     """
     order = np.argsort(predicted, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    size = np.array([len(part) for part in parts])
-    mean = np.array([predicted[part].mean() for part in parts])
-    observed = np.array([is_true[part].mean() for part in parts])
+    weights = of_events(weights, len(predicted))
+    parts = [part for part in np.array_split(order, bins) if weights[part].any()]
+    size = np.array([effective_number(weights[part]) for part in parts])
+    mean = np.array([np.average(predicted[part], weights=weights[part]) for part in parts])
+    observed = np.array([np.average(is_true[part], weights=weights[part]) for part in parts])
     safe = np.clip(observed, 1 / (size + 1), 1 - 1 / (size + 1))
-    distance = float(np.sum(size * abs(mean - observed)) / size.sum())
+    total = np.array([weights[part].sum() for part in parts])
+    distance = float(np.sum(total * abs(mean - observed)) / total.sum())
     return Reliability(mean, observed, np.sqrt(safe * (1 - safe) / size), distance)
 
 
@@ -65,7 +70,7 @@ def draw_confusion(scored: Scored, origin: str) -> Figure:
         for (row, column), count in np.ndenumerate(counts):
             # These two stay as they are on a dark page: the squares do, too.
             colour = "#fefefe" if fractions[row, column] > 0.55 else "#101010"
-            text = f"{100 * fractions[row, column]:.1f} %\n{count:,}"
+            text = f"{100 * fractions[row, column]:.1f} %\n{count:,.0f}"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=24)
         places = range(len(names))
         axes.set_xticks(places, names)
@@ -88,12 +93,13 @@ def draw_calibration(scored: Scored, origin: str) -> Figure:
         for name in task.scored:
             index, colour = task.names.index(name), colours[name]
             predicted = scored.probabilities[:, index]
-            made = reliability(predicted, scored.targets == index)
+            made = reliability(predicted, scored.targets == index, weights=scored.weights)
             label = f"{literal(task.title(name))}: error {made.calibration_error:.3f}"
             upper.errorbar(
                 made.predicted, made.observed, made.error, fmt="o-", markersize=8, color=colour, label=label
             )
-            lower.hist(predicted, np.linspace(0, 1, 41), histtype="step", linewidth=2.5, color=colour)
+            style = {"histtype": "step", "linewidth": 2.5, "color": colour, "weights": scored.counts}
+            lower.hist(predicted, np.linspace(0, 1, 41), **style)
         upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="Fraction that is of the class")
         lower.set(xlabel="Predicted probability", ylabel="Events / 0.025", yscale="log")
         # Above the diagonal, where a calibrated classifier does not come.
@@ -153,8 +159,8 @@ def draw_training(run: Run) -> Figure:
 
 def pictures(run: Run) -> list[Picture]:
     """Training curves (where the run's epochs are known), confusion matrix and reliability curves."""
-    observable = run.task.observable
-    price = f" The decorrelation from the {observable.phrase} may cost calibration." if observable else ""
+    phrase = run.task.decorrelate_phrase
+    price = f" The decorrelation from the {phrase} may cost calibration." if phrase else ""
     made = [
         Picture(
             "confusion",
@@ -171,7 +177,7 @@ def pictures(run: Run) -> list[Picture]:
         ),
     ]
     if run.history:
-        followed = "Losses, areas and CVM" if observable else "Losses and areas"
+        followed = "Losses, areas and CVM" if phrase else "Losses and areas"
         caption = f"{followed} after each epoch; the dotted line marks the one chosen."
         made.insert(0, Picture("training", "Training", caption, draw_training(run)))
     return made

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from e2e_jax.display.figure import literal
 from e2e_jax.evaluation import metrics
-from e2e_jax.evaluation.results import pair_with_label
+from e2e_jax.evaluation.results import pair_with_label, rows_of_pair
 from e2e_jax.report.pictures import COLOURS, DASHES, Picture, class_colours, new_figure
 from e2e_jax.report.runs import Run, Scored
 from e2e_jax.study import Task
@@ -44,22 +44,27 @@ class Comparison(NamedTuple):
 
 
 def curve(
-    name: str, colour: str, scores: np.ndarray, is_signal: np.ndarray, area: dict | None = None
+    name: str,
+    colour: str,
+    scores: np.ndarray,
+    is_signal: np.ndarray,
+    weights: np.ndarray | None = None,
+    area: dict | None = None,
 ) -> Curve:
     """The ROC curve of scores.
 
     Args:
       name, colour: of the curve.
-      scores, is_signal: `[n]`, as for `metrics.roc_auc`, with its errors.
+      scores, is_signal, weights: `[n]`, as for `metrics.roc_auc`, with its errors.
       area: "value" and "uncertainty" of the area where they are known; otherwise they are computed, the
         uncertainty by DeLong's formula.
     """
     if area is None:
         area = {
-            "value": metrics.roc_auc(scores, is_signal),
-            "uncertainty": metrics.delong_uncertainty(scores, is_signal),
+            "value": metrics.roc_auc(scores, is_signal, weights),
+            "uncertainty": metrics.delong_uncertainty(scores, is_signal, weights),
         }
-    false, true, threshold = metrics.roc_curve(scores, is_signal)
+    false, true, threshold = metrics.roc_curve(scores, is_signal, weights)
     grid = np.linspace(0, 1, POINTS)
     # Points at even steps of either rate: the curve keeps its shape where it is steep and where it is flat.
     kept = np.unique(
@@ -70,15 +75,16 @@ def curve(
     )
 
 
-def versus_rest(scored: Scored, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of a class and which events are of it."""
+def versus_rest(scored: Scored, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of a class, which events are of it, and how much each counts."""
     index = scored.task.names.index(name)
-    return scored.probabilities[:, index], scored.targets == index
+    return scored.probabilities[:, index], scored.targets == index, scored.counts
 
 
-def versus_label(scored: Scored, background: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pair-normalized scores of the signal against the events of one label, and which are signal."""
-    return pair_with_label(scored.task, scored.probabilities, scored.labels, background)
+def versus_label(scored: Scored, background: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pair-normalized scores of the signal against one label, which are signal, and how much each counts."""
+    pair = pair_with_label(scored.task, scored.probabilities, scored.labels, background)
+    return *pair, scored.counts[rows_of_pair(scored.task, scored.labels, background)]
 
 
 def by_class(scored: Scored, areas: dict) -> Comparison:

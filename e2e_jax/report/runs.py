@@ -6,7 +6,7 @@ import dataclasses
 import importlib.metadata
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from ml_collections import config_dict
 
 from e2e_jax.errors import WorkdirError
 from e2e_jax.evaluation import metrics, published
+from e2e_jax.evaluation.weights import of_events
 from e2e_jax.runs.folder import CONFIG, METRICS
 from e2e_jax.runs.results_files import RESULTS, SCORES
 from e2e_jax.study import Task
@@ -29,14 +30,16 @@ class Scored:
     Attributes:
       probabilities: `[n, classes]`, in the order of `task.names`.
       labels: int `[n]`, indices into `task.labels`.
-      observable: `[n]`, what the task decorrelates from; None where there is none.
+      observables: name -> `[n]`, those that the task decorrelates from.
       task: what the classifier learnt.
+      weights: `[n]`, of the events; None where all count alike.
     """
 
     probabilities: np.ndarray
     labels: np.ndarray
-    observable: np.ndarray | None
+    observables: Mapping[str, np.ndarray]
     task: Task
+    weights: np.ndarray | None = None
 
     @property
     def signal(self) -> np.ndarray:
@@ -52,6 +55,11 @@ class Scored:
     def targets(self) -> np.ndarray:
         """The true class of each event `[n]`, an index into `task.names`; -1 where it is left out."""
         return self.task.of_labels(self.labels)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """How much each event counts `[n]`: its weight, or 1."""
+        return of_events(self.weights, len(self.labels))
 
     def of(self, label: str) -> np.ndarray:
         """Which events have a label, bool `[n]`."""
@@ -146,12 +154,14 @@ def read_run(folder: str | Path) -> Run:
         task = Task(**results["task"])
     except (ValueError, TypeError) as error:
         raise WorkdirError(f"The task in {folder / RESULTS} is none ({error}). {_again(folder)}") from None
-    columns = _read_scores(folder, task)
+    weights = config.train.weights
+    columns = _read_scores(folder, task, weights)
     scored = Scored(
         np.stack([columns[f"probability_{name}"] for name in task.names], axis=1).astype(np.float64),
         columns["label"],
-        columns[task.decorrelate].astype(np.float64) if task.decorrelate else None,
+        {name: columns[name].astype(np.float64) for name in task.decorrelate},
         task,
+        columns[weights].astype(np.float64) if weights else None,
     )
     address = np.stack([columns[name] for name in ("run", "lumi", "event")], axis=1)
     run = Run(
@@ -205,7 +215,7 @@ def _newer_version(results: dict) -> str | None:
     return wrote if numbers(wrote) > numbers(importlib.metadata.version("e2e_jax")) else None
 
 
-def _read_scores(folder: Path, task: Task) -> dict[str, np.ndarray]:
+def _read_scores(folder: Path, task: Task, weights: str) -> dict[str, np.ndarray]:
     import pyarrow
     import pyarrow.parquet
 
@@ -217,7 +227,7 @@ def _read_scores(folder: Path, task: Task) -> dict[str, np.ndarray]:
     except (OSError, pyarrow.ArrowException) as error:
         raise WorkdirError(f"{path} cannot be read ({error}). {_again(folder)}") from None
     finite = [*(f"probability_{name}" for name in task.names)]
-    finite += [task.decorrelate] if task.decorrelate else []
+    finite += [*task.decorrelate, *([weights] if weights else [])]
     names = [*finite, "label", "run", "lumi", "event"]
     if missing := [name for name in names if name not in table.column_names]:
         raise WorkdirError(
@@ -248,7 +258,8 @@ def _check(run: Run) -> None:
     expected = run.results["events"].get("validation")
     parts = [run.results["auc_vs_rest"].get(name, {}).get("value", math.nan) for name in task.names]
     areas = [
-        metrics.roc_auc(run.scored.probabilities[:, i], run.scored.targets == i) for i in range(len(parts))
+        metrics.roc_auc(run.scored.probabilities[:, i], run.scored.targets == i, run.scored.weights)
+        for i in range(len(parts))
     ]
     if expected != len(labels) or not np.allclose(areas, parts, atol=1e-5):
         raise WorkdirError(

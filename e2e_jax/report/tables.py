@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jinja2
 
 from e2e_jax.evaluation.published import TABLES, paper_row, table_of
-from e2e_jax.evaluation.tables import Place, cvm_floor_text, digits, is_headline, metrics, notes, value_at
+from e2e_jax.evaluation.tables import Place, digits, floors, is_headline, metrics, notes, value_at
 from e2e_jax.report.runs import Run
 
 NOT_THE_SAME = "Not the same validation events as {first}: part of the difference is that of the samples."
@@ -55,7 +55,7 @@ def _table(runs: list[Run], first: Run) -> Table:
     named: dict[Place, str] = {}
     for run in runs:
         named = metrics(run.task, run.results) | named
-    order = sorted(named, key=lambda place: place[0] == "cvm")
+    order = sorted(named, key=lambda place: place[0] in ("cvm", "decorrelation", "r50", "r90"))
     rows = {named[place]: [_cell(run, place) for run in runs] for place in order}
     facts = {
         "Dataset": [
@@ -67,9 +67,9 @@ def _table(runs: list[Run], first: Run) -> Table:
         "Validation events": [f"{len(run.scored.labels):,}" for run in runs],
         "Epoch": [str(run.results["epoch"]) for run in runs],
     }
-    floors = [cvm_floor_text(run.results) for run in runs]
-    if any(floors):
-        facts["CVM of an independent score"] = [floor or "–" for floor in floors]
+    independent = [floors(run.task, run.results) for run in runs]
+    for name in dict.fromkeys(name for of_run in independent for name in of_run):
+        facts[f"{name} of an independent score"] = [of_run.get(name, "–") for of_run in independent]
     said = [" ".join([*notes(runs[0].task), "Uncertainties are statistical."])]
     if any(paper_row(run.results) for run in runs):
         said.append("Differences are ours minus the paper's (arXiv:1807.11916), which is of CMS Open Data.")
@@ -180,6 +180,7 @@ TEX = str.maketrans(
         "|": r"\textbar{}",
         "†": r"$^\dagger$",
         "→": r"$\to$",
+        "±": r"$\pm$",
         **{letter: f"${name}$" for letter, name in GREEK.items()},
         "−": "$-$",
         "–": "--",

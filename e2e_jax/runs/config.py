@@ -17,7 +17,8 @@ CHANGEABLE = (
     "train.patience",
 )
 """Fields (with a dot at the end, groups) that may change when a run continues or is evaluated: none enters a
-step's result or a probability. All others decide results, and a checkpoint is bound to their values."""
+step's result, and evaluate.symmetrize alone a probability. All others decide results, and a checkpoint is
+bound to their values."""
 
 
 def as_config(fields):

@@ -22,7 +22,7 @@ class Task:
 
     Attributes:
       signal: the class whose score is the result: a label, or a name in `classes`.
-      decorrelate: the observable of which the signal's score must be independent; "" for none.
+      decorrelate: the observable or observables of which the signal's score must be independent; () for none.
       of: the label or labels in whose events it must be independent.
       classes: class -> its label or labels, in the order of the logits. Labels in no class are left out. By
         default each label is a class.
@@ -39,7 +39,7 @@ class Task:
     """
 
     signal: str
-    decorrelate: str = ""
+    decorrelate: str | Sequence[str] = ()
     of: str | Sequence[str] = ()
     classes: Mapping[str, str | Sequence[str]] = dataclasses.field(default_factory=dict)
     efficiencies: tuple[int, ...] = ()
@@ -50,6 +50,7 @@ class Task:
 
     def __post_init__(self):
         object.__setattr__(self, "of", _names(self.of))
+        object.__setattr__(self, "decorrelate", _names(self.decorrelate))
         classes = {name: _names(labels) for name, labels in self.classes.items()}
         object.__setattr__(self, "classes", classes)
         object.__setattr__(self, "labels", tuple(self.labels))
@@ -59,8 +60,8 @@ class Task:
         object.__setattr__(self, "observables", observables)
         if self.decorrelate and not self.of:
             raise ValueError(
-                f"The task decorrelates from {self.decorrelate!r} but names no label in whose events: give "
-                'it as of=..., such as of="gamma_gamma".'
+                f"The task decorrelates from {_quoted(self.decorrelate)} but names no label in whose "
+                'events: give it as of=..., such as of="gamma_gamma".'
             )
         if self.labels:
             self._check()
@@ -86,11 +87,14 @@ class Task:
                 f"The task decorrelates in the events of {left_out[0]!r}, which is in none of its classes."
             )
         known = [observable.name for observable in self.observables]
-        if self.decorrelate and self.decorrelate not in known:
-            have = f"are {', '.join(known)}" if known else "do not exist: its selection gives none"
-            raise ValueError(
-                f"The task decorrelates from {self.decorrelate!r}, but the dataset's observables {have}."
-            )
+        for name in self.decorrelate:
+            if name not in known:
+                have = f"are {', '.join(known)}" if known else "do not exist: its selection gives none"
+                raise ValueError(
+                    f"The task decorrelates from {name!r}, but the dataset's observables {have}."
+                )
+            if self.decorrelate.count(name) > 1:
+                raise ValueError(f"The task decorrelates from {name!r} more than once. Name it once.")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -124,9 +128,15 @@ class Task:
         return (self.signal,) if len(self.names) == 2 and len(self.backgrounds) == 1 else self.names
 
     @property
-    def observable(self) -> Observable | None:
-        """The observable of which the score must be independent, if any."""
-        return next((o for o in self.observables if o.name == self.decorrelate), None)
+    def decorrelate_observables(self) -> tuple[Observable, ...]:
+        """The observables of which the score must be independent, in the order of `decorrelate`."""
+        known = {observable.name: observable for observable in self.observables}
+        return tuple(known[name] for name in self.decorrelate)
+
+    @property
+    def decorrelate_phrase(self) -> str:
+        """These observables inside a sentence: "diphoton mass and HT"; "" for none."""
+        return " and ".join(observable.phrase for observable in self.decorrelate_observables)
 
     def title(self, name: str) -> str:
         """A label or class as tables and figures show it."""
@@ -157,23 +167,28 @@ class Task:
         }
 
     def changed(
-        self, signal: str = "", decorrelate: str = "", of: Sequence[str] = (), classes: Sequence[str] = ()
+        self,
+        signal: str = "",
+        decorrelate: str | Sequence[str] = (),
+        of: Sequence[str] = (),
+        classes: Sequence[str] = (),
     ) -> Task:
         """The task with other fields; an empty argument leaves the field as it is.
 
         Args:
           signal: as for the task.
-          decorrelate: an observable, or "none" for no decorrelation.
+          decorrelate: an observable or observables, or "none" for no decorrelation.
           of: labels.
           classes: one text per class: "background=gamma_gamma+gamma_jet", or "h" for the class of one label.
 
         Raises:
           ValueError: as for the task.
         """
+        decorrelate = _names(decorrelate)
         given = {"signal": signal, "decorrelate": decorrelate, "of": tuple(of), "classes": _classes(classes)}
         fields = {name: value for name, value in given.items() if value}
-        if decorrelate == "none":
-            fields |= {"decorrelate": "", "of": ()}
+        if decorrelate == ("none",):
+            fields |= {"decorrelate": (), "of": ()}
         return dataclasses.replace(self, **fields)
 
     def to_json(self) -> dict:
@@ -190,6 +205,10 @@ def _classes(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
             raise ValueError(f"The task names the class {name!r} twice: {', '.join(given)}.")
         classes[name] = tuple((labels or name).split("+"))
     return classes
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return " and ".join(map(repr, names))
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:

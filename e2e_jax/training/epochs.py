@@ -64,7 +64,8 @@ class Epochs:
             self.train_epoch(standing)
             row, probabilities = self.close_epoch(standing)
             seen = self.validation
-            drawn = board and board.add_epoch(row, probabilities, seen.labels, seen.observable)
+            sample = seen.labels, seen.observables, seen.weights
+            drawn = board and board.add_epoch(row, probabilities, *sample)
             # After the drawing: a resumed run starts after it and rewrites no epoch.
             standing.save(self.checkpoints, after=drawn)
             report(workdir, standing.progress.history, [row], self.run.task)

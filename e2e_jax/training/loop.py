@@ -24,6 +24,7 @@ from e2e_jax.training.options import Options
 from e2e_jax.training.progress import Progress, report, say
 from e2e_jax.training.step import create_state, make_train_step
 from e2e_jax.training.validation import Validation
+from e2e_jax.training.weights import check_observables, weighted
 
 
 def train(config, workdir, dataset=None, board=None):
@@ -39,7 +40,7 @@ def train(config, workdir, dataset=None, board=None):
       dataset: what to train on, such as `datasets.splits.GivenDataset(task, {"train": events, "validation":
         others})`; the one that the config names by default.
       board: what draws the epochs while the next ones train, such as `report.board.Board`: (folder, config,
-        task, rows) -> a context manager with `add_epoch`. Nothing is drawn by default.
+        task, rows) -> a context manager with `add_epoch` and `add_results`. Nothing is drawn by default.
 
     Returns:
       The content of results.json; None in a process that is not the first.
@@ -58,7 +59,13 @@ def train(config, workdir, dataset=None, board=None):
             validation = _train(config, run, dataset, workdir, checkpoints, board)
             # The others read the last checkpoint, too.
             distributed.of_first(checkpoints.wait)
-        return _evaluate(workdir, config, run, dataset, about, validation)
+        results = _evaluate(workdir, config, run, dataset, about, validation)
+        if board is not None and validation is not None and distributed.first():
+            rows = Progress(**read_about(workdir)["progress"]).history
+            chosen = next(row["step"] for row in rows if row["epoch"] == results["epoch"])
+            with board(workdir / TENSORBOARD, config, run.task, rows) as drawing:
+                drawing.add_results(results, chosen)
+        return results
 
 
 def evaluate_run(workdir, config=None, dataset=None):
@@ -131,8 +138,9 @@ def _evaluate(workdir, config, run, dataset, about, validation=None):
         task,
         probabilities,
         validation.label,
-        run.observable(validation),
+        run.decorrelated_from(validation),
         run.metrics,
+        weights=run.event_weights(validation),
         config=config.to_dict(),
         epoch=progress.history[best.index]["epoch"],
         train_events=progress.train_events,
@@ -170,6 +178,8 @@ def _train(config, run, dataset, workdir, checkpoints, board):
         state = distributed.arrays_of_first(lambda: _fresh(run, options), like)
         best = state.evaluated
     training = dataset.read("train", run.task, run.unread)
+    check_observables(training, run)
+    training = weighted(training, run, options.penalty.method)
     validation = dataset.read("validation", run.task, run.unread)
     progress.train_events = len(training)
     steps = batches.steps_per_epoch(training, options.batch_size, run.task)
@@ -249,7 +259,11 @@ def summary(run, options, title, sizes, devices, params):
 def _decorrelation(task, penalty):
     if not task.decorrelate:
         return "The task has no decorrelation."
-    if not penalty.strength:
-        return f"The score is not decorrelated from the {task.observable.phrase} (config.cvm.strength is 0)."
+    phrase = task.decorrelate_phrase
+    if penalty.method == "planing":
+        return f"Training weights make the {phrase} alike in all classes."
+    if penalty.method == "none" or not penalty.strength:
+        why = "method is none" if penalty.method == "none" else "strength is 0"
+        return f"The score is not decorrelated from the {phrase} (config.decorrelation.{why})."
     of = ", ".join(map(task.title, task.of))
-    return f"The score is decorrelated from the {task.observable.phrase} in the events of {of}."
+    return f"The score is decorrelated from the {phrase} in the events of {of} ({penalty.method})."

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 
 from e2e_jax.models.decorrelation import penalties
 from e2e_jax.study import Task
+from e2e_jax.training.weights import COLUMN
 
 
 @dataclasses.dataclass(frozen=True)
 class Penalty:
-    """The penalty on a dependence of the signal's score on an observable.
+    """The penalty on a dependence of the signal's score on observables (`config.decorrelation`).
 
     The strength's normalization over a batch is not published, so it is a choice, `reduction`:
 
@@ -28,11 +29,11 @@ class Penalty:
       strength: weight of the penalty; 0 for none.
       neighbors: events nearest in the observable that make a group of "cvm", or a bin of "mode".
       reduction: "sum" or "mean".
-      method: one of `penalties.PENALTIES`, or "none".
+      method: one of `penalties.METHODS`.
       order: of "mode".
 
     Raises:
-      ValueError: the reduction is another word, or the strength is negative.
+      ValueError: the method or the reduction is another word, or the strength is negative.
     """
 
     strength: float = 0.0
@@ -42,11 +43,13 @@ class Penalty:
     order: int = 0
 
     def __post_init__(self):
+        penalties.check_method(self.method)
         if self.reduction not in ("sum", "mean"):
-            raise ValueError(f'config.cvm.reduction is {self.reduction!r}; choose "sum" or "mean".')
+            raise ValueError(f'config.decorrelation.reduction is {self.reduction!r}; choose "sum" or "mean".')
         if self.strength < 0:
             raise ValueError(
-                f"config.cvm.strength is {self.strength}; use 0 for no penalty, or a positive number."
+                f"config.decorrelation.strength is {self.strength}; use 0 for no penalty, or a positive "
+                "number."
             )
 
 
@@ -83,7 +86,7 @@ def loss(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Mean cross-entropy + strength * penalty of the signal's score in the events that decorrelate it.
 
-    A task without decorrelation has no penalty.
+    A task without decorrelation has no penalty. With weights both are those of weighted events.
 
     The penalty is not a sum over events: it sees the whole batch. Under `jit` over a mesh that is so by
     itself; under `pmap` or `shard_map` give the name of the mapped axis, and every device computes the
@@ -91,8 +94,9 @@ def loss(
 
     Args:
       logits: `[n, classes]`.
-      batch: "label" int `[n]`, index into the task's labels; with a penalty the task's observable `[n]`;
-        optionally "valid" bool `[n]`, false for padding, which counts nowhere.
+      batch: "label" int `[n]`, index into the task's labels; with a penalty the task's observables `[n]`;
+        optionally "valid" bool `[n]`, false for padding, which counts nowhere, and `weights.COLUMN` `[n]`,
+        not negative.
       task: what is learnt.
       penalty: on the dependence on the task's observable. Strength 0 computes none.
       axis_name: mapped axis over which the batch is spread, if any.
@@ -107,14 +111,16 @@ def loss(
     labels = batch["label"]
     targets = task.of_labels(labels, jnp)
     valid = batch.get("valid", jnp.ones(labels.shape, bool)).astype(bool)
+    weights = batch.get(COLUMN)
+    counted = jnp.where(valid, 1 if weights is None else weights, 0).astype(logits.dtype)
 
     def over_devices(local_sum):
         return local_sum if axis_name is None else jax.lax.pmean(local_sum, axis_name)
 
     def mean(values):
         """Numerator of this device over the denominator of all, whose mean over devices is the mean."""
-        count = jnp.maximum(over_devices(jnp.sum(valid).astype(logits.dtype)), jnp.finfo(logits.dtype).tiny)
-        return jnp.sum(jnp.where(valid, values, 0)) / count
+        count = jnp.maximum(over_devices(jnp.sum(counted)), jnp.finfo(logits.dtype).tiny)
+        return jnp.sum(counted * jnp.where(valid, values, 0)) / count
 
     classification = mean(cross_entropy(logits, targets, label_smoothing))
     accuracy = mean((jnp.argmax(logits, axis=-1) == targets).astype(logits.dtype))
@@ -126,8 +132,9 @@ def loss(
         value = penalties.penalty(
             penalty.method,
             scores,
-            {task.decorrelate: batch[task.decorrelate]},
+            {name: batch[name] for name in task.decorrelate},
             mask,
+            weights,
             neighbors=penalty.neighbors,
             order=penalty.order,
             axis_name=axis_name,

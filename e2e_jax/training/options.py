@@ -53,13 +53,13 @@ class Options:
     @classmethod
     def of(cls, config) -> Options:
         """The options that a config describes."""
-        method = config.decorrelation
+        train = config.train.to_dict()
+        # An experiment's: metrics use the weights, too.
+        del train["weights"]
         return cls(
-            **config.train.to_dict(),
+            **train,
             placement=config.data.placement,
-            penalty=Penalty(
-                config.cvm.strength, config.cvm.neighbors, config.cvm.reduction, method.method, method.order
-            ),
+            penalty=Penalty(**config.decorrelation.to_dict()),
             profile=config.profile,
             seed=config.seed,
         )

@@ -16,7 +16,8 @@ class Validation:
 
     Attributes:
       labels: [n], of the events.
-      observable: [n], what the task decorrelates from; None where there is none.
+      observables: name -> [n], those that the task decorrelates from.
+      weights: [n], of the events; None where all count alike.
     """
 
     def __init__(self, events, run: Experiment, before_batch=lambda: None):
@@ -26,7 +27,8 @@ class Validation:
           run: task, inputs and network.
           before_batch: called before each batch; what it raises ends a prediction.
         """
-        self.labels, self.observable = events.label, run.observable(events)
+        self.labels, self.observables = events.label, run.decorrelated_from(events)
+        self.weights = run.event_weights(events)
         self._run, self._before_batch = run, before_batch
         self._targets = run.task.of_labels(events.label)
         self._own = distributed.part(events)
@@ -47,10 +49,17 @@ class Validation:
         logits = jnp.log(jnp.maximum(probabilities, jnp.finfo(jnp.float32).tiny))
         loss = cross_entropy(logits, jnp.asarray(self._targets))
         return {
-            "validation_cross_entropy": float(jnp.mean(loss)),
-            "validation_accuracy": float(np.mean(np.argmax(probabilities, axis=1) == self._targets)),
+            "validation_cross_entropy": float(jnp.average(loss, weights=self.weights)),
+            "validation_accuracy": float(
+                np.average(np.argmax(probabilities, axis=1) == self._targets, weights=self.weights)
+            ),
             **validation_metrics(
-                self._run.task, probabilities, self.labels, self.observable, self._run.metrics
+                self._run.task,
+                probabilities,
+                self.labels,
+                self.observables,
+                self._run.metrics,
+                self.weights,
             ),
         }
 

@@ -71,3 +71,43 @@ def test_a_single_window_and_a_constant_score_have_no_spread():
     assert cvm_uncertainty(*toy(200, 0, 0.0)) == cvm_floor(*toy(200, 0, 0.0)) == 0
     _, mass = toy(600, 0, 0.0)
     assert cvm_uncertainty(np.ones(600), mass) == cvm_floor(np.ones(600), mass) == 0
+
+
+def plain_weighted_metric(scores, mass, weights, k, step):
+    """As defined, with loops, for events of a weight above 0."""
+    order = np.argsort(mass)
+    scores, weights, distances = scores[order], weights[order], []
+    at_most = scores[None, :] <= scores[:, None]
+    everywhere = at_most @ weights / weights.sum()
+    for first in range(0, len(scores) - k + 1, step):
+        own = slice(first, first + k)
+        inside = at_most[:, own] @ weights[own] / weights[own].sum()
+        distances.append(np.average((inside - everywhere) ** 2, weights=weights))
+    return np.mean(distances)
+
+
+@pytest.mark.parametrize("dependence", [0.0, 1.0])
+def test_the_weighted_metric_is_its_definition(dependence):
+    scores, mass = toy(300, 0, dependence)
+    scores, weights = np.round(scores, 2), np.random.default_rng(1).exponential(size=300)
+    expected = plain_weighted_metric(scores, mass, weights, 30, 7)
+    assert cvm_metric(scores, mass, 30, 7, weights) == pytest.approx(expected, rel=1e-9)
+
+
+def test_with_weights_the_floor_is_the_mean_and_the_uncertainty_the_spread():
+    """Of scores that depend neither on the observable nor on the weights, which follow the observable."""
+    random = np.random.default_rng(0)
+    mass = random.uniform(100, 180, 1000)
+    weights = random.exponential(size=1000) * mass / 140
+    samples = [random.random(1000) for _ in range(400)]
+    values = [cvm_metric(scores, mass, 100, 25, weights) for scores in samples]
+    floors = [cvm_floor(scores, mass, 100, 25, weights) for scores in samples[:20]]
+    errors = [cvm_uncertainty(scores, mass, 100, 25, weights=weights) for scores in samples[:20]]
+    assert np.mean(floors) == pytest.approx(np.mean(values), rel=0.05)
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.25)
+
+
+def test_equal_weights_are_none():
+    sample, weights = toy(600, 0, 0.5), np.full(600, 0.25)
+    for of in (cvm_metric, cvm_floor, cvm_uncertainty):
+        assert of(*sample, weights=weights) == pytest.approx(of(*sample), rel=1e-9)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from e2e_jax.evaluation.decorrelation import decorrelation_metrics, inverse_jsd
+from e2e_jax.evaluation.decorrelation import inverse_jsd, rejections
 
 
 def sample(n=4000, dependence=0.0, seed=0):
@@ -18,8 +18,7 @@ def test_an_independent_score_is_at_the_floor():
     within = 0
     for seed in range(10):
         made = inverse_jsd(*sample(seed=seed), replicas=50)
-        floor = made["independent"]
-        within += abs(made["value"] - floor["value"]) < 2.5 * floor["uncertainty"]
+        within += abs(made["value"] - made["floor"]) < 2.5 * made["floor_uncertainty"]
     assert within >= 9
 
 
@@ -35,7 +34,7 @@ def test_dependence_lowers_it_by_its_definition():
     middle = sum(shares) / 2
     divergence = sum(np.sum(share * np.log2(share / middle)) / 2 for share in shares)
     assert made["value"] == pytest.approx(1 / divergence, rel=1e-6)
-    assert made["value"] < 0.2 * made["independent"]["value"]
+    assert made["value"] < 0.2 * made["floor"]
 
 
 def test_the_uncertainty_is_the_spread_over_samples():
@@ -48,18 +47,43 @@ def test_the_uncertainty_is_the_spread_over_samples():
 
 def test_it_does_not_change_with_a_monotonic_map_of_the_observable_or_the_score():
     scores, is_signal, mass = sample(dependence=0.5)
-    first = decorrelation_metrics(scores, is_signal, mass, replicas=10)
-    assert decorrelation_metrics(np.exp(scores), is_signal, np.log(mass), replicas=10) == first
+    first = inverse_jsd(scores, is_signal, mass, replicas=10)
+    assert inverse_jsd(np.exp(scores), is_signal, np.log(mass), replicas=10) == first
 
 
 def test_the_rejections_are_those_of_the_cuts():
-    scores, is_signal, mass = sample()
-    made = decorrelation_metrics(scores, is_signal, mass, replicas=10)
+    scores, is_signal, _ = sample()
+    made = rejections(scores, is_signal, replicas=10)
     for name, efficiency in (("r50", 0.5), ("r90", 0.9)):
         cut = np.quantile(scores[is_signal], 1 - efficiency)
         assert made[name]["value"] == pytest.approx(1 / np.mean(scores[~is_signal] >= cut), rel=0.05)
-        assert made[name]["independent"] == pytest.approx(1 / efficiency)
-        assert made[name]["value"] > made[name]["independent"]
+        assert made[name]["value"] > made[name]["floor"] == pytest.approx(1 / efficiency)
+
+
+def test_the_floor_of_a_rejection_is_the_mean_and_spread_of_random_scores():
+    random, is_signal = np.random.default_rng(0), np.arange(2000) % 2 == 0
+    made = [rejections(random.normal(size=2000), is_signal, replicas=2) for _ in range(200)]
+    for name in ("r50", "r90"):
+        values = np.array([one[name]["value"] for one in made])
+        assert values.mean() == pytest.approx(made[0][name]["floor"], rel=0.01)
+        assert values.std() == pytest.approx(made[0][name]["floor_uncertainty"], rel=0.2)
+
+
+def test_a_weight_of_two_is_an_event_that_comes_twice():
+    scores, is_signal, mass = sample(600, dependence=0.5)
+    weights = 1.0 + (np.arange(600) % 3 == 0)
+    twice = np.repeat(np.arange(600), weights.astype(int))
+    given = {"bins": 2, "replicas": 2}
+    # Two values, so that the bins are the same in both samples.
+    mass = np.where(mass < 140, 0.0, 1.0)
+    one = inverse_jsd(scores, is_signal, mass, weights, **given)
+    two = inverse_jsd(scores[twice], is_signal[twice], mass[twice], **given)
+    assert one["value"] == pytest.approx(two["value"])
+    single, double = (
+        rejections(scores, is_signal, weights, 2),
+        rejections(scores[twice], is_signal[twice], None, 2),
+    )
+    assert single["r50"]["value"] == pytest.approx(double["r50"]["value"])
 
 
 @pytest.mark.parametrize("bad", [np.full(4000, 125.0), np.full(4000, np.nan)])
@@ -69,9 +93,8 @@ def test_an_observable_that_tells_nothing_is_refused(bad):
         inverse_jsd(scores, is_signal, bad)
 
 
-def test_a_cut_that_nothing_of_the_background_passes_is_refused():
-    scores, is_signal, mass = sample()
-    with pytest.raises(ValueError):
-        inverse_jsd(is_signal.astype(float), is_signal, mass)
-    made = inverse_jsd(scores, is_signal, mass, replicas=2)
-    assert np.isfinite(made["value"])
+def test_a_perfect_or_constant_score_has_no_finite_value():
+    _, is_signal, mass = sample()
+    assert inverse_jsd(is_signal.astype(float), is_signal, mass) is None
+    assert inverse_jsd(np.ones(4000), is_signal, mass) is None
+    assert rejections(is_signal.astype(float), is_signal, replicas=2) == {"r50": None, "r90": None}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from e2e_jax.evaluation import metrics
+from e2e_jax.evaluation.weights import checked_weights
 
 
 def classified(n, seed=0, separation=1.0):
@@ -181,3 +182,46 @@ def test_where_no_background_passes_its_inverse_is_not_known():
     assert made["uncertainty"] == pytest.approx(0.1, rel=0.1)
     with pytest.raises(ValueError, match="above 0 and at most 1, not 90"):
         metrics.background_rejection(np.arange(20), np.arange(20) >= 10, 90)
+
+
+def test_a_weight_of_three_is_an_event_that_comes_three_times():
+    random = np.random.default_rng(0)
+    scores, is_signal = np.round(random.normal(size=200), 1), random.random(200) < 0.4
+    weights = random.integers(0, 4, 200)
+    rows = np.repeat(np.arange(200), weights)
+    given, repeated = (scores, is_signal), (scores[rows], is_signal[rows])
+    assert metrics.roc_auc(*given, weights=weights) == pytest.approx(metrics.roc_auc(*repeated))
+    area = metrics.background_rejection(*given, 0.7, 2, weights=weights)["value"]
+    assert area == pytest.approx(metrics.background_rejection(*repeated, 0.7, 2)["value"])
+    false, true, thresholds = metrics.roc_curve(*given, weights)
+    others = dict(zip(metrics.roc_curve(*repeated)[2], zip(*metrics.roc_curve(*repeated)[:2])))
+    for point in zip(thresholds, false, true):
+        if point[0] in others:
+            assert point[1:] == pytest.approx(others[point[0]])
+
+
+def test_the_uncertainty_of_a_weighted_area_is_its_spread():
+    def sample(seed):
+        random = np.random.default_rng(seed)
+        is_signal = np.arange(400) % 2 == 0
+        return random.normal(size=400) + is_signal, is_signal, random.exponential(size=400)
+
+    spread = np.std([metrics.roc_auc(*sample(seed)) for seed in range(400)], ddof=1)
+    scores, is_signal, weights = sample(1000)
+    assert metrics.delong_uncertainty(scores, is_signal, weights) == pytest.approx(spread, rel=0.25)
+    found = metrics.bootstrap_uncertainty(scores, is_signal, weights=weights)
+    assert found == pytest.approx(spread, rel=0.25)
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+def test_bad_weights_are_refused(bad):
+    weights = np.where(np.arange(10) == 3, bad, 1.0)
+    with pytest.raises(ValueError):
+        metrics.roc_auc(np.arange(10.0), np.arange(10) % 2, weights)
+    with pytest.raises(ValueError, match=r"'weight'.*event 3"):
+        checked_weights(weights, np.arange(10) % 2, ("a", "b"), "weight")
+
+
+def test_a_class_without_weight_is_refused():
+    with pytest.raises(ValueError, match="'b'"):
+        checked_weights(np.array([1.0, 0.0]), np.array([0, 1]), ("a", "b"), "weight")

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -22,7 +23,8 @@ def scored(events=EVENTS, seed=0):
     random = np.random.default_rng(seed)
     labels = np.arange(events) % 3
     weights = np.exp(random.normal(size=(events, 3)) + 1.5 * np.eye(3)[labels])
-    return weights / weights.sum(axis=1, keepdims=True), labels, 90 + random.exponential(40, events)
+    mass = 90 + random.exponential(40, events)
+    return weights / weights.sum(axis=1, keepdims=True), labels, {"mass": mass}
 
 
 OPTIONS = Options(bootstrap=20)
@@ -55,7 +57,7 @@ def test_results_have_the_fixed_form(results):
             "cvm",
             "epoch",
         ),
-        "provenance",
+        *("decorrelation", "r50", "r90", "provenance"),
     }
     assert results["config"] == config()
     assert Task(**results["task"]) == hgg.TASK
@@ -81,7 +83,7 @@ def test_values_are_those_of_the_metrics(results):
             expected = metrics.pairwise_auc(probabilities, labels, 1, background, normalized)
             assert results[kind][name]["value"] == expected
     born = labels == 0
-    assert results["cvm"]["value"] == cvm_metric(probabilities[born, 1], mass[born])
+    assert results["cvm"]["value"] == cvm_metric(probabilities[born, 1], mass["mass"][born])
 
 
 def test_every_epochs_metrics_are_those_of_the_results(results):
@@ -116,7 +118,8 @@ def test_results_are_written_whole_or_not_at_all(results, tmp_path):
 
 def test_scores_are_read_back(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    probabilities, labels, mass = scored()
+    probabilities, labels, observables = scored()
+    mass = observables["mass"]
     address = {name: np.arange(EVENTS) * factor for factor, name in enumerate(("run", "lumi", "event"), 1)}
     path = write_scores(tmp_path, probabilities, {"label": labels, "mass": mass, **address}, hgg.TASK.names)
     table = parquet.read_table(path).to_pydict()
@@ -210,10 +213,10 @@ def test_the_cvm_is_that_of_the_tasks_observable_in_its_labels():
     labels, values = np.arange(1600) % 4, random.uniform(100, 500, 1600)
     weights = np.exp(random.normal(size=(1600, 4)) + np.eye(4)[labels])
     probabilities = weights / weights.sum(axis=1, keepdims=True)
-    found = evaluate(task, probabilities, labels, values, OPTIONS, config=config("mine", ""))
+    found = evaluate(task, probabilities, labels, {"ht": values}, OPTIONS, config=config("mine", ""))
     chosen = (labels == 0) | (labels == 3)
     assert found["cvm"]["value"] == cvm_metric(probabilities[chosen, 2], values[chosen])
-    assert found["task"]["decorrelate"] == "ht"
+    assert found["task"]["decorrelate"] == ["ht"]
     assert "independent of the HT" in results_table(task, found)
     with pytest.raises(ValueError, match="'ht'"):
         evaluate(task, probabilities, labels, None, OPTIONS)
@@ -223,11 +226,88 @@ def test_bad_samples_are_named():
     probabilities, labels, mass = scored()
     few = labels != 2
     with pytest.raises(ValueError, match=r"class has no events.*'gamma_jet': 0"):
-        evaluate(hgg.TASK, probabilities[few], labels[few], mass[few])
+        evaluate(hgg.TASK, probabilities[few], labels[few], {"mass": mass["mass"][few]})
     with pytest.raises(ValueError, match=r"got \(900, 2\)"):
         evaluate(hgg.TASK, probabilities[:, :2], labels, mass)
     with pytest.raises(ValueError, match="only 100 events of the labels"):
-        evaluate(hgg.TASK, probabilities[:300], labels[:300], mass[:300])
+        evaluate(hgg.TASK, probabilities[:300], labels[:300], {"mass": mass["mass"][:300]})
     probabilities[5, 1] = np.nan
     with pytest.raises(ValueError, match="event 5 is NaN"):
         evaluate(hgg.TASK, probabilities, labels, mass)
+
+
+def test_a_missing_observable_is_named():
+    probabilities, labels, mass = scored()
+    for given in (None, {"pt": mass["mass"]}, {"mass": mass["mass"][:5]}):
+        with pytest.raises(ValueError, match="'mass'"):
+            evaluate(hgg.TASK, probabilities, labels, given, OPTIONS)
+
+
+def test_metrics_beside_the_cvm_have_a_value_an_uncertainty_and_a_floor(results):
+    of_mass = results["decorrelation"]["mass"]
+    assert of_mass["cvm"] == results["cvm"]
+    for found in (of_mass["inverse_jsd"], results["r50"], results["r90"]):
+        assert set(found) == {"value", "uncertainty", "floor", "floor_uncertainty"}
+        assert all(number > 0 for number in found.values())
+    # These scores do not depend on the mass, and separate the classes.
+    jsd = of_mass["inverse_jsd"]
+    assert abs(jsd["value"] - jsd["floor"]) < 4 * jsd["floor_uncertainty"]
+    assert results["r50"]["value"] > 3 > 2 == results["r50"]["floor"]
+    lines = results_table(hgg.TASK, results).splitlines()
+    for name in ("CVM", "1/JSD", "R50", "R90"):
+        assert any(line.startswith(f"{name} ") for line in lines)
+        assert f"{name} " in lines[-1]
+
+
+def test_of_several_observables_the_cvm_is_the_largest():
+    probabilities, labels, mass = scored()
+    random = np.random.default_rng(1)
+    follows = probabilities[:, 1] + random.normal(size=EVENTS)
+    task = dataclasses.replace(
+        hgg.TASK, decorrelate=("mass", "pt"), observables=(hgg.MASS, Observable("pt", "GeV"))
+    )
+    observables = mass | {"pt": follows}
+    found = evaluate(task, probabilities, labels, observables, OPTIONS, config=config("mine", ""))
+    values = {name: of["cvm"]["value"] for name, of in found["decorrelation"].items()}
+    assert values.keys() == {"mass", "pt"}
+    assert found["cvm"] == found["decorrelation"]["pt"]["cvm"]
+    assert values["pt"] > values["mass"]
+    row = validation_metrics(task, probabilities, labels, observables, OPTIONS)
+    assert {name: row[f"cvm_{name}"] for name in values} == values
+    assert row["cvm"] == values["pt"]
+    assert "1/JSD (pt)" in results_table(task, found)
+
+
+def test_weights_of_one_change_nothing(results):
+    weighted = evaluate(
+        hgg.TASK,
+        *scored(),
+        OPTIONS,
+        weights=np.ones(EVENTS),
+        config=config(),
+        epoch=4,
+        train_events=6000,
+        dataset={"name": "cms_hgg/quick"},
+    )
+    for key in ("auc_vs_rest", "auc_pairwise", "auc_pairwise_raw", "decorrelation", "r50", "r90", "cvm"):
+        for one, other in zip(_numbers(weighted[key]), _numbers(results[key]), strict=True):
+            assert one == pytest.approx(other, rel=1e-9)
+
+
+def _numbers(tree):
+    return (
+        [number for branch in tree.values() for number in _numbers(branch)]
+        if isinstance(tree, dict)
+        else [tree]
+    )
+
+
+def test_events_of_weight_zero_count_nowhere():
+    probabilities, labels, mass = scored()
+    weights = np.random.default_rng(3).integers(0, 2, EVENTS).astype(float)
+    kept = weights > 0
+    every = validation_metrics(hgg.TASK, probabilities, labels, mass, Options(window=50), weights)
+    alone = validation_metrics(
+        hgg.TASK, probabilities[kept], labels[kept], {"mass": mass["mass"][kept]}, Options(window=50)
+    )
+    assert every == pytest.approx(alone)

@@ -9,11 +9,11 @@ from e2e_jax.configs import whole_event
 from e2e_jax.datasets.layout import Layout
 from e2e_jax.detector.geometry import eb_eta_centres
 from e2e_jax.detector.images import make_images
+from e2e_jax.detector.symmetries import Symmetry, transform
 from e2e_jax.models.building import Network, build
 from e2e_jax.models.event_transformer import EventTransformer
 from e2e_jax.models.forward import logits_function
 from e2e_jax.models.preprocessing import Inputs, model_inputs
-from e2e_jax.training.augmentation import Symmetry, transform
 from tests.objects import run_of
 from tests.synthetic import sample
 

@@ -53,8 +53,8 @@ def write_run(
 
 def write_evaluated(folder, config, run, events, probabilities, epochs=3, dataset=None):
     """Writes the folder of a run whose classifier gave these probabilities."""
-    observable = run.observable(events)
-    evaluated = run.task, probabilities, events.label, observable, run.metrics
+    observables = run.decorrelated_from(events)
+    evaluated = run.task, probabilities, events.label, observables, run.metrics
     about = {"epoch": epochs, "train_events": 6000, "dataset": DATASET if dataset is None else dataset}
     results = evaluate(*evaluated, config=config.to_dict(), **about)
     columns = {name: getattr(events, name) for name in (*events.SCALARS, *events.observables)}

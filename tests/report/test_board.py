@@ -62,7 +62,7 @@ def add(board, epoch, auc):
     events = sample(60, hits=2)
     probabilities = scores(events, hgg.TASK, seed=epoch)
     row = {"epoch": epoch, "step": 10 * epoch, "auc_h": auc}
-    board.add_epoch(row, probabilities, events.label, events.mass)
+    board.add_epoch(row, probabilities, events.label, events.observables)
 
 
 @pytest.mark.slow
@@ -76,13 +76,17 @@ def test_tensorboard_shows_numbers_pictures_and_the_config_of_a_resumed_training
         add(board, 3, 0.1)
     with Board(tmp_path, config, hgg.TASK, rows) as board:
         add(board, 3, 0.8)
+    with Board(tmp_path, config, hgg.TASK, [*rows, {"epoch": 3, "step": 30}]) as board:
+        of_mass = {"inverse_jsd": {"value": 321.0, "uncertainty": 9.0}}
+        board.add_results({"decorrelation": {"mass": of_mass}, "r50": None}, step=20)
     seen = shown(tmp_path)
     points = [(step, round(value, 6)) for _, step, value in seen["auc_h"]]
     assert points == [(10, 0.6), (20, 0.7), (30, 0.8)]
     assert seen["images"] == {"roc": [10, 20, 30], "score_mass": [10, 20, 30]}
     assert seen["bytes"] > 5_000
     assert "cms_hgg/quick" in seen["text"][0]["text"]
-    assert {"auc_h", "epoch", "step"} <= set(seen["tags"])
+    assert {"auc_h", "epoch", "step", "results/decorrelation_mass_inverse_jsd"} <= set(seen["tags"])
+    assert "results/r50" not in seen["tags"]
 
 
 def test_a_board_that_was_lost_gets_its_numbers_back(tmp_path):

@@ -15,7 +15,7 @@ def scored(follows_mass, n=6000, seed=0):
     near = np.exp(-(((masses - 125) / 6) ** 2))
     signal = np.clip(follows_mass * near * 0.8 + (1 - follows_mass) * random.beta(2, 3, n), 0.01, 0.98)
     rest = (1 - signal) / 2
-    return Scored(np.stack([rest, signal, rest], axis=1), labels, masses, hgg.TASK)
+    return Scored(np.stack([rest, signal, rest], axis=1), labels, {"mass": masses}, hgg.TASK)
 
 
 def test_every_bin_of_mass_holds_enough_events_and_nothing_is_counted_twice():
@@ -43,7 +43,10 @@ def test_a_bin_is_a_round_number_wide(low, high, width):
 
 def test_each_column_of_the_map_adds_up_to_one_and_its_median_is_that_of_its_events():
     events = scored(0.5)
-    scores, masses = events.signal[events.of("gamma_gamma")], events.observable[events.of("gamma_gamma")]
+    scores, masses = (
+        events.signal[events.of("gamma_gamma")],
+        events.observables["mass"][events.of("gamma_gamma")],
+    )
     made = decorrelation.score_map(scores, masses, marked=125)
     total = made.fraction.sum(axis=0)
     np.testing.assert_allclose(total, 1)
@@ -56,7 +59,7 @@ def test_a_score_that_follows_the_mass_sculpts_a_peak_and_another_does_not():
     def ratio_at_125(follows_mass):
         events = scored(follows_mass)
         everything, *cuts = decorrelation.spectra(
-            events, "gamma_gamma", np.array([90.0, 110, 120, 130, 150, 200])
+            events, "gamma_gamma", "mass", np.array([90.0, 110, 120, 130, 150, 200])
         )
         fractions = [cut.counts / cut.counts.sum() for cut in (everything, *cuts)]
         assert [cut.efficiency for cut in cuts] == [0.7, 0.5, 0.3]
@@ -68,7 +71,7 @@ def test_a_score_that_follows_the_mass_sculpts_a_peak_and_another_does_not():
 
 def test_a_cut_keeps_the_signal_that_it_is_called_by():
     events = scored(0.0)
-    spectra = decorrelation.spectra(events, "h", np.array([0.0, 1000.0]))
+    spectra = decorrelation.spectra(events, "h", "mass", np.array([0.0, 1000.0]))
     assert [s.counts[0] / spectra[0].counts[0] for s in spectra] == pytest.approx(
         [1, 0.7, 0.5, 0.3], abs=0.01
     )
@@ -92,7 +95,7 @@ def test_figures_name_their_axes_with_units_and_the_cvm(tmp_path):
 
 def test_the_maps_legend_lies_above_the_highest_score():
     figure = decorrelation.draw_score_map(
-        scored(0.3), "gamma_gamma", "fast simulation", {"value": 0.1, "uncertainty": 0.01}
+        scored(0.3), "gamma_gamma", hgg.MASS, "fast simulation", {"value": 0.1, "uncertainty": 0.01}
     )
     figure.canvas.draw()
     axes = figure.axes[0]
@@ -104,7 +107,7 @@ def test_the_maps_legend_lies_above_the_highest_score():
 
 def test_a_cut_that_leaves_nothing_is_said():
     events = scored(0.0, n=60)
-    figure = decorrelation.draw_spectrum(events, "gamma_jet", "fast simulation")
+    figure = decorrelation.draw_spectrum(events, "gamma_jet", hgg.MASS, "fast simulation")
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert any("too few" in text for text in texts)
 
@@ -113,9 +116,11 @@ def test_a_cut_that_leaves_nothing_is_said():
 def test_the_spectrums_legend_covers_no_line(follows_mass):
     events = scored(follows_mass)
     # A rising spectrum, the worst case.
-    events = Scored(events.probabilities, events.labels, 250 - events.observable / 2, events.task)
+    events = Scored(
+        events.probabilities, events.labels, {"mass": 250 - events.observables["mass"] / 2}, events.task
+    )
     figure = decorrelation.draw_spectrum(
-        events, "gamma_gamma", "fast simulation", {"value": 0.1, "uncertainty": 0.01}
+        events, "gamma_gamma", hgg.MASS, "fast simulation", {"value": 0.1, "uncertainty": 0.01}
     )
     figure.canvas.draw()
     axes = figure.axes[0]

@@ -9,15 +9,13 @@ from tests.report.evaluated_run import write_run
 
 def test_the_confusion_matrix_counts_each_event_once():
     probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1], [0.1, 0.2, 0.7]])
-    scored = Scored(probabilities, np.array([0, 1, 1, 2]), np.full(4, 125.0), hgg.TASK)
+    scored = Scored(probabilities, np.array([0, 1, 1, 2]), {}, hgg.TASK)
     np.testing.assert_array_equal(quality.confusion(scored), [[1, 0, 0], [1, 1, 0], [0, 0, 1]])
 
 
 def test_labels_of_one_class_are_one_row_and_those_left_out_none():
     task = hgg.TASK.changed(classes=("background=gamma_gamma", "h"))
-    scored = Scored(
-        np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]), np.array([0, 1, 2]), np.full(3, 125.0), task
-    )
+    scored = Scored(np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]), np.array([0, 1, 2]), {}, task)
     np.testing.assert_array_equal(quality.confusion(scored), [[1, 0], [0, 1]])
 
 

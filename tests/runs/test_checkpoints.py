@@ -194,8 +194,8 @@ def test_only_fields_that_enter_no_step_may_change(tmp_path, config):
     config.train.epochs, config.parallel, config.evaluate.bootstrap = 99, "pmap", 7
     claim(tmp_path, config)
     assert read_config(tmp_path).train.epochs == 99
-    config.cvm.strength, config.inputs.scale.ecal = 0.3, 1.0
+    config.decorrelation.strength, config.inputs.scale.ecal = 0.3, 1.0
     with pytest.raises(
-        WorkdirError, match=r"cvm\.strength: 0\.15 there, 0\.3 asked.*inputs\.scale\.ecal: 50\.0"
+        WorkdirError, match=r"decorrelation\.strength: 0\.15 there, 0\.3 asked.*inputs\.scale\.ecal: 50\.0"
     ):
         claim(tmp_path, config)

@@ -10,9 +10,10 @@ import pytest
 from e2e_jax.datasets.layout import Layout
 from e2e_jax.detector import geometry
 from e2e_jax.detector.images import make_images
+from e2e_jax.detector.symmetries import QUARTER, TURNS, Symmetry, transform, views
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import leading
-from e2e_jax.training.augmentation import QUARTER, TURNS, Symmetry, augment, transform, views
+from e2e_jax.training.augmentation import augment
 from tests.synthetic import existing_cells, sample
 
 EVENTS = 6

@@ -72,7 +72,7 @@ def some_steps(config, devices, steps=20):
 )
 def test_four_devices_give_one_devices_loss(make_config, reduction):
     config = make_config()
-    config.cvm.reduction = reduction
+    config.decorrelation.reduction = reduction
     alone, params, _ = some_steps(config, jax.devices()[:1])
     for way in parallel.WAYS:
         config.parallel = way

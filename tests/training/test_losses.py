@@ -147,9 +147,9 @@ def test_four_devices_give_one_devices_loss_and_gradient(way, reduction):
 
 
 def test_bad_settings_are_named():
-    with pytest.raises(ValueError, match=r"config\.cvm\.reduction is 'median'"):
+    with pytest.raises(ValueError, match=r"config\.decorrelation\.reduction is 'median'"):
         cvm(reduction="median")
-    with pytest.raises(ValueError, match=r"config\.cvm\.strength is -1"):
+    with pytest.raises(ValueError, match=r"config\.decorrelation\.strength is -1"):
         cvm(strength=-1)
 
 

@@ -17,7 +17,13 @@ import jax.numpy as jnp
 
 
 @functools.partial(jax.jit, static_argnames="neighbors")
-def cvm_penalty(scores: jax.Array, observable: jax.Array, mask: jax.Array, neighbors: int = 12) -> jax.Array:
+def cvm_penalty(
+    scores: jax.Array,
+    observable: jax.Array,
+    mask: jax.Array,
+    neighbors: int = 12,
+    weights: jax.Array | None = None,
+) -> jax.Array:
     """Flatness penalty over k-nearest-neighbor groups in an observable, with a signed gradient.
 
     Of the N events in the mask, each is the center of a group g: the k events nearest to it in the
@@ -47,6 +53,8 @@ def cvm_penalty(scores: jax.Array, observable: jax.Array, mask: jax.Array, neigh
       observable: `[n]`, finite.
       mask: `[n]`, bool or 0/1: the events that count; the others get no gradient and may hold anything.
       neighbors: k, the number of events in a group, at least 2.
+      weights: `[n]`, of the events, above 0 where they count; 1 by default. Ranks, k and N become sums of
+        weights in units of their mean, and means over events and groups weighted ones.
 
     Returns:
       The penalty, a scalar; differentiable in `scores`, constant in the rest. Costs O(n (k^2 + log n)).
@@ -64,7 +72,9 @@ def cvm_penalty(scores: jax.Array, observable: jax.Array, mask: jax.Array, neigh
         raise ValueError(f"The CVM penalty needs groups of at least 2 events; neighbors = {neighbors}.")
     if scores.size == 0:
         return jnp.zeros((), scores.dtype)
-    value, gradient = _value_and_gradient(*jax.lax.stop_gradient((scores, observable, mask)), neighbors)
+    weights = jnp.ones_like(scores) if weights is None else weights.astype(scores.dtype)
+    given = jax.lax.stop_gradient((scores, observable, mask, weights))
+    value, gradient = _value_and_gradient(*given, neighbors)
     return _with_gradient(scores, value, gradient)
 
 
@@ -87,7 +97,7 @@ def _with_gradient_backward(gradient, cotangent):
 _with_gradient.defvjp(_with_gradient_forward, _with_gradient_backward)
 
 
-def _value_and_gradient(scores, observable, mask, neighbors):
+def _value_and_gradient(scores, observable, mask, weights, neighbors):
     """Value and gradient `[n]` of the penalty; see `cvm_penalty`."""
     mask = mask.astype(bool)
     n, k = len(scores), min(neighbors, len(scores))
@@ -95,35 +105,38 @@ def _value_and_gradient(scores, observable, mask, neighbors):
     observable = jnp.where(mask, observable, jnp.finfo(observable.dtype).max)
     total = jnp.sum(mask)
     events = jnp.maximum(total, 1).astype(scores.dtype)
-    size = jnp.minimum(events, k)
+    weights = jnp.where(mask, weights, 0)
+    weights = weights * (events / jnp.where(total > 0, jnp.sum(weights), 1))
 
-    below = mid_ranks(scores)
-    order = jnp.lexsort((scramble((2 * below).astype(jnp.uint32)), observable))
-    scores, observable, below = scores[order], observable[order], below[order]
+    below = mid_ranks(scores, weights)
+    order = jnp.lexsort((scramble((2 * mid_ranks(scores)).astype(jnp.uint32)), observable))
+    scores, observable, below, weights = (x[order] for x in (scores, observable, below, weights))
     start = _window_starts(observable, total, k)
     index = start[:, None] + jnp.arange(k)[None, :]
     member = (index < total) & (jnp.arange(n) < total)[:, None]
 
     # Comparing all pairs of a small group beats sorting it.
     group = scores[index]
-    lower = jnp.sum(group[:, None, :] < group[:, :, None], axis=-1)
-    not_higher = jnp.sum(group[:, None, :] <= group[:, :, None], axis=-1)
-    below_in_group = (lower + not_higher).astype(scores.dtype) / 2
+    own = jnp.where(member, weights[index], 0)
+    size = jnp.where(jnp.arange(n) < total, jnp.sum(own, axis=1), 1)[:, None]
+    lower = jnp.sum(jnp.where(group[:, None, :] < group[:, :, None], own[:, None, :], 0), axis=-1)
+    not_higher = jnp.sum(jnp.where(group[:, None, :] <= group[:, :, None], own[:, None, :], 0), axis=-1)
+    below_in_group = (lower + not_higher) / 2
     excess = below_in_group / size - below[index] / events
-    distance = excess + (0.5 / size - 0.5 / events)
-    value = jnp.sum(jnp.where(member, distance**2, 0)) / (events * size)
+    distance = excess + (0.5 / size - 0.5 / events) * own
+    value = jnp.sum(weights[:, None] * own * distance**2 / size) / events
 
-    push, groups = _sums_over_groups(jnp.where(member, excess, 0), member, start)
+    push, groups = _sums_over_groups(jnp.where(member, excess, 0), member, start, weights)
     twin = jnp.cumsum((jnp.diff(observable) != 0) | (jnp.diff(scores) != 0))
     twin = jnp.concatenate([jnp.zeros(1, twin.dtype), twin])
     push, groups = (jax.ops.segment_sum(x, twin, num_segments=n)[twin] for x in (push, groups))
-    sorted_gradient = -2 * push / jnp.maximum(groups, 1)
+    sorted_gradient = -2 * weights * push / jnp.where(groups > 0, groups, 1)
     gradient = jnp.zeros_like(scores).at[order].set(sorted_gradient, unique_indices=True)
     return value, jnp.where(mask, gradient, 0)
 
 
-def _sums_over_groups(excess, member, start):
-    """For each event `[n]`: the sum of its `excess[group, place]`, and its number of groups.
+def _sums_over_groups(excess, member, start, weights):
+    """For each event `[n]`: the sum of its `excess[group, place]`, and its number of groups, both weighted.
 
     The groups of an event are centered less than k places away. Gathering them, rather than scattering
     to their members, adds in one fixed order, so a GPU gives the same bits every time.
@@ -137,8 +150,8 @@ def _sums_over_groups(excess, member, start):
     inside = exists & (place >= 0) & (place < k)
     place = jnp.clip(place, 0, k - 1)
     inside &= member[center, place]
-    push = jnp.sum(jnp.where(inside, excess[center, place], 0), axis=1)
-    return push, jnp.sum(inside, axis=1).astype(excess.dtype)
+    own = jnp.where(inside, weights[center], 0)
+    return jnp.sum(own * excess[center, place], axis=1), jnp.sum(own, axis=1)
 
 
 def _window_starts(observable, total, k):
@@ -159,11 +172,14 @@ def _window_starts(observable, total, k):
     return jnp.clip(jnp.clip(center - k // 2, first, last), 0, n - k)
 
 
-def mid_ranks(values):
-    """For each of `[n]`, how many are lower, plus half of those equal (itself included)."""
-    ordered = jnp.sort(values)
-    lower, not_higher = (jnp.searchsorted(ordered, values, side=side) for side in ("left", "right"))
-    return (lower + not_higher).astype(values.dtype) / 2
+def mid_ranks(values, weights=None):
+    """For each of `[n]`, how many (or what weight) are lower, plus half of those equal (itself included)."""
+    order = jnp.argsort(values)
+    lower, not_higher = (jnp.searchsorted(values[order], values, side=side) for side in ("left", "right"))
+    if weights is None:
+        return (lower + not_higher).astype(values.dtype) / 2
+    sums = jnp.concatenate([jnp.zeros(1, weights.dtype), jnp.cumsum(weights[order])])
+    return (sums[lower] + sums[not_higher]) / 2
 
 
 def scramble(bits):

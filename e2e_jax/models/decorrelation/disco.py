@@ -1,4 +1,4 @@
-"""Distance correlation of a score with an observable: zero only where they are independent.
+"""Distance correlation of a score with observables: zero only where they are independent.
 
 Sources: G. Szekely, M. Rizzo and N. Bakirov, Ann. Stat. 35 (2007) 2769, arXiv:0803.4101; as a penalty,
 G. Kasieczka and D. Shih, "DisCo fever", Phys. Rev. Lett. 125 (2020) 122001, arXiv:2001.05310.
@@ -7,6 +7,7 @@ G. Kasieczka and D. Shih, "DisCo fever", Phys. Rev. Lett. 125 (2020) 122001, arX
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -19,17 +20,17 @@ CHUNK = 512
 def distance_correlation(
     first: jax.Array, second: jax.Array, weights: jax.Array, chunk: int = CHUNK
 ) -> jax.Array:
-    """The squared distance correlation of two columns, dCov^2(x, y) / sqrt(dCov^2(x, x) dCov^2(y, y)).
+    """The squared distance correlation of two samples, dCov^2(x, y) / sqrt(dCov^2(x, x) dCov^2(y, y)).
 
-    With weights that sum to one, a_ij = |x_i - x_j| and b_ij = |y_i - y_j|,
+    With weights that sum to one and the Euclidean distances a_ij = |x_i - x_j| and b_ij = |y_i - y_j|,
 
         dCov^2(x, y) = sum_ij w_i w_j A_ij B_ij,    A_ij = a_ij - a_i. - a_.j + a..
 
-    where a dot is a weighted mean. It is the square of `dcor.distance_correlation`, which has equal weights.
+    where a dot is a weighted mean. With equal weights it is `dcor.distance_correlation_sqr`.
     For n independent events it is about 1 / n on average, not 0.
 
     Args:
-      first, second: `[n]`, finite.
+      first, second: `[n]`, or `[n, d]` with d coordinates; finite.
       weights: `[n]`, not negative; events of weight 0 count nowhere and may hold anything.
       chunk: rows of the `[n, n]` pairs that are held at a time.
 
@@ -38,18 +39,18 @@ def distance_correlation(
     """
     weights = weights / jnp.maximum(jnp.sum(weights), jnp.finfo(weights.dtype).tiny)
     counted = weights > 0
-    x, y = (_standardised(jnp.where(counted, values, 0), weights) for values in (first, second))
+    x, y = (_scaled(values.reshape(len(values), -1), counted, weights) for values in (first, second))
     length = len(x)
     chunk = min(chunk, length)
     rows = -(-length // chunk) * chunk
-    padded = tuple(jnp.pad(column, (0, rows - length)).reshape(-1, chunk) for column in (x, y, weights))
+    columns = (jnp.pad(c, [(0, rows - length), *[(0, 0)] * (c.ndim - 1)]) for c in (x, y, weights))
+    padded = tuple(column.reshape(-1, chunk, *column.shape[1:]) for column in columns)
 
     @jax.checkpoint
     def sums_of(rows_of_pairs):
         """Of some rows: their weighted means, and the sums over pairs of a b, a a and b b."""
         own_x, own_y, own_weight = rows_of_pairs
-        a = abs(own_x[:, None] - x[None, :])
-        b = abs(own_y[:, None] - y[None, :])
+        a, b = _distances(own_x, x), _distances(own_y, y)
         products = [own_weight @ (c * d) @ weights for c, d in ((a, b), (a, a), (b, b))]
         return a @ weights, b @ weights, jnp.stack(products)
 
@@ -68,23 +69,41 @@ def distance_correlation(
     return jnp.where(varies, jnp.maximum(covariance, 0) / norm, 0)
 
 
-def _standardised(values, weights):
-    """Values about their mean in units of their width, so that fewer digits are lost."""
-    values = values - jax.lax.stop_gradient(weights @ values)
-    width = jnp.sqrt(weights @ jax.lax.stop_gradient(values) ** 2)
+def _scaled(values, counted, weights):
+    """Values `[n, d]` about their mean in units of their common width, so that fewer digits are lost."""
+    values = jnp.where(counted[:, None], values, 0)
+    values = values - jax.lax.stop_gradient(weights @ values)[None, :]
+    width = jnp.sqrt(jnp.sum(weights @ jax.lax.stop_gradient(values) ** 2))
     return values / jnp.where(width > 0, width, 1)
 
 
+def _distances(some, others):
+    """Euclidean distances `[rows, n]`, with the derivative 0 at 0."""
+    difference = some[:, None, :] - others[None, :, :]
+    if difference.shape[-1] == 1:
+        return abs(difference[..., 0])
+    squared = jnp.sum(difference**2, axis=-1)
+    apart = squared > 0
+    return jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1)), 0)
+
+
 def disco_penalty(
-    scores: jax.Array, observable: jax.Array, mask: jax.Array, weights: jax.Array | None = None
+    scores: jax.Array,
+    observables: Sequence[jax.Array],
+    mask: jax.Array,
+    weights: jax.Array | None = None,
 ) -> jax.Array:
-    """The squared distance correlation of score and observable, times the number of events.
+    """The squared distance correlation of score and observables, times the number of events.
+
+    Several observables are the coordinates of one point, each in units of its width, so that a dependence on
+    any function of them counts.
 
     The correlation is a mean over pairs, so that each event's part of its gradient falls with the number of
     events. As in the other penalties the gradient of an event is of one order for any number of events.
 
     Args:
-      scores, observable: `[n]`.
+      scores: `[n]`.
+      observables: each `[n]`.
       mask: `[n]`, the events that count.
       weights: `[n]`, of the events; 1 by default.
 
@@ -92,5 +111,7 @@ def disco_penalty(
       A scalar, differentiable in the scores.
     """
     weights = jnp.where(mask, 1.0 if weights is None else weights, 0.0).astype(scores.dtype)
-    squared = distance_correlation(scores, jax.lax.stop_gradient(observable), weights)
+    share = weights / jnp.maximum(jnp.sum(weights), jnp.finfo(weights.dtype).tiny)
+    points = [_scaled(jax.lax.stop_gradient(values)[:, None], mask, share) for values in observables]
+    squared = distance_correlation(scores, jnp.concatenate(points, axis=1), weights)
     return squared * jnp.sum(mask.astype(scores.dtype))

@@ -34,16 +34,17 @@ def penalty(
     order: int = 1,
     axis_name: str | None = None,
 ) -> jax.Array:
-    """The penalty on a score's dependence on some observables: the sum over the observables.
+    """The penalty on a score's dependence on some observables.
 
-    A penalty is no sum over events, so it sees those of all devices.
+    "cvm" and "mode" add up those of each observable; "disco" has one distance in all observables. A penalty
+    is no sum over events, so it sees those of all devices.
 
     Args:
       method: one of `METHODS`.
       scores: `[n]`, the score to decorrelate.
       observables: name -> `[n]`.
       mask: `[n]`, bool or 0/1: the events that count.
-      weights: `[n]`, weights of the events, not negative; 1 by default. "cvm" takes none.
+      weights: `[n]`, weights of the events, not negative; 1 by default. Events of weight 0 count nowhere.
       neighbors: events of a group of "cvm", or of a bin of "mode".
       order: of "mode", see `mode.ORDERS`.
       axis_name: the mapped axis over which the events are spread, if any.
@@ -53,15 +54,13 @@ def penalty(
       events. 0 for "planing" and "none".
 
     Raises:
-      ValueError: no such method or order, no observables, shapes that differ, or weights with "cvm".
+      ValueError: no such method or order, no observables, or shapes that differ.
     """
     check_method(method)
     if method not in PENALTIES:
         return jnp.zeros((), scores.dtype)
     if not observables:
         raise ValueError(f"The decorrelation method {method!r} needs at least one observable; there is none.")
-    if weights is not None and method == "cvm":
-        raise ValueError("The CVM penalty takes no event weights; choose the method 'disco' or 'mode'.")
     columns = {"scores": scores, "mask": mask.astype(bool), "observables": dict(observables)}
     columns |= {} if weights is None else {"weights": weights}
     for path, column in jax.tree_util.tree_leaves_with_path(columns):
@@ -71,12 +70,14 @@ def penalty(
     if axis_name is not None:
         columns = jax.tree.map(lambda column: jax.lax.all_gather(column, axis_name, tiled=True), columns)
     scores, mask, weights = columns["scores"], columns["mask"], columns.get("weights")
+    if weights is not None:
+        mask &= weights > 0
+    if method == "disco":
+        return disco_penalty(scores, list(columns["observables"].values()), mask, weights)
     total = jnp.zeros((), scores.dtype)
     for observable in columns["observables"].values():
         if method == "cvm":
-            total += cvm_penalty(scores, observable, mask, neighbors)
-        elif method == "disco":
-            total += disco_penalty(scores, observable, mask, weights)
+            total += cvm_penalty(scores, observable, mask, neighbors, weights)
         else:
             total += mode_penalty(scores, observable, mask, weights, order, neighbors)
     return total

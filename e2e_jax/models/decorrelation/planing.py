@@ -16,7 +16,10 @@ ROUNDS = 50
 
 
 def planing_weights(
-    observables: Mapping[str, np.ndarray], labels: np.ndarray, bins: int = BINS
+    observables: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    bins: int = BINS,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Weights of events that give every class the same distribution of each observable.
 
@@ -28,19 +31,25 @@ def planing_weights(
       observables: name -> `[n]`, finite.
       labels: int `[n]`, the class of each event; negative where it has none, with the weight 0.
       bins: of each observable, at most; fewer where classes have few events.
+      weights: `[n]`, that the events have already, not negative; 1 by default.
 
     Returns:
-      float32 `[n]`, with the mean 1 within each class.
+      float32 `[n]`, the product with these, with the mean 1 within each class.
 
     Raises:
-      ValueError: an observable is not finite or constant, or its ranges in two classes do not overlap.
+      ValueError: there is no observable, one is not finite or constant, or its ranges in two classes do not
+        overlap.
     """
+    if not observables:
+        raise ValueError(
+            "Planing needs an observable to make alike (config.task.decorrelate); there is none."
+        )
     labels = np.asarray(labels)
     classes = np.unique(labels[labels >= 0])
     smallest = min(int(np.sum(labels == label)) for label in classes)
     bins = int(np.clip(smallest // 20, 2, bins))
     places = {name: _bins(name, values, labels >= 0, bins) for name, values in observables.items()}
-    weights = (labels >= 0).astype(np.float64)
+    weights = np.where(labels >= 0, 1.0 if weights is None else weights, 0.0)
     for _ in range(ROUNDS if len(places) > 1 else 1):
         for name, place in places.items():
             shares = np.stack([_shares(place, weights * (labels == label), bins) for label in classes])

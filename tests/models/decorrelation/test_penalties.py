@@ -155,10 +155,10 @@ def test_events_outside_of_the_mask_count_nowhere_and_the_order_of_events_does_n
 @pytest.mark.parametrize("method", PENALTIES)
 def test_the_penalty_over_devices_is_that_of_one(method):
     scores, mass = columns(slope=0.5)
-    mask, weights = jnp.arange(96) % 4 != 0, None if method == "cvm" else 1 + jnp.arange(96) % 2
-    arrays = (scores, mass, mask) if weights is None else (scores, mass, mask, weights.astype(jnp.float32))
+    mask, weights = jnp.arange(96) % 4 != 0, 1.0 + jnp.arange(96) % 2
+    arrays = scores, mass, mask, weights.astype(jnp.float32)
 
-    def value(scores, mass, mask, weights=None, axis_name=None):
+    def value(scores, mass, mask, weights, axis_name=None):
         return penalty(method, scores, {"mass": mass}, mask, weights, axis_name=axis_name)
 
     expected = jax.grad(value)(*arrays)
@@ -173,13 +173,101 @@ def test_the_penalty_over_devices_is_that_of_one(method):
     np.testing.assert_allclose(spread(*arrays), expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", PENALTIES)
+@pytest.mark.parametrize("method", ["cvm", "mode"])
 def test_several_observables_add_up(method):
     scores, mass = columns(slope=0.5)
     other, mask = jnp.cos(mass), jnp.ones(96, bool)
     both = penalty(method, scores, {"mass": mass, "pt": other}, mask)
     alone = [penalty(method, scores, {"any": values}, mask) for values in (mass, other)]
     assert float(both) == pytest.approx(float(alone[0] + alone[1]), rel=1e-5)
+
+
+def test_disco_sees_a_dependence_on_two_observables_together():
+    """The score is the sign of their product: independent of each alone."""
+    random = np.random.default_rng(0)
+    one, two = (jnp.asarray(random.normal(size=400), jnp.float32) for _ in range(2))
+    scores, mask = jnp.sign(one * two), jnp.ones(400, bool)
+    alone = max(float(penalty("disco", scores, {"any": values}, mask)) for values in (one, two))
+    both = float(penalty("disco", scores, {"mass": one, "pt": two}, mask))
+    assert both > 4 * alone
+    # Each observable is in units of its own width.
+    scaled = penalty("disco", scores, {"mass": 1000 * one, "pt": two}, mask)
+    assert float(scaled) == pytest.approx(both, rel=1e-3)
+
+
+@pytest.mark.parametrize("coordinates", [1, 3])
+def test_the_distance_correlation_is_that_of_dcor(coordinates):
+    dcor = pytest.importorskip("dcor")
+    random = np.random.default_rng(0)
+    points = random.normal(size=(200, coordinates))
+    scores = points[:, 0] ** 2 + random.normal(size=200)
+    got = distance_correlation(*(jnp.asarray(x, jnp.float32) for x in (scores, points, np.ones(200))))
+    assert float(got) == pytest.approx(
+        dcor.distance_correlation_sqr(scores, points, method="naive"), rel=1e-4
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", PENALTIES)
+def test_the_scale_of_weights_does_not_matter_and_events_without_weight_count_nowhere(method):
+    scores, mass = columns(slope=0.5)
+    other, mask = jnp.cos(mass), jnp.ones(96, bool)
+    weights = jnp.asarray(np.random.default_rng(1).uniform(0.5, 2, 96), jnp.float32)
+    weights = jnp.where(jnp.arange(96) % 4 == 0, 0, weights)
+    kept = np.flatnonzero(weights)
+
+    def value(scores, mass, other, mask, weights):
+        return penalty(method, scores, {"mass": mass, "pt": other}, mask, weights, order=0)
+
+    plain, gradient = jax.value_and_grad(value)(scores, mass, other, mask, weights)
+    scaled, same = jax.value_and_grad(value)(scores, mass, other, mask, 7 * weights)
+    alone, part = jax.value_and_grad(value)(*(x[kept] for x in (scores, mass, other, mask, weights)))
+    assert float(plain) == pytest.approx(float(scaled), rel=1e-3) == pytest.approx(float(alone), rel=1e-3)
+    np.testing.assert_allclose(same, gradient, atol=1e-4)
+    np.testing.assert_allclose(gradient[kept], part, atol=1e-4)
+    assert not gradient[weights == 0].any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", PENALTIES)
+def test_descent_with_weights_removes_the_weighted_dependence(method):
+    """Half of the events have no say: their scores stay, and follow the observable as before."""
+    scores, mass = columns(192, slope=1.0)
+    mask, weights = jnp.ones(192, bool), jnp.where(jnp.arange(192) % 2 == 0, 1.0, 0.0)
+
+    def value(scores, weights):
+        return penalty(method, scores, {"mass": mass}, mask, weights, neighbors=24, order=0)
+
+    step, start, moved = jax.jit(jax.value_and_grad(value)), scores, scores
+    for _ in range(150):
+        moved = moved - 0.02 * step(moved, weights)[1]
+    assert float(value(moved, weights)) < 0.5 * float(value(start, weights))
+    np.testing.assert_array_equal(moved[1::2], start[1::2])
+
+
+def plain_weighted_cvm(scores, mass, weights, k):
+    """The value by its definition, group by group, for values without ties."""
+    scores, mass, weights = (np.asarray(values, np.float64) for values in (scores, mass, weights))
+    weights, total = weights * len(weights) / weights.sum(), 0.0
+
+    def at_most(of, weight, value):
+        return weight[of <= value].sum() / weight.sum()
+
+    for center, own in zip(mass, weights):
+        group = np.argsort(abs(mass - center))[:k]
+        distances = [
+            (at_most(scores[group], weights[group], s) - at_most(scores, weights, s)) ** 2
+            for s in scores[group]
+        ]
+        total += own * np.average(distances, weights=weights[group])
+    return total / len(weights)
+
+
+def test_the_weighted_cvm_penalty_is_its_definition():
+    scores, mass = columns(slope=0.5)
+    weights = jnp.asarray(np.random.default_rng(1).uniform(0.2, 3, 96), jnp.float32)
+    got = cvm_penalty(scores, mass, jnp.ones(96, bool), 12, weights)
+    assert float(got) == pytest.approx(plain_weighted_cvm(scores, mass, weights, 12), rel=1e-4)
 
 
 def test_cvm_by_name_is_the_cvm_penalty_and_methods_without_a_term_add_nothing():
@@ -201,8 +289,6 @@ def test_what_makes_no_penalty_is_refused():
         penalty("disco", scores, {"mass": mass[:5]}, mask)
     with pytest.raises(ValueError, match="order"):
         penalty("mode", scores, {"mass": mass}, mask, order=3)
-    with pytest.raises(ValueError, match="weights"):
-        penalty("cvm", scores, {"mass": mass}, mask, mass)
 
 
 def test_planing_makes_observables_alike_in_all_classes():
@@ -237,3 +323,23 @@ def test_planing_refuses_classes_that_share_no_range():
     labels = np.arange(320) % 2
     with pytest.raises(ValueError, match="mass"):
         planing_weights({"mass": labels + np.random.default_rng(0).uniform(0, 0.1, 320)}, labels)
+
+
+def test_planing_multiplies_the_weights_that_events_have():
+    random = np.random.default_rng(0)
+    labels = np.arange(4000) % 2
+    mass, given = random.normal(125 + 4 * labels, 8), random.exponential(size=4000)
+    weights = planing_weights({"mass": mass}, labels, weights=given)
+    assert not planing_weights({"mass": mass}, labels, weights=np.where(mass > 125, given, 0))[
+        mass < 125
+    ].any()
+    passed = [np.average(mass[labels == c] > 127, weights=weights[labels == c]) for c in range(2)]
+    assert abs(passed[0] - passed[1]) < 0.03
+    # Neighbors in a bin keep the ratio of their weights.
+    ratio = weights / given
+    assert len(np.unique(np.round(ratio / ratio[0], 4))) < 100
+
+
+def test_planing_without_an_observable_is_refused():
+    with pytest.raises(ValueError, match="decorrelate"):
+        planing_weights({}, np.arange(10) % 2)
