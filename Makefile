@@ -13,6 +13,8 @@ BIN := $(VENV)/bin
 # Compiling every file of every package costs more than compiling the ones that are used.
 PIP := $(BIN)/python -m pip install --quiet --quiet --no-compile --disable-pip-version-check
 # Two processes, each on half of the cores (tests/conftest.py); they share out what is left at the end.
+# --no-compile needs it: Python keeps the bytecode of what it imports, here and in the processes it starts.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal tests
 
 # The CPU build, by its local version: a plain torch==2.13.0 on Linux brings gigabytes of CUDA libraries.

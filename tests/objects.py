@@ -25,9 +25,19 @@ def run_of(config):
     return experiment.of(config, experiment.task_of(config, {"task": task.to_json()}))
 
 
+def drawn(make, seed):
+    """What `make` draws from a random key, by one program: compiling each operation alone takes longer."""
+    return jax.jit(make)(jax.random.key(seed))
+
+
 def new_state(config, seed=0):
     """The state before a training."""
-    return create_state(run_of(config), Options.of(config), jax.random.key(seed))
+    return drawn(functools.partial(create_state, run_of(config), Options.of(config)), seed)
+
+
+def initial_params(run, seed=0):
+    """The parameters of a run's network before training, on the host."""
+    return jax.device_get(drawn(run.initial_params, seed))
 
 
 def train_step(config, axis_name=None, steps=1, platform=None):
@@ -50,7 +60,7 @@ def predictor_of(config):
 def classifier_of(config, seed=1):
     """A classifier with parameters drawn at random."""
     run = run_of(config)
-    params = jax.device_get(run.initial_params(jax.random.key(seed)))
+    params = initial_params(run, seed)
     return Classifier(run.name, run.task, run.inputs, run.network, params, predictor_of(config))
 
 
