@@ -88,6 +88,7 @@ def test_particles_are_final_visible_and_physical(process, minimum_bias):
     assert (mass2 > -1e-3 * np.maximum(1.0, particles.e)).all()
 
 
+@pytest.mark.slow
 def test_charges_follow_the_particle_kind_and_add_up(minimum_bias):
     particles = minimum_bias
     known = {
