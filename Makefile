@@ -1,6 +1,6 @@
 # make quickstart   collisions -> dataset -> CMS-B -> results, in one go
 # make test         the test suite, without the long runs that are marked stress
-# make test-fast    the tests that take less than a second each, for daily work
+# make test-fast    the tests that take less than a second each, by programs that XLA does not optimize
 # make lint         ruff, as CI runs it
 # make docs         the documentation, in docs/_build/html; a warning is an error
 # make clean        removes .venv and every cache; datasets and runs stay
@@ -31,7 +31,7 @@ test: install-test
 	$(PYTEST)
 
 test-fast: install-test
-	$(PYTEST) -m 'not slow and not stress'
+	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(PYTEST) -m 'not slow and not stress'
 
 lint: install-test
 	$(BIN)/ruff check .

@@ -20,7 +20,9 @@ if WORKER and hasattr(os, "sched_setaffinity"):
 # JAX does not write an entry atomically. Every program is kept: half of the suite's time is compilation, most
 # of it of many small programs, which other tests and the next run need again.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / (WORKER or "alone")))
+if WORKER:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE / WORKER)
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "alone"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import numpy as np
 
 from e2e_jax import experiment
 from e2e_jax.datasets.splits import GivenDataset
@@ -25,19 +26,21 @@ def run_of(config):
     return experiment.of(config, experiment.task_of(config, {"task": task.to_json()}))
 
 
-def drawn(make, seed):
-    """What `make` draws from a random key, by one program: compiling each operation alone takes longer."""
+def new_state(config, seed=0):
+    """The state before a training, by one program: compiling each operation alone takes longer."""
+    make = functools.partial(create_state, run_of(config), Options.of(config))
     return jax.jit(make)(jax.random.key(seed))
 
 
-def new_state(config, seed=0):
-    """The state before a training."""
-    return drawn(functools.partial(create_state, run_of(config), Options.of(config)), seed)
+def random_params(run, seed=0):
+    """Parameters of a run's network as large as those before training, on the host; nothing is compiled."""
+    random = np.random.default_rng(seed)
 
+    def draw(leaf):
+        bound = np.prod(leaf.shape[:-1]) ** -0.5
+        return random.uniform(-bound, bound, leaf.shape).astype(leaf.dtype)
 
-def initial_params(run, seed=0):
-    """The parameters of a run's network before training, on the host."""
-    return jax.device_get(drawn(run.initial_params, seed))
+    return jax.tree.map(draw, jax.eval_shape(run.initial_params, jax.random.key(0)))
 
 
 def train_step(config, axis_name=None, steps=1, platform=None):
@@ -60,7 +63,7 @@ def predictor_of(config):
 def classifier_of(config, seed=1):
     """A classifier with parameters drawn at random."""
     run = run_of(config)
-    params = initial_params(run, seed)
+    params = random_params(run, seed)
     return Classifier(run.name, run.task, run.inputs, run.network, params, predictor_of(config))
 
 

@@ -14,7 +14,7 @@ from e2e_jax.models.event_transformer import EventTransformer
 from e2e_jax.models.forward import logits_function
 from e2e_jax.models.preprocessing import Inputs, model_inputs
 from e2e_jax.training.augmentation import Symmetry, transform
-from tests.objects import initial_params, run_of
+from tests.objects import run_of
 from tests.synthetic import sample
 
 
@@ -37,7 +37,7 @@ def logits_of_run(config):
 
 
 def logits_of(config, batch, keys=None):
-    params = initial_params(run_of(config))
+    params = jax.jit(lambda: run_of(config).initial_params(jax.random.key(0)))()
     return np.asarray(jax.jit(logits_of_run(config))(params, batch, keys))
 
 
@@ -150,7 +150,7 @@ def test_tokens_are_left_out_in_training_by_the_key_of_the_event(events):
 @pytest.mark.slow
 def test_gradients_by_hits_are_finite_and_find_the_hits(events):
     config, batch = config_of(), events.to_batch()
-    params = initial_params(run_of(config))
+    params = jax.jit(lambda: run_of(config).initial_params(jax.random.key(0)))()
     logits = logits_of_run(config)
 
     def score(energy):
