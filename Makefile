@@ -31,7 +31,7 @@ test: install-test
 	$(PYTEST)
 
 test-fast: install-test
-	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(PYTEST) -m 'not slow and not stress'
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -m 'not slow and not stress'
 
 lint: install-test
 	$(BIN)/ruff check .
