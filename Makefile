@@ -1,6 +1,6 @@
 # make quickstart   collisions -> dataset -> CMS-B -> results, in one go
 # make test         the test suite, without the long runs that are marked stress
-# make test-fast    the tests that take less than a second each, by programs that XLA does not optimize
+# make test-fast    the tests that take less than a second each, with little of XLA's optimization
 # make lint         ruff, as CI runs it
 # make docs         the documentation, in docs/_build/html; a warning is an error
 # make clean        removes .venv and every cache; datasets and runs stay
