@@ -193,6 +193,7 @@ def test_kinematics_need_both_photons(first):
     assert np.isnan(scored).any(axis=1).tolist() == [row == BAD for row in range(6)]
 
 
+@pytest.mark.slow
 def test_events_of_a_study_without_photons_and_mass_have_probabilities():
     config = image_config()
     config.inputs.normalization = "none"
