@@ -1,6 +1,6 @@
 # make quickstart   collisions -> dataset -> CMS-B -> results, in one go
 # make test         the test suite, without the long runs that are marked stress
-# make test-fast    the tests that take less than a second each, for daily work
+# make test-fast    the tests that take less than a second each, with little of XLA's optimization
 # make lint         ruff, as CI runs it
 # make docs         the documentation, in docs/_build/html; a warning is an error
 # make clean        removes .venv and every cache; datasets and runs stay
@@ -13,6 +13,8 @@ BIN := $(VENV)/bin
 # Compiling every file of every package costs more than compiling the ones that are used.
 PIP := $(BIN)/python -m pip install --quiet --quiet --no-compile --disable-pip-version-check
 # Two processes, each on half of the cores (tests/conftest.py); they share out what is left at the end.
+# --no-compile needs it: Python keeps the bytecode of what it imports, here and in the processes it starts.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal tests
 
 # The CPU build, by its local version: a plain torch==2.13.0 on Linux brings gigabytes of CUDA libraries.
@@ -29,7 +31,7 @@ test: install-test
 	$(PYTEST)
 
 test-fast: install-test
-	$(PYTEST) -m 'not slow and not stress'
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -m 'not slow and not stress'
 
 lint: install-test
 	$(BIN)/ruff check .

@@ -17,10 +17,13 @@ if WORKER and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, cores[number::WORKERS] or cores)
 
 # In the environment, so that the programs a test starts inherit them. Each worker has its own cache, because
-# JAX does not write an entry atomically.
+# JAX does not write an entry atomically. Every program is kept: half of the suite's time is compilation, most
+# of it of many small programs, which other tests and the next run need again.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / (WORKER or "alone")))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+if WORKER:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE / WORKER)
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "alone"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # The C++ is tested wherever it compiles, however fast XLA is there.

@@ -3,7 +3,6 @@
 import concurrent.futures
 
 import h5py
-import jax
 import numpy as np
 import uproot
 
@@ -14,7 +13,7 @@ from e2e_jax.runs.checkpoints import Checkpoints
 from e2e_jax.runs.folder import claim
 from e2e_jax.sources.root import ntuple
 from tests import synthetic_tasks
-from tests.objects import run_of
+from tests.objects import random_params, run_of
 
 
 def save_run(folder, config, seed=0):
@@ -23,7 +22,7 @@ def save_run(folder, config, seed=0):
     run = run_of(config)
     progress = {"history": [{"epoch": 1, "step": 1}], "steps": 0}
     with Checkpoints(folder, config, run.task, {}) as checkpoints:
-        checkpoints.save(1, None, jax.device_get(run.initial_params(jax.random.key(seed))), progress)
+        checkpoints.save(1, None, random_params(run, seed), progress)
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import inspect
 import marshal
@@ -13,6 +14,7 @@ STUDY = "STUDY"
 """Name of the study in a user's file: its settings count by themselves, not as code."""
 
 
+@functools.cache
 def statements(text: str) -> str:
     """The statements of some code, without docstrings and without the assignment of `STUDY`."""
     tree = ast.parse(text)

@@ -13,10 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tensorboardX import summary
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.utils import figure_to_image
 
 from e2e_jax.evaluation.tables import metrics, value_at
 from e2e_jax.report.runs import Scored
@@ -38,6 +34,11 @@ class Board:
           task: what is learnt.
           history: the rows of the epochs that are done. They are written where the folder is empty.
         """
+        # Here and below, not at the top: where PyTorch is installed, tensorboardX imports it for seconds.
+        from tensorboardX import summary
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
         self._task, self._dataset = task, config.dataset.name
         known = folder.exists() and any(folder.iterdir())
         step = history[-1]["step"] + 1 if history and known else 0
@@ -89,6 +90,8 @@ class Board:
     def _draw(self, row, probabilities, labels, observables, weights):
         # matplotlib takes its time to load, and a training should say first that it is there.
         import matplotlib
+        from tensorboardX import summary
+        from tensorboardX.utils import figure_to_image
 
         from e2e_jax.report import decorrelation, pictures, roc
 
@@ -107,10 +110,14 @@ class Board:
         self._writer.flush()
 
     def _add_numbers(self, row: Mapping) -> None:
+        from tensorboardX import summary
+
         for name, value in row.items():
             self._add(summary.scalar(name, value), row["step"])
 
     def _add(self, content, step: int) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
         self._writer.write_event(Event(wall_time=time.time(), step=step, summary=content))
 
 

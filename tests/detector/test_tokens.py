@@ -104,6 +104,7 @@ def test_a_rotation_by_towers_and_a_reflection_change_the_momenta_alone(name):
         np.testing.assert_allclose(after.momentum, np.asarray(before.momentum) @ change, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_endcaps_swap_under_reflection():
     made = planes("ecal_centric")
     swapped = {
@@ -123,6 +124,7 @@ def test_the_endcaps_swap_under_reflection():
     )
 
 
+@pytest.mark.slow
 def test_no_energy_counts_in_two_momenta():
     image = np.zeros((1, 170, 360), np.float32)
     image[0, 100, 53], image[0, 100, 56] = 40.0, 10.0

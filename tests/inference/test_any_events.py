@@ -68,6 +68,7 @@ def test_any_event_of_two_photons_has_probabilities_or_nan(events):
     check_predictions("kinematics", events)
 
 
+@pytest.mark.slow
 @quick(15)
 @given(any_events())
 def test_any_image_has_probabilities_or_nan(events):

@@ -181,17 +181,22 @@ def test_many_small_pieces_are_written_as_few(monkeypatch):
 
 
 class Counting(concurrent.futures.ThreadPoolExecutor):
-    """Counts the jobs that it gets, and is interrupted after some."""
+    """Counts the jobs that it gets, and is interrupted when some are done."""
 
     def __init__(self, most=100):
         super().__init__(1)
-        self.count, self.most = 0, most
+        self.futures, self.most = [], most
+
+    @property
+    def count(self):
+        return len(self.futures)
 
     def submit(self, *arguments):
         if self.count == self.most:
+            concurrent.futures.wait(self.futures)
             raise KeyboardInterrupt
-        self.count += 1
-        return super().submit(*arguments)
+        self.futures.append(super().submit(*arguments))
+        return self.futures[-1]
 
 
 def interrupt(*arguments, after=2):

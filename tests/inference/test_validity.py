@@ -19,7 +19,7 @@ from e2e_jax.sources.root.rec_hits import MAX_ENERGY
 from e2e_jax.studies import loading
 from e2e_jax.study import photons
 from tests.aodsim_file import real_file
-from tests.objects import classifier_of, run_of
+from tests.objects import classifier_of, random_params, run_of
 from tests.showers_of_cells import showers_of
 from tests.synthetic import image_config, kinematics_config, sample
 
@@ -193,6 +193,7 @@ def test_kinematics_need_both_photons(first):
     assert np.isnan(scored).any(axis=1).tolist() == [row == BAD for row in range(6)]
 
 
+@pytest.mark.slow
 def test_events_of_a_study_without_photons_and_mass_have_probabilities():
     config = image_config()
     config.inputs.normalization = "none"
@@ -200,9 +201,8 @@ def test_events_of_a_study_without_photons_and_mass_have_probabilities():
     energy = np.linspace(300, 800, 6).astype(np.float32)
     events = dataclasses.replace(events, observables={"sum_et": energy}, label=events.label % 2)
     run = experiment.of(config, study.task)
-    params = jax.device_get(run.initial_params(jax.random.key(0)))
     predictor = Predictor(run.network, run.inputs, run.together, run.setup)
-    classifier = Classifier(run.name, run.task, run.inputs, run.network, params, predictor)
+    classifier = Classifier(run.name, run.task, run.inputs, run.network, random_params(run), predictor)
     np.testing.assert_allclose(classifier.predict(events).sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(classifier.predict(events.to_batch()), classifier.predict(events))
 

@@ -90,6 +90,7 @@ def test_the_same_key_and_images_give_the_same_bits():
     np.testing.assert_array_equal(model.apply(first, x), model.apply(second, x))
 
 
+@pytest.mark.slow
 def test_initialisation_is_uniform_within_one_over_root_fan_in():
     params = ResNet15().init(jax.random.key(0), {"barrel": images(1, 16, 16)})["params"]["features"]
     for name, fan_in in (("stem", 7 * 7 * 3), ("narrow0", 9 * 16), ("wide0", 9 * 32)):

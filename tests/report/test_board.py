@@ -89,6 +89,7 @@ def test_tensorboard_shows_numbers_pictures_and_the_config_of_a_resumed_training
     assert "results/r50" not in seen["tags"]
 
 
+@pytest.mark.slow
 def test_a_board_that_was_lost_gets_its_numbers_back(tmp_path):
     rows = [{"epoch": 1, "step": 10, "auc_h": 0.6}]
     Board(tmp_path, run_config(), hgg.TASK, rows).__exit__()

@@ -121,6 +121,7 @@ def test_a_checkpoint_from_the_future_is_named(tmp_path, monkeypatch):
         checkpoints.restore(state_of(config))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
 def test_every_damaged_file_is_noticed(saved, tmp_path, damage):
     run, config = copy(saved, tmp_path), kinematics_config()

@@ -91,6 +91,7 @@ def test_a_reflection_flips_rows_and_swaps_endcaps(batch):
     assert_images(images(got, "hcal_centric"), {"full": images(plain, "hcal_centric")["full"][:, ::-1]})
 
 
+@pytest.mark.slow
 def test_a_mirror_image_flips_columns_about_phi_zero():
     before, got = images(padded(), "ecal_centric"), transform(padded(), same(mirrored=True))
     columns = (19 - np.arange(360)) % 360

@@ -87,6 +87,7 @@ def test_another_dataset_is_refused_when_a_run_continues_or_is_evaluated(tmp_pat
     assert read_about(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_a_checkpoint_without_a_fingerprint_is_evaluated_and_that_is_told(tmp_path, capsys):
     loop.train(kinematics_config(epochs=1), tmp_path, dataset_in_memory())
     assert "no fingerprint of its dataset" in capsys.readouterr().err
@@ -136,6 +137,7 @@ def test_the_first_checkpoint_is_read_back(tmp_path, monkeypatch):
             checkpoints.wait()
 
 
+@pytest.mark.slow
 def test_the_state_may_change_while_it_is_saved(tmp_path):
     config = image_config()
     claim(tmp_path, config)

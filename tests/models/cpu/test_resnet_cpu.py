@@ -130,6 +130,7 @@ def test_an_event_does_not_depend_on_its_neighbours():
         np.testing.assert_array_equal(network.apply(params, x[i : i + 1])[0], together[i])
 
 
+@pytest.mark.slow
 def test_maps_of_an_image_with_a_single_hit_are_zero_where_nothing_reaches():
     """The bias of such a map's convolution has a gradient of zero where the plain network's is."""
     x = np.zeros((4, 64, 64, 1), np.float32)

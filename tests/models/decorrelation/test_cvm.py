@@ -169,6 +169,7 @@ def test_penalty_refuses_what_it_cannot_read():
         cvm_penalty(scores, mass, mass, neighbors=1)
 
 
+@pytest.mark.slow
 def test_descent_on_the_penalty_alone_decorrelates_the_mass():
     _, mass = sample(2000)
     start = jnp.asarray((mass - mass.mean()) / mass.std())

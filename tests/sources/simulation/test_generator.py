@@ -88,6 +88,7 @@ def test_particles_are_final_visible_and_physical(process, minimum_bias):
     assert (mass2 > -1e-3 * np.maximum(1.0, particles.e)).all()
 
 
+@pytest.mark.slow
 def test_charges_follow_the_particle_kind_and_add_up(minimum_bias):
     particles = minimum_bias
     known = {
@@ -109,6 +110,7 @@ def test_charges_follow_the_particle_kind_and_add_up(minimum_bias):
     assert (np.bincount(particles.event_index, particles.charge) == 2).all()  # two protons came in
 
 
+@pytest.mark.slow
 def test_long_lived_particles_reach_the_detector_and_short_lived_ones_decay(minimum_bias):
     particles = minimum_bias
     assert (np.abs(particles.pdg) == 310).any()
