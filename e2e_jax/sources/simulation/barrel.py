@@ -108,7 +108,10 @@ class Spots(EnergySpots):
         """Whether each lies between two modules, bool `[n]`."""
         half = GAP / CRYSTAL_PITCH / 2
         across = np.abs(self.row - geometry.EB_ROWS // 2)
-        gap = np.abs((self.column + half) % MODULE_COLUMNS - half) < half
+        # `%` gives the same and takes several times as long.
+        shifted = self.column + half
+        shifted -= MODULE_COLUMNS * np.floor(shifted / MODULE_COLUMNS)
+        gap = np.abs(shifted - half) < half
         for boundary in MODULE_ROWS:
             gap |= np.abs(across - boundary) < half
         return gap

@@ -71,14 +71,14 @@ def has_pair(partons: list[Parton], bounds: Bounds) -> bool:
     if not photons:
         return False
     others = [p for p in partons if p.pt > LEAST_PT and abs(p.eta) < bounds.photon_eta + JET_MARGIN]
-    for photon in photons:
+    pairs = [(p, o) for p in photons for o in others if o.distance(p) >= PAIR_RADIUS]
+    if any(p.pt * o.pt * p.opening(o) > bounds.mass**2 for p, o in pairs):
+        return True  # most collisions need no sums
+    for photon, other in pairs:
         photon_pt = sum(p.pt for p in electromagnetic if p.distance(photon) < PAIR_RADIUS)
-        for other in others:
-            if other.distance(photon) < PAIR_RADIUS:
-                continue
-            core_pt = sum(parton.pt for parton in partons if parton.distance(other) < CORE_RADIUS)
-            if photon_pt * core_pt * photon.opening(other) > bounds.mass**2:
-                return True
+        core_pt = sum(parton.pt for parton in partons if parton.distance(other) < CORE_RADIUS)
+        if photon_pt * core_pt * photon.opening(other) > bounds.mass**2:
+            return True
     return False
 
 

@@ -31,6 +31,8 @@ RUN = 1
 """As in simulated samples of CMS."""
 BATCH = 50
 """Shots simulated together."""
+PILEUP_SHARDS = 2
+"""Files of pile-up that are drawn from, see `pool_files`."""
 ELECTRON_MASS = 0.000511
 """GeV."""
 
@@ -60,10 +62,11 @@ def produce(job: GunJob, pool: pileup.Pool | None = None) -> Showers:
     """
     rng = np.random.default_rng(job.seed)
     gun = job.sample.source
-    if gun.pileup and pool is None:
-        pool = Shards(job.split).open(0)
-    sizes = np.diff([*range(0, job.events, BATCH), job.events])
-    made = Showers.concatenate([_shots(job, int(size), pool, rng) for size in sizes])
+    shards, parts = Shards(job.split, PILEUP_SHARDS), []
+    for size in np.diff([*range(0, job.events, BATCH), job.events]):
+        drawn = shards.draw(rng) if gun.pileup and pool is None else pool
+        parts.append(_shots(job, int(size), drawn, rng))
+    made = Showers.concatenate(parts)
     made.event[:] = np.arange(1, len(made) + 1)
     return crops.crop(made) if gun.view == "crop" else made
 

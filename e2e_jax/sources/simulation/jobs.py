@@ -9,7 +9,7 @@ from e2e_jax.study import Study
 from e2e_jax.study.samples import Era, Sample, quotas
 from e2e_jax.study.selection import Selection
 
-EVENTS_PER_SHARD = 4000
+EVENTS_PER_SHARD = 2000
 """Selected events for each file of pile-up: so every one of its collisions appears in about 16 of them."""
 
 

@@ -27,8 +27,8 @@ from e2e_jax.events.base import Ragged
 from e2e_jax.files import npz
 from e2e_jax.sources.simulation.pileup import Pool, simulate_pool
 
-SHARD_EVENTS = 5_000
-"""Collisions in a file: 10 s of a core."""
+SHARD_EVENTS = 2_500
+"""Collisions in a file: 5 s of a core."""
 COLLISION_ENERGY = 8000.0
 """GeV; the calorimeters measure less than this in one collision."""
 
@@ -110,7 +110,7 @@ def _made_by() -> str:
     code = hashlib.sha256(np.__version__.encode())
     for folder in ("detector", "sources/simulation"):
         for path in sorted((package / folder).rglob("*")):
-            if path.suffix in (".py", ".npz"):
+            if path.suffix in (".py", ".npz", ".txt"):
                 code.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     try:
         version = importlib.metadata.version("pythia8mc")

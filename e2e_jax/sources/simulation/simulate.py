@@ -39,6 +39,8 @@ BATCH = 50
 """Events simulated together; their crystals are dense, half a megabyte each."""
 MOST_IN_VAIN = 1000
 """Simulated events after which a selection that keeps none is an error."""
+AHEAD = 5
+"""Collisions for each wanted event that a process generates at most while others make the pile-up."""
 EXTRA_PILEUP_IN_FAST_MODE = 2
 """Overlays in place of the multi-parton interactions that the fast mode leaves out; of the event's vertex."""
 
@@ -68,7 +70,7 @@ def produce(job: SimulationJob, pool: pileup.Pool | None = None) -> Events:
     chunks = generator.generate(job.sample, seed, fast=job.fast, chunk=2 * BATCH)
     if pool is None:
         shards = Shards(job.split, job.pileup_shards, job.endcaps)
-        chunks = collisions_while_made(shards, chunks, 2 * job.events)
+        chunks = collisions_while_made(shards, chunks, AHEAD * job.events)
     parts, made, counts = [], 0, CutCounts()
     for record in batches(chunks, BATCH):
         simulated = simulate(record, job, shards.draw(rng) if pool is None else pool, rng)

@@ -38,7 +38,7 @@ def higgs():
 
 @pytest.fixture(scope="module")
 def minimum_bias():
-    return take(20, "minimum_bias", seed=2, chunk=20)  # Pythia takes seconds to set this one up
+    return take(20, "minimum_bias", seed=2, chunk=20)
 
 
 def test_the_seed_decides_the_events_and_the_chunk_does_not(higgs):
@@ -117,6 +117,14 @@ def test_long_lived_particles_reach_the_detector_and_short_lived_ones_decay(mini
     distance = np.sqrt(particles.x**2 + particles.y**2 + particles.z**2)
     assert distance.max() > 0
     assert np.median(distance) < 1e-3
+
+
+def test_events_that_lose_energy_or_momentum_are_dropped():
+    columns = {"status": [-11, 1, 1] * 4, "px": [0.0] * 12, "py": [0.0] * 12}
+    columns["pz"] = [0, 3, -3, 0, 3, -2, 0, 3, -3, 0, 3, np.nan]
+    columns["e"] = [8, 4, 4, 8, 4, 4, 8, 4, 3.9, 8, 4, 4]
+    record = Ragged.from_counts(np.full(4, 3), {name: np.array(values) for name, values in columns.items()})
+    assert generator.conserving(record).tolist() == [True, False, False, False]
 
 
 def test_statistics_count_what_was_made_and_kept():
