@@ -55,7 +55,7 @@ class SeenEvents:
         """
         first = np.full(len(found), -1, np.int32)
         place = np.searchsorted(self._known, found)
-        before = np.append(self._known, 0)[place] == found
+        before = np.append(self._known, np.uint64(0))[place] == found
         before &= place < len(self._known)
         first[before] = self._sources[place[before]]
         # Among events of one call the first one counts as new.

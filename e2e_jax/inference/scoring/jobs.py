@@ -39,9 +39,9 @@ PROBABILITY = "probability_"
 
 ADDRESS = ("run", "lumi", "event")
 
-IDENTITY, SKIPPED = "identity", "skipped"
-"""What a job gives next to its columns: `events.identity.identities` of the events of ROOT files, and JSON of
-reason -> events (or "file: reason" -> 1) that were left out."""
+IDENTITY, SKIPPED = "events.identity", "events.skipped"
+"""What a job gives next to its columns, under names that no observable can have: `identity.identities` of the
+events of ROOT files, and JSON of reason -> events (or "file: reason" -> 1) that were left out."""
 
 
 @dataclasses.dataclass(frozen=True)
