@@ -15,8 +15,8 @@ less; the cost is their time as a share of the rest. Medians of the rounds are p
 - later opens: of a split that was opened before: size and times of the files;
 - root: all events of an AODSIM file of 2,000 events made of FILE (see `aodsim.py`), with the ranges and the
   order of its hits, and events that come twice;
-- adler32: the first pass over that file with the checksum that a list may state, in wall time, as it is
-  computed while the file is read;
+- adler32: the first pass over that file with and without the checksum that a list may state, in turns, wall
+  time;
 - run: a whole training, CMS-B for one epoch of 3,000 events, from the first opening of its dataset to
   results.json, with all of these and those of checkpoints. The norm of the parameters is part of the compiled
   step and counts in "step" alone.

@@ -6,13 +6,11 @@ behind a path, either or both: `path size:3523917 adler32:ae5ac4a2`.
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
 import dataclasses
 import functools
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from e2e_jax.errors import SourceError
 
@@ -55,26 +53,6 @@ def of_index(entry: dict) -> tuple[str, Content]:
     """
     kind, _, digits = entry["checksum"].partition(":")
     return entry["uri"], Content(int(entry["size"]), int(digits, 16) if kind == "adler32" else None)
-
-
-@contextlib.contextmanager
-def checked(path: str, size: int, content: Content, blocks: Iterable[bytes] | None) -> Iterator[None]:
-    """Compares a file with its stated content while the file is read in a `with` block.
-
-    The checksum is computed in a thread. What the block has made must not leave it before its end.
-
-    Args, Raises: as `check`. A wrong checksum takes the place of an error of the block.
-    """
-    check(path, size, content)
-    if content.adler32 is None or blocks is None:
-        yield
-        return
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        comparison = pool.submit(check, path, size, content, blocks)
-        try:
-            yield
-        finally:
-            comparison.result()
 
 
 def check(path: str, size: int, content: Content, blocks: Iterable[bytes] | None = None) -> None:

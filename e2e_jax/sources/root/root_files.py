@@ -142,7 +142,7 @@ def open_tree(
             file = stack.enter_context(remote.open_file(path, reading.timeout, reading.retries))
             # The checksum of a remote file would need all of its bytes.
             blocks = None if remote.is_remote(path) else remote.blocks(path)
-            stack.enter_context(file_contents.checked(path, file.file.source.num_bytes, content, blocks))
+            file_contents.check(path, file.file.source.num_bytes, content, blocks)
             tree = _with_table(path, _tree(path, file, name), tables)
         yield tree
 
