@@ -2,26 +2,37 @@
 
     python benchmarks/checks.py [FILE] [--rounds 9] [--only NAME ...]
 
-Each line times the same work with and without a check, in turns in one process, and prints medians of
-processor time (of all threads) and the difference as a share of the time without:
+Times are processor time of all threads. Of "step" the same work is timed with and without its checks, in
+turns in one process. Of the others the clock runs inside of the checks, as noise of the machine disturbs that
+less; the cost is their time as a share of the rest. Medians of the rounds are printed:
 
 - step: CMS-B's training step at the paper's widths, with the norm of the parameters and the test of every
   metric for being finite;
 - predict: a prediction of hits, with the check of every value of the events;
-- first open: reading a split of a dataset, with the SHA-256 of its files and of the arrays that are kept;
-- later opens: what opening a verified split takes, and its checks (size and times of the files), in ms;
+- first open: reading a split of a dataset from elsewhere, with the SHA-256 of its files, the CRC-32 of the
+  arrays that are kept, and the range of every value;
+- after a build: the same of a dataset that was built on this machine, whose digests are known;
+- later opens: of a split that was opened before: size and times of the files;
 - root: all events of an AODSIM file of 2,000 events made of FILE (see `aodsim.py`), with the ranges and the
-  order of its hits;
-- adler32: the checksum of that file, which a list may state, next to the reading of it.
+  order of its hits, and events that come twice;
+- adler32: the first pass over that file with and without the checksum that a list may state, in turns, wall
+  time;
+- run: a whole training, CMS-B for one epoch of 3,000 events, from the first opening of its dataset to
+  results.json, with all of these and those of checkpoints. The norm of the parameters is part of the compiled
+  step and counts in "step" alone.
 """
 
 import argparse
 import concurrent.futures
 import contextlib
+import functools
+import shutil
 import statistics
 import sys
 import tempfile
+import threading
 import time
+import zlib
 from pathlib import Path
 from unittest import mock
 
@@ -33,7 +44,6 @@ if __name__ == "__main__":
     host.use_well()  # as a training does
 
 import jax
-import numpy as np
 
 from benchmarks.synthetic_events import make_events
 
@@ -98,22 +108,54 @@ def step(rounds):
     return compare(rounds, work, off)
 
 
+class Clock:
+    """Processor seconds inside of some functions, of all threads; inner calls count once."""
+
+    def __init__(self):
+        self.seconds, self._thread = 0.0, threading.local()
+
+    def timed(self, function):
+        @functools.wraps(function)
+        def call(*arguments, **options):
+            if getattr(self._thread, "inside", False):
+                return function(*arguments, **options)
+            self._thread.inside, start = True, time.thread_time()
+            try:
+                return function(*arguments, **options)
+            finally:
+                self.seconds += time.thread_time() - start
+                self._thread.inside = False
+
+        return call
+
+
+def inside(rounds, work, *checks, before=lambda: None):
+    """Median processor seconds (with, without) of `work()`; checks are (object, names of functions in it)."""
+    times = ([], [])
+    for _ in range(rounds + 1):
+        before()
+        clock = Clock()
+        with contextlib.ExitStack() as stack:
+            for owner, *names in checks:
+                for name in names:
+                    timed = clock.timed(getattr(owner, name))
+                    stack.enter_context(mock.patch.object(owner, name, timed))
+            start = time.process_time()
+            work()
+            whole = time.process_time() - start
+        times[0].append(whole)
+        times[1].append(whole - clock.seconds)
+    return tuple(statistics.median(of[1:] or of) for of in times)
+
+
 def predict(rounds):
     """Of the released CMS-B."""
     from e2e_jax.inference import validity
     from e2e_jax.inference.loading import load_classifier
 
     classifier, events = load_classifier(Path(__file__).parents[1] / "release/cms_b"), make_events(EVENTS)
-
-    @contextlib.contextmanager
-    def off():
-        with (
-            mock.patch.object(validity, "is_invalid", return_value=np.zeros(EVENTS, bool)),
-            mock.patch.object(validity, "check_columns", return_value=None),
-        ):
-            yield
-
-    return compare(rounds, lambda: classifier.predict(events), off)
+    checks = (validity, "is_invalid", "check_columns")
+    return inside(rounds, lambda: classifier.predict(events), checks)
 
 
 def build(data_dir):
@@ -122,82 +164,108 @@ def build(data_dir):
     from e2e_jax.datasets.naming import HggConfig
     from tests.synthetic_tasks import produce
 
-    config = HggConfig(name="checked", train=1000, validation=3, produce=produce)
+    config = HggConfig(name="checked", train=1000, validation=300, produce=produce)
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
         Builder(config=config, data_dir=data_dir, executor=executor).download_and_prepare()
     return data_dir / f"cms_hgg/checked/{Builder.VERSION}"
 
 
-def first_open(rounds, folder):
-    """Of a dataset that nobody has opened yet."""
-    from e2e_jax.datasets import reading
+def of_datasets():
+    from e2e_jax.events.diphotons import Events
     from e2e_jax.files import digests
 
-    def work():
-        for place in reading.derived_folders(folder):
-            if place.exists():
-                for path in sorted(place.rglob("*"), reverse=True):
-                    path.rmdir() if path.is_dir() else path.unlink()
-        reading.open_split(folder, "train", progress=False)
+    return (digests, "of_file", "crc_of_file", "changed", "note", "read_sealed", "write_sealed"), (
+        Events,
+        "validate",
+    )
 
-    @contextlib.contextmanager
-    def off():
-        with (
-            mock.patch.object(digests, "of_file", return_value="0"),
-            mock.patch.object(digests, "changed", return_value=[]),
-        ):
-            yield
 
-    return compare(rounds, work, off)
+def forget(folder):
+    """As if nobody had opened the dataset yet."""
+    from e2e_jax.datasets import reading
+
+    for place in reading.derived_folders(folder):
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def opening(rounds, folder, before):
+    from e2e_jax.datasets import reading
+
+    work = functools.partial(reading.open_split, folder, "train", progress=False)
+    return inside(rounds, work, *of_datasets(), before=before)
+
+
+def first_open(rounds, folder):
+    return opening(rounds, folder, lambda: forget(folder))
+
+
+def after_build(rounds, folder):
+    def as_built():
+        forget(folder)
+        preparation.note_written(folder)
+
+    from e2e_jax.datasets import preparation
+
+    return opening(rounds, folder, as_built)
 
 
 def later_opens(rounds, folder):
-    """Of the same dataset."""
-    from e2e_jax.datasets import reading
-    from e2e_jax.files import digests
-
-    @contextlib.contextmanager
-    def off():
-        with mock.patch.object(digests, "changed", return_value=[]):
-            yield
-
-    reading.open_split(folder, "train", progress=False)
-    return compare(10 * rounds, lambda: reading.open_split(folder, "train", progress=False), off)
+    return opening(10 * rounds, folder, lambda: None)
 
 
 def root(rounds, path):
     """Of all events of an AODSIM file."""
     from e2e_jax.sources.root import aodsim, rec_hits
 
-    @contextlib.contextmanager
-    def off():
-        with (
-            mock.patch.object(rec_hits, "mark_unlikely", return_value=None),
-            mock.patch.object(rec_hits, "_mark_order", return_value=None),
-        ):
-            yield
-
-    return compare(rounds, lambda: sum(len(part) for part in aodsim.iterate_events(path)), off)
+    checks = (rec_hits, "mark_unlikely", "_mark_order"), (aodsim, "_check_photons", "repeated")
+    return inside(rounds, lambda: sum(len(part) for part in aodsim.iterate_events(path)), *checks)
 
 
 def adler32(rounds, path):
-    """The reading of the same file with and without the comparison of its content before it."""
-    from e2e_jax.sources.root import aodsim, file_contents
+    """Median wall seconds (with, without) of the first pass, in turns."""
+    from e2e_jax.sources.root import aodsim, file_contents, remote
 
-    content, checked = file_contents.Content(adler32=file_contents._adler32(path)), [True]
+    checksum = functools.reduce(lambda so_far, block: zlib.adler32(block, so_far), remote.blocks(path), 1)
+    contents, times = (file_contents.Content(adler32=checksum), file_contents.UNKNOWN), ([], [])
+    for turn in range(4 * (rounds + 1)):
+        start = time.perf_counter()
+        aodsim.read_candidates(path, content=contents[turn % 2])
+        times[turn % 2].append(time.perf_counter() - start)
+    return tuple(statistics.median(of[2:]) for of in times)
 
-    def work():
-        if checked[0]:
-            file_contents.check(path, Path(path).stat().st_size, content)
-        sum(len(part) for part in aodsim.iterate_events(path))
 
-    @contextlib.contextmanager
-    def off():
-        checked[0] = False
+def run(rounds, folder):
+    """One training; the rounds are those of its steps."""
+    from e2e_jax.configs import cms_b
+    from e2e_jax.files import locks
+    from e2e_jax.inference import validity
+    from e2e_jax.runs import checkpoint_files, checkpoints, config_ranges
+    from e2e_jax.training import epochs, loop
+
+    config = cms_b.get_config("quick")
+    config.dataset.name, config.train.epochs = "cms_hgg/checked", 1
+    config.dataset.data_dir = str(folder.parents[2])
+    checks = (
+        *of_datasets(),
+        (locks, "locked"),
+        (validity, "is_invalid", "check_columns"),
+        (checkpoint_files, "_digest", "_sealed", "check_written", "read_about"),
+        (checkpoints, "_require_finite", "check_config", "check_task", "check_dataset"),
+        (config_ranges, "check_fields"),
+        (epochs, "require_finite", "require_finite_row"),
+    )
+    forget(folder)
+    with tempfile.TemporaryDirectory() as workdir, named(folder):
+        return inside(0, lambda: loop.train(config, workdir), *checks)
+
+
+@contextlib.contextmanager
+def named(folder):
+    """The dataset of `build` is known by its name."""
+    from e2e_jax.datasets import preparation
+
+    with mock.patch.object(preparation, "prepare_dataset", return_value=folder):
         yield
-        checked[0] = True
-
-    return compare(rounds, work, off)
 
 
 def main():
@@ -206,7 +274,9 @@ def main():
     )
     parser.add_argument("file", nargs="?", help="a real AODSIM file, for the lines root and adler32")
     parser.add_argument("--rounds", type=int, default=9)
-    names = ("step", "predict", "first open", "later opens", "root", "adler32")
+    ofs = {"first open": first_open, "after a build": after_build, "later opens": later_opens, "run": run}
+    ofs_file = {"root": root, "adler32": adler32}
+    names = ("step", "predict", *ofs, *ofs_file)
     parser.add_argument("--only", nargs="*", choices=names, default=names)
     options = parser.parse_args()
     from e2e_jax.models.cpu import resnet_cpu
@@ -215,22 +285,20 @@ def main():
     print("| work | with, ms | without, ms | cost |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as place:
         measures = {"step": step, "predict": predict}
-        if {"first open", "later opens"} & set(options.only):
+        if set(ofs) & set(options.only):
             folder = build(Path(place))
-            measures["first open"] = lambda rounds: first_open(rounds, folder)
-            measures["later opens"] = lambda rounds: later_opens(rounds, folder)
-        if options.file:
+            measures |= {name: functools.partial(measure, folder=folder) for name, measure in ofs.items()}
+        if options.file and set(ofs_file) & set(options.only):
             from benchmarks import aodsim
 
             path = f"{place}/repeated.root"
             aodsim.repeat(options.file, path, 2000)
-            measures["root"] = lambda rounds: root(rounds, path)
-            measures["adler32"] = lambda rounds: adler32(rounds, path)
+            measures |= {name: functools.partial(measure, path=path) for name, measure in ofs_file.items()}
         for name, measure in measures.items():
             if name in options.only:
                 checked, plain = measure(options.rounds)
                 cost = checked / plain - 1
-                print(f"| {name} | {1e3 * checked:.2f} | {1e3 * plain:.2f} | {cost:+.1%} |", flush=True)
+                print(f"| {name} | {1e3 * checked:.2f} | {1e3 * plain:.2f} | {cost:+.2%} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ removed, emptied or replaced by another one. The outcomes are those of `mutation
   description are read, as a training does. Correct are those that damaged kept arrays, which are made again,
   or files that training does not read (features.json).
 
-Measured: of 300 mutations of a checkpoint 23 were correct and 277 told, of 600 of a dataset 469 correct and
-131 told. None was silent or crashed, nor any of 2,000 and 6,000 by the two scripts before this one.
+Measured: of 2,000 mutations of a checkpoint (`--seed=30000`) 86 were correct and 1,914 told, of 2,000 of a
+dataset (`--seed=20000`) 1,530 correct and 470 told. None was silent or crashed.
 """
 
 import argparse

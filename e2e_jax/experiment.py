@@ -160,6 +160,7 @@ def task_of(config, description: Mapping) -> Task:
       DatasetError: the dataset does not hold what the config's inputs are made of.
     """
     _check_view(config, description)
+    _check_endcaps(config, description)
     return Task(**description[TASK]).changed(**{name: _plain(value) for name, value in config.task.items()})
 
 
@@ -175,6 +176,30 @@ def _check_view(config, description: Mapping) -> None:
         raise DatasetError(
             f"config.inputs.channels asks for digis, but the dataset {config.dataset.name!r} has none. Name "
             "one with digis as config.dataset.name."
+        )
+
+
+def has_endcaps(description: Mapping) -> bool:
+    """Whether the events of a dataset have hits in the endcaps.
+
+    A study whose photons are all in the barrel is simulated without them; files always hold them.
+
+    Args:
+      description: of the dataset, or its metadata.
+    """
+    simulated = "fast" in description
+    return description.get("study", {}).get("endcaps", True) or not simulated
+
+
+def _check_endcaps(config, description: Mapping) -> None:
+    """Refuses images of endcaps that were not simulated: they would be empty."""
+    inputs = Inputs(**{name: _plain(value) for name, value in config.inputs.items()})
+    if inputs.endcaps and not has_endcaps(description):
+        raise DatasetError(
+            f"config.inputs.geometry is {inputs.geometry!r}, which shows the endcaps, but the dataset "
+            f"{config.dataset.name!r} was simulated without them, as all its photons are in the barrel. Name "
+            'one with endcaps as config.dataset.name, such as "cms_hgg/forward_quick" or a study with '
+            'detector="all", or the geometry "barrel".'
         )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from e2e_jax import experiment
 from e2e_jax.configs import cms_b_binary, default, showers_vgg
+from e2e_jax.datasets import naming
 from e2e_jax.errors import DatasetError
 from e2e_jax.studies import hgg, showers
 from e2e_jax.study import Observable, Task
@@ -103,3 +104,19 @@ def test_showers_in_another_view_or_without_digis_are_refused():
     config.inputs.channels = ("digis",)
     with pytest.raises(DatasetError, match="has none"):
         experiment.task_of(config, {"task": task, "view": "crop", "digis": False})
+
+
+def test_images_of_endcaps_that_were_not_simulated_are_refused():
+    central = naming.HggConfig(name="any", train=1, validation=1).provenance()
+    forward = naming.HggConfig(name="any", train=1, validation=1, category="central_forward").provenance()
+    files = naming.HggFiles(name="any", train=1, validation=1).provenance()
+    config = default.get_config()
+    assert experiment.task_of(config, central) == hgg.TASK
+    for geometry in ("ecal_centric", "hcal_centric"):
+        config.inputs.geometry = geometry
+        with pytest.raises(DatasetError, match=rf"geometry is '{geometry}'.* without them"):
+            experiment.task_of(config, central)
+        for whole in (forward, files):
+            experiment.task_of(config, whole)
+    config.inputs.kind = "kinematics"
+    experiment.task_of(config, central)

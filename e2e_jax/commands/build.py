@@ -154,7 +154,9 @@ def _recorded(folder, config):
     preparation.check_study(folder, config)
     recorded = preparation.read_metadata(folder)
     asked = json.loads(json.dumps(config.provenance()))
-    differ = [f"{k} {recorded.get(k)}" for k, v in asked.items() if k != "versions" and recorded.get(k) != v]
+    # What does not change the events; and a dataset that was built strictly serves a request that is not.
+    free = {"versions", "protocol", *(["strict"] if not asked.get("strict") else [])}
+    differ = [f"{k} {recorded.get(k)}" for k, v in asked.items() if k not in free and recorded.get(k) != v]
     if differ:
         raise DatasetError(
             f"There is another dataset of that name in {folder}: it has {', '.join(differ)}. Give this one "

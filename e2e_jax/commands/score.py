@@ -2,7 +2,8 @@
 
 python -m e2e_jax.score --workdir=runs/cms_b-medium events.root --output=scores.parquet
 python -m e2e_jax.score --workdir=DIR INPUT [INPUT ...] --output=FILE.parquet|FILE.root [--which=best]
-                        [--select=central] [--data_dir=DIR] [--scheduler=tls://host:8786 | --workers=N]
+                        [--select=central] [--on_error=skip] [--data_dir=DIR]
+                        [--scheduler=tls://host:8786 | --workers=N]
 """
 
 import argparse
@@ -43,6 +44,7 @@ def main(argv):
             options.output,
             which=int(options.which) if options.which.isdigit() else options.which,
             select=options.select,
+            on_error=options.on_error,
             data_dir=options.data_dir,
             executor=executor,
         )
@@ -54,6 +56,9 @@ def main(argv):
         if executor is not None:
             executor.shutdown(wait=True, cancel_futures=True)
     print(f"{scored.path}: {scored.events} events, probabilities of {', '.join(scored.classes)}")
+    if scored.skipped:
+        left_out = ", ".join(f"{number} x {reason}" for reason, number in scored.skipped.items())
+        print(f"left out: {left_out}")
     if scored.invalid:
         print(f"{scored.invalid} of them have NaN as probabilities: the training could not have such events")
 
@@ -74,6 +79,13 @@ def _parser():
         "--select",
         default="",
         help="of AODSIM files: only events that pass this selection, such as central or that of haa.py",
+    )
+    parser.add_argument(
+        "--on_error",
+        choices=("fail", "skip"),
+        default="fail",
+        help="skip: leave out and count events and files at fault, and events that come twice "
+        "(default: %(default)s)",
     )
     parser.add_argument("--data_dir", default="", help="folder of the datasets (default: TFDS's own)")
     parser.add_argument("--scheduler", help="Dask scheduler to run on: tls://host:8786, or its file")

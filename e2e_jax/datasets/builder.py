@@ -56,6 +56,7 @@ class StudyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     ):
         super().__init__(file_format=file_format, **kwargs)
         self._executor = executor
+        self._made: dict[str, digests.OfColumns] = {}
         # `is_prepared` would log a warning about a dataset that is not there yet.
         if file_format is None and not self.data_path.exists():
             self.info.set_file_format("array_record", override=True)
@@ -109,6 +110,8 @@ class StudyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 title=f"{self.name}/{self.builder_config.name}",
             )
             super().download_and_prepare(download_dir=download_dir, download_config=download_config, **kwargs)
+            if self._made:
+                preparation.note_written(pathlib.Path(self.data_dir))
             shutil.rmtree(scratch, ignore_errors=True)
             # What builds that were killed could not tidy up themselves.
             for leftover in pathlib.Path(self.data_dir).parent.glob(f"incomplete.*_{self.version}"):

@@ -27,6 +27,7 @@ READING = (
     "detector/ids.py",
     "events/base.py",
     "events/diphotons.py",
+    "events/identity.py",
     "events/joining.py",
     "sources/opendata/hits.py",
     "sources/opendata/skim.py",

@@ -207,7 +207,7 @@ class FilesConfig(Config):
         return {
             **({"origin": "AODSIM files of own lists"} if self.own_files else origin),
             **self.described(),
-            **{name: getattr(self, name) for name in ("seed", "eras", "on_error")},
+            **{name: getattr(self, name) for name in ("seed", "eras", "on_error", "protocol", "strict")},
             "sizes": {name: getattr(self, name) for name in (*SPLITS, "sample")},
             "versions": production.versions(uproot="uproot"),
             **({"lists": lists} if lists else {}),

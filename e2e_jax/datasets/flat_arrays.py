@@ -6,6 +6,7 @@ keeps them in its file cache, once for all processes.
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import pathlib
 import shutil
@@ -15,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from e2e_jax.events.base import Record
-from e2e_jax.files import digests
+from e2e_jax.files import atomic, digests
 
 MANIFEST = "manifest.json"
 
@@ -41,15 +42,17 @@ def write(folder: pathlib.Path, events: Record, key: str, notes: Sequence[pathli
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        files = {}
+        paths = []
         for name, values in events.arrays().items():
-            path = partial / f"{name}.npy"
-            with path.open("wb") as file:
-                np.save(file, values, allow_pickle=False)
-                file.flush()
-                os.fsync(file.fileno())
-            files[path.name] = digests.of_file(path)
-        digests.write_sealed(partial / MANIFEST, {"key": key, "digests": files})
+            paths.append(partial / f"{name}.npy")
+            np.save(paths[-1], values, allow_pickle=False)
+        # The disk writes all files at once while their checksums are computed.
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            synced = [pool.submit(atomic.sync, path) for path in paths]
+            files = dict(zip([path.name for path in paths], pool.map(digests.crc_of_file, paths)))
+        for done in synced:
+            done.result()
+        digests.write_sealed(partial / MANIFEST, {"key": key, "crc32": files})
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
         digests.note(folder, files, notes)
@@ -74,9 +77,9 @@ def open_mapped(
     manifest = digests.read_sealed(folder / MANIFEST)
     if manifest is None or manifest.get("key") != key:
         return None
-    if digests.changed(folder, manifest["digests"], notes):
+    if digests.changed(folder, manifest["crc32"], notes, digests.crc_of_file):
         return None
-    return record.from_arrays(_Mapped(folder, manifest["digests"]))
+    return record.from_arrays(_Mapped(folder, manifest["crc32"]))
 
 
 class _Mapped(Mapping):

@@ -187,6 +187,16 @@ def sealed_metadata(
     return digests.sealed({**metadata, DIGESTS: files, FINGERPRINTS: fingerprints})
 
 
+def note_written(folder: pathlib.Path) -> None:
+    """Notes that the files of a dataset were just written with the digests of its metadata.
+
+    Its first opening on this machine does not read them again for that.
+    """
+    files = read_metadata(folder)[DIGESTS]
+    written = {name: digest for split in files.values() for name, digest in split.items()}
+    digests.note(folder, written, derived_folders(folder))
+
+
 def derived_folders(folder: pathlib.Path) -> list[pathlib.Path]:
     """Where data derived from a dataset may lie: its own folder, or the user's cache if that is read-only."""
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")

@@ -22,7 +22,7 @@ READ_TOGETHER = 1000
 KEY_LENGTH = 16
 """Digits of a key in the name of a folder of flat arrays."""
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of how flat arrays are made of a dataset. Increase it when reading or validation changes."""
 
 

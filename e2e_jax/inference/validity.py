@@ -26,6 +26,9 @@ from e2e_jax.models.preprocessing import Inputs
 from e2e_jax.sources.root.rec_hits import MAX_ENERGY
 from e2e_jax.study import Task
 
+READ = "read_events(path, select=...), for instance select=e2e_jax.study.photons()"
+"""How events of files get their observables."""
+
 
 class Rule(NamedTuple):
     """Values that break a rule.
@@ -71,17 +74,30 @@ def reason(events_or_batch, task: Task, inputs: Inputs) -> str:
 
 
 def check_columns(events_or_batch, task: Task, inputs: Inputs) -> None:
-    """Refuses columns that do not belong together, and what is neither hits nor the images of a geometry.
+    """Refuses columns that do not belong together or are missing, and what is neither hits nor images.
 
     Args: as for `is_invalid`.
 
     Raises:
-      ValueError: it names the entry that does not fit, and what was expected in its place.
+      ValueError: it names the entry that does not fit or is missing, and what was expected.
     """
     if isinstance(events_or_batch, KINDS[task.events]):
         _check_record(events_or_batch)
+        for name in inputs.needed:
+            if name not in events_or_batch.observables:
+                raise ValueError(
+                    f"These events have no observable {name!r}, which this classifier reads. The selection "
+                    f"of its study computes it: read AODSIM files with {READ}."
+                )
     elif isinstance(events_or_batch, Mapping):
         _check_batch(events_or_batch, task, inputs)
+        for name in inputs.needed:
+            if name not in events_or_batch:
+                raise ValueError(
+                    f"This batch has no {name!r}, which this classifier reads: an array with one number per "
+                    f"event, next to the others ({', '.join(events_or_batch)}). For events of AODSIM files "
+                    f"it comes from the selection, {READ}."
+                )
     else:
         raise ValueError(_expected(events_or_batch, task, inputs))
 

@@ -65,6 +65,22 @@ class Inputs:
         return (self.observable,) if self.observable else ()
 
     @property
+    def endcaps(self) -> bool:
+        """Whether images show hits of the endcaps of the ECAL.
+
+        Raises:
+          ValueError: the geometry does not exist.
+        """
+        if self.kind not in ("images", "tokens"):
+            return False
+        shown = [
+            canvas.collections.get(name, ())
+            for canvas in images.canvases(self.geometry)
+            for name in self.channels
+        ]
+        return any("ee" in collections for collections in shown)
+
+    @property
     def photons(self) -> int:
         """How many of an event's leading photons the network reads."""
         if self.kind in ("kinematics", "high_level"):

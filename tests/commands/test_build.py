@@ -69,6 +69,9 @@ def test_the_same_again_is_there_already_and_another_needs_another_name(built, l
     assert (folder.name, metadata["skipped"]) == ("3.0.0", {"not_finite": 1})
     with pytest.raises(DatasetError, match=r"another dataset of that name.*'train': 4.*--name=NAME"):
         build.build(NAME, **same | {"train": 3})
+    assert build.build(NAME, **same, protocol="https")[0] == folder
+    with pytest.raises(DatasetError, match=r"another dataset of that name.*strict False"):
+        build.build(NAME, **same, strict=True)
     shutil.copytree(lists, tmp_path / "lists")
     with pytest.raises(DatasetError, match=r"another dataset of that name.*sha256"):
         build.build(NAME, **same | {"files": str(tmp_path / "lists")})

@@ -73,6 +73,7 @@ def test_the_metadata_say_what_was_read(folder, lists):
     assert metadata["lists"] == identity(files_of_labels(LABELS, lists))
     assert metadata["read"]["h"] == {"files": 1, "events": 12}
     assert (metadata["on_error"], metadata["skipped"]) == ("fail", {})
+    assert (metadata["protocol"], metadata["strict"]) == ("", False)
     assert {"e2e_jax", "numpy", "uproot"} == set(metadata["versions"])
     for split in ("train", "validation"):
         events = read_split(folder, split, progress=False)

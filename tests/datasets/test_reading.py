@@ -18,10 +18,12 @@ from e2e_jax.datasets import flat_arrays, reading
 from e2e_jax.datasets.builder import features_of
 from e2e_jax.datasets.features import round_mantissa, stored
 from e2e_jax.datasets.naming import HggConfig
-from e2e_jax.datasets.preparation import derived_folders
+from e2e_jax.datasets.preparation import DERIVED, derived_folders
 from e2e_jax.datasets.reading import open_split, read_split
 from e2e_jax.devices import placement
+from e2e_jax.errors import DatasetError
 from e2e_jax.events.diphotons import COLLECTIONS, Events
+from e2e_jax.files import digests
 from e2e_jax.studies import hgg
 from tests.event_strategies import collision_events
 from tests.synthetic_tasks import produce
@@ -41,8 +43,10 @@ def built(tmp_path_factory):
 
 @pytest.fixture
 def folder(built, tmp_path):
-    """A copy of the dataset, to change."""
-    return shutil.copytree(built, tmp_path / "data/cms_hgg/tiny/3.0.0")
+    """A copy of the dataset, to change, that nobody has opened."""
+    return shutil.copytree(
+        built, tmp_path / "data/cms_hgg/tiny/3.0.0", ignore=shutil.ignore_patterns(DERIVED)
+    )
 
 
 @pytest.fixture
@@ -67,6 +71,16 @@ def assert_same(some, others):
 def kept(folder, split="train"):
     """The folders of the flat arrays of a split."""
     return [path for path in (folder / ".e2e_jax").glob(f"{split}-*") if path.is_dir()]
+
+
+def test_the_files_of_a_build_count_as_verified_on_this_machine(tmp_path):
+    folder = build(tmp_path, train=2, validation=1)
+    noted = digests.read_sealed(derived_folders(folder)[0] / digests.CHECKED)
+    assert set(map(pathlib.Path, noted)) == set(folder.glob("*.array_record*"))
+    damaged = next(folder.glob("*train.array_record*"))
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
+    with pytest.raises(DatasetError, match=damaged.name):
+        open_split(folder, "train", progress=False)
 
 
 def test_a_split_is_read_once_and_then_mapped(folder, reads):

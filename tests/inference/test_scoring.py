@@ -7,13 +7,14 @@ import os
 import pickle
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import uproot
 from pyarrow import parquet
 
 from e2e_jax.datasets import finding, reading
-from e2e_jax.errors import ScoreError
+from e2e_jax.errors import ScoreError, SourceError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.diphotons import leading
 from e2e_jax.execution import cluster
@@ -66,7 +67,7 @@ def aodsim_file(tmp_path_factory):
 def read_table(path):
     """The columns of a Parquet file, and what describes them."""
     table = parquet.read_table(path)
-    about = json.loads(table.schema.metadata[output.METADATA])
+    about = json.loads(parquet.read_metadata(path).metadata[output.METADATA])
     return {name: table[name].to_numpy() for name in table.column_names}, about
 
 
@@ -156,6 +157,65 @@ def test_several_files_are_told_apart(aodsim_file, kinematics, tmp_path):
         score(kinematics, [other, pattern], tmp_path / "twice.parquet")
 
 
+# Faults
+
+
+def test_the_same_events_in_two_files_are_refused_or_left_out_and_counted(aodsim_file, kinematics, tmp_path):
+    events = random_events(5, seed=7, first=100)
+    both = type(events).concatenate([aodsim.read_events(aodsim_file)[2:4], events])
+    other = write_aodsim(tmp_path / "other.root", both)
+    path = tmp_path / "scores.parquet"
+    with pytest.raises(SourceError) as told:
+        score(kinematics, [aodsim_file, other], path)
+    assert told.value.reason == "duplicate"
+    assert aodsim_file in str(told.value)
+    assert other in str(told.value)
+    scored = score(kinematics, [aodsim_file, other], path, on_error="skip")
+    columns, about = read_table(path)
+    assert scored.skipped == about["skipped"] == {"duplicate": 2}
+    assert scored.events == len(columns["entry"]) == N + 5
+    assert columns["entry"].tolist() == [*range(N), *range(2, 7)]
+
+
+def test_different_events_of_one_address_are_all_scored(aodsim_file, kinematics, tmp_path):
+    other = write_events(tmp_path / "other.root", seed=1)
+    one, two = (aodsim.read_events(path) for path in (aodsim_file, other))
+    np.testing.assert_array_equal(one.event, two.event)
+    scored = score(kinematics, [aodsim_file, other], tmp_path / "scores.parquet")
+    assert (scored.events, scored.skipped) == (2 * N, {})
+
+
+def test_events_and_files_at_fault_are_left_out_and_counted(aodsim_file, kinematics, tmp_path):
+    events = random_events(6, seed=2, first=50)
+    events.eb.energy[events.eb.offsets[3]] = np.nan
+    faulty = write_aodsim(tmp_path / "faulty.root", events)
+    cut = tmp_path / "cut.root"
+    cut.write_bytes(Path(aodsim_file).read_bytes()[:5000])
+    given, path = [aodsim_file, faulty, str(cut)], tmp_path / "scores.parquet"
+    with pytest.raises(SourceError):
+        score(kinematics, given[:2], path)
+    with pytest.raises(SourceError):
+        score(kinematics, given[::2], path)
+    scored = score(kinematics, given, path, on_error="skip", job_events=2)
+    columns, about = read_table(path)
+    assert scored.skipped == about["skipped"] == {"not_finite": 1, "file: truncated": 1}
+    assert columns["entry"][columns["file"] == 1].tolist() == [0, 1, 2, 4, 5]
+    assert scored.events == N + 5
+    with pytest.raises(ScoreError, match="truncated"):
+        score(kinematics, [str(cut)], path, on_error="skip")
+
+
+def test_crops_at_fault_are_left_out_and_counted(showers, tmp_path):
+    path = write_crops(tmp_path / "electrons.hdf5")
+    with h5py.File(path, "r+") as file:
+        file["X"][5, 0, 0, 0] = np.nan
+    with pytest.raises(SourceError):
+        score(showers, [path], tmp_path / "scores.parquet")
+    scored = score(showers, [path], tmp_path / "scores.parquet", on_error="skip")
+    assert scored.skipped == {"crop at fault": 1}
+    assert read_table(scored.path)[0]["entry"].tolist() == [row for row in range(12) if row != 5]
+
+
 def test_root_equals_parquet(aodsim_file, kinematics, tmp_path):
     for ending in output.WRITERS:
         score(kinematics, [aodsim_file], tmp_path / f"scores{ending}")
@@ -185,18 +245,16 @@ class Counting(concurrent.futures.ThreadPoolExecutor):
 
     def __init__(self, most=100):
         super().__init__(1)
-        self.futures, self.most = [], most
-
-    @property
-    def count(self):
-        return len(self.futures)
+        self.count, self.most = 0, most
 
     def submit(self, *arguments):
         if self.count == self.most:
-            concurrent.futures.wait(self.futures)
             raise KeyboardInterrupt
-        self.futures.append(super().submit(*arguments))
-        return self.futures[-1]
+        self.count += 1
+        started = super().submit(*arguments)
+        # A job that waits would be cancelled by the interruption.
+        concurrent.futures.wait([started])
+        return started
 
 
 def interrupt(*arguments, after=2):

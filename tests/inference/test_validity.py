@@ -336,3 +336,13 @@ def test_a_long_event_has_the_probabilities_it_has_alone():
     alone = np.concatenate([classifier.predict(events[[row]]) for row in range(3)])
     np.testing.assert_allclose(together, alone, rtol=1e-4)
     assert jax.device_get(together).shape == (3, 3)
+
+
+@pytest.mark.parametrize("config", [image_config(), kinematics_config()], ids=["images", "kinematics"])
+@pytest.mark.parametrize("invalid", ["raise", "nan"])
+def test_events_without_the_observable_that_is_read_are_refused(config, invalid):
+    config.inputs.normalization = "mass"
+    classifier, events = classifier_of(config), dataclasses.replace(sample(3), observables={})
+    for given in (events, events.to_batch()):
+        with pytest.raises(ValueError, match=r"no (observable )?'mass'.*select="):
+            classifier.predict(given, invalid=invalid)

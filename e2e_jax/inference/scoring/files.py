@@ -5,10 +5,11 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import glob
+import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,10 +18,12 @@ import numpy as np
 from e2e_jax import __version__
 from e2e_jax.datasets import naming
 from e2e_jax.errors import DatasetError, ScoreError, SourceError, StudyError
+from e2e_jax.events.identity import SeenEvents
 from e2e_jax.execution.jobs import JobError, run_jobs
 from e2e_jax.files import atomic, locks
 from e2e_jax.inference.scoring import inputs, jobs, output
 from e2e_jax.runs.folder import read_config
+from e2e_jax.sources.root.reading import Reading
 from e2e_jax.studies import loading
 from e2e_jax.studies.hgg import SELECTIONS
 from e2e_jax.study.selection import Selection
@@ -37,12 +40,14 @@ class Scored(NamedTuple):
       events: rows of it.
       invalid: rows whose probabilities are NaN.
       classes: names of the classes.
+      skipped: reason -> events left out, "file: reason" -> files.
     """
 
     path: Path
     events: int
     invalid: int
     classes: tuple[str, ...]
+    skipped: Mapping[str, int]
 
 
 def score(
@@ -52,6 +57,7 @@ def score(
     *,
     which: str | int = "best",
     select: str = "",
+    on_error: str = "fail",
     data_dir: str = "",
     executor: concurrent.futures.Executor | None = None,
     job_events: int = jobs.JOB_EVENTS,
@@ -70,6 +76,8 @@ def score(
       select: of AODSIM files, score only the events that pass this selection: a key of
         `studies.hgg.SELECTIONS`, or the file or module of a study. By default all events, with the
         observables that the selection of the run's study gives.
+      on_error: "fail" ends at the first fault of a file, or event that comes twice; "skip" leaves such events
+        and files out and counts them, here and in what describes the columns.
       data_dir: folder of the datasets, for their names.
       executor: where to run; by default in this process, on its devices.
       job_events: most events of a job, whose hits are in memory together.
@@ -84,7 +92,8 @@ def score(
     _check_output(path)
     model = jobs.Model.of(workdir, which)
     classifier = model.load()
-    found = inputs.find(given, data_dir)
+    reading = Reading(on_error)
+    found = inputs.find(given, data_dir, reading)
     if any(os.path.realpath(path) == one.path for one in found):
         raise ScoreError(f"{path} is one of the files to score. Name another file as --output.")
     selection = _selection(model.workdir, select) if any(one.form == inputs.AODSIM for one in found) else None
@@ -95,8 +104,8 @@ def score(
     for one in found:
         inputs.check(one, classifier, selection)
     columns, counts = jobs.columns_of(classifier.task), Counter()
-    about = _about(classifier, model, found)
-    todo = list(jobs.jobs_of(found, model, selection, bool(select), job_events))
+    about = _about(classifier, model, found) | {"skipped": reading.skipped}
+    todo = list(jobs.jobs_of(found, model, selection, bool(select), job_events, on_error))
     with contextlib.ExitStack() as stack:
         parts = stack.enter_context(_kept(path))
         if executor is None:
@@ -104,9 +113,10 @@ def score(
             stack.callback(executor.shutdown, wait=True, cancel_futures=True)
         options = {"progress": "scoring" if progress else False, "kept_as": jobs.KEPT_AS}
         results = run_jobs([job for _, job in todo], jobs.score, executor, cache_dir=parts, **options)
-        rows = stack.enter_context(contextlib.closing(_rows(results, [index for index, _ in todo], counts)))
+        indices = [index for index, _ in todo]
+        rows = stack.enter_context(contextlib.closing(_rows(results, indices, found, reading, counts)))
         _write(path, columns, about, rows)
-    return Scored(path, counts["events"], counts["invalid"], classifier.classes)
+    return Scored(path, counts["events"], counts["invalid"], classifier.classes, dict(reading.skipped))
 
 
 def _check_output(path: Path) -> None:
@@ -174,11 +184,23 @@ def _kept(path: Path) -> Iterator[Path]:
         ) from error
 
 
-def _rows(results, indices: list[int], counts: Counter) -> Iterator[output.Rows]:
-    """The rows of each job with the index of its file; counts them."""
+def _rows(
+    results, indices: list[int], found: Sequence[inputs.Input], reading: Reading, counts: Counter
+) -> Iterator[output.Rows]:
+    """The rows of each job with the index of its file, without events that came before; counts them."""
+    seen, bad_files, names = SeenEvents(), set(), [one.name for one in found]
     try:
         for index, (job, rows) in zip(indices, results):
             job.found.check_unchanged()
+            for reason, number in json.loads(str(rows.pop(jobs.SKIPPED))).items():
+                # A file counts once, however many jobs read from it.
+                if not reason.startswith("file: ") or (index, reason) not in bad_files:
+                    reading.skipped[reason] += number
+                    bad_files.add((index, reason))
+            if (identity := rows.pop(jobs.IDENTITY, None)) is not None:
+                first = seen.first_source(identity, index)
+                reading.repeated(names[index], rows, first, names)
+                rows = {name: values[first < 0] for name, values in rows.items()}
             scores = next(values for name, values in rows.items() if name.startswith(jobs.PROBABILITY))
             counts.update(events=len(scores), invalid=int(np.isnan(scores).sum()))
             yield {"file": np.full(len(scores), index, np.int32), **rows}

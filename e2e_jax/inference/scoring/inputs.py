@@ -6,20 +6,21 @@ import dataclasses
 import glob
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from e2e_jax.datasets import finding, preparation, reading
-from e2e_jax.errors import ScoreError
+from e2e_jax.errors import ScoreError, SourceError
 from e2e_jax.events.base import Record
 from e2e_jax.execution.jobs import SPLITS
-from e2e_jax.experiment import SHOWERS
+from e2e_jax.experiment import SHOWERS, has_endcaps
 from e2e_jax.inference.prediction import Classifier
 from e2e_jax.models.preprocessing import DIGIS
-from e2e_jax.sources.opendata.skim import file_state
+from e2e_jax.sources.opendata.skim import NEVER_SKIPPED, file_state
 from e2e_jax.sources.reading import of_either
 from e2e_jax.sources.root import aodsim, ntuple, remote, root_files
+from e2e_jax.sources.root.reading import AS_IS, Reading
 from e2e_jax.study import Task
 from e2e_jax.study.samples import PARTICLES
 from e2e_jax.study.selection import Selection, kept
@@ -50,6 +51,7 @@ class Input:
       split: of a dataset.
       view: of showers, a key of `crops.SHAPES`.
       digis: whether its showers have them.
+      endcaps: whether the endcaps were measured or simulated.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Input:
     split: str = ""
     view: str = ""
     digis: bool = False
+    endcaps: bool = True
 
     def check_unchanged(self) -> None:
         """Refuses a file that was replaced meanwhile.
@@ -74,26 +77,32 @@ class Input:
             raise ScoreError(f"{self.name} was changed while it was scored. Start again once it is complete.")
 
 
-def find(given: Iterable[str], data_dir: str = "") -> list[Input]:
+def find(given: Iterable[str], data_dir: str = "", reading: Reading = AS_IS) -> list[Input]:
     """The inputs that paths, patterns and names of datasets stand for, in order; each must be readable.
 
     Args:
       given: files, patterns such as "*.root", addresses, and folders or names of datasets, with a
         split behind a colon where it is not `SPLIT`.
       data_dir: folder of the datasets, for their names; TFDS's own where it is empty.
+      reading: what is done about files that cannot be read.
 
     Raises:
       SourceError: a file cannot be read, or lacks what is needed.
       DatasetError: a dataset cannot be read.
-      ScoreError: an input is given twice.
+      ScoreError: an input is given twice, or no file can be read.
       ValueError: there is no such file or dataset.
     """
     inputs = []
     for name in given:
         if _names_file(name):
-            inputs += [_file(path) for path in root_files.expand(name)]
+            inputs += _files(name, reading)
         else:
             inputs.append(_dataset(name, data_dir))
+    if not inputs:
+        reasons = ", ".join(f"{number} x {reason}" for reason, number in reading.skipped.items())
+        raise ScoreError(
+            f"None of the files can be read ({reasons}). Without on_error=skip the error tells why."
+        )
     seen = set()
     for found in inputs:
         if (found.path, found.split) in seen:
@@ -107,6 +116,17 @@ def _names_file(name: str) -> bool:
     if os.path.isdir(path):
         return False
     return remote.is_remote(name) or os.path.isfile(path) or glob.has_magic(name) or name.endswith(_ENDINGS)
+
+
+def _files(name: str, reading: Reading) -> Iterator[Input]:
+    """The files of a path, pattern or address, without those at fault where these are skipped."""
+    for path in root_files.expand(name):
+        try:
+            yield _file(path)
+        except SourceError as error:
+            if reading.on_error == "fail" or error.reason in NEVER_SKIPPED:
+                raise
+            reading.skipped[f"file: {error.reason}"] += 1
 
 
 def _file(name: str) -> Input:
@@ -157,6 +177,7 @@ def _dataset(name: str, data_dir: str) -> Input:
         split=split,
         view=metadata.get("view", ""),
         digis=metadata.get("digis", False),
+        endcaps=has_endcaps(metadata),
     )
 
 
@@ -187,6 +208,11 @@ def check(found: Input, classifier: Classifier, select: Selection | None) -> Non
             f"{found.name} holds no digis, which the classifier {classifier.name} sees. Name a dataset with "
             "digis, or another --workdir."
         )
+    if not found.endcaps and inputs.endcaps:
+        raise ScoreError(
+            f"{found.name} was simulated without the endcaps, which the classifier {classifier.name} sees. "
+            "Name a dataset with endcaps, such as cms_hgg/forward_quick, or another --workdir."
+        )
     if found.form == NTUPLE and inputs.photons:
         raise ScoreError(
             f"{found.name} is a flat ntuple and holds no photons, which the classifier {classifier.name} "
@@ -204,7 +230,13 @@ def check(found: Input, classifier: Classifier, select: Selection | None) -> Non
 
 
 def read(
-    found: Input, first: int, count: int, select: Selection | None, only_selected: bool, unread: Iterable[str]
+    found: Input,
+    first: int,
+    count: int,
+    select: Selection | None,
+    only_selected: bool,
+    unread: Iterable[str],
+    source: Reading = AS_IS,
 ) -> tuple[np.ndarray, Record]:
     """Some consecutive events: their entries in the input, int64 `[n]`, and the events.
 
@@ -214,6 +246,7 @@ def read(
       select: of AODSIM files, gives the observables.
       only_selected: leave out the events that `select` refuses.
       unread: collections to leave empty.
+      source: how files are read.
 
     Raises:
       SourceError, DatasetError: they cannot be read.
@@ -221,7 +254,7 @@ def read(
     """
     entries = np.arange(first, first + count)
     if found.form == AODSIM:
-        events = aodsim.read_entries(found.path, entries)
+        entries, events = aodsim.read_sound(found.path, entries, reading=source)
         if select is None:
             return entries, events
         passed, selected = kept(events, select)
@@ -229,11 +262,15 @@ def read(
             return entries[selected.mask], passed
         return entries, dataclasses.replace(events, observables=dict(selected.observables))
     if found.form == NTUPLE:
-        return entries, ntuple.read_entries(found.path, entries)
+        return ntuple.read_sound(found.path, entries, source)
     if found.form == CROPS:
         from e2e_jax.sources.public import shower_files
 
-        return entries, shower_files.read(shower_files.CropsJob(found.path, first, count))
+        job = shower_files.CropsJob(found.path, first, count, on_error=source.on_error)
+        showers = shower_files.read(job)
+        if missing := count - len(showers):
+            source.skipped["crop at fault"] += missing
+        return showers.event, showers
     folder = pathlib.Path(found.path)
     rows = entries.tolist()
     return entries, reading.read_split(folder, found.split, progress=False, rows=rows, unread=tuple(unread))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import json
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +13,8 @@ import jax
 import numpy as np
 
 import e2e_jax
-from e2e_jax.errors import ClusterError, ScoreError
+from e2e_jax.errors import ClusterError, ScoreError, SourceError
+from e2e_jax.events.identity import identities
 from e2e_jax.events.kinds import KINDS
 from e2e_jax.execution.jobs import Job
 from e2e_jax.execution.keeping import Format
@@ -24,6 +26,8 @@ from e2e_jax.inference.scoring.inputs import Input
 from e2e_jax.runs.checkpoint_files import read_about
 from e2e_jax.runs.checkpoints import step_path
 from e2e_jax.runs.folder import read_config
+from e2e_jax.sources.opendata.skim import NEVER_SKIPPED, unreadable
+from e2e_jax.sources.root.reading import Reading
 from e2e_jax.study import Task
 from e2e_jax.study.selection import Selection
 
@@ -34,6 +38,10 @@ PROBABILITY = "probability_"
 """The columns of the probabilities begin with it."""
 
 ADDRESS = ("run", "lumi", "event")
+
+IDENTITY, SKIPPED = "events.identity", "events.skipped"
+"""What a job gives next to its columns, under names that no observable can have: `identity.identities` of the
+events of ROOT files, and JSON of reason -> events (or "file: reason" -> 1) that were left out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +117,7 @@ class ScoreJob(Job):
       model: what scores them.
       select: of AODSIM files, gives the observables.
       only_selected: leave out the events that `select` refuses.
+      on_error: one of `faults.ON_ERROR`.
     """
 
     found: Input
@@ -117,6 +126,7 @@ class ScoreJob(Job):
     model: Model
     select: Selection | None = None
     only_selected: bool = False
+    on_error: str = "fail"
 
     def content(self) -> dict:
         """What fixes the result, for JSON."""
@@ -129,13 +139,19 @@ class ScoreJob(Job):
 
 
 def jobs_of(
-    found: Sequence[Input], model: Model, select: Selection | None, only_selected: bool, size: int
+    found: Sequence[Input],
+    model: Model,
+    select: Selection | None,
+    only_selected: bool,
+    size: int,
+    on_error: str = "fail",
 ) -> Iterator[tuple[int, ScoreJob]]:
     """Yields (index of the input, job of at most `size` events) in the order of the events."""
     for index, one in enumerate(found):
         by_selection = (select, only_selected) if one.form == inputs.AODSIM else (None, False)
         for first in range(0, one.events, size):
-            yield index, ScoreJob(one, first, min(size, one.events - first), model, *by_selection)
+            count = min(size, one.events - first)
+            yield index, ScoreJob(one, first, count, model, *by_selection, on_error)
 
 
 def columns_of(task: Task) -> dict[str, type]:
@@ -156,17 +172,27 @@ def columns_of(task: Task) -> dict[str, type]:
 
 
 def score(job: ScoreJob) -> dict[str, np.ndarray]:
-    """Runs in a worker: `columns_of` of the events of a job, without "file".
+    """Runs in a worker: `columns_of` of the events of a job, without "file"; `SKIPPED`, perhaps `IDENTITY`.
 
     Raises:
       As `Model.load` and `inputs.read`.
     """
-    classifier = job.model.load()
+    classifier, reading = job.model.load(), Reading(job.on_error)
     task = classifier.task
     unread = KINDS[task.events].unread(classifier.inputs)
-    entries, events = inputs.read(job.found, job.first, job.events, job.select, job.only_selected, unread)
+    wanted = (job.found, job.first, job.events, job.select, job.only_selected, unread, reading)
+    try:
+        entries, events = inputs.read(*wanted)
+    except SourceError as error:
+        if job.on_error == "fail" or error.reason in NEVER_SKIPPED:
+            raise
+        empty = {name: np.zeros(0, dtype) for name, dtype in columns_of(task).items() if name != "file"}
+        return empty | {SKIPPED: np.array(json.dumps({f"file: {error.reason}": 1}))}
     probabilities = classifier.predict(events, invalid="nan")
     rows = {"entry": entries, **{name: getattr(events, name) for name in ADDRESS}}
+    rows[SKIPPED] = np.array(json.dumps(reading.skipped))
+    if job.found.form in (inputs.AODSIM, inputs.NTUPLE):
+        rows[IDENTITY] = identities(events)
     # The last one is that of the label -1.
     known = [task.labels.index(name) if name in task.labels else -1 for name in job.found.labels]
     rows["label"] = np.array([*known, -1], np.int32)[events.label]
@@ -182,5 +208,11 @@ def _read(path):
         return None
 
 
-KEPT_AS = Format(".npz", npz.write, _read)
+def _write(path, rows):
+    """Keeps the scores of a job; not those of a file that could not be read."""
+    if not unreadable(json.loads(str(rows[SKIPPED]))):
+        npz.write(path, rows)
+
+
+KEPT_AS = Format(".npz", _write, _read)
 """How the scores of a job are kept."""

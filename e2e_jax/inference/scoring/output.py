@@ -30,25 +30,26 @@ class Writer(Protocol):
 
 @contextlib.contextmanager
 def parquet(path, columns: Mapping[str, type], about: Mapping) -> Iterator[Writer]:
-    """Opens a new Parquet file; `about` goes to the metadata of its schema."""
+    """Opens a new Parquet file; `about`, as it is in the end, goes to its metadata."""
     import pyarrow
     from pyarrow import parquet
 
     types = [(name, pyarrow.from_numpy_dtype(np.dtype(dtype))) for name, dtype in columns.items()]
-    schema = pyarrow.schema(types, metadata={METADATA: json.dumps(about)})
+    schema = pyarrow.schema(types)
     with parquet.ParquetWriter(path, schema) as file:
         yield lambda rows: file.write_table(pyarrow.table(dict(rows), schema=schema))
+        file.add_key_value_metadata({METADATA: json.dumps(about)})
 
 
 @contextlib.contextmanager
 def root(path, columns: Mapping[str, type], about: Mapping) -> Iterator[Writer]:
-    """Opens a new ROOT file with the tree `TREE`; `about` is the text `ABOUT` next to it."""
+    """Opens a new ROOT file with the tree `TREE`; `about`, as it is in the end, is the text `ABOUT`."""
     import uproot
 
     with uproot.recreate(path) as file:
-        file[ABOUT] = json.dumps(about)
         tree = file.mktree(TREE, {name: np.dtype(dtype) for name, dtype in columns.items()})
         yield lambda rows: tree.extend(dict(rows))
+        file[ABOUT] = json.dumps(about)
 
 
 WRITERS = {".parquet": parquet, ".root": root}

@@ -132,6 +132,19 @@ def read_entries(
         "count_mismatch".
       ValueError: there is no such entry, or one is asked for twice.
     """
+    return read_sound(path, entries, label, select, reading=reading, tiers=tiers)[1]
+
+
+def read_sound(
+    path: str | os.PathLike,
+    entries,
+    label: int = -1,
+    select: Selection | None = None,
+    *,
+    reading: Reading = AS_IS,
+    tiers: Sequence[Tier] = TIERS,
+) -> tuple[np.ndarray, Events]:
+    """As `read_entries`, with the entry number of each event, int64 `[n]`: without those at fault."""
     wanted = np.atleast_1d(np.asarray(entries, np.int64))
     with root_files.open_tree(path, tiers[0].tree, *_tables(tiers), reading=reading) as tree:
         ascending = np.unique(wanted)
@@ -148,7 +161,7 @@ def read_entries(
             parts.append(dataclasses.replace(events, observables=observables))
             found.append(rows.entry)
     place = np.argsort(wanted)[np.searchsorted(ascending, np.concatenate(found))]  # in the order asked for
-    return Events.concatenate(parts)[np.argsort(place)]
+    return wanted[np.sort(place)], Events.concatenate(parts)[np.argsort(place)]
 
 
 def iterate_events(
@@ -172,7 +185,7 @@ def iterate_events(
       `Events` of one file each, in the order of the files and their entries; never empty.
 
     Raises:
-      SourceError: as `read_entries`, and as `root_files.expand` for the list of files.
+      SourceError: as `read_entries` and `root_files.each_tree`.
     """
 
     def read(tree, faults):
@@ -180,9 +193,7 @@ def iterate_events(
         early = select if select is not None and select.photons_only else None
         candidates = _skim(tree, tier, np.arange(tree.entries), early, faults)
         for _, events in _complete(tree, tier, candidates, label, faults):
-            passed = events if select is None else kept(events, select)[0]
-            if len(passed):
-                yield passed
+            yield events if select is None else kept(events, select)[0]
 
     yield from root_files.each_tree(path, tiers[0].tree, _tables(tiers), read, reading)
 

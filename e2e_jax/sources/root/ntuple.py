@@ -67,7 +67,7 @@ def iterate_events(
         path,
         TREE,
         _TABLES,
-        lambda tree, faults: _events(tree, np.arange(tree.entries), label, faults),
+        lambda tree, faults: (found for _, found in _events(tree, np.arange(tree.entries), label, faults)),
         reading,
     )
 
@@ -83,14 +83,23 @@ def count_entries(path) -> int:
         return tree.entries
 
 
-def read_entries(path, entries) -> Events:
-    """Reads ascending entries of one ntuple; errors as `iterate_events`."""
-    with root_files.open_tree(path, TREE, *_TABLES) as tree:
-        found = _events(tree, np.asarray(entries, np.int64), -1, AS_IS.faults(tree.path))
-        return Events.concatenate([Events.empty(["mass"]), *found])
+def read_sound(path, entries, reading: Reading = AS_IS) -> tuple[np.ndarray, Events]:
+    """Reads ascending entries of one ntuple: the numbers of those without a fault, and their events.
+
+    Raises:
+      SourceError: as `iterate_events`.
+    """
+    parts = [(np.zeros(0, np.int64), Events.empty(["mass"]))]
+    with root_files.open_tree(path, TREE, *_TABLES, reading=reading) as tree:
+        parts += _events(tree, np.asarray(entries, np.int64), -1, reading.faults(tree.path))
+    numbers, events = zip(*parts)
+    return np.concatenate(numbers), Events.concatenate(events)
 
 
-def _events(tree: Tree, entries: np.ndarray, label: int, faults: Faults) -> Iterator[Events]:
+def _events(
+    tree: Tree, entries: np.ndarray, label: int, faults: Faults
+) -> Iterator[tuple[np.ndarray, Events]]:
+    """Entries without a fault, some at a time, and their events."""
     hcal = [*HCAL_BRANCHES][tree.table]
     names, seen = [*BRANCHES, hcal], np.zeros((0, 3), np.int64)
     for group in tree.groups(names, entries):
@@ -114,7 +123,7 @@ def _events(tree: Tree, entries: np.ndarray, label: int, faults: Faults) -> Iter
         )
         sound = faults.sound(group)
         if sound.any():
-            yield events if sound.all() else events[sound]
+            yield group[sound], events if sound.all() else events[sound]
 
 
 def _scalars(tree: Tree, columns: dict[str, Column], seen: np.ndarray, entries: np.ndarray, faults: Faults):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from e2e_jax.errors import SourceError
 from e2e_jax.sources.root import portal
@@ -42,6 +45,32 @@ class Reading:
     def faults(self, path: str) -> Faults:
         """What becomes of the faulty events of a file."""
         return Faults(path, self.on_error, self.skipped)
+
+    def repeated(
+        self, file: str, address: Mapping[str, np.ndarray], first: np.ndarray, files: Sequence[str]
+    ) -> None:
+        """Refuses or counts the events of a file that were read before.
+
+        Args:
+          file: for the message.
+          address: "run", "lumi" and "event" of the events, int64 `[n]`.
+          first: of each, the place in `files` of the file in which it was read before, or -1.
+          files: all files.
+        """
+        if not (again := first >= 0).any():
+            return
+        if self.on_error == "skip":
+            self.skipped["duplicate"] += int(again.sum())
+            return
+        row = np.flatnonzero(again)[0]
+        run, lumi, event = (address[name][row] for name in ("run", "lumi", "event"))
+        raise SourceError(
+            file,
+            "duplicate",
+            f"Run {run}, lumi {lumi}, event {event} of {file} was read before, from {files[first[row]]}: it "
+            "would count double. Take one of the files off the list, or leave such events out with "
+            "on_error=skip.",
+        )
 
     @contextlib.contextmanager
     def file(self):

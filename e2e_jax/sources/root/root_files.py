@@ -32,6 +32,8 @@ import numpy as np
 import uproot
 
 from e2e_jax.errors import SourceError
+from e2e_jax.events.diphotons import Events
+from e2e_jax.events.identity import SeenEvents, identities
 from e2e_jax.sources.root import baskets, file_contents, portal, remote
 from e2e_jax.sources.root.faults import Faults
 from e2e_jax.sources.root.reading import AS_IS, Reading
@@ -84,20 +86,30 @@ def each_tree(
     paths,
     name: str,
     tables: Sequence[Types],
-    read: Callable[[Tree, Faults], Iterator],
+    read: Callable[[Tree, Faults], Iterator[Events]],
     reading: Reading = AS_IS,
-) -> Iterator:
-    """What `read` yields of the tree of one file after the other.
+) -> Iterator[Events]:
+    """What `read` yields of the tree of one file after the other, never empty.
 
     Args:
       paths: as in `expand`.
       name, tables: as in `open_tree`.
       read: gets a tree and what becomes of its faulty events.
       reading: how files are read.
+
+    Raises:
+      SourceError: as `expand` and `open_tree`; an event is in two of the files ("duplicate").
     """
-    for file in expand(paths):
+    files, seen = expand(paths), SeenEvents()
+    for number, file in enumerate(files):
         with reading.file(), open_tree(file, name, *tables, reading=reading) as tree:
-            yield from read(tree, reading.faults(tree.path))
+            for events in read(tree, reading.faults(tree.path)):
+                if len(files) > 1:
+                    first = seen.first_source(identities(events), number)
+                    reading.repeated(file, vars(events), first, files)
+                    events = events if (first < 0).all() else events[first < 0]
+                if len(events):
+                    yield events
 
 
 @contextlib.contextmanager

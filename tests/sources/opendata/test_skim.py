@@ -16,7 +16,7 @@ from e2e_jax.sources.opendata import skim
 from e2e_jax.sources.opendata.quotas import ANY_RUN, QuotaError, Sizes, choose, share, split_events, table
 from e2e_jax.sources.opendata.skim import FileSkim, SkimJob, read_skim, skim_file, write_skim
 from e2e_jax.sources.root.aodsim import Candidates
-from e2e_jax.sources.root.file_contents import Content
+from e2e_jax.sources.root.file_contents import UNKNOWN, Content
 from e2e_jax.studies import hgg
 from e2e_jax.study.samples import quotas
 from tests.aodsim_file import write_aodsim
@@ -301,6 +301,23 @@ def test_the_split_is_random_but_fixed_and_keeps_the_eras():
 def test_the_split_of_any_run_takes_all_events_as_one_era():
     split = split_events(np.arange(12), 0, {"train": {ANY_RUN: 7}, "validation": {ANY_RUN: 4}}, seed=1)
     assert [np.sum(split == place) for place in (0, 1, -1)] == [7, 4, 1]
+
+
+def test_a_damaged_file_is_told_by_its_checksum_and_not_by_what_the_damage_did(sound, tmp_path):
+    content = bytearray(Path(sound).read_bytes())
+    right = Content(None, zlib.adler32(content))
+    content[len(content) // 3 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 3)
+    damaged = tmp_path / "damaged.root"
+    damaged.write_bytes(content)
+    reasons = []
+    for stated in (UNKNOWN, right):
+        with pytest.raises(SourceError) as error:
+            skim_file(SkimTask(str(damaged), CENTRAL, content=stated))
+        reasons.append(error.value.reason)
+    assert reasons[0] != "checksum_mismatch"
+    assert reasons[1] == "checksum_mismatch"
+    skipped = skim_file(SkimTask(str(damaged), CENTRAL, "skip", content=right))
+    assert (len(skipped.candidates), skipped.skipped) == (0, {"file: checksum_mismatch": 1})
 
 
 def test_a_file_is_compared_with_what_its_list_states(sound):

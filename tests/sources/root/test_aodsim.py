@@ -174,6 +174,25 @@ def test_an_event_with_a_fault_ends_the_reading_or_is_skipped_and_counted(events
     assert skipped == {reason: 1}
 
 
+def test_an_event_in_two_files_is_refused_or_read_once_and_counted(events, path, tmp_path):
+    other = write_aodsim(tmp_path / "other.root", random_events(4, seed=5, first=900))
+    both = write_aodsim(tmp_path / "both.root", Events.concatenate([events[40:], aodsim.read_events(other)]))
+    with pytest.raises(SourceError) as raised:
+        aodsim.read_events([path, both])
+    assert raised.value.reason == "duplicate"
+    assert all(str(name) in str(raised.value) for name in (path, both, events.event[40]))
+    skipped = collections.Counter()
+    found = aodsim.read_events([path, both], reading=Reading("skip", skipped))
+    assert len(found) == ENTRIES + 4
+    assert skipped == {"duplicate": 5}
+
+
+def test_events_of_one_address_in_two_samples_are_both_read(path, tmp_path):
+    same = {"run": np.arange(ENTRIES) // 20 + 194533, "lumi": 7, "selected": SELECTED}
+    other = write_aodsim(tmp_path / "other.root", random_events(ENTRIES, seed=8, **same))
+    assert len(aodsim.read_events([path, other])) == 2 * ENTRIES
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, 1e6])
 def test_photons_that_are_none_are_faults(events, tmp_path, value):
     path = write_branches(
