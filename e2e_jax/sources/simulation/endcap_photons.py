@@ -17,11 +17,11 @@ from e2e_jax.events.base import Ragged
 from e2e_jax.sources.simulation.endcap import FOCUS
 from e2e_jax.sources.simulation.endcap_readout import directions, place
 from e2e_jax.sources.simulation.photons import (
-    CONVERTED_R9,
     POSITION_WEIGHT,
     RADIATION_LENGTH,
     by_rank,
     chosen_photons,
+    turns,
 )
 from e2e_jax.sources.simulation.shapes import endcap_shapes, endcap_windows, log_weights
 from e2e_jax.sources.simulation.showers import PRESHOWER_ETA
@@ -73,8 +73,7 @@ def clusters(hits: Ragged) -> Ragged:
     window = corner[:, None] + (step[:, None] * image.shape[3] + step).ravel()
     energy = np.zeros(len(seed), np.float32)
     flat = image.reshape(-1)
-    order = np.argsort(rank, kind="stable")
-    for turn in np.split(order, np.searchsorted(rank[order], np.arange(1, rank.max(initial=0) + 1))):
+    for turn in turns(rank):
         turn = turn[flat[window[turn, 12]] > 0]
         energy[turn] = np.maximum(flat[window[turn]], 0).sum(axis=1)
         flat[window[turn]] = 0
@@ -110,25 +109,18 @@ def reconstruct_endcap_photons(
     shapes = endcap_shapes(window, seed)
     position = _positions(hits, found, leader, chosen)
     eta, phi = _direction(position)
-    r9 = shapes["e3x3"] / raw
-    unconverted, converted = (
-        np.interp(np.abs(eta), CORRECTION_ETA, factors)
-        for factors in (UNCONVERTED_CORRECTION, CONVERTED_CORRECTION)
-    )
-    energy = np.where(r9 > CONVERTED_R9, unconverted * shapes["e5x5"], converted * raw)
-    hovere = _hcal_behind(hcal_hits, event, eta, phi) / raw
     from_vertex = position - np.stack([0 * raw, 0 * raw, vertex_z[event]], axis=1)
-    vertex_eta = _direction(from_vertex)[0]
-    columns = {
-        "eta": vertex_eta,
-        "phi": phi,
-        "energy": energy,
-        "raw_energy": raw,
-        "detector_eta": eta,
-        "r9": r9,
-        "hovere": hovere,
-    }
-    return chosen_photons(event, seed, columns, shapes, minimum_pt, len(hits))
+    return chosen_photons(
+        event,
+        seed,
+        raw,
+        {"eta": _direction(from_vertex)[0], "phi": phi, "detector_eta": eta},
+        [np.interp(np.abs(eta), CORRECTION_ETA, f) for f in (UNCONVERTED_CORRECTION, CONVERTED_CORRECTION)],
+        _hcal_behind(hcal_hits, event, eta, phi),
+        shapes,
+        minimum_pt,
+        len(hits),
+    )
 
 
 def _ranked_seeds(image: np.ndarray, hits: Ragged) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,14 @@ import numpy as np
 
 from e2e_jax.detector import geometry
 from e2e_jax.events.base import Ragged
-from e2e_jax.sources.simulation.readout import MEDIUM_SHARE, TOWER_ET, keeps_all, near_directions, read_out
+from e2e_jax.sources.simulation.readout import (
+    MEDIUM_SHARE,
+    TOWER_ET,
+    check_shape,
+    keeps_all,
+    near_directions,
+    read_out,
+)
 
 EE_NOISE = 0.150
 """GeV, electronics noise of an endcap crystal."""
@@ -49,11 +56,7 @@ def ecal_endcap_readout(
     Raises:
       ValueError: `deposits` has another shape.
     """
-    if deposits.ndim != 2 or deposits.shape[1] != geometry.EE_CELLS:
-        raise ValueError(
-            f"ECAL endcap deposits have shape {deposits.shape}, expected [events, {geometry.EE_CELLS}]: "
-            "one row an event, one column a crystal, numbered by geometry.ee_cell."
-        )
+    check_shape(deposits, geometry.EE_CELLS, "endcap", "geometry.ee_cell")
     crystals = geometry.ee_crystals().cell
     full = _full_readout(deposits, tower_et)
     noise = np.broadcast_to(np.float32(noise), geometry.EE_CELLS)[crystals]

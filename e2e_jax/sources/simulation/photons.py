@@ -8,6 +8,8 @@ only loop is over the rank of a seed in its event, as a cluster takes its crysta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from e2e_jax.detector import geometry
@@ -69,8 +71,7 @@ def superclusters(hits: Ragged, *, seed_et: float = SEED_ET) -> Ragged:
     dominoes = np.zeros((len(seed), _DOMINOES), bool)
     energy = np.zeros((len(seed), _DOMINOES), np.float32)
     flat = image.reshape(-1)
-    order = np.argsort(rank, kind="stable")
-    for turn in np.split(order, np.searchsorted(rank[order], np.arange(1, rank.max(initial=0) + 1))):
+    for turn in turns(rank):
         turn = turn[image[event[turn], row[turn] + _ETA, column[turn]] > 0]
         rows = event[turn, None] * image.shape[1] + row[turn, None] + np.arange(2 * _ETA + 1)
         columns = (column[turn, None] + steps) % geometry.EB_COLUMNS
@@ -136,30 +137,29 @@ def reconstruct_photons(
     event, seed = clusters.event_index, clusters.seed_cell.astype(np.int64)
     window = seed_windows(hits, event, seed)
     shapes = shower_shapes(window)
-    r9 = shapes["e3x3"] / clusters.energy
     eta, phi, depth = _position(window, clusters)
     of_eta = np.polynomial.polynomial.polyval
-    unconverted, converted = (of_eta(abs(eta), of) for of in (UNCONVERTED_CORRECTION, CONVERTED_CORRECTION))
-    energy = np.where(r9 > CONVERTED_R9, unconverted * shapes["e5x5"], converted * clusters.energy)
-    hovere = _hcal_behind(hcal_hits, event, seed) / clusters.energy
     radius = ECAL_RADIUS + depth / np.cosh(eta)
-    vertex_eta = np.arcsinh(np.sinh(eta) - vertex_z[event] / radius)
-    columns = {
-        "eta": vertex_eta,
-        "phi": phi,
-        "energy": energy,
-        "raw_energy": clusters.energy,
-        "detector_eta": eta,
-        "r9": r9,
-        "hovere": hovere,
-    }
-    return chosen_photons(event, clusters.seed_cell, columns, shapes, minimum_pt, len(hits))
+    return chosen_photons(
+        event,
+        clusters.seed_cell,
+        clusters.energy,
+        {"eta": np.arcsinh(np.sinh(eta) - vertex_z[event] / radius), "phi": phi, "detector_eta": eta},
+        [of_eta(abs(eta), factors) for factors in (UNCONVERTED_CORRECTION, CONVERTED_CORRECTION)],
+        _hcal_behind(hcal_hits, event, seed),
+        shapes,
+        minimum_pt,
+        len(hits),
+    )
 
 
 def chosen_photons(
     event: np.ndarray,
     seed_cell: np.ndarray,
-    columns: dict[str, np.ndarray],
+    raw: np.ndarray,
+    direction: dict[str, np.ndarray],
+    corrections: Sequence[np.ndarray],
+    behind: np.ndarray,
     shapes: dict[str, np.ndarray],
     minimum_pt: float,
     events: int,
@@ -168,18 +168,31 @@ def chosen_photons(
 
     Args:
       event, seed_cell: `[m]`.
-      columns: `[m]` each: `energy`, `eta` seen from the vertex, `hovere` and others.
+      raw: `[m]`, energy of the supercluster, GeV.
+      direction: `eta` and `phi` seen from the vertex and `detector_eta`, `[m]` each.
+      corrections: factors on the energy `[m]` of unconverted and of converted photons.
+      behind: `[m]`, HCAL energy behind the photon, GeV.
       shapes: of `shapes.shower_shapes` or `shapes.endcap_shapes`.
       minimum_pt: least transverse momentum, GeV.
       events: number of events.
     """
-    columns = {"pt": columns["energy"] / np.cosh(columns["eta"])} | columns
+    r9 = shapes["e3x3"] / raw
+    unconverted, converted = corrections
+    energy = np.where(r9 > CONVERTED_R9, unconverted * shapes["e5x5"], converted * raw)
+    columns = {"pt": energy / np.cosh(direction["eta"]), **direction, "energy": energy, "raw_energy": raw}
+    columns |= {"r9": r9, "hovere": behind / raw}
     columns |= {name: shapes[name] for name in ("sigma_ieta_ieta", "sigma_iphi_iphi", "seed_fraction")}
     chosen = np.lexsort((-columns["pt"], event))
     chosen = chosen[((columns["pt"] > minimum_pt) & (columns["hovere"] < H_OVER_E))[chosen]]
     columns = {name: column[chosen].astype(np.float32) for name, column in columns.items()}
     columns["seed_cell"] = seed_cell[chosen]
     return Ragged.from_counts(np.bincount(event[chosen], minlength=events), columns)
+
+
+def turns(rank: np.ndarray) -> list[np.ndarray]:
+    """Places in `rank` `[m]` of the first seed of each event, then of the second of each, and so on."""
+    order = np.argsort(rank, kind="stable")
+    return np.split(order, np.searchsorted(rank[order], np.arange(1, rank.max(initial=0) + 1)))
 
 
 def _image(hits: Ragged) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

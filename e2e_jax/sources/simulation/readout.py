@@ -62,12 +62,17 @@ def ecal_barrel_readout(
     Raises:
       ValueError: `deposits` has another shape.
     """
-    if deposits.ndim != 2 or deposits.shape[1] != geometry.EB_CELLS:
-        raise ValueError(
-            f"ECAL barrel deposits have shape {deposits.shape}, expected [events, {geometry.EB_CELLS}]: "
-            "one row an event, one column a crystal, numbered by geometry.eb_cell."
-        )
+    check_shape(deposits, geometry.EB_CELLS, "barrel", "geometry.eb_cell")
     return read_out(deposits, full_readout(deposits, tower_et), rng, noise, threshold)
+
+
+def check_shape(deposits: np.ndarray, cells: int, part: str, numbering: str) -> None:
+    """Raises a ValueError unless `deposits` has the shape `[events, cells]`."""
+    if deposits.ndim != 2 or deposits.shape[1] != cells:
+        raise ValueError(
+            f"ECAL {part} deposits have shape {deposits.shape}, expected [events, {cells}]: "
+            f"one row an event, one column a crystal, numbered by {numbering}."
+        )
 
 
 def read_out(
