@@ -128,8 +128,8 @@ def _sample(output: Path, config, classifier: Classifier, results: dict, per_cla
         arrays = npz.read(path)
         if (there := str(arrays[FINGERPRINT])) != fingerprint:
             raise WorkdirError(
-                f"{path} holds events of another build of {config.dataset.name} (fingerprint {there}, of this "
-                f"run {fingerprint}). Delete it, and release the classifiers of this dataset again."
+                f"{path} holds events of another build of {config.dataset.name} (fingerprint {there}, here "
+                f"{fingerprint}). Delete it, and release the classifiers of this dataset again."
             )
         return from_arrays(arrays, record)
     events = (dataset or dataset_of(config)).read("validation", classifier.task)

@@ -54,7 +54,7 @@ def test_bars_of_the_plane_lie_on_their_cells_and_photons_are_ringed():
     events = shower_event(*PAIR)
     made = plane(events, 0)
     for one, trace in zip(placing.cells(events, 0)[:3], made.data):
-        np.testing.assert_allclose(trace.base + trace.y / 2, one.eta)
+        np.testing.assert_allclose(trace.base.astype(float) + trace.y / 2, one.eta)
         np.testing.assert_allclose(trace.x, one.phi)
         assert len(trace.marker.color) == len(one.eta)
     assert [shape.line.color for shape in made.layout.shapes] == [MARK] * 2
