@@ -138,7 +138,7 @@ def _figure(drawn: list[Cells], draw, layout: dict):
     layout["modebar"] = {"orientation": "v"}
     strengths = [_mixed(_scaled(one.layer, one.strength), LAYERS[one.layer][1]) for one in drawn]
     traces = [draw(one, colours, _hover(one)) for one, colours in zip(drawn, strengths)]
-    if any(one.gradient is not None for one in drawn):
+    if drawn[0].gradient is not None:
         largest = max(float(np.abs(one.gradient).max(initial=1e-30)) for one in drawn)
         for one in drawn:
             size = np.log1p(10**DECADES * np.abs(one.gradient) / largest) / np.log1p(10**DECADES)

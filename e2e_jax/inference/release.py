@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -117,7 +118,7 @@ def read_events(name_or_folder):
 
 
 def _sample_path(folder: Path, config) -> Path:
-    return folder.parent / SAMPLES / f"{config.dataset.name.replace('/', '-')}.npz"
+    return folder.parent / SAMPLES / (re.sub(r"[^\w.]+", "-", config.dataset.name).strip("-") + ".npz")
 
 
 def _sample(output: Path, config, classifier: Classifier, results: dict, per_class: int, dataset):
@@ -126,7 +127,7 @@ def _sample(output: Path, config, classifier: Classifier, results: dict, per_cla
     record = KINDS[classifier.task.events]
     if path.exists():
         arrays = npz.read(path)
-        if (there := str(arrays[FINGERPRINT])) != fingerprint:
+        if (there := arrays[FINGERPRINT].tobytes().decode()) != fingerprint:
             raise WorkdirError(
                 f"{path} holds events of another build of {config.dataset.name} (fingerprint {there}, here "
                 f"{fingerprint}). Delete it, and release the classifiers of this dataset again."
@@ -135,7 +136,7 @@ def _sample(output: Path, config, classifier: Classifier, results: dict, per_cla
     events = (dataset or dataset_of(config)).read("validation", classifier.task)
     rows = [np.flatnonzero(events.label == label)[:per_class] for label in np.unique(events.label)]
     events = events[np.sort(np.concatenate(rows))]
-    write_events(path, events, **{FINGERPRINT: np.array(fingerprint)})
+    write_events(path, events, **{FINGERPRINT: np.frombuffer(fingerprint.encode(), np.uint8)})
     try:
         _refuse_large(path, LARGEST_SAMPLE)
     except WorkdirError:
