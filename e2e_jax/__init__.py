@@ -11,7 +11,7 @@ These names are loaded when they are first used, so that `import e2e_jax` is qui
     make_images(events, geometry="barrel")         their images, by name
     Observable(name, unit, title)                  a named number of an event, such as a mass
     train(config, workdir, dataset=None)           trains a classifier and evaluates it
-    load_classifier(workdir)                       a trained classifier: `predict(events)`
+    load_classifier(workdir)                       a run's or a released classifier: `predict(events)`
     evaluate(task, probabilities, labels, ...)     metrics with uncertainties, as in results.json
     cvm_penalty(scores, observable, mask)          the penalty on a dependence of scores on an observable
     cvm_metric(scores, observable)                 the size of that dependence

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import awkward
 import numpy as np
-import pytest
 import uproot
 
 from e2e_jax.detector import geometry, ids
@@ -184,6 +183,9 @@ def write_aodsim(path, events, cluster=10, compression=None, **options):
 
 def real_file():
     """A real AODSIM file: what E2E_AODSIM_SAMPLE names, or one next to the checkout; skips without."""
+    # The documentation writes files, too, without pytest.
+    import pytest
+
     name = "shared/data/cms_aodsim_2011_hzz4l_10events.root"
     path = os.environ.get("E2E_AODSIM_SAMPLE") or Path(__file__).parents[2] / name
     if not os.path.isfile(path):

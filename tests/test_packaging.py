@@ -100,7 +100,7 @@ def installed(tmp_path_factory):
     """A folder with the package installed from a wheel, which was built from an sdist."""
     folder = tmp_path_factory.mktemp("packaging")
     source = folder / "source"
-    for name in ("e2e_jax", "configs", "data_builders"):
+    for name in ("e2e_jax", "configs", "data_builders", "release"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -132,6 +132,26 @@ def test_an_installation_holds_every_module_config_and_table(installed):
         assert {path for path in files if not (installed / path).exists()} == set()
     configs = {path.name for path in (ROOT / "configs").glob("*.py")}
     assert configs == {path.name for path in (installed / "e2e_jax/configs").glob("*.py")}
+
+
+@pytest.mark.slow
+def test_an_installation_holds_the_released_classifiers(installed):
+    released = {
+        path.relative_to(ROOT / "release") for path in (ROOT / "release").rglob("*") if path.is_file()
+    }
+    there = {path.relative_to(installed / "e2e_jax/zoo") for path in (installed / "e2e_jax/zoo").rglob("*")}
+    assert released - there == set()
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_where_there_is_no_checkout(installed, tmp_path):
+    nbformat = pytest.importorskip("nbformat")
+    notebook = nbformat.read(ROOT / "notebooks" / "restore_checkpoint.ipynb", as_version=4)
+    program = tmp_path / "notebook.py"
+    program.write_text("\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code"))
+    printed = run_in(tmp_path, sys.executable, "-W", "ignore", str(program), path=installed)
+    assert "'gamma_gamma', 'h', 'gamma_jet'" in printed
+    assert "240 events" in printed
 
 
 @pytest.mark.slow

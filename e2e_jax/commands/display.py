@@ -2,6 +2,7 @@
 
 python -m e2e_jax.display FILE --event N [N ...] --output DIR
                           [--split validation] [--select central] [--geometry barrel]
+                          [--interactive [--run RUN]]
 """
 
 import argparse
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 from e2e_jax.commands import command_line
+from e2e_jax.files.atomic import write_whole
 from e2e_jax.studies.hgg import SELECTIONS
 
 FORMATS = {"png": {"dpi": 300}, "pdf": {"metadata": {"CreationDate": None}}}
@@ -30,6 +32,8 @@ def main(argv):
     from e2e_jax.events.diphotons import Events
 
     arguments = _parser(geometries()).parse_args(argv[1:])
+    if arguments.run and not arguments.interactive:
+        raise ValueError("--run adds the saliency to the page of --interactive. Add --interactive.")
     folder = _writable(arguments.output)
     events, origin, task = read_events(
         arguments.file, arguments.event, arguments.split, arguments.select, arguments.data_dir
@@ -39,11 +43,54 @@ def main(argv):
             f"{arguments.file} holds {type(events).__name__.lower()}, not events with two photons, which is "
             "what this draws. The report of a run that was trained on them shows some."
         )
-    for index in range(len(events)):
+    addresses = zip(events.run, events.lumi, events.event)
+    names = [f"run{run}_lumi{lumi}_event{event}" for run, lumi, event in addresses]
+    if arguments.interactive:
+        print(write_page(folder, names, events, origin, task, arguments.run))
+        return
+    for index, name in enumerate(names):
         figure = event_figure(events, index, arguments.geometry, origin, task)
-        name = f"run{events.run[index]}_lumi{events.lumi[index]}_event{events.event[index]}"
         name += "" if arguments.geometry == "barrel" else f"_{arguments.geometry}"
         print(*write(figure, folder, name), sep="\n")
+
+
+def write_page(folder, names, events, origin, task, run=""):
+    """Writes one page with all events, whole or not at all; returns its path.
+
+    Args:
+      folder: where to.
+      names: of the events; the first names the file.
+      events, origin, task: as `display.reading.read_events` returns them.
+      run: the run or released classifier that explains the events; "" for none.
+
+    Raises:
+      ValueError: the folder cannot be written to, or the classifier sees no hits.
+    """
+    from e2e_jax.display.page import page
+
+    text = page(events, origin, task, _explained(run, events) if run else None)
+    more = f"_and_{len(names) - 1}_more" if len(names) > 1 else ""
+    path = folder / f"{names[0]}{more}.html"
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise ValueError(str(error)) from error
+    return path
+
+
+def _explained(run, events):
+    """Probabilities and gradients of each event by the classifier of a run."""
+    from e2e_jax.display.page import Explained
+    from e2e_jax.inference.loading import load_classifier
+    from e2e_jax.inference.saliency import hit_gradients
+
+    classifier = load_classifier(run)
+    titles = [classifier.task.title(name) for name in classifier.classes]
+    # Not of all events that can be drawn can there be a score, such as of one without photons.
+    probabilities = classifier.predict(events, invalid="nan")
+    scores = [", ".join(f"P({name}) = {p:.3f}" for name, p in zip(titles, row)) for row in probabilities]
+    gradients = [hit_gradients(classifier, events[[index]]) for index in range(len(events))]
+    return Explained(classifier.task.title(classifier.task.signal), scores, gradients)
 
 
 def write(figure, folder, name):
@@ -85,10 +132,14 @@ def _parser(geometries):
     parser.add_argument(
         "--event", type=int, nargs="+", required=True, help="which events, counted from 0 (of those selected)"
     )
-    parser.add_argument("--output", required=True, help="folder for the PNG and PDF files")
+    parser.add_argument("--output", required=True, help="folder for the PNG and PDF files, or the page")
     parser.add_argument("--split", default="validation", help="split of a dataset (default: %(default)s)")
     parser.add_argument("--select", choices=SELECTIONS, help="of an AODSIM file: only events that pass this")
     parser.add_argument("--geometry", choices=geometries, default="barrel", help="default: %(default)s")
+    parser.add_argument(
+        "--interactive", action="store_true", help="write a page in the (eta, phi) plane and in space instead"
+    )
+    parser.add_argument("--run", default="", help="of --interactive: classifier that explains the events")
     parser.add_argument("--data_dir", default="", help="folder of the datasets (default: TFDS's own)")
     return parser
 

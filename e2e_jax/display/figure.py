@@ -31,13 +31,15 @@ RING = 8.0
 """Radius of a mark in crystals: holds a shower and hides nothing of it."""
 ZOOM = 15.5
 """Half the side of an enlarged part, in crystals."""
-STYLE = {"font.size": 11, "axes.titlesize": 11, "axes.labelsize": 11, "font.family": "DejaVu Sans"}
-"""Printed at half its width the picture still has letters of 5 points."""
+STYLE = {"font.size": 12, "axes.titlesize": 12, "axes.labelsize": 12, "font.family": "DejaVu Sans"}
+"""Printed at half its width the picture still has letters of 6 points."""
 
-WIDTH, LEFT, RIGHT = 7.0, 0.74, 0.78
+WIDTH, LEFT, RIGHT = 7.0, 0.78, 0.82
 """Width of the picture and of its margins, in inches."""
-ABOVE, BELOW, SIDE = 0.58, 0.54, 1.72
+ABOVE, BELOW, SIDE = 0.62, 0.56, 2.55
 """Room above and below an image for its ticks and labels, and the side of an enlarged part; inches."""
+BARS = 0.72
+"""Height of the colour bars with their labels, in inches."""
 
 
 def event_figure(
@@ -60,7 +62,7 @@ def event_figure(
     of_image = panels(geometry)
     rows = _rows(of_image)
     with matplotlib.rc_context(STYLE):
-        height = 0.5 + sum(ABOVE + height + BELOW for height, _ in [*rows, (SIDE, [])])
+        height = 0.5 + BARS + sum(ABOVE + height + BELOW for height, _ in [*rows, (SIDE, [])])
         figure = Figure(figsize=(WIDTH, height), facecolor="white")
         top = height - 0.5
         figure.text(0.5, 1 - 0.08 / height, event_title(events, index, origin, task), ha="center", va="top")
@@ -73,7 +75,7 @@ def event_figure(
                     axes.set_title(of_image[name].title)
             top -= ABOVE + row_height + BELOW
         _enlarge(figure, top - ABOVE - SIDE, drawn, of_image, showers)
-        _colour_bars(figure, top - ABOVE - SIDE)
+        _colour_bars(figure)
     return figure
 
 
@@ -230,7 +232,7 @@ def _axes(figure: Figure, left: float, bottom: float, width: float, height: floa
 def _enlarge(figure: Figure, bottom: float, drawn: dict, panels: dict[str, Panel], showers: list[Shower]):
     """A square around each shower."""
     for number, shower in enumerate(showers):
-        axes = _axes(figure, LEFT + number * (SIDE + 0.72), bottom, SIDE, SIDE)
+        axes = _axes(figure, LEFT + number * (WIDTH - LEFT - SIDE - 0.15), bottom, SIDE, SIDE)
         axes.set_title(photon_text(number, shower), color=MARK)
         name = next((name for name in panels if panels[name].position(shower)), None)
         if name is None:
@@ -245,18 +247,14 @@ def _enlarge(figure: Figure, bottom: float, drawn: dict, panels: dict[str, Panel
         figure.text(LEFT / WIDTH, (bottom + SIDE / 2) / up, "no photons known for this event", va="center")
 
 
-def _colour_bars(figure: Figure, bottom: float):
-    """The scales of the channels, below each other."""
+def _colour_bars(figure: Figure):
+    """The scales of the channels, beside each other at the foot of the figure."""
     for place, channel in enumerate(LAYERS):
         label, _, norm, extend = LAYERS[channel]
-        axes = _axes(figure, WIDTH - 1.75, bottom + 0.02 + 0.7 * place, 1.6, 0.12)
-        figure.colorbar(
-            ScalarMappable(norm, _colours(channel)),
-            cax=axes,
-            orientation="horizontal",
-            extend=extend,
-            format="{x:g}",
-        )
+        axes = _axes(figure, 0.25 + 2.3 * place, 0.3, 1.9, 0.13)
+        scale = ScalarMappable(norm, _colours(channel))
+        bar = {"orientation": "horizontal", "extend": extend, "format": "{x:g}"}
+        figure.colorbar(scale, cax=axes, **bar)
         axes.minorticks_off()
         axes.set_title(label)
 

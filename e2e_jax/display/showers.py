@@ -49,7 +49,7 @@ def find_showers(events: Events, index: int) -> list[Shower]:
             continue
         lit, pointed = [], []
         for collection in ("eb", "ee"):
-            distance = _distance(*_directions(collection), eta, phi)
+            distance = _distance(*crystal_directions(collection), eta, phi)
             hits = getattr(events, collection).event(index)
             energy = np.where(distance[hits["cell"]] < 1, hits["energy"], 0)
             if energy.max(initial=0) > 0:
@@ -68,7 +68,7 @@ def _distance(eta: np.ndarray, phi: np.ndarray, eta0: float, phi0: float) -> np.
 
 
 @functools.cache
-def _directions(collection: str) -> tuple[np.ndarray, np.ndarray]:
+def crystal_directions(collection: str) -> tuple[np.ndarray, np.ndarray]:
     """(eta, phi) of each cell of "eb" or "ee"; eta is infinite where a cell has no crystal."""
     if collection == "eb":
         row, column = np.divmod(np.arange(geometry.EB_CELLS), geometry.EB_COLUMNS)

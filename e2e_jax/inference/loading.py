@@ -7,6 +7,7 @@ import jax
 
 from e2e_jax import __version__, experiment
 from e2e_jax.errors import WorkdirError
+from e2e_jax.inference import zoo
 from e2e_jax.inference.prediction import Classifier, Predictor
 from e2e_jax.runs import checkpoint_files
 from e2e_jax.runs.checkpoints import check_config, step_path
@@ -16,16 +17,18 @@ from e2e_jax.study import Task
 
 
 def load_classifier(workdir, which="best"):
-    """Loads the classifier of a run; needs nothing but its folder, on any device.
+    """Loads a trained classifier; needs nothing but its folder, on any device.
 
     Args:
-      workdir: the folder of the run.
+      workdir: the folder of a run, or the name of a released classifier, such as "cms_b".
       which: "best" (of the best epoch), "latest" (of the last step saved), or the step of a checkpoint.
 
     Raises:
-      WorkdirError: there is no run, no such checkpoint, or no epoch is finished yet; the checkpoint is
-        damaged, from another version, or of another config or network than the config describes.
+      WorkdirError: there is no run or released classifier of this name, no such checkpoint, or no epoch is
+        finished yet; the checkpoint is damaged, from another version, or of another config or network than
+        the config describes.
     """
+    workdir = zoo.folder_of(workdir)
     config = read_config(workdir)
     path = step_path(workdir, "latest" if which == "best" else which)
     about = checkpoint_files.read_about(path)

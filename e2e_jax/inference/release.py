@@ -1,18 +1,21 @@
 """A small folder that holds a trained classifier and nothing to resume from, to keep next to the code.
 
-`load_classifier` opens it like the folder of a run. It holds config.json, results.json, checkpoints/ with the
-best epoch's parameters alone, and events.npz: the first validation events of each class, with the
-probabilities that the classifier gave them when it was released.
+`load_classifier` opens it like the folder of a run. It holds config.json, results.json, a card, checkpoints/
+with the best epoch's parameters alone, and the probabilities that the classifier gave, when it was released,
+to a sample of events. The sample is in samples/ next to it: the first validation events of each label of a
+dataset, shared by all releases of this dataset.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from e2e_jax.datasets.splits import Dataset
@@ -23,6 +26,8 @@ from e2e_jax.execution.keeping import from_arrays, write_events
 from e2e_jax.experiment import dataset_of
 from e2e_jax.files import npz
 from e2e_jax.files.atomic import write_whole
+from e2e_jax.inference import zoo
+from e2e_jax.inference.card import card
 from e2e_jax.inference.loading import load_classifier
 from e2e_jax.inference.prediction import Classifier
 from e2e_jax.runs.checkpoints import Checkpoints, read_about
@@ -30,29 +35,31 @@ from e2e_jax.runs.folder import CHECKPOINTS, CONFIG, check_path, read_config
 from e2e_jax.runs.results_files import RESULTS
 from e2e_jax.study import Task
 
-EVENTS = "events.npz"
-CONTENT = {CONFIG, RESULTS, CHECKPOINTS, EVENTS}
-LARGEST = 2_000_000
-"""Bytes of a release: it travels with every clone of the code."""
+SAMPLES = "samples"
+CARD = "card.md"
+PROBABILITIES, FINGERPRINT = "probabilities", "fingerprint"
+SCORES = f"{PROBABILITIES}.npz"
+CONTENT = {CONFIG, RESULTS, CHECKPOINTS, SCORES, CARD}
+LARGEST = 500_000
+LARGEST_SAMPLE = 1_200_000
+"""Bytes of a release and of the sample next to it: they travel with every clone of the code."""
 
-PROBABILITIES = "probabilities"
 
-
-def release(workdir, output, per_class: int = 80, dataset: Dataset | None = None) -> Path:
+def release(workdir, output, per_class: int = 60, dataset: Dataset | None = None) -> Path:
     """Writes the release of a finished run, whole or not at all; an earlier release is replaced.
 
     Args:
       workdir: folder of the run.
-      output: folder to write.
-      per_class: validation events of each label to keep next to the checkpoint; 0 for none.
+      output: folder to write; its name is that of the release.
+      per_class: events of each label in the sample, where there is none of this dataset yet; 0 for none.
       dataset: what the run was trained on; the one that its config names by default.
 
     Returns:
       The folder.
 
     Raises:
-      WorkdirError: the run is not finished or evaluated, `output` holds something else, or the release is
-        larger than `LARGEST`.
+      WorkdirError: the run is not finished or evaluated, `output` holds something else, the sample there is
+        of another build of the dataset, or the release or the sample is too large.
     """
     workdir, output = Path(workdir).expanduser(), Path(output).expanduser()
     check_path(output)
@@ -61,7 +68,9 @@ def release(workdir, output, per_class: int = 80, dataset: Dataset | None = None
     classifier, about, config = load_classifier(workdir), read_about(workdir), read_config(workdir)
     results, rows = _results(workdir), about["progress"]["history"]
     best = rows[best_epoch(rows, config.cvm.limit, classifier.task).index]
-    events = _validation_events(dataset or dataset_of(config), classifier, per_class) if per_class else None
+    events = None
+    if per_class:
+        events = _sample(output, config, classifier, results, per_class, dataset)
 
     output.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
@@ -71,10 +80,11 @@ def release(workdir, output, per_class: int = 80, dataset: Dataset | None = None
         write_whole(part / RESULTS, json.dumps(results, indent=2) + "\n")
         with Checkpoints(part, config, classifier.task, about["dataset"]) as checkpoints:
             checkpoints.save(best["step"], None, classifier.params, about["progress"])
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(classifier.params))
+        write_whole(part / CARD, card(classifier, results, parameters, output.name))
         if events is not None:
-            probabilities = load_classifier(part).predict(events)
-            write_events(part / EVENTS, events, **{PROBABILITIES: probabilities})
-        _refuse_large(part)
+            npz.write(part / SCORES, {PROBABILITIES: load_classifier(part).predict(events)})
+        _refuse_large(part, LARGEST)
         part.chmod(0o755)
         _put(part, output)
     finally:
@@ -82,22 +92,57 @@ def release(workdir, output, per_class: int = 80, dataset: Dataset | None = None
     return output
 
 
-def read_events(folder):
-    """The events of a release, and the probabilities that they had: (a `Record`, f4 [n, classes]).
+def read_events(name_or_folder):
+    """The events of the sample next to a release, and the probabilities that it gave them when released.
+
+    Args:
+      name_or_folder: as for `load_classifier`.
+
+    Returns:
+      A `Record`, and f4 `[n, classes]`.
 
     Raises:
-      WorkdirError: the folder has no events, or they cannot be read.
+      WorkdirError: there is no sample, or it cannot be read.
     """
-    path, record = Path(folder) / EVENTS, KINDS[Task(**read_about(folder)["task"]).events]
+    folder = zoo.folder_of(name_or_folder)
+    path, record = _sample_path(folder, read_config(folder)), KINDS[Task(**read_about(folder)["task"]).events]
     try:
-        arrays = npz.read(path)
-        return from_arrays(arrays, record), arrays[PROBABILITIES]
-    except FileNotFoundError:
+        return from_arrays(npz.read(path), record), npz.read(folder / SCORES)[PROBABILITIES]
+    except FileNotFoundError as error:
         raise WorkdirError(
-            f"There are no events in {folder}: it has no {EVENTS}, which python -m e2e_jax.release writes."
+            f"There are no events for {folder}: {error.filename} is missing, which python -m e2e_jax.release "
+            "writes."
         ) from None
     except (OSError, ValueError, KeyError) as error:
         raise WorkdirError(f"{path} cannot be read ({error}). Copy the release again.") from error
+
+
+def _sample_path(folder: Path, config) -> Path:
+    return folder.parent / SAMPLES / (re.sub(r"[^\w.]+", "-", config.dataset.name).strip("-") + ".npz")
+
+
+def _sample(output: Path, config, classifier: Classifier, results: dict, per_class: int, dataset):
+    """The sample next to a release; made of the first validation events of each label where there is none."""
+    path, fingerprint = _sample_path(output, config), results["dataset"].get("fingerprint", "")
+    record = KINDS[classifier.task.events]
+    if path.exists():
+        arrays = npz.read(path)
+        if (there := arrays[FINGERPRINT].tobytes().decode()) != fingerprint:
+            raise WorkdirError(
+                f"{path} holds events of another build of {config.dataset.name} (fingerprint {there}, here "
+                f"{fingerprint}). Delete it, and release the classifiers of this dataset again."
+            )
+        return from_arrays(arrays, record)
+    events = (dataset or dataset_of(config)).read("validation", classifier.task)
+    rows = [np.flatnonzero(events.label == label)[:per_class] for label in np.unique(events.label)]
+    events = events[np.sort(np.concatenate(rows))]
+    write_events(path, events, **{FINGERPRINT: np.frombuffer(fingerprint.encode(), np.uint8)})
+    try:
+        _refuse_large(path, LARGEST_SAMPLE)
+    except WorkdirError:
+        path.unlink()
+        raise
+    return events
 
 
 def _results(workdir):
@@ -120,22 +165,12 @@ def _without_folders(config):
     return {**config, "dataset": {**config["dataset"], "data_dir": ""}}
 
 
-def _validation_events(dataset: Dataset, classifier: Classifier, per_class: int):
-    """The first validation events of each label, in the dataset's order."""
-    unread = KINDS[classifier.task.events].unread(classifier.inputs)
-    events = dataset.read("validation", classifier.task, unread)
-    rows = [np.flatnonzero(events.label == label)[:per_class] for label in np.unique(events.label)]
-    return events[np.sort(np.concatenate(rows))]
-
-
-def _refuse_large(folder):
-    sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-    if sum(sizes.values()) > LARGEST:
-        events = sizes.get(folder / EVENTS, 0)
-        raise WorkdirError(
-            f"The release would have {sum(sizes.values()) / 1e6:.1f} MB, {events / 1e6:.1f} of them events; "
-            f"it may have {LARGEST / 1e6:g}. Keep fewer events (--events)."
-        )
+def _refuse_large(path: Path, largest: int):
+    size = sum(one.stat().st_size for one in (path, *path.rglob("*")) if one.is_file())
+    if size > largest:
+        what = "sample" if path.is_file() else "release"
+        way = " Keep fewer events (--events)." if path.is_file() else ""
+        raise WorkdirError(f"The {what} would have {size / 1e6:.2f} MB; it may have {largest / 1e6:g}.{way}")
 
 
 def _put(part, output):

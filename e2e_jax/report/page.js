@@ -9,8 +9,9 @@
   function drawing(name) {
     const { data, layout } = JSON.parse(document.getElementById(`plot-${name}`).textContent);
     const ink = colour("--ink"), line = colour("--line");
-    for (const trace of data) {
-      if (night.matches && trace.line && darker[trace.line.color]) trace.line.color = darker[trace.line.color];
+    for (const trace of night.matches ? data : []) {
+      if (trace.line) trace.line.color = darker[trace.line.color] ?? trace.line.color;
+      if (trace.fillcolor) trace.fillcolor = darker[trace.fillcolor] ?? trace.fillcolor;
     }
     for (const [key, axis] of Object.entries(layout)) {
       if (/^[xy]axis/.test(key)) Object.assign(axis, { linecolor: ink, tickcolor: ink, gridcolor: line, mirror: true, showline: true });

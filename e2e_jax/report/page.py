@@ -12,7 +12,8 @@ import jinja2
 from markupsafe import Markup
 
 from e2e_jax.evaluation.published import paper_row
-from e2e_jax.report import tables
+from e2e_jax.evaluation.tables import cvm_floor_text
+from e2e_jax.report import roc, tables
 from e2e_jax.report.pictures import DARK, Picture
 from e2e_jax.report.runs import Run
 
@@ -41,7 +42,7 @@ def page(
     from plotly.offline import get_plotlyjs
 
     sections = [
-        ("roc", "ROC curves", curves, ""),
+        ("results", "Results", curves, ""),
         *([("decorrelation", "Decorrelation", maps, "")] if maps else []),
         ("events", "Events", displays, absent),
         ("training", "Training and calibration", checks, "" if runs[0].history else WITHOUT_EPOCHS),
@@ -52,7 +53,9 @@ def page(
     return environment.get_template("page.html").render(
         run=runs[0],
         others=runs[1:],
+        learnt=roc.against_rest(runs[0].task),
         headlines=made[0].headlines.items(),
+        floor=cvm_floor_text(runs[0].results),
         tables=Markup(tables.html(made)),
         exports={"Markdown": tables.markdown(made), "LaTeX": tables.latex(made)},
         sections=sections,

@@ -17,10 +17,17 @@ from e2e_jax.study import Task
 
 POINTS = 200
 """Points of a drawn curve along either axis: no line on paper shows more."""
+EFFICIENCIES = np.linspace(0, 1, 101)
+"""Where the band of a curve is computed."""
+RESAMPLES = 100
+"""Samples of the bootstrap behind a band."""
 
 
 class Curve(NamedTuple):
-    """A ROC curve: what it is called, its colour, its points, and the area with its uncertainty."""
+    """A ROC curve: its name, colour and points, the area with its uncertainty, and the band around it.
+
+    The band is the rejection's 68 % interval at `EFFICIENCIES`, `[2, 101]`.
+    """
 
     name: str
     colour: str
@@ -29,6 +36,7 @@ class Curve(NamedTuple):
     threshold: np.ndarray
     area: float
     uncertainty: float
+    band: np.ndarray
 
     @property
     def legend(self) -> str:
@@ -70,9 +78,25 @@ def curve(
     kept = np.unique(
         np.concatenate([np.searchsorted(rate, grid).clip(0, len(rate) - 1) for rate in (false, true)])
     )
-    return Curve(
-        name, colour, true[kept], 1 - false[kept], threshold[kept], area["value"], area["uncertainty"]
-    )
+    points = true[kept], 1 - false[kept], threshold[kept]
+    return Curve(name, colour, *points, area["value"], area["uncertainty"], band(scores, is_signal))
+
+
+def band(scores: np.ndarray, is_signal: np.ndarray) -> np.ndarray:
+    """The 68 % interval of the background rejection at `EFFICIENCIES`, `[2, 101]`, by a Poisson bootstrap.
+
+    Args: as for `metrics.roc_auc`.
+    """
+    order = np.argsort(-scores, kind="stable")
+    # Events of equal scores pass together.
+    last = np.flatnonzero(np.diff(scores[order], append=np.nan))
+    signal, random = np.asarray(is_signal, bool)[order], np.random.default_rng(0)
+    rejections = []
+    for _ in range(RESAMPLES):
+        weight = random.poisson(1, len(order))
+        true, false = (np.cumsum(weight * chosen)[last] for chosen in (signal, ~signal))
+        rejections.append(np.interp(EFFICIENCIES, true / max(true[-1], 1), 1 - false / max(false[-1], 1)))
+    return np.quantile(rejections, (0.16, 0.84), axis=0)
 
 
 def versus_rest(scored: Scored, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -99,7 +123,7 @@ def by_class(scored: Scored, areas: dict) -> Comparison:
         curve(task.title(name), colours[name], *versus_rest(scored, name), areas.get(name))
         for name in task.scored
     ]
-    title = "One class against the rest" if len(curves) > 1 else _against_rest(task)
+    title = "One class against the rest" if len(curves) > 1 else against_rest(task)
     return Comparison("roc_vs_rest", title, curves)
 
 
@@ -119,7 +143,7 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
                 for run in runs
                 if name in run.task.names
             ]
-            title = f"{task.title(name)} against the rest" if len(task.scored) > 1 else _against_rest(task)
+            title = f"{task.title(name)} against the rest" if len(task.scored) > 1 else against_rest(task)
             made.append(Comparison(f"roc_{name}_vs_rest", title, _curves(runs, found)))
     for label in task.backgrounds if len(task.scored) > 1 else ():
         key = f"{task.signal}_vs_{label}"
@@ -143,6 +167,7 @@ def draw(comparison: Comparison, origin: str, note: str = "") -> Figure:
     with new_figure(origin, note) as (figure, axes):
         for number, one in enumerate(comparison.curves):
             dashes = DASHES[number % len(DASHES)]
+            axes.fill_between(EFFICIENCIES, *one.band, color=one.colour, alpha=0.2, linewidth=0)
             axes.plot(one.efficiency, one.rejection, dashes, color=one.colour, label=literal(one.legend))
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Signal efficiency", ylabel="Background rejection")
         # Below the diagonal, where no curve comes.
@@ -157,6 +182,19 @@ def interactive(comparison: Comparison) -> str:
     """The same for plotly.js, as JSON: efficiency, rejection and the cut under the pointer."""
     import plotly.graph_objects as go
 
+    bands = [
+        go.Scatter(
+            x=np.concatenate([EFFICIENCIES, EFFICIENCIES[::-1]]).astype(np.float32),
+            y=np.concatenate([one.band[0], one.band[1][::-1]]).astype(np.float32),
+            fill="toself",
+            fillcolor=one.colour,
+            line={"color": one.colour, "width": 0},
+            opacity=0.2,
+            hoverinfo="skip",
+            showlegend=False,
+        )
+        for one in comparison.curves
+    ]
     traces = [
         go.Scatter(
             x=one.efficiency.astype(np.float32),
@@ -180,7 +218,7 @@ def interactive(comparison: Comparison) -> str:
         "template": "none",
         "height": 420 + 20 * len(traces),
     }
-    return go.Figure(traces, layout).to_json()
+    return go.Figure([*bands, *traces], layout).to_json()
 
 
 def pictures(runs: Sequence[Run]) -> list[Picture]:
@@ -188,7 +226,7 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
     first = runs[0]
     others = any(not run.same_events(first) for run in runs)
     note = f"{len(first.scored.labels):,} events" + (", † others" if others else "")
-    caption = "Signal efficiency against background rejection for every cut on the score. "
+    caption = "Every cut on the score; the bands are 68 % intervals of the bootstrap. "
     pair = "The score is normalized to the pair of classes. "
     return [
         Picture(
@@ -202,8 +240,8 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
     ]
 
 
-def _against_rest(task: Task) -> str:
-    """What the one curve of a classifier of two labels shows."""
+def against_rest(task: Task) -> str:
+    """What a classifier separates, in words."""
     others = " and ".join(map(task.title, task.backgrounds))
     return f"{task.title(task.signal)} against {others}"
 

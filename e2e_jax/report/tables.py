@@ -1,4 +1,4 @@
-"""The results, with the paper's where a config names its table: metrics in rows, classifiers in columns."""
+"""The results: metrics in rows, classifiers in columns, beside each the paper's value and the difference."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ class Cell(NamedTuple):
     paper: str
     difference: str
 
+    @property
+    def text(self) -> str:
+        return f"{self.value} ± {self.uncertainty}"
+
 
 class Table(NamedTuple):
     """The results of runs that are compared with each other: those of one published table, or of one task.
@@ -42,6 +46,29 @@ class Table(NamedTuple):
     facts: dict[str, list[str]]
     notes: list[str]
     headlines: dict[str, Cell]
+
+    @property
+    def compared(self) -> list[bool]:
+        """Which classifiers have columns with the paper's values and the differences."""
+        columns = zip(*self.rows.values()) if self.rows else ([] for _ in self.columns)
+        return [any(cell and cell.paper for cell in cells) for cells in columns]
+
+    def heads(self) -> list[str]:
+        """What stands above each column."""
+        return self._beside(self.columns, ["paper", "difference"])
+
+    def lines(self) -> dict[str, list[str]]:
+        """All rows as texts, one for each of `heads`."""
+        made = {}
+        for name, cells in self.rows.items():
+            parts = [(cell.text, cell.paper, cell.difference) if cell else ("–", "", "") for cell in cells]
+            wide = [part if known else part[:1] for part, known in zip(parts, self.compared)]
+            made[name] = [text for part in wide for text in part]
+        return made | {name: self._beside(texts, ["", ""]) for name, texts in self.facts.items()}
+
+    def _beside(self, texts: Sequence[str], added: list[str]) -> list[str]:
+        wide = [[text, *(added if known else [])] for text, known in zip(texts, self.compared)]
+        return [text for part in wide for text in part]
 
 
 def tables(runs: Sequence[Run]) -> list[Table]:
@@ -106,18 +133,16 @@ def markdown(made: Sequence[Table]) -> str:
     """The tables in GitHub's Markdown."""
     parts = []
     for table in made:
-        lines = [f"**{_md(table.title)}**", "", _markdown_row(["", *map(_md, table.columns)])]
-        lines.append("|---|" + "---:|" * len(table.columns))
-        for metric, cells in table.rows.items():
-            lines.append(_markdown_row([_md(metric), *(_markdown_cell(cell) for cell in cells)]))
-        lines += [_markdown_row([_md(name), *map(_md, texts)]) for name, texts in table.facts.items()]
+        heads = table.heads()
+        lines = [f"**{_md(table.title)}**", "", _markdown_row(["", *heads]), "|---|" + "---:|" * len(heads)]
+        lines += [_markdown_row([name, *texts]) for name, texts in table.lines().items()]
         lines += ["", *(f"{_md(note)}  " for note in table.notes)]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown_row(texts: Sequence[str]) -> str:
-    return "| " + " | ".join(texts) + " |"
+    return "| " + " | ".join(map(_md, texts)) + " |"
 
 
 def _md(text: str) -> str:
@@ -126,28 +151,17 @@ def _md(text: str) -> str:
     return " ".join(text.split())
 
 
-def _markdown_cell(cell: Cell | None) -> str:
-    if cell is None:
-        return "–"
-    paper = f"<br>paper {cell.paper} ({cell.difference})" if cell.paper else ""
-    return f"{cell.value} ± {cell.uncertainty}{paper}"
-
-
 def latex(made: Sequence[Table]) -> str:
-    """The tables for LaTeX with the package booktabs: a row of ours, and below it the paper's."""
+    """The tables for LaTeX with the package booktabs."""
     parts = ["% \\usepackage{booktabs}"]
     for table in made:
+        heads, facts = table.heads(), list(table.facts)
         lines = [r"\begin{table}", r"  \centering", rf"  \caption{{{_tex(table.title)}}}"]
-        lines += [rf"  \begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"    \toprule"]
-        lines += [_tex_row(["", *map(_tex, table.columns)]), r"    \midrule"]
-        for metric, cells in table.rows.items():
-            ours = [f"${cell.value} \\pm {cell.uncertainty}$" if cell else "--" for cell in cells]
-            lines.append(_tex_row([_tex_metric(metric), *ours]))
-            if any(cell and cell.paper for cell in cells):
-                paper = [_tex_paper(cell) for cell in cells]
-                lines.append(_tex_row([r"\quad paper (difference)", *paper]))
-        lines.append(r"    \midrule")
-        lines += [_tex_row([_tex(name), *map(_tex, texts)]) for name, texts in table.facts.items()]
+        lines += [rf"  \begin{{tabular}}{{l{'r' * len(heads)}}}", r"    \toprule"]
+        lines += [_tex_row(["", *heads]), r"    \midrule"]
+        for name, texts in table.lines().items():
+            lines += [r"    \midrule"] if facts[:1] == [name] else []
+            lines.append(_tex_row([name, *texts]).replace("vs ", r"vs.\ "))
         lines += [r"    \bottomrule", r"  \end{tabular}", r"  \par\smallskip"]
         lines += [rf"  {{\footnotesize {_tex(note)}\par}}" for note in table.notes]
         parts.append("\n".join([*lines, r"\end{table}"]))
@@ -155,15 +169,7 @@ def latex(made: Sequence[Table]) -> str:
 
 
 def _tex_row(texts: Sequence[str]) -> str:
-    return "    " + " & ".join(texts) + r" \\"
-
-
-def _tex_paper(cell: Cell | None) -> str:
-    return f"${cell.paper}$ (${cell.difference.replace('−', '-')}$)" if cell and cell.paper else ""
-
-
-def _tex_metric(name: str) -> str:
-    return _tex(name).replace("vs ", r"vs.\ ")
+    return "    " + " & ".join(map(_tex, texts)) + r" \\"
 
 
 GREEK = {"γ": r"\gamma", "μ": r"\mu", "τ": r"\tau", "π": r"\pi", "η": r"\eta", "ν": r"\nu", "ψ": r"\psi"}
@@ -183,6 +189,7 @@ TEX = str.maketrans(
         "±": r"$\pm$",
         **{letter: f"${name}$" for letter, name in GREEK.items()},
         "−": "$-$",
+        "±": r"$\pm$",
         "–": "--",
     }
 )
@@ -198,21 +205,24 @@ HTML = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 {% for table in tables %}
 <table class="results">
 <caption>{{ table.title }}</caption>
-<thead><tr><th></th>{% for name in table.columns %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
+<thead><tr><th></th>{% for name in table.heads() %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for metric, cells in table.rows.items() %}
 <tr><th scope="row">{{ metric }}</th>
 {% for cell in cells %}
-<td>{% if cell %}{{ cell.value }} <small>± {{ cell.uncertainty }}</small>{% if cell.paper %}<br>
-<small class="paper">paper {{ cell.paper }} <b>{{ cell.difference }}</b></small>
-{%- endif %}{% else %}–{% endif %}</td>
+<td>{% if cell %}{{ cell.value }} <small>± {{ cell.uncertainty }}</small>{% else %}–{% endif %}</td>
+{% if table.compared[loop.index0] %}<td>{{ cell.paper }}</td><td>{{ cell.difference }}</td>{% endif %}
 {% endfor %}
 </tr>
 {% endfor %}
 </tbody>
 <tbody class="facts">
 {% for name, texts in table.facts.items() %}
-<tr><th scope="row">{{ name }}</th>{% for text in texts %}<td>{{ text }}</td>{% endfor %}</tr>
+<tr><th scope="row">{{ name }}</th>
+{% for text in texts %}
+<td colspan="{{ 3 if table.compared[loop.index0] else 1 }}">{{ text }}</td>
+{% endfor %}
+</tr>
 {% endfor %}
 </tbody>
 </table>

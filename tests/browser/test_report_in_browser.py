@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from e2e_jax import report
+from e2e_jax.display import page as display_page
+from e2e_jax.studies import hgg
 from tests.report.evaluated_run import write_run
 from tests.report.test_events import serve
+from tests.synthetic import sample
 
 api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -33,16 +36,15 @@ FIGURES = """() => [...document.querySelectorAll('figure')].map(figure => {
     id: figure.id,
     image: image ? [image.complete, image.naturalWidth, box(image).width, box(image).height] : null,
     live: live ? [box(live.querySelector('.main-svg')).width, box(live.querySelector('.main-svg')).height,
-                  live.querySelectorAll('.scatterlayer path.js-line, .heatmaplayer image').length] : null,
+                  live.querySelectorAll('.scatterlayer path.js-line, .barlayer .point path').length] : null,
   };
 })"""
 
 PLACE = """figure => {
   const plot = document.querySelector(`#${figure} .live`), {xaxis, yaxis} = plot._fullLayout;
-  const curve = plot.calcdata[0], trace = plot.data.find(one => one.z && one.z.some(value => value > 0));
-  const hits = trace ? trace.z.map((value, k) => (value > 0 ? k : -1)).filter((k) => k >= 0) : [0];
-  const hit = hits[Math.floor(hits.length / 2)];
-  const middle = trace ? {x: trace.x[hit], y: trace.y[hit]} : curve[Math.floor(curve.length / 2)];
+  const drawn = plot.calcdata.filter((_, k) => plot._fullData[k].hoverinfo !== "skip");
+  const bar = drawn.flat().find((one) => one.s > 0), curve = drawn[0];
+  const middle = bar ? {x: bar.p, y: bar.b + bar.s / 2} : curve[Math.floor(curve.length / 2)];
   const box = plot.getBoundingClientRect();
   return [box.x + xaxis._offset + xaxis.l2p(middle.x), box.y + yaxis._offset + yaxis.l2p(middle.y)];
 }"""
@@ -52,10 +54,10 @@ PLACE = """figure => {
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    sample = write_run(folder / "a")
+    shown = write_run(folder / "a")
     write_run(folder / "b", "four_momentum", seed=1)
     with pytest.MonkeyPatch.context() as patch:
-        serve(patch, sample)
+        serve(patch, shown)
         return report.write_report(folder / "a", [folder / "b"])
 
 
@@ -127,7 +129,7 @@ def test_every_figure_is_drawn_within_the_screen_and_nothing_is_asked_of_a_netwo
 @pytest.mark.parametrize("opened", [("desktop", "light")], indirect=True, ids="-".join)
 def test_the_pointer_tells_what_is_below_it(opened):
     page, complaints, _ = opened
-    for figure, words in (("roc_h_vs_rest", "efficiency 0."), ("event_most_h_like", "GeViϕ ")):
+    for figure, words in (("roc_h_vs_rest", "efficiency 0."), ("event_most_h_like", "GeVη ")):
         page.locator(f"#{figure} .live").scroll_into_view_if_needed()
         page.mouse.move(*page.evaluate(PLACE, figure))
         page.wait_for_function(
@@ -146,6 +148,24 @@ def test_interactive_figures_follow_the_colours_of_the_page(opened):
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(f"{ink} !== '{light}'")
     assert min(int(part) for part in page.evaluate(ink)[4:-1].split(",")) > 180
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("screen", SCREENS)
+def test_the_page_of_an_event_fits_the_screen_and_asks_nothing_of_a_network(browser, tmp_path, screen):
+    (tmp_path / "event.html").write_text(display_page.page(sample(1), "fast simulation", hgg.TASK))
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    context = browser.new_context(**SCREENS[screen], offline=True)
+    page, complaints = context.new_page(), []
+    page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+    page.on("request", lambda asked: asked.url.startswith("http") and complaints.append(asked.url))
+    page.goto((tmp_path / "event.html").as_uri())
+    page.wait_for_function("document.querySelectorAll('.barlayer .point path').length > 0")
+    page.screenshot(path=SCREENSHOTS / f"event-{screen}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+    assert complaints == []
+    context.close()
 
 
 @pytest.mark.slow

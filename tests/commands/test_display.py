@@ -106,6 +106,14 @@ def test_pictures_are_named_after_the_events_and_are_the_same_every_time(aodsim_
         assert one.startswith(start)
 
 
+def test_a_page_holds_all_events_asked_for(aodsim_file, tmp_path, capsys):
+    main(f"display {aodsim_file} --event 2 3 --interactive --output {tmp_path}".split())
+    (path,) = tmp_path.iterdir()
+    assert capsys.readouterr().out.strip() == str(path)
+    assert path.name == "run1_lumi1_event3_and_1_more.html"
+    assert "event 4" in path.read_text()
+
+
 def test_nothing_half_written_is_left(tmp_path):
     class FullDisk:
         def savefig(self, path, **options):
@@ -137,6 +145,9 @@ def test_nothing_half_written_is_left(tmp_path):
         ("{aodsim} --event one --output {out}", ["--event", "'one'"]),
         ("{aodsim} --output {out}", ["--event"]),
         ("{aodsim} --event 0 --output {out} --geometry round", ["round", "ecal_centric"]),
+        ("{aodsim} --event 0 --output {out} --run {out}", ["--run", "--interactive"]),
+        ("{aodsim} --event 0 --output {out} --interactive --run {empty}", ["no run in {empty}"]),
+        ("{aodsim} --event 5 --output {out} --interactive", ["{aodsim}", "0 to 4", "5"]),
     ],
 )
 def test_an_error_is_one_paragraph_that_names_the_thing(

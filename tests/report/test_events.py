@@ -1,10 +1,6 @@
-import json
-
 import numpy as np
 import pytest
 
-from e2e_jax.display.figure import MARK
-from e2e_jax.display.panels import PANELS
 from e2e_jax.display.reading import Found
 from e2e_jax.errors import DatasetError
 from e2e_jax.report import events
@@ -83,33 +79,3 @@ def test_an_absent_dataset_and_another_build_of_it_are_said(run_and_events, monk
     serve(monkeypatch, other)
     with pytest.raises(events.NotFound, match=r"does not hold event 1:1:.*another build"):
         events.pictures(run)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("geometry", "panels"), [("barrel", 1), ("ecal_centric", 3), ("hcal_centric", 1)])
-def test_the_interactive_event_holds_every_hit_and_rings_the_photons(run_and_events, geometry, panels):
-    _, sample = run_and_events
-    made = json.loads(events.interactive(sample, 0, geometry))
-    assert len({trace["xaxis"] for trace in made["data"]}) == panels
-    ecal = sum(sum(z for z in trace["z"] if z) for trace in made["data"] if trace["name"] == "ECAL energy")
-    energy = sample.eb.event(0)["energy"].sum()
-    energy += sample.ee.event(0)["energy"].sum() if geometry != "barrel" else 0
-    if geometry == "barrel":
-        assert ecal == pytest.approx(energy, rel=1e-3)
-    assert ecal > 0
-    assert all(shape["line"]["color"] == MARK for shape in made["layout"]["shapes"])
-    # plotly makes a regular grid only where every row and column occurs.
-    first = made["data"][0]
-    assert np.all(np.diff(np.unique(first["x"])) == 1)
-    assert np.all(np.diff(np.unique(first["y"])) == 1)
-
-
-def test_rows_have_the_detectors_own_numbers():
-    barrel, full = PANELS["barrel"]["barrel"], PANELS["hcal_centric"]["full"]
-    y = barrel.bottom + np.arange(barrel.shape[0])
-    np.testing.assert_array_equal(events.row_numbers(barrel, y), [*range(-85, 0), *range(1, 86)])
-    towers = events.row_numbers(full, full.bottom + np.arange(full.shape[0]))
-    assert np.all(np.unique(towers, return_counts=True)[1] == 5)
-    assert 0 not in towers
-    endcap = PANELS["ecal_centric"]["endcap_plus"]
-    np.testing.assert_array_equal(events.row_numbers(endcap, np.array([1.0, 100.0])), [1, 100])

@@ -44,7 +44,7 @@ def export(workdir, output, form, given="hits", which="best"):
         raise ExportError(f"{output} cannot be written: name a file, in a folder that exists.")
     if form == "onnx" and importlib.util.find_spec("onnx") is None:
         raise ExportError("ONNX needs the package onnx: pip install 'e2e_jax[export]'.")
-    classifier = signature.in_float32(load_classifier(Path(workdir).expanduser(), which))
+    classifier = signature.in_float32(load_classifier(workdir, which))
     shapes = signature.input_shapes(classifier, given)
     content, scorer = _content(classifier, shapes, form)
     difference = None if scorer is None else _difference(classifier, shapes, scorer)

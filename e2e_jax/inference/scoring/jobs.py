@@ -19,6 +19,7 @@ from e2e_jax.events.kinds import KINDS
 from e2e_jax.execution.jobs import Job
 from e2e_jax.execution.keeping import Format
 from e2e_jax.files import npz
+from e2e_jax.inference import zoo
 from e2e_jax.inference.loading import load_classifier
 from e2e_jax.inference.prediction import Classifier
 from e2e_jax.inference.scoring import inputs
@@ -63,7 +64,7 @@ class Model:
     @classmethod
     def of(cls, workdir, which: str | int = "best") -> Model:
         """The model in a folder, with this code; errors as `load_classifier`."""
-        folder = pathlib.Path(workdir).expanduser().absolute()
+        folder = zoo.folder_of(workdir).absolute()
         # Without a run, its absence is the error, and not that of a checkpoint.
         read_config(folder)
         return cls(str(folder), which, _digest(folder, which), code_digest())
