@@ -16,8 +16,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": 32 << 20, "MALLOC_TRIM_THRESHOLD_": 256 << 20}
 """Environment variables of Linux's C library, in bytes: smaller arrays use memory that the process keeps. By
-default it returns large arrays to the system, which clears their pages for the next ones: a sixth of the time
-of the simulated detector."""
+default it returns large arrays to the system, which clears their pages for the next ones."""
 
 
 def available_cores() -> int:
