@@ -76,12 +76,14 @@ def work(config, workdir):
             warnings.warn(f"Compiled programs are not kept: {error}", stacklevel=2)
     if MODE.value != "report":
         from e2e_jax.report.board import Board
-        from e2e_jax.training import loop
+        from e2e_jax.training import ensembles
+        from e2e_jax.training.many import Training, machines
 
-        if MODE.value == "train":
-            loop.train(config, workdir, board=Board)
+        if MODE.value == "evaluate":
+            ensembles.evaluate_run(workdir, config)
         else:
-            loop.evaluate_run(workdir, config)
+            with machines([Training(config, workdir)]) as executor:
+                ensembles.train(config, workdir, board=Board, executor=executor)
     if jax.process_index() == 0:
         print(f"Report: {report.write_report(workdir, compare)}")
 

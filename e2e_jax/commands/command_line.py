@@ -14,12 +14,16 @@ from pathlib import Path
 from absl import flags
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
-from e2e_jax.errors import TrainingError, WorkdirError
+from e2e_jax.errors import ClusterError, TrainingError, WorkdirError
+from e2e_jax.execution.jobs import JobError
 from e2e_jax.runs import config_ranges
 from e2e_jax.studies import loading
 from e2e_jax.training import stopping
 
-KNOWN = (WorkdirError, TrainingError, ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
+KNOWN = (
+    *(WorkdirError, TrainingError, ClusterError, JobError, ValueError),
+    *(FileNotFoundError, NotADirectoryError, PermissionError),
+)
 """Errors whose message says what to mend. Others are ours to mend, and keep their traceback; so does a plain
 ValueError from outside this package."""
 
@@ -171,7 +175,8 @@ def _fields(config, prefix):
 
 
 def default_workdir(config):
-    """The folder of a run that names none: each study of a user has its own."""
+    """The folder of a run that names none: each study of a user, and several networks, have their own."""
     where, size = loading.split_name(config.dataset.name) or ("", config.size)
     study = re.split(r"[/.]", where.removesuffix(".py"))[-1]
-    return os.path.join("runs", "-".join(part for part in (config.name, study, size) if part))
+    several = "ensemble" if config.seeds > 1 else ""
+    return os.path.join("runs", "-".join(part for part in (config.name, study, size, several) if part))

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What the common numerical libraries read their number of threads from, when they load."""
@@ -31,16 +32,28 @@ class WorkerPool(concurrent.futures.ProcessPoolExecutor):
     Args:
       max_workers: processes.
       main: whether the work needs the main module after all, being defined in it.
+      environments: environment variables to set in each process, one mapping per process.
     """
 
-    def __init__(self, max_workers: int, main: bool = False):
+    def __init__(self, max_workers: int, main: bool = False, environments: Sequence[Mapping[str, str]] = ()):
         context = multiprocessing.get_context("spawn")
-        super().__init__(max_workers, mp_context=context, initializer=_end_with_parent)
+        # A queue, because all processes have the same initializer: each takes one mapping.
+        queue = context.Queue() if environments else None
+        for environment in environments:
+            queue.put(dict(environment))
+        super().__init__(max_workers, mp_context=context, initializer=_start, initargs=(queue,))
         self._main = main
 
     def submit(self, function, /, *args, **kwargs):
         with _one_thread_each(), contextlib.nullcontext() if self._main else _without_main_module():
             return super().submit(function, *args, **kwargs)
+
+
+def _start(environments):
+    """Runs in a worker before its first job."""
+    _end_with_parent()
+    if environments is not None:
+        os.environ.update(environments.get())
 
 
 def _end_with_parent():

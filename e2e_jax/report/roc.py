@@ -20,7 +20,10 @@ POINTS = 200
 
 
 class Curve(NamedTuple):
-    """A ROC curve: what it is called, its colour, its points, and the area with its uncertainty."""
+    """A ROC curve: what it is called, its colour, its points, and the area with its uncertainty.
+
+    The band of an ensemble is (efficiency, lowest rejection, highest rejection) over its networks.
+    """
 
     name: str
     colour: str
@@ -29,6 +32,7 @@ class Curve(NamedTuple):
     threshold: np.ndarray
     area: float
     uncertainty: float
+    band: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     @property
     def legend(self) -> str:
@@ -70,6 +74,18 @@ def curve(
     )
 
 
+def band(
+    members: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """The band of the curves of several networks, of (scores, whether each is signal); None without any."""
+    if not members:
+        return None
+    grid = np.linspace(0, 1, POINTS)
+    rates = [metrics.roc_curve(*scores)[:2] for scores in members]
+    rejections = [np.interp(grid, true, 1 - false) for false, true in rates]
+    return grid, np.min(rejections, axis=0), np.max(rejections, axis=0)
+
+
 def versus_rest(scored: Scored, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Scores of a class and which events are of it."""
     index = scored.task.names.index(name)
@@ -90,7 +106,9 @@ def by_class(scored: Scored, areas: dict) -> Comparison:
     """
     task, colours = scored.task, class_colours(scored.task)
     curves = [
-        curve(task.title(name), colours[name], *versus_rest(scored, name), areas.get(name))
+        curve(task.title(name), colours[name], *versus_rest(scored, name), areas.get(name))._replace(
+            band=band([versus_rest(member, name) for member in scored.members])
+        )
         for name in task.scored
     ]
     title = "One class against the rest" if len(curves) > 1 else _against_rest(task)
@@ -109,7 +127,7 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     else:
         for name in task.scored:
             found = [
-                (run, versus_rest(run.scored, name), run.results["auc_vs_rest"][name])
+                (run, versus_rest, name, run.results["auc_vs_rest"][name])
                 for run in runs
                 if name in run.task.names
             ]
@@ -118,7 +136,7 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     for label in task.backgrounds if len(task.scored) > 1 else ():
         key = f"{task.signal}_vs_{label}"
         found = [
-            (run, versus_label(run.scored, label), run.results["auc_pairwise"][key])
+            (run, versus_label, label, run.results["auc_pairwise"][key])
             for run in runs
             if key in run.results["auc_pairwise"]
         ]
@@ -128,14 +146,21 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
 
 
 def _curves(runs: Sequence[Run], found: Sequence[tuple]) -> list[Curve]:
-    """The curve of each run, of (run, (scores, whether each is signal), area)."""
-    return [curve(_name(runs, run), _colour(runs, run), *scores, area) for run, scores, area in found]
+    """The curve of each run, of (run, `versus_rest` or `versus_label`, its class or label, area)."""
+    return [
+        curve(_name(runs, run), _colour(runs, run), *versus(run.scored, name), area)._replace(
+            band=band([versus(member, name) for member in run.scored.members])
+        )
+        for run, versus, name, area in found
+    ]
 
 
 def draw(comparison: Comparison, origin: str, note: str = "") -> Figure:
     """The static figure of a comparison."""
     with new_figure(origin, note) as (figure, axes):
         for number, one in enumerate(comparison.curves):
+            if one.band is not None:
+                axes.fill_between(*one.band, color=one.colour, alpha=0.3, linewidth=0)
             dashes = DASHES[number % len(DASHES)]
             axes.plot(one.efficiency, one.rejection, dashes, color=one.colour, label=literal(one.legend))
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Signal efficiency", ylabel="Background rejection")
@@ -151,6 +176,20 @@ def interactive(comparison: Comparison) -> str:
     """The same for plotly.js, as JSON: efficiency, rejection and the cut under the pointer."""
     import plotly.graph_objects as go
 
+    bands = [
+        go.Scatter(
+            x=np.concatenate([one.band[0], one.band[0][::-1]]).astype(np.float32),
+            y=np.concatenate([one.band[1], one.band[2][::-1]]).astype(np.float32),
+            mode="none",
+            fill="toself",
+            fillcolor=one.colour,
+            opacity=0.3,
+            hoverinfo="skip",
+            showlegend=False,
+        )
+        for one in comparison.curves
+        if one.band is not None
+    ]
     traces = [
         go.Scatter(
             x=one.efficiency.astype(np.float32),
@@ -174,7 +213,7 @@ def interactive(comparison: Comparison) -> str:
         "template": "none",
         "height": 420 + 20 * len(traces),
     }
-    return go.Figure(traces, layout).to_json()
+    return go.Figure([*bands, *traces], layout).to_json()
 
 
 def pictures(runs: Sequence[Run]) -> list[Picture]:
@@ -183,6 +222,8 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
     others = any(not run.same_events(first) for run in runs)
     note = f"{len(first.scored.labels):,} events" + (", † others" if others else "")
     caption = "Signal efficiency against background rejection for every cut on the score. "
+    if any(run.scored.members for run in runs):
+        caption += "A band spans the curves of an ensemble's networks. "
     pair = "The score is normalized to the pair of classes. "
     return [
         Picture(

@@ -14,6 +14,7 @@ from ml_collections import config_dict
 
 from e2e_jax.errors import WorkdirError
 from e2e_jax.evaluation import metrics, published
+from e2e_jax.evaluation.spread import SEEDS
 from e2e_jax.runs.folder import CONFIG, METRICS
 from e2e_jax.runs.results_files import RESULTS, SCORES
 from e2e_jax.study import Task
@@ -31,12 +32,14 @@ class Scored:
       labels: int `[n]`, indices into `task.labels`.
       observable: `[n]`, what the task decorrelates from; None where there is none.
       task: what the classifier learnt.
+      members: the scores of each network of an ensemble.
     """
 
     probabilities: np.ndarray
     labels: np.ndarray
     observable: np.ndarray | None
     task: Task
+    members: tuple[Scored, ...] = ()
 
     @property
     def signal(self) -> np.ndarray:
@@ -147,12 +150,9 @@ def read_run(folder: str | Path) -> Run:
     except (ValueError, TypeError) as error:
         raise WorkdirError(f"The task in {folder / RESULTS} is none ({error}). {_again(folder)}") from None
     columns = _read_scores(folder, task)
-    scored = Scored(
-        np.stack([columns[f"probability_{name}"] for name in task.names], axis=1).astype(np.float64),
-        columns["label"],
-        columns[task.decorrelate].astype(np.float64) if task.decorrelate else None,
-        task,
-    )
+    networks = [folder / name for name in results.get(SEEDS, {}).get("members", ())]
+    members = tuple(_scored(_read_scores(network, task), task) for network in networks)
+    scored = dataclasses.replace(_scored(columns, task), members=members)
     address = np.stack([columns[name] for name in ("run", "lumi", "event")], axis=1)
     run = Run(
         folder,
@@ -165,6 +165,15 @@ def read_run(folder: str | Path) -> Run:
     )
     _check(run)
     return run
+
+
+def _scored(columns: dict[str, np.ndarray], task: Task) -> Scored:
+    return Scored(
+        np.stack([columns[f"probability_{name}"] for name in task.names], axis=1).astype(np.float64),
+        columns["label"],
+        columns[task.decorrelate].astype(np.float64) if task.decorrelate else None,
+        task,
+    )
 
 
 def _read_results(folder: Path) -> dict:

@@ -1,0 +1,168 @@
+"""Runs of one or several networks: `config.seeds` networks that differ in their seeds alone, and their ensemble.
+
+The networks of a run of several have folders of their own, seed-0, seed-1, ..., in the run's folder. The run
+has the results of the ensemble, whose probabilities are the means of the networks', and for every metric the
+mean and the spread over the networks.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from e2e_jax import experiment
+from e2e_jax.datasets.splits import Dataset
+from e2e_jax.devices import distributed
+from e2e_jax.errors import TrainingError, WorkdirError
+from e2e_jax.evaluation.results import evaluate
+from e2e_jax.evaluation.spread import SEEDS, spread
+from e2e_jax.evaluation.tables import results_table
+from e2e_jax.runs.folder import claim, members_of, owned, read_config
+from e2e_jax.runs.results_files import read_scores, write_results, write_scores
+from e2e_jax.study import Task
+from e2e_jax.training import loop
+from e2e_jax.training.many import FAILURES, Outcome, Training, train_each
+
+
+def train(
+    config: ConfigDict,
+    workdir,
+    dataset: Dataset | None = None,
+    board: Callable | None = None,
+    executor: Executor | None = None,
+) -> dict | None:
+    """Trains a classifier, or an ensemble of `config.seeds`, and evaluates it; resumes an interrupted run.
+
+    Args:
+      config: the config (`configs/default.py` documents every field).
+      workdir: the run's folder; made where it does not exist.
+      dataset, board: as for `loop.train`.
+      executor: where the networks of an ensemble are trained, see `many.machines`; by default one after
+        another in this process.
+
+    Returns:
+      The content of results.json; None in a process that is not the first.
+
+    Raises:
+      WorkdirError: the folder belongs to another config, task, dataset or process, or cannot be written to.
+      TrainingError: the loss is no longer finite.
+      ValueError: several processes train together, and several networks are asked for.
+      stopping.Stopped: the process was asked to end; the same call continues where it stopped.
+    """
+    if config.seeds == 1:
+        return loop.train(config, workdir, dataset, board)
+    datasets = experiment.dataset_of if dataset is None else lambda _: dataset
+    (outcome,) = train_all([Training(config, Path(workdir))], datasets, executor, board)
+    if outcome.results is None:
+        raise TrainingError(outcome.failure)
+    return outcome.results
+
+
+def train_all(
+    trainings: Sequence[Training],
+    datasets: Callable[[ConfigDict], Dataset] = experiment.dataset_of,
+    executor: Executor | None = None,
+    board: Callable | None = None,
+) -> Iterator[Outcome]:
+    """Trains classifiers and ensembles, and yields what became of each, in their order.
+
+    Args, Raises: as for `many.train_each`, and as `train`.
+    """
+    if distributed.several():
+        raise ValueError(
+            "Several processes train one network together, and config.seeds asks for several networks. Train "
+            "them without --coordinator and --distributed, or one by one with --config.seed."
+        )
+    networks = [_networks(training) for training in trainings]
+    outcomes = train_each(list(itertools.chain(*networks)), datasets, executor, board)
+    for training, own in zip(trainings, networks):
+        yield _joined(training, [next(outcomes) for _ in own])
+
+
+def evaluate_run(workdir, config: ConfigDict | None = None, dataset: Dataset | None = None) -> dict | None:
+    """Evaluates a run again, with all its networks; arguments, results and errors as `loop.evaluate_run`."""
+    workdir = Path(workdir)
+    config = read_config(workdir) if config is None else config
+    if config.seeds == 1:
+        return loop.evaluate_run(workdir, config, dataset)
+    training = Training(config, workdir)
+    own = [loop.evaluate_run(one.workdir, one.config, dataset) for one in _networks(training)]
+    return _write(training, own)
+
+
+def _networks(training: Training) -> list[Training]:
+    """The trainings of single networks that a training consists of; claims the folder of an ensemble."""
+    if training.config.seeds == 1:
+        return [training]
+    claim(training.workdir, training.config)
+    networks = []
+    for number, folder in enumerate(members_of(training.workdir, training.config)):
+        config = copy.deepcopy(training.config)
+        config.update(seed=training.config.seed + number, seeds=1)
+        networks.append(Training(config, folder))
+    return networks
+
+
+def _joined(training: Training, outcomes: Sequence[Outcome]) -> Outcome:
+    """What became of a training, from its networks."""
+    if failures := [outcome.failure for outcome in outcomes if outcome.results is None]:
+        return Outcome(None, failures[0])
+    if training.config.seeds == 1:
+        return outcomes[0]
+    try:
+        return Outcome(_write(training, [outcome.results for outcome in outcomes]))
+    except FAILURES as error:
+        return Outcome(None, str(error))
+
+
+def _write(training: Training, own: Sequence[Mapping]) -> dict:
+    """Writes results.json and scores.parquet of an ensemble, and prints the results; gives them."""
+    config, folders = training.config, members_of(training.workdir, training.config)
+    columns = _same_events(folders)
+    task = Task(**own[0]["task"])
+    run = experiment.of(config, task)
+    names = [f"probability_{name}" for name in task.names]
+    probabilities = np.mean([[part.pop(name) for name in names] for part in columns], axis=0).T
+    others = columns[0]
+    results = evaluate(
+        task,
+        probabilities,
+        others["label"],
+        others[task.decorrelate] if task.decorrelate else None,
+        run.metrics,
+        config=config.to_dict(),
+        train_events=own[0]["events"]["train"],
+        dataset=own[0]["dataset"],
+    )
+    results["epoch"] = [one["epoch"] for one in own]
+    results["epoch_selection"] = own[0]["epoch_selection"]
+    results[SEEDS] = {"members": [folder.name for folder in folders], **spread(own)}
+    with owned(training.workdir):
+        write_scores(training.workdir, probabilities, others, task.names)
+        written = write_results(training.workdir, results)
+    print(results_table(task, results))
+    print(f"Results: {written}")
+    return results
+
+
+def _same_events(folders: Sequence[Path]) -> list[dict[str, np.ndarray]]:
+    """The scores of each network.
+
+    Raises:
+      WorkdirError: they are of different events.
+    """
+    columns = [read_scores(folder) for folder in folders]
+    for folder, others in zip(folders[1:], columns[1:]):
+        for name in ("run", "lumi", "event", "label"):
+            if not np.array_equal(others[name], columns[0][name]):
+                raise WorkdirError(
+                    f"The scores in {folder} and {folders[0]} are of different events, so they have no mean. "
+                    "Evaluate the run again with --mode=evaluate."
+                )
+    return columns
