@@ -69,7 +69,7 @@ def notes(task: Task) -> list[str]:
 
 
 def _shown(results: Mapping, place: Place) -> list[tuple[float, float]]:
-    """The value and the uncertainty of a metric; of an ensemble, mean and spread of its networks before them."""
+    """The value and the uncertainty of a metric; mean and spread of an ensemble's networks before."""
     own = value_at(results, place)
     of_seeds = value_at(results.get(SEEDS, {}), place)
     # A network may lack a rejection that the ensemble has, where none of its background passes.
@@ -93,8 +93,8 @@ def results_table(task: Task, results: Mapping) -> str:
     heads = "".join(f"{head:>18}" for head in heads)
     which = "epochs" if seeds else "epoch"
     lines = [
-        f"{results['config']['name']}: {which} {str(results['epoch']).strip('[]')}, {events['train']} training "
-        f"and {events['validation']} validation events" + (f", {origin}" if origin else ""),
+        f"{results['config']['name']}: {which} {str(results['epoch']).strip('[]')}, {events['train']} "
+        f"training and {events['validation']} validation events" + (f", {origin}" if origin else ""),
         f"{'':{width}}{heads}" + (f"{'paper':>10}{'difference':>13}" if paper else ""),
     ]
     for place, name in named.items():
@@ -107,9 +107,7 @@ def results_table(task: Task, results: Mapping) -> str:
         lines.append(line)
     lines.append(" ".join(["Areas (vs) are ROC AUCs.", *notes(task)]))
     if seeds:
-        lines[-1] += (
-            " The uncertainty of a mean is the standard deviation over the seeds; the difference is that of the mean."
-        )
+        lines[-1] += " A mean has the standard deviation over the seeds; the difference is that of the mean."
     if len(task.scored) > 1:
         raw = ", ".join(f"{auc['value']:.3f}" for auc in results["auc_pairwise_raw"].values())
         lines[-1] += f" Raw P({task.title(task.signal)}): {raw}."

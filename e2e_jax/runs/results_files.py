@@ -87,8 +87,8 @@ def read_scores(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
         table = pyarrow.parquet.read_table(path)
     except (OSError, pyarrow.ArrowException) as error:
         raise WorkdirError(
-            f"{path} cannot be read ({error}). Evaluate the run again: python -m e2e_jax.main --mode=evaluate "
-            f"--workdir={workdir}"
+            f"{path} cannot be read ({error}). Evaluate the run again: python -m e2e_jax.main "
+            f"--mode=evaluate --workdir={workdir}"
         ) from None
     return {name: table[name].to_numpy() for name in table.column_names if name != "split"}
 

@@ -1,4 +1,4 @@
-"""Runs of one or several networks: `config.seeds` networks that differ in their seeds alone, and their ensemble.
+"""Runs of `config.seeds` networks: one, or several that differ in their seeds alone, and their ensemble.
 
 The networks of a run of several have folders of their own, seed-0, seed-1, ..., in the run's folder. The run
 has the results of the ensemble, whose probabilities are the means of the networks', and for every metric the

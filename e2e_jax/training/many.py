@@ -112,8 +112,8 @@ def train_each(
         if outcome.results is not None and not (training.workdir / RESULTS).exists():
             outcome = Outcome(
                 None,
-                f"Another machine trained in {training.workdir}, which is no folder of this machine. Choose a "
-                "folder that all machines share with --workdir=DIR.",
+                f"Another machine trained in {training.workdir}, which is no folder of this machine. Choose "
+                "a folder that all machines share with --workdir=DIR.",
             )
         yield outcome
 

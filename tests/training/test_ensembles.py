@@ -98,7 +98,7 @@ def test_an_ensemble_is_not_taken_for_one_network(folder, tmp_path):
         lambda: release(folder, tmp_path / "release", dataset=DATASET),
         lambda: hit_gradients(load_classifier(folder), sample(2)),
     ):
-        with pytest.raises(WorkdirError, match="ensemble of 3 networks.*seed-0"):
+        with pytest.raises(WorkdirError, match=r"ensemble of 3 networks.*seed-0"):
             use()
 
 
