@@ -47,7 +47,7 @@ def one_network(classifier: Classifier) -> Classifier:
     """
     if isinstance(classifier, Ensemble):
         raise WorkdirError(
-            f"This classifier is an ensemble of {len(classifier.members)} networks; one network is needed here. "
+            f"This classifier is an ensemble of {len(classifier.members)} networks, where one is needed. "
             "Name the folder of one of them, such as seed-0 in the folder of the ensemble, or take "
             "`classifier.members[0]`."
         )

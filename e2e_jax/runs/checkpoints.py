@@ -192,7 +192,7 @@ def step_path(workdir, which):
     steps, networks = saved_steps(workdir), members(workdir)
     if networks and not steps:
         raise WorkdirError(
-            f"The run in {workdir} is an ensemble of {len(networks)} networks, without a checkpoint of its own. "
+            f"The run in {workdir} is an ensemble of {len(networks)} networks, without its own checkpoint. "
             f"Name the folder of one of them, such as {networks[0]}."
         )
     if not steps:

@@ -20,14 +20,14 @@ from e2e_jax import experiment
 from e2e_jax.datasets.splits import Dataset
 from e2e_jax.devices import distributed
 from e2e_jax.errors import TrainingError, WorkdirError
-from e2e_jax.evaluation.results import evaluate
 from e2e_jax.evaluation.spread import SEEDS, spread
-from e2e_jax.evaluation.tables import results_table
+from e2e_jax.events.base import Record
 from e2e_jax.runs.folder import claim, members_of, owned, read_config
-from e2e_jax.runs.results_files import read_scores, write_results, write_scores
-from e2e_jax.study import Task
+from e2e_jax.runs.results_files import read_scores
 from e2e_jax.training import loop
-from e2e_jax.training.many import FAILURES, Outcome, Training, train_each
+from e2e_jax.training.many import FAILURES, Outcome, Training, finished, train_each
+
+ADDRESS = ("run", "lumi", "event")
 
 
 def train(
@@ -82,7 +82,7 @@ def train_all(
     networks = [_networks(training) for training in trainings]
     outcomes = train_each(list(itertools.chain(*networks)), datasets, executor, board)
     for training, own in zip(trainings, networks):
-        yield _joined(training, [next(outcomes) for _ in own])
+        yield _joined(training, [next(outcomes) for _ in own], datasets(training.config))
 
 
 def evaluate_run(workdir, config: ConfigDict | None = None, dataset: Dataset | None = None) -> dict | None:
@@ -93,7 +93,7 @@ def evaluate_run(workdir, config: ConfigDict | None = None, dataset: Dataset | N
         return loop.evaluate_run(workdir, config, dataset)
     training = Training(config, workdir)
     own = [loop.evaluate_run(one.workdir, one.config, dataset) for one in _networks(training)]
-    return _write(training, own)
+    return _evaluated(training, own, dataset or experiment.dataset_of(config))
 
 
 def _networks(training: Training) -> list[Training]:
@@ -109,60 +109,48 @@ def _networks(training: Training) -> list[Training]:
     return networks
 
 
-def _joined(training: Training, outcomes: Sequence[Outcome]) -> Outcome:
+def _joined(training: Training, outcomes: Sequence[Outcome], dataset: Dataset) -> Outcome:
     """What became of a training, from its networks."""
     if failures := [outcome.failure for outcome in outcomes if outcome.results is None]:
         return Outcome(None, failures[0])
     if training.config.seeds == 1:
         return outcomes[0]
+    if results := finished(training, dataset):
+        return Outcome(results)
     try:
-        return Outcome(_write(training, [outcome.results for outcome in outcomes]))
+        return Outcome(_evaluated(training, [outcome.results for outcome in outcomes], dataset))
     except FAILURES as error:
         return Outcome(None, str(error))
 
 
-def _write(training: Training, own: Sequence[Mapping]) -> dict:
-    """Writes results.json and scores.parquet of an ensemble, and prints the results; gives them."""
-    config, folders = training.config, members_of(training.workdir, training.config)
-    columns = _same_events(folders)
-    task = Task(**own[0]["task"])
-    run = experiment.of(config, task)
-    names = [f"probability_{name}" for name in task.names]
-    probabilities = np.mean([[part.pop(name) for name in names] for part in columns], axis=0).T
-    others = columns[0]
-    results = evaluate(
-        task,
-        probabilities,
-        others["label"],
-        others[task.decorrelate] if task.decorrelate else None,
-        run.metrics,
-        config=config.to_dict(),
-        train_events=own[0]["events"]["train"],
-        dataset=own[0]["dataset"],
-    )
-    results["epoch"] = [one["epoch"] for one in own]
-    results["epoch_selection"] = own[0]["epoch_selection"]
-    results[SEEDS] = {"members": [folder.name for folder in folders], **spread(own)}
-    with owned(training.workdir):
-        write_scores(training.workdir, probabilities, others, task.names)
-        written = write_results(training.workdir, results)
-    print(results_table(task, results))
-    print(f"Results: {written}")
-    return results
+def _evaluated(training: Training, own: Sequence[Mapping], dataset: Dataset) -> dict:
+    """Writes results and scores of an ensemble, from the results of its networks; gives the results."""
+    config, workdir = training.config, Path(training.workdir)
+    run, about = loop.resolved(config, dataset)
+    validation = dataset.read("validation", run.task, run.unread)
+    folders = members_of(workdir, config)
+    probabilities = [_probabilities(folder, validation, run.task.names) for folder in folders]
+    more = {
+        "epoch": [one["epoch"] for one in own],
+        "epoch_selection": own[0]["epoch_selection"],
+        "events": own[0]["events"],
+        SEEDS: {"members": [folder.name for folder in folders], **spread(own)},
+    }
+    with owned(workdir):
+        mean = np.mean(probabilities, axis=0)
+        return loop.write_evaluation(workdir, config, run, about["description"], validation, mean, more)
 
 
-def _same_events(folders: Sequence[Path]) -> list[dict[str, np.ndarray]]:
-    """The scores of each network.
+def _probabilities(folder: Path, events: Record, classes: Sequence[str]) -> np.ndarray:
+    """The probabilities that a network gave to the events, f8 `[n, classes]`.
 
     Raises:
-      WorkdirError: they are of different events.
+      WorkdirError: its scores are of other events.
     """
-    columns = [read_scores(folder) for folder in folders]
-    for folder, others in zip(folders[1:], columns[1:]):
-        for name in ("run", "lumi", "event", "label"):
-            if not np.array_equal(others[name], columns[0][name]):
-                raise WorkdirError(
-                    f"The scores in {folder} and {folders[0]} are of different events, so they have no mean. "
-                    "Evaluate the run again with --mode=evaluate."
-                )
-    return columns
+    scores = read_scores(folder)
+    if not all(np.array_equal(scores[name], getattr(events, name)) for name in (*ADDRESS, "label")):
+        raise WorkdirError(
+            f"The scores in {folder} are not of the validation events of the dataset. Evaluate the run again "
+            "with --mode=evaluate."
+        )
+    return np.stack([scores[f"probability_{name}"] for name in classes], axis=1).astype(np.float64)
