@@ -12,10 +12,12 @@ import warnings
 from pathlib import Path
 
 from absl import flags
+from ml_collections import config_flags
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
 from e2e_jax.errors import ClusterError, TrainingError, WorkdirError
 from e2e_jax.execution.jobs import JobError
+from e2e_jax.files.cache import CacheError, cache_folder
 from e2e_jax.runs import config_ranges
 from e2e_jax.studies import loading
 from e2e_jax.training import stopping
@@ -33,11 +35,11 @@ _CONFIG_HINT = (
 )
 
 
-def parse(argv):
-    """Parses the flags; on a bad one prints a paragraph and exits with code 1."""
+def parse(argv, values=flags.FLAGS):
+    """Parses the flags into `values`; on a bad one prints a paragraph and exits with code 1."""
     argv = [_with_config_file(argument) for argument in argv]
     try:
-        rest = flags.FLAGS(argv)
+        rest = values(argv)
     except flags.Error as error:
         stop(_flag_message(error))
     except (KeyError, AttributeError) as error:
@@ -68,6 +70,34 @@ def checked_config(flag):
         ) from None
     config_ranges.check_fields(flag.value)
     return flag.value
+
+
+def given_config(argv):
+    """The config of a command that parses its other options itself.
+
+    Args:
+      argv: the program, and the arguments that are left: --config=FILE:SIZE and --config.FIELD=VALUE.
+
+    Raises:
+      ValueError, FileNotFoundError: as `checked_config`.
+    """
+    argv = [_with_config_file(argument) for argument in argv]
+    values = flags.FlagValues()
+    flag = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    parse(argv, values)
+    return checked_config(flag)
+
+
+def keep_compiled_programs():
+    """Has JAX keep compiled programs, so that a second run or a resumption does not compile again."""
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    try:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder("jax")))
+    except CacheError as error:
+        warnings.warn(f"Compiled programs are not kept: {error}", stacklevel=2)
 
 
 def reporting(main):

@@ -68,8 +68,8 @@ def notes(task: Task) -> list[str]:
     return said
 
 
-def _shown(results: Mapping, place: Place) -> list[tuple[float, float]]:
-    """The value and the uncertainty of a metric; mean and spread of an ensemble's networks before."""
+def measured(results: Mapping, place: Place) -> list[tuple[float, float]]:
+    """(value, uncertainty) of a metric; of an ensemble, (mean, spread) over its networks comes first."""
     own = value_at(results, place)
     of_seeds = value_at(results.get(SEEDS, {}), place)
     # A network may lack a rejection that the ensemble has, where none of its background passes.
@@ -98,7 +98,7 @@ def results_table(task: Task, results: Mapping) -> str:
         f"{'':{width}}{heads}" + (f"{'paper':>10}{'difference':>13}" if paper else ""),
     ]
     for place, name in named.items():
-        line, shown, after = name, _shown(results, place), digits(place)
+        line, shown, after = name, measured(results, place), digits(place)
         for column, (value, uncertainty) in enumerate(shown):
             line = f"{line:{width + 18 * column}}{value:>10.{after}f} ± {uncertainty:<5.{after}f}"
         if place in paper:
