@@ -7,6 +7,8 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import pathlib
+import platform
 import signal
 import sys
 import threading
@@ -21,6 +23,21 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The name of this machine's processor."""
+    names = cpuinfo("model name")
+    return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
+
+
+def cpuinfo(*names: str) -> list[str]:
+    """The different lines of /proc/cpuinfo with one of the names; none where the system has no such file."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+    return sorted({line for line in lines if line.startswith(names)})
 
 
 class WorkerPool(concurrent.futures.ProcessPoolExecutor):

@@ -108,7 +108,7 @@ def as_json(row: Row) -> dict:
         },
         "epochs": [len(epochs) for epochs in row.epochs],
         "seconds": seconds(row),
-        "machine": {"device": made["device"], "platform": made["platform"]},
+        "machine": {name: made[name] for name in ("processor", "device", "platform")},
         "commit": made["commit"],
         "time": made["time"],
     }
@@ -160,7 +160,7 @@ def _ours(row: Row, places: Sequence[Place]) -> list[list[str]]:
     epochs = ", ".join(str(len(epochs)) for epochs in row.epochs)
     device = made["device"]
     lines[0] += [cvm_floor_text(row.results) or "–", f"{row.results['events']['train']:,}", epochs]
-    lines[0] += [f"{seconds(row) / 60:.1f} min", f"{device['count']} x {device['kind']}, {made['platform']}"]
+    lines[0] += [f"{seconds(row) / 60:.1f} min", f"{made['processor']}, {device['count']} x {device['kind']}"]
     return lines
 
 
