@@ -93,7 +93,7 @@ def results_table(task: Task, results: Mapping) -> str:
     heads = "".join(f"{head:>18}" for head in heads)
     which = "epochs" if seeds else "epoch"
     lines = [
-        f"{results['config']['name']}: {which} {str(results['epoch']).strip('[]')}, {events['train']} "
+        f"{results['config']['name']}: {which} {results['epoch']}, {events['train']} "
         f"training and {events['validation']} validation events" + (f", {origin}" if origin else ""),
         f"{'':{width}}{heads}" + (f"{'paper':>10}{'difference':>13}" if paper else ""),
     ]
@@ -106,11 +106,11 @@ def results_table(task: Task, results: Mapping) -> str:
             line += f"{shown[0][0] - paper[place]:>+13.{after}f}"
         lines.append(line)
     lines.append(" ".join(["Areas (vs) are ROC AUCs.", *notes(task)]))
-    if seeds:
-        lines[-1] += " A mean has the standard deviation over the seeds; the difference is that of the mean."
     if len(task.scored) > 1:
         raw = ", ".join(f"{auc['value']:.3f}" for auc in results["auc_pairwise_raw"].values())
         lines[-1] += f" Raw P({task.title(task.signal)}): {raw}."
+    if seeds:
+        lines.append("A mean has the standard deviation over the seeds; the difference is that of the mean.")
     if floor := cvm_floor_text(results):
         of = task.observable.phrase
         lines.append(f"The CVM of a score that is independent of the {of} is {floor} on average.")

@@ -184,9 +184,9 @@ def _places(row: Row) -> list[Place]:
 
 def _notes(rows: Sequence[Row]) -> list[str]:
     """What the numbers are, in sentences."""
-    said = ["Uncertainties of single trainings are statistical, from the bootstrap."]
+    said = ["Uncertainties are statistical, from the bootstrap."]
     if any(row.config.seeds > 1 for row in rows):
-        said.append("A mean over seeds has the standard deviation over the seeds.")
+        said.append("That of a mean over seeds is the standard deviation over the seeds.")
     said.append("The CVM floor is the mean CVM of an independent score on as many events.")
     said.append("Time is that of the training epochs with their validation.")
     said += sorted({f"Events: {row.results['dataset'].get('origin')}." for row in rows if row.results})

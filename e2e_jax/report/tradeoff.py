@@ -26,7 +26,15 @@ METHODS = {
 }
 """The names of the methods in figure and table."""
 MARKERS = "osD^v*"
-SIZE = (10.0, 8.5)
+PLACES = (
+    {"xytext": (9, 7), "ha": "left"},
+    {"xytext": (9, -20), "ha": "left"},
+    {"xytext": (-9, 7), "ha": "right"},
+    {"xytext": (-9, -20), "ha": "right"},
+)
+"""Where the strength stands beside a point, by method, so that those of points at one place stay legible."""
+SIZE = (10.0, 9.5)
+"""Of a panel with its part of the legend, in inches."""
 
 
 class Scanned(NamedTuple):
@@ -134,7 +142,9 @@ def figure(scanned: Sequence[Scanned]) -> Figure:
         for one, (place, label) in zip(axes.flat, panels):
             _panel(one, done, place, task)
             one.set(xlabel=label, xscale="log", ylabel=literal(f"AUC, {task.title(task.signal)} vs rest"))
-        axes.flat[0].legend(loc="lower right", fontsize=20)
+        # Below the axes: points may be anywhere in them.
+        handles = axes.flat[0].get_legend_handles_labels()
+        drawn.legend(*handles, loc="outside lower center", ncols=3, fontsize=20)
     return drawn
 
 
@@ -147,11 +157,12 @@ def _panel(axes, done: Sequence[Scanned], place: Place, task: Task) -> None:
         style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
         # A logarithmic axis has no place for bars that reach zero.
         below = np.minimum(x_error, 0.9 * x)
-        style |= {"markersize": 11, "capsize": 3, "linewidth": 2, "label": METHODS.get(method, method)}
-        axes.errorbar(x, y, y_error, [below, x_error], **style)
+        style |= {"markersize": 11, "linewidth": 2, "label": METHODS.get(method, method)}
+        axes.errorbar(x, y, y_error, [below, x_error], elinewidth=1, capsize=3, **style)
+        beside = PLACES[number % len(PLACES)] | {"textcoords": "offset points", "color": style["color"]}
         for one, *at in zip(own, x, y):
             if one.strength:
-                axes.annotate(f"{one.strength:g}", at, xytext=(7, 7), textcoords="offset points", fontsize=15)
+                axes.annotate(f"{one.strength:g}", at, fontsize=17, **beside)
     floors = [_floor(one.results, place) for one in done]
     if all(floor is not None for floor in floors):
         axes.axvline(np.mean(floors), color=FAINT, linestyle=":", label="independent score")

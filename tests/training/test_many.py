@@ -1,5 +1,6 @@
 """Many trainings: what is finished is not trained again, a failure of one does not end the others."""
 
+import concurrent.futures
 import json
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from e2e_jax.devices import host
 from e2e_jax.execution.workers import WorkerPool
 from e2e_jax.training import many
-from e2e_jax.training.many import Training, finished, machines, train_each
+from e2e_jax.training.many import Outcome, Training, finished, machines, train_each
 from tests.objects import dataset_in_memory
 from tests.synthetic import kinematics_config
 
@@ -107,3 +108,30 @@ def test_several_gpus_train_a_network_each_unless_a_training_asks_for_several(tm
     trainings[0].config.devices = 2
     with machines(trainings) as executor:
         assert executor is None
+
+
+class Elsewhere(concurrent.futures.Executor):
+    """Another machine, whose disk is not this one's."""
+
+    def submit(self, function, /, *args, **kwargs):
+        done = concurrent.futures.Future()
+        done.set_result(Outcome({"trained": "there"}))
+        return done
+
+
+def test_a_training_whose_folder_this_machine_does_not_see_is_a_failure(tmp_path):
+    (outcome,) = train_each([training(tmp_path / "run")], dataset_of, Elsewhere())
+    assert outcome.results is None
+    assert str(tmp_path / "run") in outcome.failure
+
+
+@pytest.mark.slow
+def test_a_cluster_trains_what_this_process_trains(tmp_path):
+    pytest.importorskip("distributed", reason="no Dask (pip install 'e2e_jax[cluster]')")
+    from tests.dask_cluster import dask_cluster
+
+    there = [training(tmp_path / "there", seed=1)]
+    with dask_cluster(tmp_path, workers=1) as running, machines(there, running.address) as executor:
+        (outcome,) = train_each(there, dataset_of, executor)
+    (own,) = train_each([training(tmp_path / "here", seed=1)], dataset_of)
+    assert outcome.results["auc_vs_rest"] == own.results["auc_vs_rest"]
