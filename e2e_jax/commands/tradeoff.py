@@ -28,7 +28,7 @@ def main(argv):
     print(scan(config, options.methods.split(","), strengths, workdir, options.scheduler))
 
 
-def scan(config, methods, strengths, workdir, scheduler=None, dataset=None):
+def scan(config, methods, strengths, workdir, scheduler=None, datasets=None):
     """Trains a scan and writes its table and figure.
 
     Args:
@@ -36,7 +36,7 @@ def scan(config, methods, strengths, workdir, scheduler=None, dataset=None):
       methods, strengths: as for `training.tradeoff.points`.
       workdir: folder of the scan.
       scheduler: Dask scheduler to train on, see `many.machines`.
-      dataset: what to train on; the one that the config names by default.
+      datasets: config -> what to train on; the dataset that it names by default.
 
     Returns:
       The table, and the paths of what was written.
@@ -52,7 +52,7 @@ def scan(config, methods, strengths, workdir, scheduler=None, dataset=None):
     workdir = Path(workdir).expanduser()
     points = tradeoff.points(config, methods, strengths, workdir)
     command_line.keep_compiled_programs()
-    datasets = experiment.dataset_of if dataset is None else lambda _: dataset
+    datasets = datasets or experiment.dataset_of
     if not experiment.task_of(config, datasets(config).describe()).decorrelate:
         raise ValueError(
             f"The task of {config.dataset.name} decorrelates from no observable, so there is no trade-off. "

@@ -8,6 +8,7 @@ mean and the spread over the networks.
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -51,13 +52,13 @@ def train(
 
     Raises:
       WorkdirError: the folder belongs to another config, task, dataset or process, or cannot be written to.
-      TrainingError: the loss is no longer finite.
+      TrainingError: the loss is no longer finite, or a network of an ensemble could not be trained.
       ValueError: several processes train together, and several networks are asked for.
       stopping.Stopped: the process was asked to end; the same call continues where it stopped.
     """
     if config.seeds == 1:
         return loop.train(config, workdir, dataset, board)
-    datasets = experiment.dataset_of if dataset is None else lambda _: dataset
+    datasets = experiment.dataset_of if dataset is None else functools.partial(_given, dataset)
     (outcome,) = train_all([Training(config, Path(workdir))], datasets, executor, board)
     if outcome.results is None:
         raise TrainingError(outcome.failure)
@@ -88,12 +89,18 @@ def train_all(
 def evaluate_run(workdir, config: ConfigDict | None = None, dataset: Dataset | None = None) -> dict | None:
     """Evaluates a run again, with all its networks; arguments, results and errors as `loop.evaluate_run`."""
     workdir = Path(workdir)
-    config = read_config(workdir) if config is None else config
+    saved = read_config(workdir)
+    config = saved if config is None else config
     if config.seeds == 1:
         return loop.evaluate_run(workdir, config, dataset)
     training = Training(config, workdir)
     own = [loop.evaluate_run(one.workdir, one.config, dataset) for one in _networks(training)]
     return _evaluated(training, own, dataset or experiment.dataset_of(config))
+
+
+def _given(dataset: Dataset, config: ConfigDict) -> Dataset:
+    """The dataset for any config; a partial of it goes to other processes."""
+    return dataset
 
 
 def _networks(training: Training) -> list[Training]:

@@ -31,7 +31,7 @@ def strength_of(config):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scan")
     strengths = {"cvm": [0.1, 1], "disco": [2]}
-    tradeoff.scan(config_of(), ["none", "cvm", "disco"], strengths, folder, dataset=DATASET)
+    tradeoff.scan(config_of(), ["none", "cvm", "disco"], strengths, folder, datasets=lambda _: DATASET)
     return folder
 
 
@@ -70,7 +70,7 @@ def test_table_and_json_hold_the_results_of_the_runs(folder):
 @pytest.mark.slow
 def test_a_longer_scan_keeps_what_is_finished(folder):
     before = (folder / "cvm-1" / "results.json").read_bytes()
-    tradeoff.scan(config_of(), ["cvm"], {"cvm": [1, 3]}, folder, dataset=DATASET)
+    tradeoff.scan(config_of(), ["cvm"], {"cvm": [1, 3]}, folder, datasets=lambda _: DATASET)
     assert (folder / "cvm-1" / "results.json").read_bytes() == before
     assert (folder / "cvm-3" / "results.json").exists()
 
@@ -143,7 +143,7 @@ def test_what_cannot_be_scanned_is_refused(tmp_path):
         points(config, ["cvm"], {}, tmp_path)
     config.task.decorrelate = "none"
     with pytest.raises(ValueError, match="no trade-off"):
-        tradeoff.scan(config, ["none"], {}, tmp_path, dataset=DATASET)
+        tradeoff.scan(config, ["none"], {}, tmp_path, datasets=lambda _: DATASET)
 
 
 @pytest.mark.slow

@@ -142,3 +142,9 @@ def test_the_report_draws_the_band_of_the_networks_curves(folder):
         assert np.all(low <= high)
         assert np.mean(high - low) > 0
         assert np.mean((own >= low - 0.1) & (own <= high + 0.1)) > 0.9
+
+
+def test_no_folder_is_made_where_there_is_nothing_to_evaluate(tmp_path):
+    with pytest.raises(WorkdirError, match="There is no run"):
+        ensembles.evaluate_run(tmp_path / "run", config_of(), DATASET)
+    assert not (tmp_path / "run").exists()
