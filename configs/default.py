@@ -64,6 +64,10 @@ def get_config(size="quick", category="central"):
     config.size = size
     # The one seed: initialisation and the order of the events derive from it.
     config.seed = 0
+    # How many networks are trained, with the seeds `seed`, `seed` + 1, ..., into the folders seed-0, seed-1
+    # and so on of the run. Above 1 the results hold the mean and the spread of every metric, and the metrics
+    # of the ensemble, whose probabilities are the means of the networks'.
+    config.seeds = 1
     # How a step spreads over the devices: "jit" (over a mesh) or "pmap". Same losses either way.
     config.parallel = "jit"
     # How many devices the training takes, of each process where there are several; 0 is all there are.

@@ -32,7 +32,7 @@ _HOMES = {
     "Task": "study",
     "make_images": "detector.images",
     "Observable": "study",
-    "train": "training.loop",
+    "train": "training.ensembles",
     "load_classifier": "checkpoint",
     "evaluate": "evaluation.results",
     "cvm_penalty": "models.decorrelation.cvm",

@@ -9,14 +9,12 @@ Several processes that train together: the same line in each, with --coordinator
 """
 
 import os
-import warnings
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from e2e_jax.commands import command_line
 from e2e_jax.devices import host
-from e2e_jax.files.cache import CacheError, cache_folder
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config and size: configs/cms_b.py:quick, or e2e_jax.configs.cms_b:quick."
@@ -68,20 +66,17 @@ def work(config, workdir):
     # A run that cannot be compared with this one is an error before the training, too.
     compare = [os.path.expanduser(folder) for folder in COMPARE.value]
     report.read_runs(compare)
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        # A second run, or a resumption, starts without the minute of compiling.
-        try:
-            jax.config.update("jax_compilation_cache_dir", str(cache_folder("jax")))
-        except CacheError as error:
-            warnings.warn(f"Compiled programs are not kept: {error}", stacklevel=2)
+    command_line.keep_compiled_programs()
     if MODE.value != "report":
         from e2e_jax.report.board import Board
-        from e2e_jax.training import loop
+        from e2e_jax.training import ensembles
+        from e2e_jax.training.many import Training, machines
 
-        if MODE.value == "train":
-            loop.train(config, workdir, board=Board)
+        if MODE.value == "evaluate":
+            ensembles.evaluate_run(workdir, config)
         else:
-            loop.evaluate_run(workdir, config)
+            with machines([Training(config, workdir)]) as executor:
+                ensembles.train(config, workdir, board=Board, executor=executor)
     if jax.process_index() == 0:
         print(f"Report: {report.write_report(workdir, compare)}")
 

@@ -12,14 +12,20 @@ import warnings
 from pathlib import Path
 
 from absl import flags
+from ml_collections import config_flags
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
-from e2e_jax.errors import TrainingError, WorkdirError
+from e2e_jax.errors import ClusterError, TrainingError, WorkdirError
+from e2e_jax.execution.jobs import JobError
+from e2e_jax.files.cache import CacheError, cache_folder
 from e2e_jax.runs import config_ranges
 from e2e_jax.studies import loading
 from e2e_jax.training import stopping
 
-KNOWN = (WorkdirError, TrainingError, ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
+KNOWN = (
+    *(WorkdirError, TrainingError, ClusterError, JobError, ValueError),
+    *(FileNotFoundError, NotADirectoryError, PermissionError),
+)
 """Errors whose message says what to mend. Others are ours to mend, and keep their traceback; so does a plain
 ValueError from outside this package."""
 
@@ -29,11 +35,11 @@ _CONFIG_HINT = (
 )
 
 
-def parse(argv):
-    """Parses the flags; on a bad one prints a paragraph and exits with code 1."""
+def parse(argv, values=flags.FLAGS):
+    """Parses the flags into `values`; on a bad one prints a paragraph and exits with code 1."""
     argv = [_with_config_file(argument) for argument in argv]
     try:
-        rest = flags.FLAGS(argv)
+        rest = values(argv)
     except flags.Error as error:
         stop(_flag_message(error))
     except (KeyError, AttributeError) as error:
@@ -64,6 +70,34 @@ def checked_config(flag):
         ) from None
     config_ranges.check_fields(flag.value)
     return flag.value
+
+
+def given_config(argv):
+    """The config of a command that parses its other options itself.
+
+    Args:
+      argv: the program, and the arguments that are left: --config=FILE:SIZE and --config.FIELD=VALUE.
+
+    Raises:
+      ValueError, FileNotFoundError: as `checked_config`.
+    """
+    argv = [_with_config_file(argument) for argument in argv]
+    values = flags.FlagValues()
+    flag = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    parse(argv, values)
+    return checked_config(flag)
+
+
+def keep_compiled_programs():
+    """Has JAX keep compiled programs, so that a second run or a resumption does not compile again."""
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    try:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder("jax")))
+    except CacheError as error:
+        warnings.warn(f"Compiled programs are not kept: {error}", stacklevel=2)
 
 
 def reporting(main):
@@ -171,7 +205,8 @@ def _fields(config, prefix):
 
 
 def default_workdir(config):
-    """The folder of a run that names none: each study of a user has its own."""
+    """The folder of a run that names none: each study of a user, and several networks, have their own."""
     where, size = loading.split_name(config.dataset.name) or ("", config.size)
     study = re.split(r"[/.]", where.removesuffix(".py"))[-1]
-    return os.path.join("runs", "-".join(part for part in (config.name, study, size) if part))
+    several = "ensemble" if config.seeds > 1 else ""
+    return os.path.join("runs", "-".join(part for part in (config.name, study, size, several) if part))

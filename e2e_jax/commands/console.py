@@ -17,6 +17,8 @@ MODULES = {
     "score": "e2e_jax.score",
     "export": "e2e_jax.export",
     "release": "e2e_jax.release",
+    "tradeoff": "e2e_jax.commands.tradeoff",
+    "reproduce": "e2e_jax.commands.reproduce",
 }
 """Command -> the module that `python -m` runs for the same."""
 

@@ -6,9 +6,12 @@ made before JAX starts; benchmarks/README.md lists what they gain.
 """
 
 import ctypes
+import importlib.util
 import os
 import platform
+import subprocess
 import sys
+from collections.abc import Mapping
 
 from e2e_jax.execution.workers import available_cores
 
@@ -16,6 +19,10 @@ DEVICES = "JAX_NUM_CPU_DEVICES"
 TUNABLES = "GLIBC_TUNABLES"
 MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"
 """Large pages, and one heap: `keep_memory` has no effect on the heaps of other threads."""
+
+GPUS = "CUDA_VISIBLE_DEVICES"
+CUDA_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
+"""Modules with which JAX computes on NVIDIA GPUs."""
 
 LARGEST_KEPT = 128
 """Largest batch whose memory is kept. The paper's 360 events need a gigabyte, which would be fragmented."""
@@ -57,3 +64,22 @@ def keep_memory(batch_size: int) -> None:
         library = ctypes.CDLL(None)
         library.mallopt(M_MMAP_MAX, 0)  # large blocks come from the heap, like small ones
         library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The GPUs that JAX could use in a new process, as `GPUS` names them; this one does not claim them.
+
+    Args:
+      environment: of the process.
+    """
+    if environment.get("JAX_PLATFORMS", "").startswith("cpu") or not any(
+        map(importlib.util.find_spec, CUDA_PLUGINS)
+    ):
+        return []
+    if GPUS in environment:
+        return [gpu for gpu in environment[GPUS].split(",") if gpu]
+    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    except (OSError, subprocess.SubprocessError):
+        return []

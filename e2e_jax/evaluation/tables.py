@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from e2e_jax.evaluation.published import paper_row
+from e2e_jax.evaluation.spread import SEEDS
 from e2e_jax.study import Task
 
 Place = tuple[str, ...]
@@ -88,6 +90,16 @@ def notes(task: Task) -> list[str]:
     return said
 
 
+def measured(results: Mapping, place: Place) -> list[tuple[float, float]]:
+    """(value, uncertainty) of a metric; of an ensemble, (mean, spread) over its networks comes first."""
+    own = value_at(results, place)
+    of_seeds = value_at(results.get(SEEDS, {}), place)
+    # A network may lack a rejection that the ensemble has, where none of its background passes.
+    nothing = [(math.nan, math.nan)] if SEEDS in results else []
+    means = [(of_seeds["mean"], of_seeds["spread"])] if "mean" in of_seeds else nothing
+    return [*means, (own["value"], own["uncertainty"])]
+
+
 def results_table(task: Task, results: Mapping) -> str:
     """The table to print: each metric with its uncertainty, the paper's, and the difference.
 
@@ -98,23 +110,29 @@ def results_table(task: Task, results: Mapping) -> str:
     events, paper = results["events"], paper_row(results)
     named, origin = metrics(task, results), results["dataset"].get("origin")
     width = max(22, *(len(name) + 2 for name in named.values()))
-    head = f"{'':{width}}{'here':>18}"
+    seeds = results.get(SEEDS)
+    heads = [f"mean of {len(seeds['members'])} seeds", "ensemble"] if seeds else ["here"]
+    heads = "".join(f"{head:>18}" for head in heads)
+    which = "epochs" if seeds else "epoch"
     lines = [
-        f"{results['config']['name']}: epoch {results['epoch']}, {events['train']} training and "
-        f"{events['validation']} validation events" + (f", {origin}" if origin else ""),
-        f"{head}{'paper':>10}{'difference':>13}" if paper else head,
+        f"{results['config']['name']}: {which} {results['epoch']}, {events['train']} "
+        f"training and {events['validation']} validation events" + (f", {origin}" if origin else ""),
+        f"{'':{width}}{heads}" + (f"{'paper':>10}{'difference':>13}" if paper else ""),
     ]
     for place, name in named.items():
-        ours, after = value_at(results, place), digits(place)
-        line = f"{name:{width}}{ours['value']:>10.{after}f} ± {ours['uncertainty']:<5.{after}f}"
+        line, shown, after = name, measured(results, place), digits(place)
+        for column, (value, uncertainty) in enumerate(shown):
+            line = f"{line:{width + 18 * column}}{value:>10.{after}f} ± {uncertainty:<5.{after}f}"
         if place in paper:
-            difference = ours["value"] - paper[place]
-            line = f"{line:{width + 18}}{paper[place]:>10.3f}{difference:>+13.{after}f}"
+            line = f"{line:{width + 18 * len(shown)}}{paper[place]:>10.3f}"
+            line += f"{shown[0][0] - paper[place]:>+13.{after}f}"
         lines.append(line)
     lines.append(" ".join(["Areas (vs) are ROC AUCs.", *notes(task)]))
     if len(task.scored) > 1:
         raw = ", ".join(f"{auc['value']:.3f}" for auc in results["auc_pairwise_raw"].values())
         lines[-1] += f" Raw P({task.title(task.signal)}): {raw}."
+    if seeds:
+        lines.append("A mean has the standard deviation over the seeds; the difference is that of the mean.")
     if given := floors(task, results):
         listed = ", ".join(f"{name} {text}" for name, text in given.items())
         lines.append(

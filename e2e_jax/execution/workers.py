@@ -7,9 +7,12 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import pathlib
+import platform
 import signal
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What the common numerical libraries read their number of threads from, when they load."""
@@ -26,6 +29,21 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def processor() -> str:
+    """The name of this machine's processor."""
+    names = cpuinfo("model name")
+    return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
+
+
+def cpuinfo(*names: str) -> list[str]:
+    """The different lines of /proc/cpuinfo with one of the names; none where the system has no such file."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+    return sorted({line for line in lines if line.startswith(names)})
+
+
 class WorkerPool(concurrent.futures.ProcessPoolExecutor):
     """Fresh processes with one numerical thread each, that do not run the caller's script again.
 
@@ -35,16 +53,28 @@ class WorkerPool(concurrent.futures.ProcessPoolExecutor):
     Args:
       max_workers: processes.
       main: whether the work needs the main module after all, being defined in it.
+      environments: environment variables to set in each process, one mapping per process.
     """
 
-    def __init__(self, max_workers: int, main: bool = False):
+    def __init__(self, max_workers: int, main: bool = False, environments: Sequence[Mapping[str, str]] = ()):
         context = multiprocessing.get_context("spawn")
-        super().__init__(max_workers, mp_context=context, initializer=_end_with_parent)
+        # A queue, because all processes have the same initializer: each takes one mapping.
+        queue = context.Queue() if environments else None
+        for environment in environments:
+            queue.put(dict(environment))
+        super().__init__(max_workers, mp_context=context, initializer=_start, initargs=(queue,))
         self._main = main
 
     def submit(self, function, /, *args, **kwargs):
         with _environment_of_workers(), contextlib.nullcontext() if self._main else _without_main_module():
             return super().submit(function, *args, **kwargs)
+
+
+def _start(environments):
+    """Runs in a worker before its first job."""
+    _end_with_parent()
+    if environments is not None:
+        os.environ.update(environments.get())
 
 
 def _end_with_parent():

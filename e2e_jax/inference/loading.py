@@ -8,16 +8,19 @@ import jax
 from e2e_jax import __version__, experiment
 from e2e_jax.errors import WorkdirError
 from e2e_jax.inference import zoo
+from e2e_jax.inference.ensemble import ensemble
 from e2e_jax.inference.prediction import Classifier, Predictor
 from e2e_jax.runs import checkpoint_files
 from e2e_jax.runs.checkpoints import check_config, step_path
 from e2e_jax.runs.config import in_words
-from e2e_jax.runs.folder import CONFIG, read_config
+from e2e_jax.runs.folder import CONFIG, members_of, read_config
 from e2e_jax.study import Task
 
 
 def load_classifier(workdir, which="best"):
     """Loads a trained classifier; needs nothing but its folder, on any device.
+
+    The classifier of a run of several networks (`config.seeds`) is their ensemble.
 
     Args:
       workdir: the folder of a run, or the name of a released classifier, such as "cms_b".
@@ -30,6 +33,8 @@ def load_classifier(workdir, which="best"):
     """
     workdir = zoo.folder_of(workdir)
     config = read_config(workdir)
+    if config.seeds > 1:
+        return ensemble([load_classifier(folder, which) for folder in members_of(workdir, config)])
     path = step_path(workdir, "latest" if which == "best" else which)
     about = checkpoint_files.read_about(path)
     check_config(path, about, config)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from e2e_jax.events.diphotons import COLLECTIONS, Events
+from e2e_jax.inference.ensemble import one_network
 from e2e_jax.inference.prediction import Classifier
 from e2e_jax.models import backend
 from e2e_jax.models.forward import logits_function
@@ -35,7 +36,9 @@ def hit_gradients(classifier: Classifier, events: Events, name: str = "") -> dic
 
     Raises:
       ValueError: there is no such class, or the classifier sees no hits.
+      WorkdirError: the classifier is an ensemble.
     """
+    classifier = one_network(classifier)
     inputs, name = classifier.inputs, name or classifier.task.signal
     if name not in classifier.classes:
         raise ValueError(f"There is no class {name!r}; there are {', '.join(classifier.classes)}.")

@@ -83,6 +83,8 @@ class Board:
 
     def add_results(self, results: Mapping, step: int) -> None:
         """Writes the metrics of the final evaluation as "results/<name>", at a step."""
+        from tensorboardX import summary
+
         for place in metrics(self._task, results):
             self._add(summary.scalar(f"results/{'_'.join(place)}", value_at(results, place)["value"]), step)
         self._writer.flush()

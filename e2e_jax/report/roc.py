@@ -26,7 +26,8 @@ RESAMPLES = 100
 class Curve(NamedTuple):
     """A ROC curve: its name, colour and points, the area with its uncertainty, and the band around it.
 
-    The band is the rejection's 68 % interval at `EFFICIENCIES`, `[2, 101]`.
+    The band is a range of the rejection at `EFFICIENCIES`, `[2, 101]`: the 68 % interval of the bootstrap, or
+    for an ensemble the range of its networks.
     """
 
     name: str
@@ -79,10 +80,10 @@ def curve(
         np.concatenate([np.searchsorted(rate, grid).clip(0, len(rate) - 1) for rate in (false, true)])
     )
     points = true[kept], 1 - false[kept], threshold[kept]
-    return Curve(name, colour, *points, area["value"], area["uncertainty"], band(scores, is_signal))
+    return Curve(name, colour, *points, area["value"], area["uncertainty"], band(scores, is_signal, weights))
 
 
-def band(scores: np.ndarray, is_signal: np.ndarray) -> np.ndarray:
+def band(scores: np.ndarray, is_signal: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """The 68 % interval of the background rejection at `EFFICIENCIES`, `[2, 101]`, by a Poisson bootstrap.
 
     Args: as for `metrics.roc_auc`.
@@ -91,12 +92,26 @@ def band(scores: np.ndarray, is_signal: np.ndarray) -> np.ndarray:
     # Events of equal scores pass together.
     last = np.flatnonzero(np.diff(scores[order], append=np.nan))
     signal, random = np.asarray(is_signal, bool)[order], np.random.default_rng(0)
+    counted = np.ones(len(order)) if weights is None else np.asarray(weights, float)[order]
     rejections = []
     for _ in range(RESAMPLES):
-        weight = random.poisson(1, len(order))
+        weight = counted * random.poisson(1, len(order))
         true, false = (np.cumsum(weight * chosen)[last] for chosen in (signal, ~signal))
-        rejections.append(np.interp(EFFICIENCIES, true / max(true[-1], 1), 1 - false / max(false[-1], 1)))
+        rejections.append(_rejection(false / (false[-1] or 1), true / (true[-1] or 1)))
     return np.quantile(rejections, (0.16, 0.84), axis=0)
+
+
+def with_members(one: Curve, members: Sequence[tuple]) -> Curve:
+    """The curve of an ensemble, with the range of its networks: (scores, is_signal, weights) of each."""
+    if not members:
+        return one
+    rejections = [_rejection(*metrics.roc_curve(*member)[:2]) for member in members]
+    return one._replace(band=np.stack([np.min(rejections, axis=0), np.max(rejections, axis=0)]))
+
+
+def _rejection(false: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """The background rejection at `EFFICIENCIES`."""
+    return np.interp(EFFICIENCIES, true, 1 - false)
 
 
 def versus_rest(scored: Scored, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -120,7 +135,10 @@ def by_class(scored: Scored, areas: dict) -> Comparison:
     """
     task, colours = scored.task, class_colours(scored.task)
     curves = [
-        curve(task.title(name), colours[name], *versus_rest(scored, name), areas.get(name))
+        with_members(
+            curve(task.title(name), colours[name], *versus_rest(scored, name), areas.get(name)),
+            [versus_rest(member, name) for member in scored.members],
+        )
         for name in task.scored
     ]
     title = "One class against the rest" if len(curves) > 1 else against_rest(task)
@@ -139,7 +157,7 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     else:
         for name in task.scored:
             found = [
-                (run, versus_rest(run.scored, name), run.results["auc_vs_rest"][name])
+                (run, versus_rest, name, run.results["auc_vs_rest"][name])
                 for run in runs
                 if name in run.task.names
             ]
@@ -148,7 +166,7 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     for label in task.backgrounds if len(task.scored) > 1 else ():
         key = f"{task.signal}_vs_{label}"
         found = [
-            (run, versus_label(run.scored, label), run.results["auc_pairwise"][key])
+            (run, versus_label, label, run.results["auc_pairwise"][key])
             for run in runs
             if key in run.results["auc_pairwise"]
         ]
@@ -158,8 +176,14 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
 
 
 def _curves(runs: Sequence[Run], found: Sequence[tuple]) -> list[Curve]:
-    """The curve of each run, of (run, (scores, whether each is signal), area)."""
-    return [curve(_name(runs, run), _colour(runs, run), *scores, area) for run, scores, area in found]
+    """The curve of each run, of (run, `versus_rest` or `versus_label`, its class or label, area)."""
+    return [
+        with_members(
+            curve(_name(runs, run), _colour(runs, run), *versus(run.scored, name), area),
+            [versus(member, name) for member in run.scored.members],
+        )
+        for run, versus, name, area in found
+    ]
 
 
 def draw(comparison: Comparison, origin: str, note: str = "") -> Figure:
@@ -226,7 +250,8 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
     first = runs[0]
     others = any(not run.same_events(first) for run in runs)
     note = f"{len(first.scored.labels):,} events" + (", † others" if others else "")
-    caption = "Every cut on the score; the bands are 68 % intervals of the bootstrap. "
+    caption = "Every cut on the score; the bands are 68 % intervals of the bootstrap"
+    caption += ", or the range of an ensemble's networks. " if any(r.scored.members for r in runs) else ". "
     pair = "The score is normalized to the pair of classes. "
     return [
         Picture(

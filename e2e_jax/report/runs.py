@@ -14,6 +14,7 @@ from ml_collections import config_dict
 
 from e2e_jax.errors import WorkdirError
 from e2e_jax.evaluation import metrics, published
+from e2e_jax.evaluation.spread import SEEDS
 from e2e_jax.evaluation.weights import of_events
 from e2e_jax.runs.folder import CONFIG, METRICS
 from e2e_jax.runs.results_files import RESULTS, SCORES
@@ -33,6 +34,7 @@ class Scored:
       observables: name -> `[n]`, those that the task decorrelates from.
       task: what the classifier learnt.
       weights: `[n]`, of the events; None where all count alike.
+      members: the scores of each network of an ensemble.
     """
 
     probabilities: np.ndarray
@@ -40,6 +42,7 @@ class Scored:
     observables: Mapping[str, np.ndarray]
     task: Task
     weights: np.ndarray | None = None
+    members: tuple[Scored, ...] = ()
 
     @property
     def signal(self) -> np.ndarray:
@@ -155,14 +158,10 @@ def read_run(folder: str | Path) -> Run:
     except (ValueError, TypeError) as error:
         raise WorkdirError(f"The task in {folder / RESULTS} is none ({error}). {_again(folder)}") from None
     weights = config.train.weights
+    networks = [folder / name for name in results.get(SEEDS, {}).get("members", ())]
     columns = _read_scores(folder, task, weights)
-    scored = Scored(
-        np.stack([columns[f"probability_{name}"] for name in task.names], axis=1).astype(np.float64),
-        columns["label"],
-        {name: columns[name].astype(np.float64) for name in task.decorrelate},
-        task,
-        columns[weights].astype(np.float64) if weights else None,
-    )
+    members = tuple(_scored(_read_scores(network, task, weights), task, weights) for network in networks)
+    scored = dataclasses.replace(_scored(columns, task, weights), members=members)
     address = np.stack([columns[name] for name in ("run", "lumi", "event")], axis=1)
     run = Run(
         folder,
@@ -175,6 +174,16 @@ def read_run(folder: str | Path) -> Run:
     )
     _check(run)
     return run
+
+
+def _scored(columns: dict[str, np.ndarray], task: Task, weights: str) -> Scored:
+    return Scored(
+        np.stack([columns[f"probability_{name}"] for name in task.names], axis=1).astype(np.float64),
+        columns["label"],
+        {name: columns[name].astype(np.float64) for name in task.decorrelate},
+        task,
+        columns[weights].astype(np.float64) if weights else None,
+    )
 
 
 def _read_results(folder: Path) -> dict:

@@ -189,7 +189,6 @@ TEX = str.maketrans(
         "±": r"$\pm$",
         **{letter: f"${name}$" for letter, name in GREEK.items()},
         "−": "$-$",
-        "±": r"$\pm$",
         "–": "--",
     }
 )

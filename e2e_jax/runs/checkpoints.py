@@ -19,7 +19,7 @@ from e2e_jax.devices import distributed
 from e2e_jax.errors import TrainingError, WorkdirError
 from e2e_jax.runs import checkpoint_files
 from e2e_jax.runs.config import as_config, deciding_differences, in_words
-from e2e_jax.runs.folder import CHECKPOINTS, CONFIG, check_path, saved_steps
+from e2e_jax.runs.folder import CHECKPOINTS, CONFIG, check_path, members, saved_steps
 from e2e_jax.study import Task
 
 
@@ -189,7 +189,12 @@ def host_copy(tree):
 def step_path(workdir, which):
     """The folder of a checkpoint, by its step or "latest"."""
     check_path(workdir)
-    steps = saved_steps(workdir)
+    steps, networks = saved_steps(workdir), members(workdir)
+    if networks and not steps:
+        raise WorkdirError(
+            f"The run in {workdir} is an ensemble of {len(networks)} networks, without its own checkpoint. "
+            f"Name the folder of one of them, such as {networks[0]}."
+        )
     if not steps:
         raise WorkdirError(
             f"The run in {workdir} has no checkpoint yet. Train it first, or wait for the first one."

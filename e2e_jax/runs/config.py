@@ -4,18 +4,17 @@ from ml_collections import config_dict
 
 from e2e_jax.runs import config_ranges
 
-CHANGEABLE = (
+WITHOUT_EFFECT = (
     "data.placement",
     "dataset.data_dir",
     "devices",
-    "evaluate.",
     "parallel",
     "profile",
-    "published",
     "train.checkpoint_seconds",
-    "train.epochs",
-    "train.patience",
 )
+"""Fields with which the results of a run stay the same."""
+
+CHANGEABLE = (*WITHOUT_EFFECT, "evaluate.", "published", "train.epochs", "train.patience")
 """Fields (with a dot at the end, groups) that may change when a run continues or is evaluated: none enters a
 step's result, and evaluate.symmetrize alone a probability. All others decide results, and a checkpoint is
 bound to their values."""
@@ -53,7 +52,9 @@ def deciding_differences(old, new):
     return {
         field: values
         for field, values in differences(old, new).items()
-        if not _changeable(field) or (scheduled and field == "train.epochs") or not _same_type(*values)
+        if not _changeable(field, values)
+        or (scheduled and field == "train.epochs")
+        or not _same_type(*values)
     }
 
 
@@ -62,7 +63,10 @@ def in_words(changes, there, here):
     return "; ".join(f"{field}: {old!r} {there}, {new!r} {here}" for field, (old, new) in changes.items())
 
 
-def _changeable(field):
+def _changeable(field, values):
+    if field == "seeds":
+        # An ensemble may get more networks; a single network is none.
+        return None not in values and min(values) > 1
     return any(field == name or (name.endswith(".") and field.startswith(name)) for name in CHANGEABLE)
 
 

@@ -63,6 +63,7 @@ RANGES = {
     "size": TEXT,
     # More bits than 32 would be dropped by JAX's keys.
     "seed": _whole(0, 2**32 - 1),
+    "seeds": _whole(1),
     "parallel": _one_of("jit", "pmap"),
     "devices": _whole(0),
     "precision": _one_of("float32", "tf32", "bfloat16"),

@@ -17,6 +17,8 @@ METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 PROFILE = "profile"
 TENSORBOARD = "tensorboard"
+MEMBER = "seed-"
+"""The folder of a network of an ensemble is this and its seed."""
 LOCK, OWNER = ".lock", ".owner"
 
 UNUSABLE = "[]*?{}\\"
@@ -89,7 +91,7 @@ def claim(workdir, config):
     workdir = Path(workdir)
     check_path(workdir)
     _refuse_something_else(workdir)
-    if saved_steps(workdir):
+    if any(map(saved_steps, (workdir, *members(workdir)))):
         _refuse_another_config(workdir, config)
     workdir.mkdir(parents=True, exist_ok=True)
     for part in filter(is_part, workdir.iterdir()):
@@ -100,6 +102,17 @@ def claim(workdir, config):
 def saved_steps(workdir):
     """The steps of the checkpoints in a run's folder, in order."""
     return sorted(int(path.name) for path in (Path(workdir) / CHECKPOINTS).glob("*") if path.name.isdigit())
+
+
+def members_of(workdir, config):
+    """The folders of the networks of an ensemble, by the seeds of its config."""
+    return [Path(workdir) / f"{MEMBER}{config.seed + number}" for number in range(config.seeds)]
+
+
+def members(workdir):
+    """The folders of networks of an ensemble that are in a run's folder, in order."""
+    found = (path for path in Path(workdir).glob(f"{MEMBER}*") if path.name.removeprefix(MEMBER).isdigit())
+    return sorted(found, key=lambda path: int(path.name.removeprefix(MEMBER)))
 
 
 def read_config(workdir):

@@ -10,18 +10,21 @@ from pathlib import Path
 
 import jax
 
+from e2e_jax.execution.workers import processor
+
 PACKAGES = ("e2e_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 """Packages whose versions go into the provenance."""
 
 
 def provenance(seed: int) -> dict:
-    """What made the results: time (UTC), commit, versions, devices, seed."""
+    """What made the results: time (UTC), commit, versions, processor, devices, seed."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(Path(__file__).parents[2]),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": processor(),
         "device": {"kind": jax.devices()[0].device_kind, "count": jax.device_count()},
         "seed": seed,
     }

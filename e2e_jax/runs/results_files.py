@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from e2e_jax.errors import WorkdirError
 from e2e_jax.files.atomic import replacing, write_whole
 
 RESULTS = "results.json"
@@ -70,6 +71,26 @@ def write_scores(
     with replacing(path) as part:
         pyarrow.parquet.write_table(pyarrow.table(table), part)
     return path
+
+
+def read_scores(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The columns of scores.parquet but "split", by name.
+
+    Raises:
+      WorkdirError: the file is missing or cannot be read.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    path = Path(workdir) / SCORES
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise WorkdirError(
+            f"{path} cannot be read ({error}). Evaluate the run again: python -m e2e_jax.main "
+            f"--mode=evaluate --workdir={workdir}"
+        ) from None
+    return {name: table[name].to_numpy() for name in table.column_names if name != "split"}
 
 
 def _plain(value):

@@ -54,7 +54,7 @@ def train(config, workdir, dataset=None, board=None):
     with _owned_by_first(workdir):
         distributed.of_first(lambda: claim(workdir, config))
         dataset = dataset or experiment.dataset_of(config)
-        run, about = _resolved(config, dataset)
+        run, about = resolved(config, dataset)
         with Checkpoints(workdir, config, run.task, about["fingerprints"]) as checkpoints:
             validation = _train(config, run, dataset, workdir, checkpoints, board)
             # The others read the last checkpoint, too.
@@ -90,11 +90,11 @@ def evaluate_run(workdir, config=None, dataset=None):
             distributed.of_first(lambda: claim(workdir, config))
         config = read_config(workdir)
         dataset = dataset or experiment.dataset_of(config)
-        run, about = _resolved(config, dataset)
+        run, about = resolved(config, dataset)
         return _evaluate(workdir, config, run, dataset, about)
 
 
-def _resolved(config, dataset):
+def resolved(config, dataset):
     """The objects of a config on a dataset, and {"description", "fingerprints"} of the dataset."""
 
     # In one process before the others read it: where the dataset is missing, the first one builds it.
@@ -127,13 +127,37 @@ def _evaluate(workdir, config, run, dataset, about, validation=None):
         )
     check_task(workdir, saved, run.task)
     check_dataset(workdir, saved, about["fingerprints"])
-    progress, task = Progress(**saved["progress"]), run.task
-    best = best_epoch(progress.history, run.metrics.limit, task)
+    progress = Progress(**saved["progress"])
+    best = best_epoch(progress.history, run.metrics.limit, run.task)
     if validation is None:
-        validation = dataset.read("validation", task, run.unread)
+        validation = dataset.read("validation", run.task, run.unread)
     probabilities = distributed.divided(classifier.predict, validation)
     if not distributed.first():
         return None
+    more = {
+        "epoch": progress.history[best.index]["epoch"],
+        "epoch_selection": best.rule,
+        "events": {"train": progress.train_events, "validation": len(validation)},
+    }
+    return write_evaluation(workdir, config, run, about["description"], validation, probabilities, more)
+
+
+def write_evaluation(workdir, config, run, description, validation, probabilities, more):
+    """Evaluates probabilities; writes and prints the results.
+
+    Args:
+      workdir: the run's folder, into which results.json and scores.parquet are written.
+      config: of the run.
+      run: its objects.
+      description: of the dataset.
+      validation: the events.
+      probabilities: of them, `[n, classes]`.
+      more: what else the results hold, such as "epoch" and "epoch_selection".
+
+    Returns:
+      The content of results.json.
+    """
+    task = run.task
     results = evaluate(
         task,
         probabilities,
@@ -142,21 +166,18 @@ def _evaluate(workdir, config, run, dataset, about, validation=None):
         run.metrics,
         weights=run.event_weights(validation),
         config=config.to_dict(),
-        epoch=progress.history[best.index]["epoch"],
-        train_events=progress.train_events,
-        dataset=about["description"],
+        dataset=description,
     )
-    results["epoch_selection"] = best.rule
+    results |= more
     names = dict.fromkeys((*validation.SCALARS, *(observable.name for observable in task.observables)))
     columns = {name: getattr(validation, name) for name in names}
     scores = write_scores(workdir, probabilities, columns, task.names)
     written = write_results(workdir, results)
     print(results_table(task, results))
-    print(f"Epoch chosen by: {best.rule}.")
+    print(f"Epoch chosen by: {results['epoch_selection']}.")
     places = {"Results": written, "Scores": scores, "Epochs": workdir / METRICS}
-    if (workdir / TENSORBOARD).exists():
-        places["Curves"] = workdir / TENSORBOARD
-    print("\n".join(f"{name}: {path}" for name, path in places.items()))
+    places["Curves"] = workdir / TENSORBOARD
+    print("\n".join(f"{name}: {path}" for name, path in places.items() if path.exists()))
     return json.loads(written.read_text())
 
 

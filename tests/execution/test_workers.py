@@ -1,10 +1,23 @@
-"""Worker processes get an environment of their own, and leave that of their parent as it was."""
+"""Worker processes have environments of their own, and leave that of their parent unchanged."""
 
 import os
+import time
 
 from e2e_jax.execution.workers import KEPT_MEMORY, THREAD_VARIABLES, WorkerPool
 
 NAMES = (*THREAD_VARIABLES, *KEPT_MEMORY)
+VARIABLE = "E2E_TEST_DEVICE"
+
+
+def value_after_a_pause(_):
+    # Long enough for the other process to take a job.
+    time.sleep(0.5)
+    return os.environ[VARIABLE]
+
+
+def test_each_process_has_its_own_environment():
+    with WorkerPool(2, environments=[{VARIABLE: "a"}, {VARIABLE: "b"}]) as pool:
+        assert set(pool.map(value_after_a_pause, range(6))) == {"a", "b"}
 
 
 def test_workers_use_one_thread_and_keep_their_memory_unless_the_user_says_otherwise(monkeypatch):

@@ -9,6 +9,7 @@ import numpy as np
 
 from e2e_jax.errors import ExportError
 from e2e_jax.files.atomic import write_whole
+from e2e_jax.inference.ensemble import one_network
 from e2e_jax.inference.export import signature, stablehlo
 from e2e_jax.inference.loading import load_classifier
 
@@ -35,7 +36,7 @@ def export(workdir, output, form, given="hits", which="best"):
 
     Raises:
       ExportError: it cannot be exported so; or the file would score otherwise than `predict`.
-      WorkdirError: the run cannot be loaded.
+      WorkdirError: the run cannot be loaded, or it is an ensemble.
     """
     output = Path(output).expanduser()
     if form not in FORMATS:
@@ -44,7 +45,7 @@ def export(workdir, output, form, given="hits", which="best"):
         raise ExportError(f"{output} cannot be written: name a file, in a folder that exists.")
     if form == "onnx" and importlib.util.find_spec("onnx") is None:
         raise ExportError("ONNX needs the package onnx: pip install 'e2e_jax[export]'.")
-    classifier = signature.in_float32(load_classifier(workdir, which))
+    classifier = signature.in_float32(one_network(load_classifier(workdir, which)))
     shapes = signature.input_shapes(classifier, given)
     content, scorer = _content(classifier, shapes, form)
     difference = None if scorer is None else _difference(classifier, shapes, scorer)

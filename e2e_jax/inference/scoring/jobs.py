@@ -18,7 +18,7 @@ from e2e_jax.events.identity import identities
 from e2e_jax.events.kinds import KINDS
 from e2e_jax.execution.jobs import Job
 from e2e_jax.execution.keeping import Format
-from e2e_jax.files import npz
+from e2e_jax.files import digests, npz
 from e2e_jax.inference import zoo
 from e2e_jax.inference.loading import load_classifier
 from e2e_jax.inference.prediction import Classifier
@@ -26,7 +26,7 @@ from e2e_jax.inference.scoring import inputs
 from e2e_jax.inference.scoring.inputs import Input
 from e2e_jax.runs.checkpoint_files import read_about
 from e2e_jax.runs.checkpoints import step_path
-from e2e_jax.runs.folder import read_config
+from e2e_jax.runs.folder import members_of, read_config
 from e2e_jax.sources.opendata.skim import NEVER_SKIPPED, unreadable
 from e2e_jax.sources.root.reading import Reading
 from e2e_jax.study import Task
@@ -65,8 +65,6 @@ class Model:
     def of(cls, workdir, which: str | int = "best") -> Model:
         """The model in a folder, with this code; errors as `load_classifier`."""
         folder = zoo.folder_of(workdir).absolute()
-        # Without a run, its absence is the error, and not that of a checkpoint.
-        read_config(folder)
         return cls(str(folder), which, _digest(folder, which), code_digest())
 
     def load(self) -> Classifier:
@@ -96,6 +94,9 @@ def _loaded(model: Model) -> Classifier:
 
 
 def _digest(workdir, which: str | int) -> str:
+    """Of the checkpoint; of an ensemble, of those of its networks."""
+    if (config := read_config(workdir)).seeds > 1:
+        return digests.of_json([_digest(folder, which) for folder in members_of(workdir, config)])
     return read_about(step_path(workdir, "latest" if which == "best" else which))["sha256"]
 
 

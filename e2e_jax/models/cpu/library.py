@@ -20,6 +20,7 @@ import warnings
 
 import jax
 
+from e2e_jax.execution import workers
 from e2e_jax.files.cache import cache_folder, check_private
 
 SOURCES = tuple(
@@ -119,7 +120,7 @@ def prepared(architecture: str = "native", compiler: str | None = None) -> Libra
     kept = _kept(path, manifest)
     if kept is None:
         _compile(compiler, flags, path)
-        kept = {"sha256": _digest(path), "processor": _processor()} | _tried(path, architecture)
+        kept = {"sha256": _digest(path), "processor": workers.processor()} | _tried(path, architecture)
         _write(manifest, json.dumps(kept, indent=1))
     if "fault" in kept:
         raise LibraryError(f"the C++ library that {compiler} made {kept['fault']}.")
@@ -206,21 +207,8 @@ def _write(path, text):
     pathlib.Path(file.name).replace(path)
 
 
-def _cpuinfo(*names):
-    """The different lines of /proc/cpuinfo with one of the names; none where the system has no such file."""
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []
-    return sorted({line for line in lines if line.startswith(names)})
-
-
 def _machine():
     """What -march=native depends on, and how many cores the trial had."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return *_cpuinfo("model name", "flags", "Features"), platform.machine(), platform.processor(), str(cores)
-
-
-def _processor():
-    names = _cpuinfo("model name")
-    return names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
+    flags = workers.cpuinfo("model name", "flags", "Features")
+    return *flags, platform.machine(), platform.processor(), str(cores)

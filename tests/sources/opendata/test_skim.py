@@ -312,11 +312,11 @@ def test_a_damaged_file_is_told_by_its_checksum_and_not_by_what_the_damage_did(s
     reasons = []
     for stated in (UNKNOWN, right):
         with pytest.raises(SourceError) as error:
-            skim_file(SkimTask(str(damaged), CENTRAL, content=stated))
+            skim_file(SkimJob(str(damaged), CENTRAL, content=stated))
         reasons.append(error.value.reason)
     assert reasons[0] != "checksum_mismatch"
     assert reasons[1] == "checksum_mismatch"
-    skipped = skim_file(SkimTask(str(damaged), CENTRAL, "skip", content=right))
+    skipped = skim_file(SkimJob(str(damaged), CENTRAL, "skip", content=right))
     assert (len(skipped.candidates), skipped.skipped) == (0, {"file: checksum_mismatch": 1})
 
 
