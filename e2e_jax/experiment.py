@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from e2e_jax.datasets.splits import TASK, StoredDataset
+from e2e_jax.detector import images
 from e2e_jax.devices.parallel import Setup
 from e2e_jax.errors import DatasetError
 from e2e_jax.evaluation import published, results
@@ -22,7 +23,7 @@ from e2e_jax.models.preprocessing import DIGIS, Inputs
 from e2e_jax.study import Task
 
 SHOWERS = "showers"
-"""The kind of inputs that goes with the events of the same name; all others go with collisions."""
+"""The kind of inputs that goes with the events of the same name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +89,13 @@ def of(config, task: Task) -> Experiment:
             f"config.inputs.kind is {inputs.kind!r}, but the dataset {config.dataset.name!r} holds "
             f"{task.events}. Name another dataset as config.dataset.name, or take a config for {task.events}."
         )
+    if inputs.kind in ("images", "tokens"):
+        _check_geometry(inputs, KINDS[task.events], task.events)
+    elif task.events == "jets":
+        raise ValueError(
+            f"config.inputs.kind is {inputs.kind!r}, but the dataset {config.dataset.name!r} holds jets, "
+            "which are seen as images. Take a config for jets."
+        )
     known = [observable.name for observable in task.observables]
     if inputs.observable and inputs.observable not in known:
         raise ValueError(
@@ -110,6 +118,18 @@ def of(config, task: Task) -> Experiment:
         ),
         together=config.evaluate.batch_size,
     )
+
+
+def _check_geometry(inputs: Inputs, record: type[Record], events: str) -> None:
+    """Refuses images that need hits which the events do not have."""
+    for canvas in images.canvases(inputs.geometry):
+        for channel in images.checked_channels(inputs.channels, canvas):
+            if absent := [name for name in canvas.collections[channel] if name not in record.COLLECTIONS]:
+                raise ValueError(
+                    f"config.inputs.geometry is {inputs.geometry!r}, whose images are drawn from "
+                    f"{absent[0]!r}, but the dataset holds {events}, with {', '.join(record.COLLECTIONS)}. "
+                    f"Take a config for {events}, or name another dataset as config.dataset.name."
+                )
 
 
 def dataset_of(config) -> StoredDataset:

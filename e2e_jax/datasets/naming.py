@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from typing import ClassVar
 
 from e2e_jax.datasets import builder, configs
 from e2e_jax.datasets.builder import StudyBuilder
 from e2e_jax.datasets.preparation import DatasetError
-from e2e_jax.studies import hgg, loading, showers
+from e2e_jax.studies import hgg, jets, loading, showers
 
 
 class HggConfig(configs.SimulatedConfig):
@@ -32,6 +33,12 @@ class Crops(configs.CropsConfig):
     """The public crops of showers."""
 
     STUDIES = showers.STUDIES
+
+
+class JetConfig(configs.SimulatedConfig):
+    """Simulated jets."""
+
+    STUDIES: ClassVar = {"simulated": jets.STUDY}
 
 
 CMS_HGG = (
@@ -70,9 +77,12 @@ ECAL_SHOWERS = (
     Crops(name="crops_hdf5", description="The crops of full simulation that the authors made public."),
 )
 
+CMS_JETS = (*configs.of_sizes(JetConfig, jets.SIZES),)
+
 BUILT_IN: dict[str, type[StudyBuilder]] = {
     "cms_hgg": builder.of("cms_hgg", CMS_HGG),
     "ecal_showers": builder.of("ecal_showers", ECAL_SHOWERS),
+    "cms_jets": builder.of("cms_jets", CMS_JETS),
 }
 
 
