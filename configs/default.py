@@ -44,8 +44,7 @@ CATEGORIES = {
     "jets": {"dataset": "cms_jets/{size}", "strength": 0.0, "limit": 1.0, "published": "quark_gluon"},
 }
 """What a category of events changes; `studies.hgg` defines where its photons may be. Showers are of single
-particles, or of uncorrelated pairs. They have no mass, so no penalty and no limit. Jets are classified without
-a penalty too."""
+particles, or of uncorrelated pairs. They have no mass, so no penalty and no limit. Jets have neither."""
 
 
 def get_config(size="quick", category="central"):

@@ -160,6 +160,17 @@ def _check_view(config, description: Mapping) -> None:
             f"config.inputs.geometry is {inputs.geometry!r}, but the dataset {config.dataset.name!r} shows "
             f"showers in the view {description['view']!r}. Name another as config.dataset.name."
         )
+    if description.get("labelled") is False:
+        raise DatasetError(
+            f"The dataset {config.dataset.name!r} has no labels, so it trains no classifier. Name one of "
+            "files with labels as config.dataset.name."
+        )
+    stored = description.get("channels", inputs.channels)
+    if lacking := [name for name in inputs.channels if name not in stored]:
+        raise DatasetError(
+            f"config.inputs.channels asks for {lacking[0]!r}, but the jets of the dataset "
+            f"{config.dataset.name!r} have {', '.join(stored)}."
+        )
     if DIGIS in inputs.channels and "digis" in description and not description["digis"]:
         raise DatasetError(
             f"config.inputs.channels asks for digis, but the dataset {config.dataset.name!r} has none. Name "

@@ -297,9 +297,63 @@ class CropsConfig(Config):
         Raises:
           SourceError: a file is absent or wrong.
         """
-        from e2e_jax.datasets.file_production import CropsProduction
+        from e2e_jax.datasets.public_production import crops_production
 
-        return CropsProduction(self, place)
+        return crops_production(self, place)
+
+
+@dataclasses.dataclass(kw_only=True)
+class ImagesConfig(Config):
+    """The public images of jets, read from Parquet or HDF5 files, see `sources.public.jet_files`.
+
+    Attributes:
+      endings: of the files.
+      files: their folder, or the file; by default what the command names.
+      on_error: "fail" ends the build at the first jet at fault; "skip" leaves it out, and counts it in the
+        metadata.
+    """
+
+    endings: tuple[str, ...] = ()
+    files: str = ""
+    on_error: str = "fail"
+    splits: ClassVar[tuple[str, ...]] = ("train", "validation")
+
+    def provenance(self) -> dict:
+        """What the metadata hold before anything was read; where `files` is given, which files these are.
+
+        Raises:
+          SourceError: there are no such files.
+        """
+        source = self.study.samples[0].source
+        return {
+            "origin": "public images of jets",
+            **self.described(),
+            "channels": list(source.channels),
+            "labelled": source.labelled,
+            "on_error": self.on_error,
+            "versions": production.versions(h5py="h5py", pyarrow="pyarrow"),
+            **({"files": self.identity(self.files)} if self.files else {}),
+        }
+
+    def identity(self, folder) -> list:
+        """Names and sizes of the files in a folder."""
+        from e2e_jax.sources.public import jet_files
+
+        return jet_files.identity(jet_files.files_of(folder, self.endings))
+
+    def announcement(self) -> str:
+        """What a build is about to do."""
+        return "Reading images of jets"
+
+    def production(self, place: production.Place):
+        """The reading of the files.
+
+        Raises:
+          SourceError: a file is absent or wrong.
+        """
+        from e2e_jax.datasets.public_production import jets_production
+
+        return jets_production(self, place)
 
 
 def _packages(study: Study) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import ClassVar
 
 from e2e_jax.datasets import builder, configs
 from e2e_jax.datasets.builder import StudyBuilder
@@ -38,7 +37,13 @@ class Crops(configs.CropsConfig):
 class JetConfig(configs.SimulatedConfig):
     """Simulated jets."""
 
-    STUDIES: ClassVar = {"simulated": jets.STUDY}
+    STUDIES = jets.STUDIES
+
+
+class JetImages(configs.ImagesConfig):
+    """The public images of jets."""
+
+    STUDIES = jets.STUDIES
 
 
 CMS_HGG = (
@@ -77,7 +82,35 @@ ECAL_SHOWERS = (
     Crops(name="crops_hdf5", description="The crops of full simulation that the authors made public."),
 )
 
-CMS_JETS = (*configs.of_sizes(JetConfig, jets.SIZES),)
+_HDF5 = (".h5", ".hdf5")
+
+CMS_JETS = (
+    *configs.of_sizes(JetConfig, jets.SIZES),
+    JetImages(
+        name="parquet",
+        category="quark_gluon",
+        endings=(".parquet",),
+        description="The public images of quarks and gluons, in Parquet files.",
+    ),
+    JetImages(
+        name="hdf5",
+        category="quark_gluon",
+        endings=_HDF5,
+        description="The public images of quarks and gluons, in HDF5 files.",
+    ),
+    JetImages(
+        name="tops",
+        category="tops",
+        endings=(".parquet", *_HDF5),
+        description="The public images of boosted top quarks and other jets.",
+    ),
+    JetImages(
+        name="tops_unlabelled",
+        category="tops_unlabelled",
+        endings=(".parquet", *_HDF5),
+        description="Images of 8 channels without labels.",
+    ),
+)
 
 BUILT_IN: dict[str, type[StudyBuilder]] = {
     "cms_hgg": builder.of("cms_hgg", CMS_HGG),

@@ -10,7 +10,7 @@ import numpy as np
 from e2e_jax.errors import StudyError
 from e2e_jax.events.diphotons import Events
 from e2e_jax.study.observables import Observable
-from e2e_jax.study.selection import Selected, Selection
+from e2e_jax.study.selection import Selected, Selection, keep_all
 
 PT = Observable("pt", "GeV", "Jet pT")
 MASS = Observable("m0", "GeV", "Jet mass")
@@ -23,8 +23,8 @@ OBSERVABLES = (
     Observable("width", "", "Jet width"),
     Observable("ptd", "", "pT dispersion"),
 )
-"""Of simulated jets. Width: sum of pT times distance from the axis, over the sum of pT. Dispersion: root of the
-sum of pT squared, over the sum of pT."""
+"""Of simulated jets. Width: sum of pT times distance from the axis, over the sum of pT. Dispersion: root of
+the sum of pT squared, over the sum of pT."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,3 +85,8 @@ def jets(
     named = {label: tuple(abs(int(code)) for code in codes) for label, codes in partons.items()}
     function = Jets(float(pt), float(abs_eta), float(radius), named, float(distance))
     return Selection(function, OBSERVABLES, settings={"jets": dataclasses.asdict(function)}, events="jets")
+
+
+def every_jet(observables: Sequence[Observable] = (PT, MASS)) -> Selection:
+    """The selection of jets in public files, which were selected before: each has these observables."""
+    return Selection(keep_all, observables, settings={"jets": "every"}, events="jets")
