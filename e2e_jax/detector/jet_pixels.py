@@ -47,7 +47,7 @@ def _entries(number: int, hits: Mapping, xp, matches_authors: bool):
         if name == "pixels":
             made.append(Entries(name, xp.where(own, cell, SIDE * SIDE), of["value"]))
         else:
-            block = first_pixel(cell, xp)[:, None] + xp.asarray(_BLOCK)
+            block = first_pixel(cell, xp)[:, None] + xp.asarray(_BLOCK)[None, :]
             made.append(Entries(name, xp.where(own[:, None], block, SIDE * SIDE), of["value"][:, None]))
     return made
 

@@ -86,11 +86,12 @@ def files_of(folder, endings: Sequence[str]) -> list[pathlib.Path]:
     found = sorted(folder.iterdir()) if folder.is_dir() else [folder]
     if paths := [path for path in found if path.suffix in endings and path.is_file()]:
         return paths
+    held = ", ".join(path.name for path in found if path.exists())
     raise SourceError(
         str(folder),
         "missing_file",
-        f"{folder} has no file that ends with {' or '.join(endings)}; it holds "
-        f"{', '.join(path.name for path in found if path.exists()) or 'nothing'}. Name the folder of the files.",
+        f"{folder} has no file that ends with {' or '.join(endings)}; it holds {held or 'nothing'}. Name the "
+        "folder of the files.",
     )
 
 

@@ -29,7 +29,7 @@ def pieces(job: ImagesJob, piece: int) -> Iterator[tuple[tuple[int, int], int, i
 
 
 def rows(job: ImagesJob) -> Iterator[tuple[int, Mapping]]:
-    """(first row, the columns) of a job; "image" is a list of `[n, 125, 125]`, one per channel."""
+    """(first row, columns) of a job; "image" is a list of `[n, 125, 125]`, one per channel."""
     taken = slice(job.first, job.first + job.events)
     with hdf5.opened(job.path, _checked(job)) as datasets:
         for dataset in datasets.values():

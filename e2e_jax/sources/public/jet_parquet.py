@@ -50,7 +50,7 @@ def pieces(job: ImagesJob, piece: int) -> Iterator[tuple[tuple[int, int], int, i
 
 
 def rows(job: ImagesJob) -> Iterator[tuple[int, Mapping]]:
-    """(first row, the columns of some rows) of a job; "image" is a list of `[n, 125, 125]`, one per channel."""
+    """(first row, columns) of some rows of a job after others; "image" is a list of `[n, 125, 125]`."""
     file, _ = _opened(jet_files.state(job.path))
     columns = _columns(job, file)
     first = job.first
