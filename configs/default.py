@@ -104,7 +104,8 @@ def get_config(size="quick", category="central"):
 
     config.data = data = config_dict.ConfigDict()
     # Where the training sample lies: on the "device" as hits, an epoch being one compiled loop; on the host,
-    # to "stream" batch by batch; or "auto": on the device where it fits and the network is no slower for it.
+    # to "stream" batch by batch; on "disk", where the events of a batch are read at random; or "auto": on the
+    # device where it fits and the network is no slower for it, and on disk where it does not fit into memory.
     # The batches are the same.
     data.placement = "auto"
 
