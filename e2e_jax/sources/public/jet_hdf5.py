@@ -14,7 +14,8 @@ from e2e_jax.sources.public.jet_files import SIDE, ImagesJob
 def pieces(job: ImagesJob, piece: int) -> Iterator[tuple[tuple[int, int], int, int]]:
     """((0, 0), first row, rows) of the jobs of a file, whose datasets are checked.
 
-    A job reads whole chunks of the file, which are read and decompressed once.
+    A job reads whole chunks of the file, which are read and decompressed once, unless the file is too short
+    for `SHARE` such jobs.
 
     Args:
       job: of the file; its rows do not matter.
@@ -24,6 +25,8 @@ def pieces(job: ImagesJob, piece: int) -> Iterator[tuple[tuple[int, int], int, i
         images = datasets["image"]
         step = images.chunks[0] if images.chunks else 1
         size = -(-piece // step) * step
+        if size * jet_files.SHARE > len(images):
+            size = max(1, -(-len(images) // jet_files.SHARE))
         for first in range(0, len(images), size):
             yield (0, 0), first, min(size, len(images) - first)
 

@@ -35,10 +35,11 @@ def pieces(job: ImagesJob, piece: int) -> Iterator[tuple[tuple[int, int], int, i
 
     Args:
       job: of the file; its row groups do not matter.
-      piece: least rows of a job, where a row group has fewer.
+      piece: least rows of a job, where a row group has fewer and the file enough for `SHARE` jobs.
     """
     file, starts = _opened(jet_files.state(job.path))
     _columns(job, file)
+    piece = min(piece, -(-int(starts[-1]) // jet_files.SHARE))
     group = 0
     while group < len(starts) - 1:
         # As many whole row groups as reach `piece` rows.

@@ -82,6 +82,14 @@ def test_a_fifth_of_the_pieces_is_validation_and_every_jet_is_read_once(parquet)
     assert events["validation"].tolist() == [8, 9]
 
 
+@pytest.mark.parametrize("write", [write_parquet, write_hdf5])
+def test_a_short_file_has_validation_too(tmp_path, write):
+    path = write(tmp_path / ("a.parquet" if write is write_parquet else "a.h5"), images_of(N), columns_of(N))
+    jobs = jet_files.file_jobs([path], LIKE)
+    assert sum(job.events for of in jobs.values() for job in of) == N
+    assert jobs["validation"]
+
+
 def test_files_without_labels_are_read_as_such_where_that_is_asked(tmp_path):
     path = write_hdf5(tmp_path / "unlabelled.h5", images_of(N, 8), {}, image="jet")
     error = fault(path, like=TOPS)
