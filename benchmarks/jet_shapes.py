@@ -3,8 +3,8 @@
     python benchmarks/jet_shapes.py [--dataset cms_jets/quick] [--data_dir DIR] [--json FILE]
 
 Trains gradient-boosted trees of scikit-learn on the multiplicity, the width, the pT dispersion, the mass, the
-pT and the pseudorapidity of the jets, on the same training sample as a network, and prints the AUC on the same
-validation sample, with its standard deviation. Of the public files there are mass and pT alone.
+pT and the pseudorapidity of the jets, on the same training sample as a network, and prints the AUC on the
+same validation sample, with its standard deviation. Of the public files there are mass and pT alone.
 """
 
 import argparse

@@ -5,6 +5,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from e2e_jax.detector import jet_pixels
+from e2e_jax.events.jets import Jets
+
 SIDE = 125
 
 
@@ -43,3 +46,12 @@ def write_hdf5(path, images, columns, image="X_jets", **options):
         for name, values in columns.items():
             file[name] = np.float32(values)
     return path
+
+
+def jets_of(n, channels=("tracks", "ecal", "hcal"), seed=0):
+    """Jets in memory; those of label 1 are brighter."""
+    given, columns = images_of(n, len(channels), seed), columns_of(n, seed)
+    given[1::2] *= 3
+    numbers = [jet_pixels.CHANNELS.index(name) for name in channels]
+    observables = {name: columns[name] for name in ("pt", "m0")}
+    return Jets.from_images(given, numbers, 1, np.arange(n), columns["y"], observables)

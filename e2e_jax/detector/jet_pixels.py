@@ -61,54 +61,45 @@ JET = Canvas(
 """The window around a jet. Each value is added to its pixel, or to each of the 25 pixels of its tower."""
 
 
-def sparse(images: Sequence[np.ndarray], numbers: Sequence[int]) -> dict[str, dict[str, np.ndarray]]:
+def sparse(
+    images: np.ndarray, numbers: Sequence[int], last: bool = False
+) -> dict[str, dict[str, np.ndarray]]:
     """The pixels of images that are not zero; nothing is lost.
 
     A channel of an event that is made of blocks of 5 x 5 equal pixels, as the HCAL's, becomes towers.
 
     Args:
-      images: those of each channel, `[n, 125, 125]`.
+      images: `[n, channels, 125, 125]`.
       numbers: the channels, places in `CHANNELS`.
+      last: whether the channels are the last axis, `[n, 125, 125, channels]`.
 
     Returns:
       "pixels" and "towers" -> `event` int64, ascending, `cell` uint16, `channel` uint8 and `value` float32.
     """
-    parts = {name: [] for name in CELLS}
-    for number, image in zip(numbers, images, strict=True):
-        flat = image.reshape(len(image), -1)
-        lit = np.flatnonzero(flat)
-        event, cell = lit // (SIDE * SIDE), lit % (SIDE * SIDE)
-        value = flat.ravel()[lit].astype(np.float32)
-        towers, corner = _in_blocks(event, cell, value, flat)
-        parts["pixels"].append((event[~towers], cell[~towers], number, value[~towers]))
-        tower = cell // SIDE // projections.TOWER_SIDE * TOWERS + cell % SIDE // projections.TOWER_SIDE
-        parts["towers"].append((event[corner], tower[corner], number, value[corner]))
-    return {name: _sorted(of) for name, of in parts.items()}
-
-
-def _in_blocks(event, cell, value, flat) -> tuple[np.ndarray, np.ndarray]:
-    """Which entries belong to events of a channel that are made of blocks, and which of these begin one."""
-    size = projections.TOWER_SIDE
-    counts = np.bincount(event, minlength=len(flat))
-    candidate = (counts % size**2 == 0)[event]
-    if not candidate.any():
-        return candidate, candidate
-    row, column = cell // SIDE, cell % SIDE
+    channels, pixels = len(numbers), SIDE * SIDE
+    flat = np.ascontiguousarray(images).reshape(-1)
+    # Finding what is true is ten times faster than finding what is not zero.
+    lit = np.flatnonzero(flat != 0)
+    event, place = np.divmod(lit, channels * pixels)
+    channel, cell = np.divmod(place, channels)[::-1] if last else np.divmod(place, pixels)
+    value, size = flat[lit].astype(np.float32), projections.TOWER_SIDE
+    row, column = np.divmod(cell, SIDE)
     first = row // size * size * SIDE + column // size * size
-    differs = value != flat[event, first].astype(np.float32)
+    begun = lit + (first - cell) * (channels if last else 1)
     corner = cell == first
-    begun = np.bincount(event[corner], minlength=len(flat))
-    blocks = (np.bincount(event[differs], minlength=len(flat)) == 0) & (begun * size**2 == counts)
-    towers = blocks[event]
-    return towers, towers & corner
-
-
-def _sorted(parts) -> dict[str, np.ndarray]:
-    event = np.concatenate([part[0] for part in parts])
-    order = np.argsort(event, kind="stable")
+    layer, layers = event * channels + channel, len(images) * channels
+    counts = np.bincount(layer, minlength=layers)
+    blocks = np.bincount(layer[corner], minlength=layers) * size**2 == counts
+    blocks &= np.bincount(layer[flat[begun] != flat[lit]], minlength=layers) == 0
+    towers = blocks[layer]
+    cells = {"pixels": cell, "towers": row // size * TOWERS + column // size}
+    kept = {"pixels": ~towers, "towers": towers & corner}
     return {
-        "event": event[order],
-        "cell": np.concatenate([part[1] for part in parts])[order].astype(np.uint16),
-        "channel": np.concatenate([np.full(len(part[0]), part[2], np.uint8) for part in parts])[order],
-        "value": np.concatenate([part[3] for part in parts])[order],
+        name: {
+            "event": event[keep],
+            "cell": cells[name][keep].astype(np.uint16),
+            "channel": np.asarray(numbers, np.uint8)[channel[keep]],
+            "value": value[keep],
+        }
+        for name, keep in kept.items()
     }

@@ -42,24 +42,24 @@ class Jets(Record):
     @classmethod
     def from_images(
         cls,
-        images: Sequence[np.ndarray],
+        images: np.ndarray,
         channels: Sequence[int],
         lumi: int,
         event: np.ndarray,
         label: np.ndarray,
         observables: Mapping[str, np.ndarray],
+        last: bool = False,
     ) -> Jets:
         """Jets of dense images.
 
         Args:
-          images: those of each channel, `[n, 125, 125]`.
-          channels: the channels, places in `jet_pixels.CHANNELS`.
+          images, channels, last: as for `jet_pixels.sparse`.
           lumi: luminosity section of all of them.
           event, label, observables: `[n]` each.
         """
         n = len(event)
         hits = {}
-        for name, columns in jet_pixels.sparse(images, channels).items():
+        for name, columns in jet_pixels.sparse(images, channels, last).items():
             counts = np.bincount(columns.pop("event"), minlength=n)
             hits[name] = Ragged.from_counts(counts, columns)
         return cls(

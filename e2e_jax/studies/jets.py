@@ -30,8 +30,6 @@ The simulated configs are a **fast simulation**: Pythia 8 and a parametrised det
 them stands for a result on the public files of "End-to-End Jet Classification of Quarks and Gluons with the
 CMS Open Data", which other configs read."""
 
-TASK = Task(signal="quark", efficiencies=(50, 70, 90))
-
 _SIMULATED = Study(
     samples=(
         Sample("gluon", pythia("HardQCD:gg2gg = on", "HardQCD:qqbar2gg = on", *_RANGE), job_events=250),
@@ -48,7 +46,7 @@ _SIMULATED = Study(
     ),
     select=jets(PARTONS, pt=70, abs_eta=1.8, radius=0.5),
     sizes=SIZES,
-    task=TASK,
+    task=Task(signal="quark", efficiencies=(50, 70, 90)),
     name="cms_jets",
     description=DESCRIPTION,
 )
@@ -77,3 +75,5 @@ STUDIES = {
     "tops_unlabelled": _public(images(*TOP_CHANNELS, labelled=False), ("qcd", "top"), "top", ()),
 }
 """By where the jets come from."""
+
+TASK = STUDIES["simulated"].task

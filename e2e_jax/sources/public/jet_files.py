@@ -139,7 +139,7 @@ def read(job: ImagesJob) -> Jets:
     """
     reader, parts = _reader(job.path), []
     for first, columns in reader.rows(job):
-        n = len(columns["image"][0])
+        n = len(columns["image"])
         jets = Jets.from_images(
             columns["image"],
             [jet_pixels.CHANNELS.index(name) for name in job.channels],
@@ -147,6 +147,7 @@ def read(job: ImagesJob) -> Jets:
             first + np.arange(n),
             _labels(columns["y"]) if job.labelled else np.full(n, -1),
             {name: columns[name] for name in job.observables},
+            last=reader.LAST,
         )
         bad = _faults(jets, columns)
         wrong = np.logical_or.reduce([*bad.values()])

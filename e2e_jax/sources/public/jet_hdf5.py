@@ -10,6 +10,9 @@ from e2e_jax.errors import SourceError
 from e2e_jax.sources.public import hdf5, jet_files
 from e2e_jax.sources.public.jet_files import SIDE, ImagesJob
 
+LAST = True
+"""Whether the channels are an image's last axis."""
+
 
 def pieces(job: ImagesJob, piece: int) -> Iterator[tuple[tuple[int, int], int, int]]:
     """((0, 0), first row, rows) of the jobs of a file, whose datasets are checked.
@@ -32,7 +35,7 @@ def pieces(job: ImagesJob, piece: int) -> Iterator[tuple[tuple[int, int], int, i
 
 
 def rows(job: ImagesJob) -> Iterator[tuple[int, Mapping]]:
-    """(first row, columns) of a job; "image" is a list of `[n, 125, 125]`, one per channel."""
+    """(first row, columns) of a job; "image" is `[n, 125, 125, channels]`."""
     taken = slice(job.first, job.first + job.events)
     with hdf5.opened(job.path, _checked(job)) as datasets:
         for dataset in datasets.values():
@@ -41,7 +44,7 @@ def rows(job: ImagesJob) -> Iterator[tuple[int, Mapping]]:
             key: dataset[taken].reshape(job.events) for key, dataset in datasets.items() if key != "image"
         }
         images = datasets["image"][taken]
-    yield job.first, {**columns, "image": [images[..., number] for number in range(images.shape[-1])]}
+    yield job.first, {**columns, "image": images}
 
 
 def place(job: ImagesJob, row: int) -> str:

@@ -14,6 +14,9 @@ from e2e_jax.errors import SourceError
 from e2e_jax.sources.public import jet_files
 from e2e_jax.sources.public.jet_files import SIDE, TOGETHER, ImagesJob
 
+LAST = False
+"""Whether the channels are an image's last axis."""
+
 
 @functools.lru_cache(maxsize=1)
 def _opened(state) -> tuple[pq.ParquetFile, np.ndarray]:
@@ -51,7 +54,7 @@ def pieces(job: ImagesJob, piece: int) -> Iterator[tuple[tuple[int, int], int, i
 
 
 def rows(job: ImagesJob) -> Iterator[tuple[int, Mapping]]:
-    """(first row, columns) of some rows of a job after others; "image" is a list of `[n, 125, 125]`."""
+    """(first row, columns) of some rows of a job after others; "image" is `[n, channels, 125, 125]`."""
     file, _ = _opened(jet_files.state(job.path))
     columns = _columns(job, file)
     first = job.first
@@ -60,7 +63,7 @@ def rows(job: ImagesJob) -> Iterator[tuple[int, Mapping]]:
         for batch in batches:
             taken = {key: batch.column(batch.schema.names.index(name)) for key, name in columns.items()}
             made = {key: _filled(values) for key, values in taken.items() if key != "image"}
-            made["image"] = list(np.moveaxis(_images(job, first, taken["image"]), 1, 0))
+            made["image"] = _images(job, first, taken["image"])
             yield first, made
             first += len(batch)
     if first != job.first + job.events:

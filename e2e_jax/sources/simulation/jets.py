@@ -124,12 +124,13 @@ def jets_of(events: Events, partons: Ragged, job: SimulationJob) -> Jets:
         for jet in np.flatnonzero(keep):
             parts.append(
                 Jets.from_images(
-                    [channel[None] for channel in np.moveaxis(_window(image, *center[jet]), -1, 0)],
+                    _window(image, *center[jet])[None],
                     range(len(CHANNELS)),
                     job.lumi,
                     np.zeros(1),
                     np.full(1, job.label),
                     {o.name: found[o.name][[jet]] for o in selection.OBSERVABLES},
+                    last=True,
                 )
             )
     jets = Jets.concatenate(parts)
