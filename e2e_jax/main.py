@@ -98,10 +98,14 @@ def work(config, workdir):
 def dataset_from_files(config):
     """Builds the config's dataset of the files that `--files` names, or checks that it is of these."""
     from e2e_jax.commands import build
+    from e2e_jax.execution.jobs import JobError
 
     if config is None:
         raise ValueError("--files needs the config of a dataset: give --config too.")
-    build.build(config.dataset.name, config.dataset.data_dir, files=FILES.value)
+    try:
+        build.build(config.dataset.name, config.dataset.data_dir, files=FILES.value)
+    except JobError as error:
+        command_line.stop(str(error))
 
 
 def run():

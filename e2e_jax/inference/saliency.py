@@ -41,8 +41,8 @@ def hit_gradients(classifier: Classifier, events: Events, name: str = "") -> dic
         raise ValueError(f"There is no class {name!r}; there are {', '.join(classifier.classes)}.")
     if (kind := classifier.task.events) != "collisions":
         raise ValueError(
-            f"This classifier sees {kind}, whose hits have no gradients. Take a classifier of collisions whose "
-            'config.inputs.kind is "images".'
+            f"This classifier sees {kind}, whose hits have no gradients. Take a classifier of collisions "
+            'whose config.inputs.kind is "images".'
         )
     if inputs.kind not in ("images", "tokens"):
         raise ValueError(f"This classifier sees {inputs.kind}: its score does not depend on any hit.")

@@ -18,6 +18,7 @@ from e2e_jax.datasets.naming import CMS_JETS, JetConfig
 from e2e_jax.datasets.splits import StoredDataset
 from e2e_jax.errors import DatasetError
 from e2e_jax.events.jets import Jets
+from e2e_jax.execution.jobs import JobError
 from e2e_jax.studies import jets as study
 from tests.jet_images import columns_of, images_of, jets_of, write_hdf5, write_parquet
 
@@ -85,6 +86,16 @@ def test_a_dataset_without_labels_or_with_other_channels_trains_no_classifier(fo
     about = StoredDataset("cms_jets/parquet", str(folder.parents[2])).describe()
     with pytest.raises(DatasetError, match="d0"):
         experiment.task_of(config, about)
+
+
+def test_a_fault_in_a_file_ends_the_build_and_is_told_with_its_row_group(tmp_path):
+    given = images_of(N)
+    given[3, 0, 5, 5] = np.nan
+    path = write_parquet(tmp_path / "bad.parquet", given, columns_of(N))
+    with pytest.raises(JobError, match="Row group 3 of .*bad.parquet has a number that is not finite"):
+        built(public("parquet"), tmp_path / "data", files=str(tmp_path))
+    place = built(public("parquet"), tmp_path / "data", files=str(path), on_error="skip")
+    assert sum(preparation.read_metadata(place)["skipped"].values()) == 1
 
 
 def test_simulated_jets_are_built_of_their_jobs(tmp_path):
