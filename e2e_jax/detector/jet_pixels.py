@@ -32,6 +32,14 @@ _BLOCK = (_STEP[:, None] * SIDE + _STEP).ravel().astype(np.int32)
 """The pixels of a tower, from its first."""
 
 
+_PIXEL_ROW, _PIXEL_COLUMN = np.divmod(np.arange(SIDE * SIDE), SIDE)
+_TOWER = _PIXEL_ROW // projections.TOWER_SIDE * TOWERS + _PIXEL_COLUMN // projections.TOWER_SIDE
+"""The tower of each pixel ..."""
+_FIRST = _PIXEL_ROW // projections.TOWER_SIDE * projections.TOWER_SIDE * SIDE
+_FIRST = _FIRST + _PIXEL_COLUMN // projections.TOWER_SIDE * projections.TOWER_SIDE
+"""... and the first pixel of that tower."""
+
+
 def first_pixel(tower, xp=np):
     """The pixel of lowest row and column of each tower of the window, int32."""
     row, column = tower // TOWERS, tower % TOWERS
@@ -76,30 +84,36 @@ def sparse(
     Returns:
       "pixels" and "towers" -> `event` int64, ascending, `cell` uint16, `channel` uint8 and `value` float32.
     """
-    channels, pixels = len(numbers), SIDE * SIDE
+    channels, pixels, size = len(numbers), SIDE * SIDE, projections.TOWER_SIDE**2
+    layers = len(images) * channels
     flat = np.ascontiguousarray(images).reshape(-1)
     # Finding what is true is ten times faster than finding what is not zero.
     lit = np.flatnonzero(flat != 0)
-    event, place = np.divmod(lit, channels * pixels)
-    channel, cell = np.divmod(place, channels)[::-1] if last else np.divmod(place, pixels)
-    value, size = flat[lit].astype(np.float32), projections.TOWER_SIDE
-    row, column = np.divmod(cell, SIDE)
-    first = row // size * size * SIDE + column // size * size
-    begun = lit + (first - cell) * (channels if last else 1)
-    corner = cell == first
-    layer, layers = event * channels + channel, len(images) * channels
-    counts = np.bincount(layer, minlength=layers)
-    blocks = np.bincount(layer[corner], minlength=layers) * size**2 == counts
-    blocks &= np.bincount(layer[flat[begun] != flat[lit]], minlength=layers) == 0
-    towers = blocks[layer]
-    cells = {"pixels": cell, "towers": row // size * TOWERS + column // size}
-    kept = {"pixels": ~towers, "towers": towers & corner}
-    return {
-        name: {
-            "event": event[keep],
-            "cell": cells[name][keep].astype(np.uint16),
-            "channel": np.asarray(numbers, np.uint8)[channel[keep]],
-            "value": value[keep],
+    if last:
+        event, place = np.divmod(lit, channels * pixels)
+        cell, channel = np.divmod(place, channels)
+        layer, step = event * channels + channel, channels
+        counts = np.bincount(layer, minlength=layers)
+    else:
+        counts = np.diff(np.searchsorted(lit, np.arange(layers + 1) * pixels))
+        layer, step = np.repeat(np.arange(layers), counts), 1
+        cell = lit - layer * pixels
+    # Only channels of events with a multiple of 25 pixels may be made of blocks.
+    blocks = counts % size == 0
+    entry = np.flatnonzero(blocks[layer])
+    first = _FIRST[cell[entry]]
+    corner = cell[entry] == first
+    differs = flat[lit[entry] + (first - cell[entry]) * step] != flat[lit[entry]]
+    blocks &= np.bincount(layer[entry[corner]], minlength=layers) * size == counts
+    blocks[layer[entry[differs]]] = False
+    rows = {"pixels": np.flatnonzero(~blocks[layer]), "towers": entry[corner & blocks[layer[entry]]]}
+    found = {}
+    for name, of in rows.items():
+        event, channel = np.divmod(layer[of], channels)
+        found[name] = {
+            "event": event,
+            "cell": (_TOWER[cell[of]] if name == "towers" else cell[of]).astype(np.uint16),
+            "channel": np.asarray(numbers, np.uint8)[channel],
+            "value": flat[lit[of]].astype(np.float32),
         }
-        for name, keep in kept.items()
-    }
+    return found
