@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from e2e_jax.datasets import builder, configs
+from e2e_jax.datasets import builder, configs, public_configs
 from e2e_jax.datasets.builder import StudyBuilder
 from e2e_jax.datasets.preparation import DatasetError
 from e2e_jax.studies import hgg, jets, loading, showers
@@ -28,7 +28,7 @@ class GunConfig(configs.SimulatedConfig):
     STUDIES = showers.STUDIES
 
 
-class Crops(configs.CropsConfig):
+class Crops(public_configs.CropsConfig):
     """The public crops of showers."""
 
     STUDIES = showers.STUDIES
@@ -40,7 +40,7 @@ class JetConfig(configs.SimulatedConfig):
     STUDIES = jets.STUDIES
 
 
-class JetImages(configs.ImagesConfig):
+class JetImages(public_configs.ImagesConfig):
     """The public images of jets."""
 
     STUDIES = jets.STUDIES

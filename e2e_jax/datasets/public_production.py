@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from e2e_jax.datasets import production
-from e2e_jax.datasets.configs import CropsConfig, ImagesConfig
+from e2e_jax.datasets.public_configs import CropsConfig, ImagesConfig
 from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Record
 from e2e_jax.execution.jobs import Job

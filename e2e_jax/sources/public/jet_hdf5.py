@@ -29,7 +29,7 @@ def pieces(job: ImagesJob, piece: int) -> Iterator[tuple[tuple[int, int], int, i
         step = images.chunks[0] if images.chunks else 1
         size = -(-piece // step) * step
         if size * jet_files.SHARE > len(images):
-            size = max(1, -(-len(images) // jet_files.SHARE))
+            size = max(1, len(images) // jet_files.SHARE)
         for first in range(0, len(images), size):
             yield (0, 0), first, min(size, len(images) - first)
 

@@ -42,7 +42,7 @@ def pieces(job: ImagesJob, piece: int) -> Iterator[tuple[tuple[int, int], int, i
     """
     file, starts = _opened(jet_files.state(job.path))
     _columns(job, file)
-    piece = min(piece, -(-int(starts[-1]) // jet_files.SHARE))
+    piece = min(piece, max(1, int(starts[-1]) // jet_files.SHARE))
     group = 0
     while group < len(starts) - 1:
         # As many whole row groups as reach `piece` rows.
