@@ -32,18 +32,17 @@ _BLOCK = (_STEP[:, None] * SIDE + _STEP).ravel().astype(np.int32)
 """The pixels of a tower, from its first."""
 
 
-_PIXEL_ROW, _PIXEL_COLUMN = np.divmod(np.arange(SIDE * SIDE), SIDE)
-_TOWER = _PIXEL_ROW // projections.TOWER_SIDE * TOWERS + _PIXEL_COLUMN // projections.TOWER_SIDE
-"""The tower of each pixel ..."""
-_FIRST = _PIXEL_ROW // projections.TOWER_SIDE * projections.TOWER_SIDE * SIDE
-_FIRST = _FIRST + _PIXEL_COLUMN // projections.TOWER_SIDE * projections.TOWER_SIDE
-"""... and the first pixel of that tower."""
-
-
 def first_pixel(tower, xp=np):
     """The pixel of lowest row and column of each tower of the window, int32."""
     row, column = tower // TOWERS, tower % TOWERS
     return ((row * SIDE + column) * projections.TOWER_SIDE).astype(xp.int32)
+
+
+_ROW, _COLUMN = np.divmod(np.arange(SIDE * SIDE), SIDE)
+_TOWER = _ROW // projections.TOWER_SIDE * TOWERS + _COLUMN // projections.TOWER_SIDE
+"""The tower of each pixel."""
+_FIRST = first_pixel(_TOWER)
+"""The first pixel of the tower of each pixel."""
 
 
 def _entries(number: int, hits: Mapping, xp, matches_authors: bool):
