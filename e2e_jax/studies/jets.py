@@ -2,7 +2,7 @@
 
 The simulated jets follow M. Andrews et al., arXiv:1902.08276: dijets of two light quarks or of two gluons
 with a transverse momentum of the hard process of 90 to 170 GeV, and jets above 70 GeV, labelled by the parton
-that they match.
+that they match. Both jets of a collision are taken where both pass.
 """
 
 from e2e_jax.study import Sample, Size, Study, Task, images, jets, pythia
