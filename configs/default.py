@@ -7,7 +7,7 @@ classifier; the command line changes single fields on top:
 
 The word after the colon is the size: "quick" (2,000 training events per class), "medium" (15,000) or "paper"
 (51,200, and 120,000 of the central+forward category, with the paper's batch of 360). Of showers they are
-2,000, 20,000 and 199,200.
+2,000, 20,000 and 199,200, of jets 2,000, 15,000 and 69,653.
 """
 
 from ml_collections import config_dict
@@ -41,9 +41,10 @@ CATEGORIES = {
         "limit": 1.0,
         "published": "table_4",
     },
+    "jets": {"dataset": "cms_jets/{size}", "strength": 0.0, "limit": 1.0, "published": "quark_gluon"},
 }
 """What a category of events changes; `studies.hgg` defines where its photons may be. Showers are of single
-particles, or of uncorrelated pairs. They have no mass, so no penalty and no limit."""
+particles, or of uncorrelated pairs. They have no mass, so no penalty and no limit. Jets have neither."""
 
 
 def get_config(size="quick", category="central"):
@@ -108,7 +109,8 @@ def get_config(size="quick", category="central"):
 
     config.data = data = config_dict.ConfigDict()
     # Where the training sample lies: on the "device" as hits, an epoch being one compiled loop; on the host,
-    # to "stream" batch by batch; or "auto": on the device where it fits and the network is no slower for it.
+    # to "stream" batch by batch; on "disk", where the events of a batch are read at random; or "auto": on the
+    # device where it fits and the network is no slower for it, and on disk where it does not fit into memory.
     # The batches are the same.
     data.placement = "auto"
 
@@ -119,7 +121,7 @@ def get_config(size="quick", category="central"):
     inputs.kind = "images"
     # Which images: "barrel" is the 170x360 crystals of the ECAL barrel; "ecal_centric" adds the 100x100 of
     # each endcap; "hcal_centric" is one of 280x360 for the whole detector, 5x5 pixels an HCAL tower. Of
-    # showers: "crop", 32x32 crystals around the shower, or "barrel".
+    # showers: "crop", 32x32 crystals around the shower, or "barrel". Of jets: "jet", 125x125 around the jet.
     inputs.geometry = "barrel"
     # Whether images follow the arithmetic of the paper's authors where it loses energy or puts an edge of
     # the HCAL's towers elsewhere, see `detector.projections`.
@@ -252,6 +254,11 @@ def get_config(size="quick", category="central"):
         # No threshold: what is below the noise was never read out.
         inputs.threshold = config_dict.ConfigDict()
         inputs.scale = config_dict.ConfigDict({"energy": 0.5, "time": 0.2, "digis": 0.5})
+
+    if category == "jets":
+        inputs.geometry, inputs.normalization = "jet", "none"
+        inputs.threshold = config_dict.ConfigDict(dict.fromkeys(("tracks", "ecal", "hcal"), 1e-3))
+        inputs.scale = config_dict.ConfigDict(dict.fromkeys(("tracks", "ecal", "hcal"), 0.5))
 
     # No new fields from here on: a misspelt name is an error, not a setting that nothing reads.
     config.lock()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from e2e_jax.datasets.splits import TASK, StoredDataset
+from e2e_jax.detector import images
 from e2e_jax.detector.symmetries import views
 from e2e_jax.devices.parallel import Setup
 from e2e_jax.errors import DatasetError
@@ -25,7 +26,7 @@ from e2e_jax.study import Task
 
 COLLISIONS = "collisions"
 SHOWERS = "showers"
-"""The kind of inputs that goes with the events of the same name; all others go with collisions."""
+"""The kind of inputs that goes with the events of the same name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +107,13 @@ def of(config, task: Task) -> Experiment:
             f"config.inputs.kind is {inputs.kind!r}, but the dataset {config.dataset.name!r} holds "
             f"{task.events}. Name another dataset as config.dataset.name, or take a config for {task.events}."
         )
+    if inputs.kind in ("images", "tokens"):
+        _check_geometry(inputs, KINDS[task.events], task.events)
+    elif task.events == "jets":
+        raise ValueError(
+            f"config.inputs.kind is {inputs.kind!r}, but the dataset {config.dataset.name!r} holds jets, "
+            "which are seen as images. Take a config for jets."
+        )
     known = [observable.name for observable in task.observables]
     if inputs.observable and inputs.observable not in known:
         raise ValueError(
@@ -143,6 +151,18 @@ def of(config, task: Task) -> Experiment:
     )
 
 
+def _check_geometry(inputs: Inputs, record: type[Record], events: str) -> None:
+    """Refuses images that need hits which the events do not have."""
+    for canvas in images.canvases(inputs.geometry):
+        for channel in images.checked_channels(inputs.channels, canvas):
+            if absent := [name for name in canvas.collections[channel] if name not in record.COLLECTIONS]:
+                raise ValueError(
+                    f"config.inputs.geometry is {inputs.geometry!r}, whose images are drawn from "
+                    f"{absent[0]!r}, but the dataset holds {events}, with {', '.join(record.COLLECTIONS)}. "
+                    f"Take a config for {events}, or name another dataset as config.dataset.name."
+                )
+
+
 def dataset_of(config) -> StoredDataset:
     """The dataset that a config names."""
     return StoredDataset(config.dataset.name, config.dataset.data_dir)
@@ -171,6 +191,17 @@ def _check_view(config, description: Mapping) -> None:
         raise DatasetError(
             f"config.inputs.geometry is {inputs.geometry!r}, but the dataset {config.dataset.name!r} shows "
             f"showers in the view {description['view']!r}. Name another as config.dataset.name."
+        )
+    if description.get("labelled") is False:
+        raise DatasetError(
+            f"The dataset {config.dataset.name!r} has no labels, so it trains no classifier. Name one of "
+            "files with labels as config.dataset.name."
+        )
+    stored = description.get("channels", inputs.channels)
+    if lacking := [name for name in inputs.channels if name not in stored]:
+        raise DatasetError(
+            f"config.inputs.channels asks for {lacking[0]!r}, but the jets of the dataset "
+            f"{config.dataset.name!r} have {', '.join(stored)}."
         )
     if DIGIS in inputs.channels and "digis" in description and not description["digis"]:
         raise DatasetError(

@@ -1,7 +1,7 @@
 """The command line: a config, a folder, and what to do.
 
 python -m e2e_jax.main --config=configs/cms_b.py:quick [--workdir=DIR] [--mode=evaluate]
-                           [--config.FIELD=VALUE ...]
+                           [--config.FIELD=VALUE ...] [--files=DIR]
 python -m e2e_jax.main --mode=report --workdir=DIR [--compare=DIR,DIR]
 
 Several processes that train together: the same line in each, with --coordinator=HOST:PORT --processes=N
@@ -29,6 +29,11 @@ MODE = flags.DEFINE_enum(
     "train",
     ["train", "evaluate", "report"],
     "Train (or go on), evaluate a trained run again, or only write the report of an evaluated one.",
+)
+FILES = flags.DEFINE_string(
+    "files",
+    None,
+    "Build the dataset from the files in this folder where it is not built, as e2e_jax.build does.",
 )
 COMPARE = flags.DEFINE_list("compare", [], "Folders of runs that the report shows next to this one.")
 COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first of several processes.")
@@ -72,6 +77,10 @@ def work(config, workdir):
         from e2e_jax.training import ensembles
         from e2e_jax.training.many import Training, machines
 
+        if FILES.value:
+            from e2e_jax.devices import distributed
+
+            distributed.of_first(lambda: dataset_from_files(config))
         if MODE.value == "evaluate":
             ensembles.evaluate_run(workdir, config)
         else:
@@ -79,6 +88,19 @@ def work(config, workdir):
                 ensembles.train(config, workdir, board=Board, executor=executor)
     if jax.process_index() == 0:
         print(f"Report: {report.write_report(workdir, compare)}")
+
+
+def dataset_from_files(config):
+    """Builds the config's dataset of the files that `--files` names, or checks that it is of these."""
+    from e2e_jax.commands import build
+    from e2e_jax.execution.jobs import JobError
+
+    if config is None:
+        raise ValueError("--files needs the config of a dataset: give --config too.")
+    try:
+        build.build(config.dataset.name, config.dataset.data_dir, files=FILES.value)
+    except JobError as error:
+        command_line.stop(str(error))
 
 
 def run():

@@ -9,7 +9,7 @@ from e2e_jax import experiment
 from e2e_jax.datasets.splits import GivenDataset
 from e2e_jax.devices import parallel
 from e2e_jax.inference.prediction import Classifier, Predictor
-from e2e_jax.studies import hgg, showers
+from e2e_jax.studies import hgg, jets, showers
 from e2e_jax.training.options import Options
 from e2e_jax.training.step import create_state, make_train_step
 from tests.synthetic import sample
@@ -21,8 +21,14 @@ def dataset_in_memory(**splits):
 
 
 def run_of(config):
-    """The objects of a config, on the task of the built-in study that its inputs belong to."""
-    task = showers.TASK if config.inputs.kind == experiment.SHOWERS else hgg.TASK
+    """The objects of a config, on the task of the built-in study that its dataset belongs to."""
+    builder, _, name = config.dataset.name.partition("/")
+    tops = name.startswith("tops")
+    task = {
+        "cms_hgg": hgg.TASK,
+        "ecal_showers": showers.TASK,
+        "cms_jets": jets.STUDIES["tops"].task if tops else jets.TASK,
+    }[builder]
     return experiment.of(config, experiment.task_of(config, {"task": task.to_json()}))
 
 

@@ -28,7 +28,8 @@ FORWARD = {"ecal", "ecal_mass_aware", "cms_i", "cms_ii"}
 """The classifiers of the category central+forward alone."""
 
 SHOWERS = [name for name in CLASSIFIERS if name.startswith("showers_")]
-DIPHOTON = [name for name in CLASSIFIERS if name not in SHOWERS]
+JETS = [name for name in CLASSIFIERS if name.startswith(("jets_", "tops_"))]
+DIPHOTON = [name for name in CLASSIFIERS if name not in (*SHOWERS, *JETS)]
 
 
 @pytest.mark.parametrize("name", DIPHOTON)

@@ -79,7 +79,7 @@ def test_the_quickstart_needs_no_tensorflow_and_no_readers_of_files():
 
 
 @pytest.mark.parametrize(
-    "extras", [("build", "files", "train", "tfds", "xrootd"), ("test", "cluster", "export")]
+    "extras", [("build", "files", "train", "tfds", "xrootd", "jets"), ("test", "cluster", "export")]
 )
 def test_requirements_files_and_extras_ask_for_the_same(project, extras):
     optional = project["optional-dependencies"]

@@ -30,7 +30,7 @@ CONFIG_OPTIONS = {
     "files": (
         str,
         "read files: folder with <label>.txt for each label, or with copies of the published file "
-        "indexes; for crops, folder with the HDF5 file of each particle",
+        "indexes; for crops, folder with the HDF5 file of each particle; for jets, folder of their images",
     ),
     "pileup": (float, "mean number of simulated collisions overlaid"),
     "on_error": (str, "fail, or skip: leave out and count what is at fault in the data"),

@@ -1,7 +1,7 @@
 """The command line of the export.
 
 python -m e2e_jax.export --workdir=DIR --format=stablehlo|onnx [--input=hits|images] [--which=best]
-                         --output=FILE
+                         [--scaling=inside|outside] --output=FILE
 """
 
 import argparse
@@ -22,7 +22,8 @@ def main(argv):
     from e2e_jax.inference.export import files
 
     which = int(arguments.which) if arguments.which.isdigit() else arguments.which
-    print(files.export(arguments.workdir, arguments.output, arguments.format, arguments.input, which))
+    how = arguments.format, arguments.input, which, arguments.scaling
+    print(files.export(arguments.workdir, arguments.output, *how))
 
 
 def _parser():
@@ -31,6 +32,12 @@ def _parser():
     parser.add_argument("--format", required=True, choices=("stablehlo", "onnx"))
     parser.add_argument(
         "--input", default="hits", choices=("hits", "images"), help="what it scores (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--scaling",
+        default="inside",
+        choices=("inside", "outside"),
+        help="of images: thresholds and scale are in the file, or applied before (default: %(default)s)",
     )
     parser.add_argument("--which", default="best", help="best, latest or a step (default: %(default)s)")
     parser.add_argument("--output", required=True, help="the file to write")

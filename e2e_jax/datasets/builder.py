@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 
 from e2e_jax.datasets import preparation
 from e2e_jax.datasets.configs import Config
-from e2e_jax.datasets.features import DetectorImages
+from e2e_jax.datasets.features import DetectorImages, JetImages
 from e2e_jax.datasets.production import Place
 from e2e_jax.datasets.shower_features import ShowerImages
 from e2e_jax.events.base import Record
@@ -169,7 +169,7 @@ def features_of(study: Study, gun: Gun | None = None) -> dict:
 
     Args:
       study: whose events.
-      gun: how showers are seen; None for collisions.
+      gun: how showers are seen; None for other events.
     """
     label = tfds.features.ClassLabel(names=study.labels)
     first = {"run": np.int64, "lumi": np.int64, "event": np.int64, "label": label}
@@ -182,6 +182,8 @@ def features_of(study: Study, gun: Gun | None = None) -> dict:
         observable.name: tfds.features.Scalar(np.float32, doc=observable.label)
         for observable in study.task.observables
     }
+    if study.events == "jets":
+        return {**first, **numbers, "detector": JetImages()}
     lists = {name: tfds.features.Tensor(shape=(None,), dtype=dtype) for name, dtype in PHOTONS.items()}
     photons = tfds.features.FeaturesDict(lists, doc="pt in GeV, eta and phi, leading first.")
     return {**first, **numbers, "photons": photons, "detector": DetectorImages()}

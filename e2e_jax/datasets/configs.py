@@ -18,7 +18,7 @@ from e2e_jax.execution.keeping import kept_as
 from e2e_jax.study import Size, Study
 from e2e_jax.study.samples import Gun
 
-SHOWERS = "showers"
+SHOWERS, JETS = "showers", "jets"
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -119,6 +119,7 @@ class SimulatedConfig(Config):
     def provenance(self) -> dict:
         """What the metadata hold before anything was made."""
         pythia = {} if self.gun and not self.gun.pileup else {"pythia8": "pythia8mc"}
+        pythia |= {name: name for name in _packages(self.study)}
         return {
             "origin": "fast simulation" + (" of particle guns" if self.gun else ""),
             **self.described(),
@@ -143,7 +144,7 @@ class SimulatedConfig(Config):
     def production(self, place: production.Place) -> production.Simulation:
         """The making of the events."""
         produce = self.produce or _simulation(self.study.events)
-        version = code_version(produce, packages=("pythia8mc",))
+        version = code_version(produce, packages=("pythia8mc", *_packages(self.study)))
         return production.Simulation(
             {split: self.jobs(split) for split in self.splits}, produce, version, place, kept_as(self.record)
         )
@@ -255,57 +256,16 @@ class FilesConfig(Config):
         return lists
 
 
-@dataclasses.dataclass(kw_only=True)
-class CropsConfig(Config):
-    """The public crops of showers, read from HDF5 files, see `sources.public.shower_files`.
-
-    Attributes:
-      files: folder with one file per particle; by default the one that the command names.
-      on_error: "fail" ends the build at the first crop at fault; "skip" leaves it out, and counts it in the
-        metadata.
-    """
-
-    files: str = ""
-    on_error: str = "fail"
-    splits: ClassVar[tuple[str, ...]] = ("train", "validation")
-
-    @property
-    def gun(self) -> Gun:
-        """How the crops are seen: without digis, of particles that no gun of ours shot."""
-        return dataclasses.replace(super().gun, digis=False)
-
-    def provenance(self) -> dict:
-        """What the metadata hold before anything was read."""
-        about = {name: value for name, value in self.described().items() if name in ("category", "task")}
-        return {
-            "origin": "HDF5 crops of full simulation",
-            **about,
-            "view": self.gun.view,
-            "digis": False,
-            "on_error": self.on_error,
-            "versions": production.versions(h5py="h5py"),
-        }
-
-    def announcement(self) -> str:
-        """What a build is about to do."""
-        return "Reading HDF5 crops"
-
-    def production(self, place: production.Place):
-        """The reading of the files.
-
-        Raises:
-          SourceError: a file is absent or wrong.
-        """
-        from e2e_jax.datasets.file_production import CropsProduction
-
-        return CropsProduction(self, place)
+def _packages(study: Study) -> tuple[str, ...]:
+    """Packages besides Pythia that the simulated events depend on."""
+    return ("fastjet",) if study.events == JETS else ()
 
 
 def _simulation(kind: str) -> Callable[[Job], object]:
     """What simulates events, imported when it is needed: reading a dataset needs no Pythia."""
-    from e2e_jax.sources.simulation import guns, simulate
+    from e2e_jax.sources.simulation import guns, jets, simulate
 
-    return guns.produce if kind == SHOWERS else simulate.produce
+    return {"collisions": simulate.produce, SHOWERS: guns.produce, JETS: jets.produce}[kind]
 
 
 def of(study: Study) -> tuple[Config, ...]:

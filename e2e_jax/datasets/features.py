@@ -10,7 +10,6 @@ Without `decoders`, TFDS gives dense images; with `tfds.decode.SkipDecoding()` t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
@@ -20,6 +19,7 @@ import tensorflow_datasets as tfds
 from e2e_jax.detector import images, pixels
 from e2e_jax.events.base import Record, column_type
 from e2e_jax.events.diphotons import COLLECTIONS
+from e2e_jax.events.jets import Jets
 
 MANTISSA_BITS = 12
 """Bits kept of the 23 of a float32 mantissa in energies, pt, eta and phi of the hits.
@@ -146,13 +146,40 @@ class DetectorImages(Hits):
         """The images of one event's hits, with numpy alone."""
         drawn = {}
         for canvas in images.canvases(self._geometry):
-            parts = np.split(_draw(example_data, canvas, self._channels), len(canvas.images))
+            parts = np.split(pixels.draw_event(example_data, canvas, self._channels), len(canvas.images))
             drawn |= dict(zip(canvas.images, parts))
         return drawn
 
     def to_json_content(self) -> dict:
         """What `from_json_content` needs to make this feature again."""
         return {"geometry": self._geometry, "channels": list(self._channels)}
+
+
+class JetImages(DetectorImages):
+    """Hits of `jets.COLLECTIONS` on disk, the image of each jet when decoded.
+
+    Decoded: `{"jet": float32 [125, 125, channels]}`. Not decoded (`tfds.decode.SkipDecoding()`): `{"pixels":
+    {"cell": uint16 [hits], "channel": uint8 [hits], "value": float32 [hits]}, "towers": ...}`.
+
+    Args:
+      geometry: "jet".
+      channels: some of `jet_pixels.CHANNELS`, in the order wanted.
+      doc: description of the feature for TFDS's documentation.
+
+    Raises:
+      ValueError: a channel does not exist.
+    """
+
+    COLLECTIONS = Jets.COLLECTIONS
+
+    def __init__(
+        self,
+        *,
+        geometry: str = "jet",
+        channels: Sequence[str] = images.CHANNELS,
+        doc: tfds.features.feature.DocArg = None,
+    ):
+        super().__init__(geometry=geometry, channels=channels, doc=doc)
 
 
 def round_mantissa(values: np.ndarray, bits: int = MANTISSA_BITS) -> np.ndarray:
@@ -163,17 +190,3 @@ def round_mantissa(values: np.ndarray, bits: int = MANTISSA_BITS) -> np.ndarray:
     rounded = (pattern >> dropped << dropped).view(np.float32)
     # The largest finite numbers would round up to infinity.
     return np.where(np.isfinite(values) & np.isfinite(rounded), rounded, values)
-
-
-def _draw(hits: Mapping, canvas: pixels.Canvas, channels: Sequence[str]) -> np.ndarray:
-    """What `detector.images` scatters, with numpy, for one event: float32 `[rows, columns, channels]`."""
-    drawn = []
-    for channel in channels:
-        shape, side = canvas.shape_of(channel), canvas.side.get(channel, 1)
-        sums = np.zeros(math.prod(shape))
-        for part in canvas.entries[channel](hits, np, False):
-            value, kept = np.broadcast_to(part.value, part.pixel.shape), part.pixel < len(sums)
-            sums += np.bincount(part.pixel[kept], value[kept], minlength=len(sums))
-        image = sums.astype(np.float32).reshape(shape)
-        drawn.append(image.repeat(side, axis=0).repeat(side, axis=1))
-    return np.stack(drawn, axis=-1)

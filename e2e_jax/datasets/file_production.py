@@ -1,15 +1,11 @@
-"""Events of datasets that are read from files."""
+"""Events of datasets that are read from AODSIM files."""
 
 from __future__ import annotations
 
-import collections
 import pathlib
-from collections.abc import Iterator
 
 from e2e_jax.datasets import code_version, production
-from e2e_jax.datasets.configs import CropsConfig, FilesConfig
-from e2e_jax.errors import SourceError
-from e2e_jax.events.showers import Showers
+from e2e_jax.datasets.configs import FilesConfig
 from e2e_jax.execution.jobs import SPLITS
 from e2e_jax.sources.opendata import checking, file_lists, hits, quotas, skim
 from e2e_jax.sources.root import portal
@@ -99,46 +95,3 @@ class FilesProduction:
         """
         print(self._source.report(self._published), flush=True)
         skim.write_table(folder / "skim.parquet", self._source.table())
-
-
-class CropsProduction:
-    """Reads crops of the files; nothing is kept of finished jobs, as they are read faster than written."""
-
-    def __init__(self, config: CropsConfig, place: production.Place):
-        from e2e_jax.sources.public import shower_files
-
-        folder = config.files or place.lists
-        if not folder:
-            raise SourceError(
-                "",
-                "missing_file",
-                f"{place.title} reads HDF5 files: name the folder with one a particle as --manual_dir=DIR of "
-                "tfds build, or --files=DIR of python -m e2e_jax.build.",
-            )
-        self._paths = shower_files.class_files(folder)
-        self._jobs = shower_files.file_jobs(self._paths.values(), on_error=config.on_error)
-        self._read, self._place, self._labels = shower_files.read, place, config.study.labels
-        self._counts = {split: collections.Counter() for split in config.splits}
-        self._skipped = dict.fromkeys(config.splits, 0)
-
-    def events(self, split: str) -> Iterator[Showers]:
-        """The events of a split, piece by piece of each file."""
-        title = f"{self._place.title} {split}"
-        for job, showers in self._place.run(self._jobs[split], self._read, progress=title):
-            self._counts[split].update(showers.label.tolist())
-            self._skipped[split] += job.events - len(showers)
-            yield showers
-
-    def metadata(self) -> dict:
-        """What was read, from which files."""
-        return {
-            "files": {name: path.name for name, path in self._paths.items()},
-            "skipped": self._skipped,
-            "events": {
-                split: {name: {"1": counts[label]} for label, name in enumerate(self._labels)}
-                for split, counts in self._counts.items()
-            },
-        }
-
-    def write_tables(self, folder: pathlib.Path) -> None:
-        """The events need no list of where they came from: theirs is the row of their file."""

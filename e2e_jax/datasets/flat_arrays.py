@@ -7,10 +7,12 @@ keeps them in its file cache, once for all processes.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import mmap
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -29,12 +31,12 @@ def layout(record: type[Record]) -> list:
     return [record.__name__, {name: str(kind) for name, kind in declared.items()}]
 
 
-def write(folder: pathlib.Path, events: Record, key: str, notes: Sequence[pathlib.Path]) -> None:
+def write(folder: pathlib.Path, parts: Iterable[Record], key: str, notes: Sequence[pathlib.Path]) -> None:
     """Writes events to a new folder, whole or not at all; one of that name is replaced.
 
     Args:
       folder: where the arrays go.
-      events: what is written.
+      parts: the events, at least one part; only one part at a time is in memory.
       key: identifies the content; `open_mapped` asks for it.
       notes: see `digests.changed`.
     """
@@ -42,10 +44,17 @@ def write(folder: pathlib.Path, events: Record, key: str, notes: Sequence[pathli
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        paths = []
-        for name, values in events.arrays().items():
-            paths.append(partial / f"{name}.npy")
-            np.save(paths[-1], values, allow_pickle=False)
+        with contextlib.ExitStack() as stack:
+            columns: dict[str, _Column] = {}
+            for part in parts:
+                for name, values in part.arrays().items():
+                    if name not in columns:
+                        columns[name] = stack.enter_context(_Column(partial / f"{name}.npy", values))
+                    elif name in part.ragged():
+                        columns[name].append(values[1:] + columns[name].last)
+                    else:
+                        columns[name].append(values)
+        paths = sorted(partial.glob("*.npy"))
         # The disk writes all files at once while their checksums are computed.
         with concurrent.futures.ThreadPoolExecutor() as pool:
             synced = [pool.submit(atomic.sync, path) for path in paths]
@@ -58,6 +67,49 @@ def write(folder: pathlib.Path, events: Record, key: str, notes: Sequence[pathli
         digests.note(folder, files, notes)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+class _Column:
+    """A .npy file that grows; its header, which has room for any length, is written again at the end."""
+
+    def __init__(self, path: pathlib.Path, values: np.ndarray):
+        self._file, self._dtype, self._shape = path.open("wb"), values.dtype, values.shape[1:]
+        self._length, self.last = 0, 0
+        self._write_header()
+        self.append(values)
+
+    def append(self, values: np.ndarray) -> None:
+        """Adds values along the first axis; `last` is the last of a column of numbers."""
+        self._file.write(np.ascontiguousarray(values, self._dtype).data)
+        self._length += len(values)
+        if len(values) and not self._shape:
+            self.last = values[-1]
+
+    def __enter__(self) -> _Column:
+        return self
+
+    def __exit__(self, *_) -> None:
+        with self._file as file:
+            file.seek(0)
+            self._write_header()
+
+    def _write_header(self) -> None:
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": (self._length, *self._shape),
+        }
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def read_at_random(events: Record) -> None:
+    """Tells the system that mapped events are read in any order: what lies next to them is not read too."""
+    for values in events.arrays().values():
+        base = values
+        while base is not None and not isinstance(base, mmap.mmap):
+            base = getattr(base, "base", None)
+        if base is not None and hasattr(mmap, "MADV_RANDOM"):
+            base.madvise(mmap.MADV_RANDOM)
 
 
 def open_mapped(

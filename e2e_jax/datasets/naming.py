@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 
-from e2e_jax.datasets import builder, configs
+from e2e_jax.datasets import builder, configs, public_configs
 from e2e_jax.datasets.builder import StudyBuilder
 from e2e_jax.datasets.preparation import DatasetError
-from e2e_jax.studies import hgg, loading, showers
+from e2e_jax.studies import hgg, jets, loading, showers
 
 
 class HggConfig(configs.SimulatedConfig):
@@ -28,10 +28,22 @@ class GunConfig(configs.SimulatedConfig):
     STUDIES = showers.STUDIES
 
 
-class Crops(configs.CropsConfig):
+class Crops(public_configs.CropsConfig):
     """The public crops of showers."""
 
     STUDIES = showers.STUDIES
+
+
+class JetConfig(configs.SimulatedConfig):
+    """Simulated jets."""
+
+    STUDIES = jets.STUDIES
+
+
+class JetImages(public_configs.ImagesConfig):
+    """The public images of jets."""
+
+    STUDIES = jets.STUDIES
 
 
 CMS_HGG = (
@@ -70,9 +82,40 @@ ECAL_SHOWERS = (
     Crops(name="crops_hdf5", description="The crops of full simulation that the authors made public."),
 )
 
+_HDF5 = (".h5", ".hdf5")
+
+CMS_JETS = (
+    *configs.of_sizes(JetConfig, jets.SIZES),
+    JetImages(
+        name="parquet",
+        category="quark_gluon",
+        endings=(".parquet",),
+        description="The public images of quarks and gluons, in Parquet files.",
+    ),
+    JetImages(
+        name="hdf5",
+        category="quark_gluon",
+        endings=_HDF5,
+        description="The public images of quarks and gluons, in HDF5 files.",
+    ),
+    JetImages(
+        name="tops",
+        category="tops",
+        endings=(".parquet", *_HDF5),
+        description="The public images of boosted top quarks and other jets.",
+    ),
+    JetImages(
+        name="tops_unlabelled",
+        category="tops_unlabelled",
+        endings=(".parquet", *_HDF5),
+        description="Images of 8 channels without labels.",
+    ),
+)
+
 BUILT_IN: dict[str, type[StudyBuilder]] = {
     "cms_hgg": builder.of("cms_hgg", CMS_HGG),
     "ecal_showers": builder.of("ecal_showers", ECAL_SHOWERS),
+    "cms_jets": builder.of("cms_jets", CMS_JETS),
 }
 
 

@@ -6,7 +6,7 @@ import contextlib
 import pathlib
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import tqdm
 
@@ -53,8 +53,9 @@ def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: 
         found = (flat_arrays.open_mapped(place / name, record, key, places) for place in places)
         return next((events for events in found if events is not None), None)
 
-    def read():
-        return read_split(folder, split, progress, unread=unread).validate(labels, **view)
+    def parts():
+        read = split_parts(folder, split, progress, unread=unread)
+        return (part.validate(labels, **view) for part in read)
 
     if (events := mapped()) is not None:
         return events
@@ -62,18 +63,19 @@ def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: 
         place = next((place for place in places if _entered(stack, place / f"{variant}.lock")), None)
         if place is None:
             _warn_not_kept(folder, "no permission")
-            return read()
+            return record.concatenate(parts())
         # Another process may have made them in the meantime.
         if (events := mapped()) is not None:
             return events
-        events = read()
         for stale in place.glob(f"{variant}-{'?' * KEY_LENGTH}"):
             shutil.rmtree(stale, ignore_errors=True)
         try:
-            flat_arrays.write(place / name, events, key, places)
+            flat_arrays.write(place / name, parts(), key, places)
         except OSError as error:
             _warn_not_kept(folder, error.strerror or error)
-        return mapped() or events
+        if (events := mapped()) is None:
+            events = record.concatenate(parts())
+        return events
 
 
 def _warn_not_kept(folder: pathlib.Path, why) -> None:
@@ -103,6 +105,20 @@ def read_split(
 ) -> Record:
     """Reads a split of the dataset in the folder into memory, as the record that its builder writes.
 
+    Args, Raises: as `split_parts`.
+    """
+    return record_of(folder).concatenate(split_parts(folder, split, progress, rows, unread))
+
+
+def split_parts(
+    folder: pathlib.Path,
+    split: str,
+    progress: bool = True,
+    rows: Sequence[int] | None = None,
+    unread: Sequence[str] = (),
+) -> Iterator[Record]:
+    """Reads a split of the dataset in the folder in parts, of which there is at least one.
+
     Args:
       folder: as `prepare_dataset` gives it.
       split: one of `jobs.SPLITS`.
@@ -128,8 +144,7 @@ def read_split(
         )
     parser = ExampleParserNp(stored(record, observables))
     title = f"reading {'/'.join(folder.parts[-3:-1])} {split}"
-
-    def parts(bar):
+    with tqdm.tqdm(total=len(rows), desc=title, unit="event", disable=not progress) as bar:
         for first in range(0, max(len(rows), 1), READ_TOGETHER):
             together = list(rows[first : first + READ_TOGETHER])
             try:
@@ -142,9 +157,6 @@ def read_split(
                 ) from error
             bar.update(len(together))
             yield part.without(unread)
-
-    with tqdm.tqdm(total=len(rows), desc=title, unit="event", disable=not progress) as bar:
-        return record.concatenate(parts(bar))
 
 
 def count(folder: pathlib.Path, split: str) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import jax
 import jax.numpy as jnp
 
-from e2e_jax.detector import pixels
+from e2e_jax.detector import jet_pixels, pixels
 from e2e_jax.detector.drawing import COUNT, PLAIN, Drawing, draw
 from e2e_jax.detector.pixels import Canvas
 
@@ -45,6 +45,7 @@ def register(geometry: str, *canvases: Canvas) -> None:
 register("barrel", pixels.BARREL)
 register("ecal_centric", pixels.BARREL, pixels.ENDCAPS)
 register("hcal_centric", pixels.FULL)
+register("jet", jet_pixels.JET)
 
 
 def geometries() -> tuple[str, ...]:
@@ -89,7 +90,7 @@ def make_images(
       events_or_batch: `Events`, the padded batch of `Events.to_batch`, or the flat batch of
         `layout.Layout`; only the collections of the geometry and the channels are read.
       geometry: "barrel", "ecal_centric", "hcal_centric" (`pixels.BARREL`, `ENDCAPS` and `FULL` describe their
-        images), or a registered one.
+        images), of jets "jet" (`jet_pixels.JET`), or a registered one.
       channels: some of the geometry's, in the order wanted.
       matches_authors: use the arithmetic of the paper's authors where it differs, see
         `detector.projections`; it loses half of the energy of the stitched image's outermost ECAL rows.
@@ -97,7 +98,8 @@ def make_images(
 
     Returns:
       For "barrel" {"barrel": float32 [n, 170, 360, channels]}. For "ecal_centric" also "endcap_minus" and
-      "endcap_plus", [n, 100, 100, channels]. For "hcal_centric" {"full": [n, 280, 360, channels]}.
+      "endcap_plus", [n, 100, 100, channels]. For "hcal_centric" {"full": [n, 280, 360, channels]}. For "jet"
+      {"jet": [n, 125, 125, channels]}.
 
     Raises:
       ValueError: the geometry or a channel does not exist, or the batch lacks a collection.
@@ -121,6 +123,7 @@ _COLUMNS = {
     "eb": ("cell", "energy"),
     "ee": ("cell", "energy"),
     "hcal": ("cell", "energy"),
+    **dict.fromkeys(jet_pixels.CELLS, ("cell", "channel", "value")),
 }
 
 

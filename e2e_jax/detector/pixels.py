@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -249,3 +249,17 @@ Rows 0-54 are EE-, 55-224 the barrel, 225-279 EE+.
   whole energy, so the channel sums to 25 times its hits. The wide towers with |ieta| > 20 show one half in
   each of their two blocks.
 """
+
+
+def draw_event(hits: Mapping, canvas: Canvas, channels: Sequence[str]) -> np.ndarray:
+    """What `detector.images` draws, with numpy, for one event: float32 `[rows, columns, channels]`."""
+    drawn = []
+    for channel in channels:
+        shape, side = canvas.shape_of(channel), canvas.side.get(channel, 1)
+        sums = np.zeros(math.prod(shape))
+        for part in canvas.entries[channel](hits, np, False):
+            value, kept = np.broadcast_to(part.value, part.pixel.shape), part.pixel < len(sums)
+            sums += np.bincount(part.pixel[kept], value[kept], minlength=len(sums))
+        image = sums.astype(np.float32).reshape(shape)
+        drawn.append(image.repeat(side, axis=0).repeat(side, axis=1))
+    return np.stack(drawn, axis=-1)

@@ -2,7 +2,8 @@
 
 A sample of the paper's size is a gigabyte as hits, and a hundred as images. On the device, an epoch is one
 compiled loop that picks its events, makes their images and trains on them; nothing crosses the bus but the
-order of the events and the losses. Both places give the same batches.
+order of the events and the losses. A sample that does not fit into the host's memory stays on disk, where a
+batch's events are read at random. All places give the same batches.
 """
 
 import itertools
@@ -19,7 +20,7 @@ from e2e_jax.devices import distributed, parallel
 from e2e_jax.events.base import Record
 from e2e_jax.study import Task
 
-PLACES = ("auto", "device", "stream")
+PLACES = ("auto", "device", "stream", "disk")
 
 SHARE = 0.5
 """Part of a device's free memory that the sample may take; the rest is the training's."""
@@ -67,7 +68,7 @@ def pack(events: Record) -> dict:
 
 
 def choose(place: str, events: Record, devices: list) -> tuple[str, str]:
-    """Where the sample goes: ("device" or "stream", the reason in words).
+    """Where the sample goes: ("device", "stream" or "disk", the reason in words).
 
     Args:
       place: `config.data.placement`, one of `PLACES`.
@@ -79,8 +80,8 @@ def choose(place: str, events: Record, devices: list) -> tuple[str, str]:
     """
     if place not in PLACES:
         raise ValueError(f"config.data.placement is {place!r}; it is one of {', '.join(PLACES)}.")
-    if place == "stream":
-        return "stream", "config.data.placement asks for it"
+    if place in ("stream", "disk"):
+        return place, "config.data.placement asks for it"
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(pack(events)))
     free, where = _free_memory(devices)
     if size <= SHARE * free:
@@ -88,6 +89,9 @@ def choose(place: str, events: Record, devices: list) -> tuple[str, str]:
     reason = (
         f"{size / 1e9:.2f} GB of hits are more than {SHARE:.0%} of the {free / 1e9:.2f} GB free in {where}"
     )
+    host = _host_memory()
+    if size > SHARE * host:
+        return "disk", f"{size / 1e9:.2f} GB of hits are more than {SHARE:.0%} of this machine's free memory"
     return "stream", reason
 
 
@@ -102,9 +106,14 @@ def _free_memory(devices: list) -> tuple[float, str]:
     statistics = [device.memory_stats() for device in own]
     if all(s and "bytes_limit" in s for s in statistics):
         return min(s["bytes_limit"] - s.get("bytes_in_use", 0) for s in statistics), own[0].device_kind
-    pages = os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in os.sysconf_names else 0
     # CPU devices share the host's memory, and each has its own copy; those of other processes may, too.
-    return pages * os.sysconf("SC_PAGE_SIZE") / len(devices), "this machine's memory"
+    return _host_memory() / len(devices), "this machine's memory"
+
+
+def _host_memory() -> float:
+    """Bytes that are free on this machine; 0 where the system does not tell."""
+    pages = os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in os.sysconf_names else 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def streamed(

@@ -1,4 +1,8 @@
-"""The paper's results (arXiv:1807.11916), to stand next to those of a run whose config names their table."""
+"""Published results, to stand next to those of a run whose config names their table.
+
+Those of diphotons and showers are of arXiv:1807.11916. Boosted top quarks: arXiv:2104.14659, its abstract
+(0.9824 +- 0.0013). Quarks and gluons: arXiv:1902.08276, to two digits.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ SHOWER_PLACES = (("auc_vs_rest", "electron"),)
 
 
 class Published(NamedTuple):
-    """A table of the paper.
+    """A table of results.
 
     Attributes:
       title: of the table.
@@ -46,6 +50,18 @@ TABLES = {
         "Showers in the whole barrel (the paper's Table 5)",
         results={"showers_resnet": (0.788,), "showers_pairs": (0.997,)},
         **_SHOWERS,
+    ),
+    "quark_gluon": Published(
+        "Quarks and gluons (arXiv:1902.08276)",
+        labels=("gluon", "quark"),
+        places=(("auc_vs_rest", "quark"),),
+        results={"jets_resnet": (0.81,)},
+    ),
+    "tops": Published(
+        "Boosted top quarks (arXiv:2104.14659)",
+        labels=("qcd", "top"),
+        places=(("auc_vs_rest", "top"),),
+        results={"tops_resnet": (0.982,)},
     ),
     "table_6": Published(
         "Central category (the paper's Table 6)",
@@ -85,6 +101,8 @@ NAMES = {
     "showers_fcn": "FCN",
     "showers_resnet": "ResNet",
     "showers_pairs": "ResNet, pairs",
+    "jets_resnet": "ResNet",
+    "tops_resnet": "ResNet",
 }
 """The classifiers as the paper calls them, by `config.name`."""
 

@@ -2,6 +2,7 @@
 
 from e2e_jax.events.base import Record
 from e2e_jax.events.diphotons import Events
+from e2e_jax.events.jets import Jets
 from e2e_jax.events.showers import Showers
 
-KINDS: dict[str, type[Record]] = {"collisions": Events, "showers": Showers}
+KINDS: dict[str, type[Record]] = {"collisions": Events, "showers": Showers, "jets": Jets}

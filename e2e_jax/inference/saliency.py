@@ -42,10 +42,10 @@ def hit_gradients(classifier: Classifier, events: Events, name: str = "") -> dic
     inputs, name = classifier.inputs, name or classifier.task.signal
     if name not in classifier.classes:
         raise ValueError(f"There is no class {name!r}; there are {', '.join(classifier.classes)}.")
-    if inputs.kind == "showers":
+    if (kind := classifier.task.events) != "collisions":
         raise ValueError(
-            "This classifier sees showers, whose crystals have no gradients. Take a classifier whose "
-            'config.inputs.kind is "images".'
+            f"This classifier sees {kind}, whose hits have no gradients. Take a classifier of collisions "
+            'whose config.inputs.kind is "images".'
         )
     if inputs.kind not in ("images", "tokens"):
         raise ValueError(f"This classifier sees {inputs.kind}: its score does not depend on any hit.")

@@ -29,17 +29,19 @@ ANY = "any"
 """The platform of programs that run everywhere: the definition, computed by XLA."""
 
 
-def features(platform=None):
+def features(platform=None, blocks=True):
     """The module that computes a ResNet-15's features on a platform.
 
     Args:
       platform: "cpu", "gpu", another of JAX's, or `ANY`; that of this process's devices by default.
+      blocks: whether the images divide into blocks of 2 x 2 pixels.
 
     Returns:
       `ResNetFeatures`, or a module with its parameters that computes the same.
     """
     platform = jax.default_backend() if platform is None else platform
-    return {"cpu": CpuFeatures, "gpu": BlockedFeatures}.get(platform, ResNetFeatures)
+    fast = {"cpu": CpuFeatures, "gpu": BlockedFeatures if blocks else ResNetFeatures}
+    return fast.get(platform, ResNetFeatures)
 
 
 def pooling(platform=None):

@@ -94,11 +94,14 @@ def _resnet15(network: Network, inputs: Inputs, platform):
             f"config.model.name is 'resnet15', which takes images, but config.inputs.kind {inputs.kind!r} "
             f"with the channels {inputs.channels} gives none."
         )
+    shapes = preprocessing.dense_shapes(inputs).values()
+    # Images with an odd number of rows or columns do not divide into blocks.
+    odd = any(rows % 2 or columns % 2 for rows, columns, _ in shapes)
     sizes = {
         "classes": network.classes,
         "channels": len(inputs.channels),
         "precision": network.precision,
-        "features": backend.features(platform),
+        "features": backend.features(platform, blocks=not odd),
         "closed": network.padding == "wrap",
         **({"widths": network.widths} if network.widths else {}),
     }

@@ -11,7 +11,9 @@ from e2e_jax.display import interactive
 from e2e_jax.display.figure import event_figure
 from e2e_jax.display.reading import read_events
 from e2e_jax.events.base import Record
+from e2e_jax.events.jets import Jets
 from e2e_jax.events.showers import Showers
+from e2e_jax.report.jet_figure import draw_jet
 from e2e_jax.report.pictures import Picture
 from e2e_jax.report.runs import Run, Scored
 from e2e_jax.report.shower_figure import draw_shower
@@ -96,6 +98,9 @@ def pictures(run: Run) -> list[Picture]:
     if isinstance(events, Showers):
         view = run.config.inputs.geometry
         drawn = [draw_shower(events, index, view, origin) for index in range(len(chosen))]
+        return [Picture(*one[1:], figure, themed=False) for one, figure in zip(chosen, drawn)]
+    if isinstance(events, Jets):
+        drawn = [draw_jet(events, index, origin) for index in range(len(chosen))]
         return [Picture(*one[1:], figure, themed=False) for one, figure in zip(chosen, drawn)]
     geometry = run.config.inputs.geometry
     geometry = geometry if run.config.inputs.kind in ("images", "tokens") else "barrel"

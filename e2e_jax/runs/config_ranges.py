@@ -76,7 +76,7 @@ RANGES = {
     "task.of": _each(TEXT, least=0),
     "task.classes": _each(TEXT, least=0),
     "published": ANY_TEXT,
-    "data.placement": _one_of("auto", "device", "stream"),
+    "data.placement": _one_of("auto", "device", "stream", "disk"),
     "inputs.kind": _one_of("images", "tokens", "kinematics", "high_level", "showers"),
     "inputs.geometry": TEXT,
     "inputs.matches_authors": FLAG,

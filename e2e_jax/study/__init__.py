@@ -6,8 +6,9 @@ classifier separates, the signal among them, and the observable of which its sco
 
 from e2e_jax.events.energy import sum_et
 from e2e_jax.study.definition import Size, Study
+from e2e_jax.study.jet_selection import jets
 from e2e_jax.study.observables import Observable
-from e2e_jax.study.samples import Era, QuickLook, Sample, files, gun, pythia
+from e2e_jax.study.samples import Era, QuickLook, Sample, files, gun, images, pythia
 from e2e_jax.study.selection import Selected, Selection, photons
 from e2e_jax.study.task import Task
 
@@ -23,6 +24,8 @@ __all__ = [
     "Task",
     "files",
     "gun",
+    "images",
+    "jets",
     "photons",
     "pythia",
     "sum_et",

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from e2e_jax.errors import StudyError
+from e2e_jax.study.jet_selection import Jets
 from e2e_jax.study.samples import Files, Gun, Sample
 from e2e_jax.study.selection import EVERYTHING, Selection
 from e2e_jax.study.task import Task
@@ -80,6 +81,8 @@ class Study:
             raise StudyError(f"The samples must all be simulated, or all be files; these differ ({kinds}).")
         if self.detector not in ("", "barrel", "all"):
             raise StudyError(f"The study has detector={self.detector!r}; it is 'barrel' or 'all'.")
+        if isinstance(self.select.function, Jets):
+            self.select.function.check(labels)
         if not isinstance(self.task, Task):
             raise StudyError('The study needs a task, such as task=Task(signal="h_aa").')
         try:
@@ -98,7 +101,7 @@ class Study:
     @property
     def events(self) -> str:
         """The kind of the events, a key of `events.kinds.KINDS`."""
-        return "showers" if isinstance(self.samples[0].source, Gun) else "collisions"
+        return "showers" if isinstance(self.samples[0].source, Gun) else self.select.events
 
     @property
     def from_files(self) -> bool:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 
-from e2e_jax.detector import crops, geometry
+from e2e_jax.detector import crops, geometry, jet_pixels
 from e2e_jax.errors import StudyError
 
 PROCESSES: dict[str, tuple[str, ...]] = {
@@ -200,12 +200,36 @@ def files(*paths: str) -> Files:
 
 
 @dataclasses.dataclass(frozen=True)
+class Images:
+    """Images of jets in public Parquet or HDF5 files; made by `images`.
+
+    Attributes:
+      channels: of the files' images, names of `jet_pixels.CHANNELS`, in order.
+      labelled: whether the files have labels.
+    """
+
+    channels: tuple[str, ...]
+    labelled: bool = True
+
+    def __post_init__(self):
+        if unknown := [name for name in self.channels if name not in jet_pixels.CHANNELS]:
+            raise StudyError(
+                f"Images of jets have no channel {unknown[0]!r}; there are {', '.join(jet_pixels.CHANNELS)}."
+            )
+
+
+def images(*channels: str, labelled: bool = True) -> Images:
+    """Images of jets in public files; arguments are the fields of `Images`."""
+    return Images(tuple(channels), labelled)
+
+
+@dataclasses.dataclass(frozen=True)
 class Sample:
     """The events of one label.
 
     Attributes:
       label: name of the label.
-      source: `pythia(...)`, `gun(...)` or `files(...)`.
+      source: `pythia(...)`, `gun(...)`, `files(...)` or `images(...)`.
       eras: data-taking periods and their shares; by default one, of run 1 in simulation and of any run in
         files.
       pileup: mean number of additional collisions where no eras are given.
@@ -220,7 +244,7 @@ class Sample:
     """
 
     label: str
-    source: Pythia | Gun | Files
+    source: Pythia | Gun | Files | Images
     eras: tuple[Era, ...] = ()
     pileup: float = MEAN_PILEUP
     veto_eta: float = 0.0
@@ -235,10 +259,10 @@ class Sample:
             raise StudyError(
                 f"A sample cannot have the label {self.label!r}: use letters, digits and '_', '-', '+', '.'."
             )
-        if not isinstance(self.source, (Pythia, Gun, Files)):
+        if not isinstance(self.source, (Pythia, Gun, Files, Images)):
             raise StudyError(
-                f"The sample {self.label!r} has the source {self.source!r}; give pythia(...), gun(...) or "
-                "files(...)."
+                f"The sample {self.label!r} has the source {self.source!r}; give pythia(...), gun(...), "
+                "files(...) or images(...)."
             )
         if self.pair_mass and not (self.quick_look and self.veto_eta):
             raise StudyError(

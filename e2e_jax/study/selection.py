@@ -45,6 +45,7 @@ class Selection:
       photons_only: the function reads addresses and photons only. AODSIM files are then read faster.
       barrel: photons and hits beyond the barrel do not matter. Only the barrel is then simulated.
       settings: what identifies the function; by default the code of its file.
+      events: the kind of events that a study with it has, a key of `events.kinds.KINDS`.
     """
 
     function: Callable[[Events], Selected]
@@ -52,6 +53,7 @@ class Selection:
     photons_only: bool = False
     barrel: bool = False
     settings: Mapping | None = None
+    events: str = "collisions"
 
     def __post_init__(self):
         object.__setattr__(self, "observables", tuple(self.observables))

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from e2e_jax import experiment
-from e2e_jax.datasets import batches
+from e2e_jax.datasets import batches, flat_arrays
 from e2e_jax.devices import distributed, host, parallel, placement
 from e2e_jax.evaluation.results import evaluate
 from e2e_jax.evaluation.selection import best_epoch, finished
@@ -252,6 +252,8 @@ def _feed(run, options, training, steps):
         convolves = run.inputs.kind in ("images", experiment.SHOWERS)
         feed = placement.resident(parallel_step, training, run.task, sampling, single, convolves)
     else:
+        if placed == "disk":
+            flat_arrays.read_at_random(training)
         feed = placement.streamed(parallel_step, training, run.task, sampling, single)
     say(f"Training sample: placement {placed!r}, as {why}.")
     return parallel_step, feed

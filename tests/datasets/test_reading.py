@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import errno
+import itertools
 import os
 import pathlib
 import shutil
@@ -19,7 +20,7 @@ from e2e_jax.datasets.builder import features_of
 from e2e_jax.datasets.features import round_mantissa, stored
 from e2e_jax.datasets.naming import HggConfig
 from e2e_jax.datasets.preparation import DERIVED, derived_folders
-from e2e_jax.datasets.reading import open_split, read_split
+from e2e_jax.datasets.reading import open_split, read_split, split_parts
 from e2e_jax.devices import placement
 from e2e_jax.errors import DatasetError
 from e2e_jax.events.diphotons import COLLECTIONS, Events
@@ -56,9 +57,9 @@ def reads(monkeypatch):
 
     def noted(folder, split, *rest, **options):
         calls.append(split)
-        return read_split(folder, split, *rest, **options)
+        return split_parts(folder, split, *rest, **options)
 
-    monkeypatch.setattr(reading, "read_split", noted)
+    monkeypatch.setattr(reading, "split_parts", noted)
     return calls
 
 
@@ -85,6 +86,7 @@ def test_the_files_of_a_build_count_as_verified_on_this_machine(tmp_path):
 
 def test_a_split_is_read_once_and_then_mapped(folder, reads):
     expected = read_split(folder, "train", progress=False)
+    reads.clear()
     for _ in range(3):
         events = open_split(folder, "train", progress=False)
         assert_same(events, expected)
@@ -213,7 +215,10 @@ def test_any_events_survive_storage(events):
 
     with tempfile.TemporaryDirectory() as place:
         place = pathlib.Path(place)
-        flat_arrays.write(place / "arrays", read, "key", [place])
-        mapped = flat_arrays.open_mapped(place / "arrays", Events, "key", [place])
-        assert_same(mapped, read)
+        for cuts in ([0, len(read)], [0, len(read) // 2, len(read) // 2, len(read)]):
+            parts = [read[first:end] for first, end in itertools.pairwise(cuts)]
+            flat_arrays.write(place / "arrays", parts, "key", [place])
+            mapped = flat_arrays.open_mapped(place / "arrays", Events, "key", [place])
+            flat_arrays.read_at_random(mapped)
+            assert_same(mapped, read)
         assert flat_arrays.open_mapped(place / "arrays", Events, "another", [place]) is None

@@ -99,8 +99,11 @@ def test_auto_goes_by_the_free_memory(monkeypatch):
         assert place == "stream"
         assert "free in a test" in why
     assert placement.choose("stream", events, devices)[0] == "stream"
+    assert placement.choose("disk", events, devices)[0] == "disk"
+    monkeypatch.setattr(placement, "_host_memory", lambda: 1.9 * size)
+    assert placement.choose("auto", events, devices)[0] == "disk"
 
 
 def test_an_unknown_place_is_named():
-    with pytest.raises(ValueError, match=r"config\.data\.placement is 'disk'"):
-        placement.choose("disk", sample(2), jax.devices())
+    with pytest.raises(ValueError, match=r"config\.data\.placement is 'tape'"):
+        placement.choose("tape", sample(2), jax.devices())

@@ -181,5 +181,5 @@ def test_what_needs_collisions_is_refused():
     classifier = classifier_of(fcn_config())
     with pytest.raises(ValueError, match="sees showers"):
         hit_gradients(classifier, shower_sample(1), "electron")
-    with pytest.raises(ExportError, match="sees showers, and only classifiers of collisions"):
+    with pytest.raises(ExportError, match="sees showers"):
         signature.input_shapes(classifier, "hits")

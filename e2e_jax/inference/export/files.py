@@ -21,7 +21,10 @@ PROBED = 5
 """Events on which a file is compared."""
 
 
-def export(workdir, output, form, given="hits", which="best"):
+SCALINGS = ("inside", "outside")
+
+
+def export(workdir, output, form, given="hits", which="best", scaling="inside"):
     """Writes the classifier of a run as one file, whole or not at all.
 
     Args:
@@ -30,6 +33,7 @@ def export(workdir, output, form, given="hits", which="best"):
       form: one of `FORMATS`.
       given: "hits" or "images", what the file scores.
       which: the checkpoint, as for `load_classifier`.
+      scaling: one of `SCALINGS`: whether thresholds and scale of images are in the file or applied before.
 
     Returns:
       A few lines that say what was written: inputs, output, size, largest difference from `predict`.
@@ -46,6 +50,10 @@ def export(workdir, output, form, given="hits", which="best"):
     if form == "onnx" and importlib.util.find_spec("onnx") is None:
         raise ExportError("ONNX needs the package onnx: pip install 'e2e_jax[export]'.")
     classifier = signature.in_float32(one_network(load_classifier(workdir, which)))
+    if scaling == "outside":
+        if given != "images":
+            raise ExportError("--scaling=outside needs --input=images: hits are scaled inside.")
+        classifier = signature.scaled_outside(classifier)
     shapes = signature.input_shapes(classifier, given)
     content, scorer = _content(classifier, shapes, form)
     difference = None if scorer is None else _difference(classifier, shapes, scorer)

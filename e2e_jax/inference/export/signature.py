@@ -9,12 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from e2e_jax.detector import images
 from e2e_jax.errors import ExportError
 from e2e_jax.events.diphotons import CELLS, COLLECTIONS, cell_exists
 from e2e_jax.inference import validity
 from e2e_jax.inference.prediction import Predictor
-from e2e_jax.models import backend
+from e2e_jax.models import backend, preprocessing
 from e2e_jax.models.forward import logits_function
 
 GIVEN = ("hits", "images")
@@ -27,6 +26,22 @@ def in_float32(classifier):
     network = dataclasses.replace(classifier.network, precision="float32")
     predictor = Predictor(network, classifier.inputs)
     return dataclasses.replace(classifier, network=network, _predict=predictor)
+
+
+def scaled_outside(classifier):
+    """The classifier of images that are preprocessed already: without thresholds, scale and normalization.
+
+    Raises:
+      ExportError: what its images are divided by is another input, or it sees no images.
+    """
+    inputs = classifier.inputs
+    if inputs.normalization != preprocessing.NONE or inputs.kind not in ("images", "showers"):
+        raise ExportError(
+            "--scaling=outside is for classifiers of images that are not divided by an observable. Leave it "
+            "out."
+        )
+    plain = dataclasses.replace(inputs, threshold=float(np.finfo(np.float32).min), scale=1.0)
+    return dataclasses.replace(classifier, inputs=plain, _predict=Predictor(classifier.network, plain))
 
 
 def scoring_function(classifier):
@@ -72,12 +87,13 @@ def input_shapes(classifier, given):
     inputs, observables = classifier.inputs, classifier.task.observables
     if given not in GIVEN:
         raise ExportError(f"Inputs {given!r} are not known: --input is one of {', '.join(GIVEN)}.")
-    if inputs.kind == "showers":
+    dense = preprocessing.dense_shapes(inputs)
+    if given == "hits" and classifier.task.events != "collisions":
         raise ExportError(
-            "This classifier sees showers, and only classifiers of collisions can be exported. "
-            "`load_classifier(workdir).predict` scores showers."
+            f"This classifier sees {classifier.task.events}, which are exported as images alone: give "
+            "--input=images."
         )
-    if given == "images" and inputs.kind not in ("images", "tokens"):
+    if given == "images" and not dense:
         raise ExportError(
             f"This classifier sees {inputs.kind}, no images. Export it with --input=hits: its inputs are "
             "then the photons and observables that it reads."
@@ -85,13 +101,12 @@ def input_shapes(classifier, given):
     names = (EVENTS, *COLLECTIONS)
     dimension = dict(zip(names, export.symbolic_shape(", ".join(names))))
     events = dimension[EVENTS]
-    shapes = {
-        **{o.name: jax.ShapeDtypeStruct((events,), np.float32) for o in observables},
-        "photons": jax.ShapeDtypeStruct((events, 2, 3), np.float32),
-    }
+    shapes = {o.name: jax.ShapeDtypeStruct((events,), np.float32) for o in observables}
+    if classifier.task.events == "collisions":
+        shapes["photons"] = jax.ShapeDtypeStruct((events, 2, 3), np.float32)
     if given == "images":
-        for name, size in images.shapes(inputs.geometry).items():
-            shapes[name] = jax.ShapeDtypeStruct((events, *size, len(inputs.channels)), np.float32)
+        for name, size in dense.items():
+            shapes[name] = jax.ShapeDtypeStruct((events, *size), np.float32)
     else:
         for name, columns in COLLECTIONS.items():
             shapes[name] = {

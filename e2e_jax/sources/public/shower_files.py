@@ -14,10 +14,7 @@ two chunks that change places.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import itertools
-import math
 import pathlib
 from collections.abc import Iterable
 
@@ -29,6 +26,7 @@ from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
 from e2e_jax.events.showers import Showers
 from e2e_jax.execution.jobs import LUMI_BLOCK, SPLITS, Job
+from e2e_jax.sources.public import hdf5
 from e2e_jax.sources.root.faults import check_on_error
 from e2e_jax.sources.root.rec_hits import MAX_ENERGY
 from e2e_jax.study.samples import PARTICLES
@@ -132,7 +130,7 @@ def read(job: CropsJob) -> Showers:
     rows = slice(job.first, job.first + job.events)
     with _opened(job.path) as (images, labels):
         for dataset in (images, labels):
-            _check_found(dataset, rows)
+            hdf5.check_found(dataset, rows)
         pixels, label = images[rows], labels[rows].reshape(-1)
     beyond = abs(pixels) > (MAX_ENERGY / SCALE, MAX_TIME / SCALE)
     faults = {
@@ -187,25 +185,9 @@ def _refuse(job: CropsJob, label: np.ndarray, faults: dict[str, np.ndarray]) -> 
     )
 
 
-@contextlib.contextmanager
 def _opened(path):
-    """Yields the checked datasets X and y of a file; what h5py raises becomes a `SourceError`."""
-    try:
-        with h5py.File(path, "r") as file:
-            yield _checked(path, file)
-    except (SourceError, ModuleNotFoundError):
-        raise
-    except Exception as error:  # h5py raises errors of many kinds on damaged content
-        if isinstance(error, FileNotFoundError):
-            reason, what = "missing_file", "does not exist"
-        elif "signature not found" in str(error):
-            reason, what = "not_hdf5", "is no HDF5 file"
-        elif "truncated" in str(error):
-            reason, what = "truncated", "is truncated"
-        else:
-            reason, what = "damaged", "cannot be read"
-        words = " ".join(str(error).split())[:300]
-        raise SourceError(str(path), reason, f"The file {path} {what} ({words}). Fetch it again.") from error
+    """Opens the checked datasets X and y of a file, see `hdf5.opened`."""
+    return hdf5.opened(path, _checked)
 
 
 def _checked(path, file) -> tuple:
@@ -227,68 +209,5 @@ def _checked(path, file) -> tuple:
             f"{list(labels.shape)}, but crops are numbers X [n, {', '.join(map(str, PIXELS))}] and y [n]: "
             "energy / 50 GeV and time / 50 ns of each crystal, and the label of each event.",
         )
-    _check_storage(path, file)
+    hdf5.check_storage(path, file, ("X", "y"))
     return images, labels
-
-
-def _check_storage(path, file) -> None:
-    """Refuses numbers of other files, numbers that the file does not store, and numbers that it has twice."""
-    ranges = []
-    for name in ("X", "y"):
-        dataset = file[name]
-        elsewhere = isinstance(file.get(name, getlink=True), h5py.ExternalLink)
-        if elsewhere or dataset.external or dataset.is_virtual:
-            raise SourceError(
-                str(path),
-                "external_storage",
-                f"The dataset {name} of {path} keeps its numbers in another file, which is not read. Copy "
-                "them into one file, such as with h5repack.",
-            )
-        ranges += _stored(path, dataset)
-    ranges.sort()
-    if any(stop > start for (_, stop), (start, _) in itertools.pairwise(ranges)):
-        raise SourceError(
-            str(path), "damaged", f"The file {path} is damaged: two of its chunks overlap. Fetch it again."
-        )
-
-
-def _stored(path, dataset) -> list[tuple[int, int]]:
-    """First byte of each stored part of a dataset, and the one behind it."""
-    if not dataset.chunks:
-        complete = dataset.id.get_storage_size() == dataset.nbytes
-        start = dataset.id.get_offset()  # None where the numbers lie in the header
-        ranges = [] if start is None else [(start, start + dataset.nbytes)]
-    else:
-        chunks = []
-        dataset.id.chunk_iter(chunks.append)
-        complete = sorted(chunk.chunk_offset for chunk in chunks) == _grid(dataset, slice(0, len(dataset)))
-        # A chunk that skipped a filter, as compression would gain nothing, has its full size.
-        size = math.prod(dataset.chunks) * dataset.dtype.itemsize
-        complete &= all(chunk.size >= size for chunk in chunks if chunk.filter_mask)
-        ranges = [(chunk.byte_offset, chunk.byte_offset + chunk.size) for chunk in chunks]
-    if not complete:
-        raise SourceError(
-            str(path),
-            "truncated",
-            f"The dataset {dataset.name} of {path} is not stored completely, as in a file that is damaged "
-            "or whose writing was interrupted. Fetch it again.",
-        )
-    return ranges
-
-
-def _check_found(dataset, rows: slice) -> None:
-    """Raises an OSError where HDF5 does not find a chunk of some rows, and would read zeros in its place.
-
-    `_stored` lists all chunks of the tree. A read searches the tree by its keys, which may be damaged.
-    """
-    if dataset.chunks:
-        for offset in _grid(dataset, rows):
-            dataset.id.read_direct_chunk(offset)
-
-
-def _grid(dataset, rows: slice) -> list[tuple[int, ...]]:
-    """The offsets of the chunks that hold some rows, in order."""
-    first = rows.start // dataset.chunks[0] * dataset.chunks[0]
-    starts = [range(first, rows.stop, dataset.chunks[0])]
-    starts += [range(0, size, step) for size, step in zip(dataset.shape[1:], dataset.chunks[1:])]
-    return list(itertools.product(*starts))

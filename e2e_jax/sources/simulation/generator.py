@@ -196,7 +196,7 @@ def start_pythia(sample: Sample, seed: int, fast: bool, veto=None):
     settings = [*COMMON, *sample.source.settings, f"Random:seed = {seed + 1}"]
     if fast:
         settings.append("PartonLevel:MPI = off")
-    with _printed() as said:
+    with printed() as said:
         pythia = pythia8mc.Pythia("", False)
         refused = [setting for setting in settings if not pythia.readString(setting)]
         if veto is None and sample.veto_eta:
@@ -218,7 +218,7 @@ _PRINTING = threading.Lock()
 
 
 @contextlib.contextmanager
-def _printed() -> Iterator[Callable[[], str]]:
+def printed() -> Iterator[Callable[[], str]]:
     """Collects what is printed inside by C++, which writes to the file of the standard output itself."""
     with _PRINTING, tempfile.TemporaryFile() as file, contextlib.ExitStack() as stack:
         sys.stdout.flush()

@@ -106,6 +106,9 @@ def simulation_jobs(
 def _collision_jobs(study: Study, events: int, seed: int, split: str, fast: bool) -> list[Job]:
     jobs: list[SimulationJob] = []
     options = {"select": study.select, "endcaps": study.endcaps, "fast": fast, "split": split}
+    if study.events == "jets":
+        # Jets are found and drawn from all that was read out.
+        options["reduction"] = "selective_readout"
     options["pileup_shards"] = max(1, -(-events * len(study.samples) // EVENTS_PER_SHARD))
     for label, sample in enumerate(study.samples):
         for place, (era, quota) in enumerate(zip(sample.periods, quotas(events, sample.periods))):

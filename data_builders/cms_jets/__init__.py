@@ -1,0 +1,1 @@
+"""Jets of quarks and of gluons, and boosted top quarks."""
