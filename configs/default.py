@@ -97,6 +97,14 @@ def get_config(size="quick", category="central"):
     # The classes, in the order of the logits, each made of one or several labels of the dataset, such as
     # ("background=gamma_gamma+gamma_jet", "h"). Labels in no class are left out.
     task.classes = ()
+    # "classification", "regression" of observables, or "joint": both by one network.
+    task.kind = ""
+    # The observables that a regression predicts, such as ("mass_a",).
+    task.targets = ()
+    # The loss of a regression: "huber", or "gaussian", which also learns an uncertainty for each event.
+    task.loss = ""
+    # Weight of the regression in the loss of a joint task; 0 keeps the dataset's.
+    task.weight = 0.0
     # The table of the paper next to which the results are shown, a key of `evaluation.published.TABLES`; ""
     # for none.
     config.published = CATEGORIES[category]["published"]

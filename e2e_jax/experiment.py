@@ -61,6 +61,10 @@ class Experiment:
         """The observable of each event that the task decorrelates from, `[n]`; None where there is none."""
         return getattr(events, self.task.decorrelate) if self.task.decorrelate else None
 
+    def targets(self, events: Record) -> dict[str, np.ndarray]:
+        """The true values `[n]` of each target of the task, by its name."""
+        return {name: getattr(events, name) for name in self.task.targets}
+
     def initial_params(self, key):
         """The network's parameters before training, drawn from a JAX random key."""
         names = [observable.name for observable in self.task.observables]
@@ -94,12 +98,18 @@ def of(config, task: Task) -> Experiment:
             f"config.inputs.normalization is {inputs.observable!r}; it is none, sum_pt or an observable of "
             f"the dataset's events ({', '.join(known) or 'there are none'})."
         )
+    if known_from := [name for name in inputs.needed if name in task.targets]:
+        raise ValueError(
+            f"The task predicts {known_from[0]!r}, but the network's inputs are made with it, so they "
+            "contain the answer. Choose another target, or inputs without it (config.inputs.normalization, "
+            "config.inputs.kind)."
+        )
     model = {name: _plain(value) for name, value in config.model.items()}
     return Experiment(
         name=config.name,
         task=task,
         inputs=inputs,
-        network=Network(classes=len(task.names), precision=config.precision, **model),
+        network=Network(classes=task.outputs, precision=config.precision, **model),
         setup=Setup(config.parallel, config.devices, config.deterministic),
         metrics=results.Options(
             window=config.cvm.window,

@@ -44,7 +44,7 @@ def parallel_step(config, devices=None, steps=1, platform=None):
 def predictor_of(config):
     """The compiled forward pass of a config's network."""
     run = run_of(config)
-    return Predictor(run.network, run.inputs, run.together, run.setup)
+    return Predictor(run.task, run.network, run.inputs, run.together, run.setup)
 
 
 def classifier_of(config, seed=1):

@@ -53,9 +53,9 @@ def main(argv):
     finally:
         if executor is not None:
             executor.shutdown(wait=True, cancel_futures=True)
-    print(f"{scored.path}: {scored.events} events, probabilities of {', '.join(scored.classes)}")
+    print(f"{scored.path}: {scored.events} events, {', '.join(scored.columns)}")
     if scored.invalid:
-        print(f"{scored.invalid} of them have NaN as probabilities: the training could not have such events")
+        print(f"{scored.invalid} of them have NaN as predictions: the training could not have such events")
 
 
 def _parser():

@@ -23,7 +23,7 @@ class Network:
 
     Attributes:
       name: one of `BUILDERS`.
-      classes: number of logits.
+      classes: number of outputs: of a classifier the logits, see `models.heads`.
       widths: sizes of the layers; what they count depends on the network. The paper's by default.
       head: neurons of the hidden layers behind maps.
       dropout: fraction of those neurons that is dropped in training.

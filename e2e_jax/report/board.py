@@ -61,29 +61,38 @@ class Board:
             self._writer.close()
 
     def add_epoch(
-        self, row: Mapping, probabilities: np.ndarray, labels: np.ndarray, observable: np.ndarray | None
+        self,
+        row: Mapping,
+        predictions: np.ndarray,
+        labels: np.ndarray,
+        observable: np.ndarray | None,
+        targets: Mapping[str, np.ndarray],
     ) -> Future:
         """Draws and writes an epoch in a thread, while the next one trains.
 
         Args:
           row: of metrics.jsonl; its "step" and numbers.
-          probabilities, labels, observable: of the validation sample, as for `results.evaluate`.
+          predictions, labels, observable, targets: of the validation sample, as for `results.evaluate`.
 
         Returns:
           A future that is done when the epoch is in the file.
         """
-        return self._thread.submit(self._draw, row, probabilities, labels, observable)
+        return self._thread.submit(self._draw, row, predictions, labels, observable, targets)
 
-    def _draw(self, row, probabilities, labels, observable):
+    def _draw(self, row, predictions, labels, observable, targets):
         # matplotlib takes its time to load, and a training should say first that it is there.
         import matplotlib
 
-        from e2e_jax.report import decorrelation, pictures, roc
+        from e2e_jax.report import decorrelation, pictures, regression, roc
 
         self._add_numbers(row)
-        scored = Scored(np.asarray(probabilities, np.float64), labels, observable, self._task)
+        scored = Scored.of_predictions(self._task, predictions, labels, observable, targets)
         origin, note = self._dataset, f"epoch {row['epoch']}"
-        drawn = {"roc": roc.draw(roc.by_class(scored, {}), origin, note)}
+        drawn = {}
+        if self._task.classifies:
+            drawn["roc"] = roc.draw(roc.by_class(scored, {}), origin, note)
+        for target in map(self._task.target, self._task.targets):
+            drawn[f"regression_{target.name}"] = regression.draw_map(scored, target, origin, note)
         if observable is not None:
             name = f"score_{self._task.decorrelate}"
             of = self._task.of[0]

@@ -24,6 +24,7 @@ def page(
     runs: Sequence[Run],
     made: Sequence[tables.Table],
     curves: Sequence[Picture],
+    targets: Sequence[Picture],
     maps: Sequence[Picture],
     displays: Sequence[Picture],
     checks: Sequence[Picture],
@@ -34,17 +35,23 @@ def page(
     Args:
       runs: the report's run, then those compared.
       made: the tables.
-      curves, maps, displays, checks: pictures that were written: ROC curves, the score against the
-        observable, events, and training curves with the rest.
+      curves, targets, maps, displays, checks: pictures that were written: ROC curves, predicted against true
+        values, the score against the observable, events, and training curves with the rest.
       absent: why there are no events; "" where there are.
     """
     from plotly.offline import get_plotlyjs
 
     sections = [
-        ("roc", "ROC curves", curves, ""),
+        *([("roc", "ROC curves", curves, "")] if curves else []),
+        *([("regression", "Predictions", targets, "")] if targets else []),
         *([("decorrelation", "Decorrelation", maps, "")] if maps else []),
         ("events", "Events", displays, absent),
-        ("training", "Training and calibration", checks, "" if runs[0].history else WITHOUT_EPOCHS),
+        (
+            "training",
+            "Training and calibration" if curves else "Training",
+            checks,
+            "" if runs[0].history else WITHOUT_EPOCHS,
+        ),
     ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True

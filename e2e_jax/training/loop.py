@@ -1,6 +1,7 @@
 """A training in the folder of a run: begun, resumed, evaluated."""
 
 import contextlib
+import dataclasses
 import json
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from e2e_jax.evaluation.tables import results_table
 from e2e_jax.inference.loading import load_classifier
 from e2e_jax.models.cpu import resnet_cpu
 from e2e_jax.runs.checkpoints import Checkpoints, check_dataset, check_task, host_copy, read_about
-from e2e_jax.runs.folder import METRICS, PROFILE, TENSORBOARD, claim, owned, read_config
+from e2e_jax.runs.folder import METRICS, PROFILE, TENSORBOARD, claim, owned, read_config, saved_steps
 from e2e_jax.runs.results_files import write_results, write_scores
+from e2e_jax.study import Task
 from e2e_jax.training import profile, stopping
 from e2e_jax.training.epochs import Epochs, Standing
 from e2e_jax.training.options import Options
@@ -53,7 +55,7 @@ def train(config, workdir, dataset=None, board=None):
     with _owned_by_first(workdir):
         distributed.of_first(lambda: claim(workdir, config))
         dataset = dataset or experiment.dataset_of(config)
-        run, about = _resolved(config, dataset)
+        run, about = _resolved(config, dataset, workdir)
         with Checkpoints(workdir, config, run.task, about["fingerprints"]) as checkpoints:
             validation = _train(config, run, dataset, workdir, checkpoints, board)
             # The others read the last checkpoint, too.
@@ -83,11 +85,11 @@ def evaluate_run(workdir, config=None, dataset=None):
             distributed.of_first(lambda: claim(workdir, config))
         config = read_config(workdir)
         dataset = dataset or experiment.dataset_of(config)
-        run, about = _resolved(config, dataset)
+        run, about = _resolved(config, dataset, workdir)
         return _evaluate(workdir, config, run, dataset, about)
 
 
-def _resolved(config, dataset):
+def _resolved(config, dataset, workdir):
     """The objects of a config on a dataset, and {"description", "fingerprints"} of the dataset."""
 
     # In one process before the others read it: where the dataset is missing, the first one builds it.
@@ -95,7 +97,19 @@ def _resolved(config, dataset):
         return {"description": dataset.describe(), "fingerprints": dataset.fingerprints()}
 
     about = distributed.of_first(described)
-    return experiment.of(config, experiment.task_of(config, about["description"])), about
+    run = experiment.of(config, experiment.task_of(config, about["description"]))
+    scales = distributed.of_first(lambda: _scales(run, dataset, workdir))
+    return dataclasses.replace(run, task=dataclasses.replace(run.task, scales=scales)), about
+
+
+def _scales(run, dataset, workdir):
+    """The scales of the targets: those of the run's checkpoint; of a new run, of the training sample."""
+    if not run.task.targets:
+        return {}
+    if saved_steps(workdir):
+        return Task(**read_about(workdir)["task"]).scales
+    training = dataset.read("train", run.task, run.unread)
+    return run.task.scaled(run.targets(training)).scales
 
 
 @contextlib.contextmanager
@@ -124,15 +138,16 @@ def _evaluate(workdir, config, run, dataset, about, validation=None):
     best = best_epoch(progress.history, run.metrics.limit, task)
     if validation is None:
         validation = dataset.read("validation", task, run.unread)
-    probabilities = distributed.divided(classifier.predict, validation)
+    predictions = distributed.divided(classifier.predict, validation)
     if not distributed.first():
         return None
     results = evaluate(
         task,
-        probabilities,
+        predictions,
         validation.label,
         run.observable(validation),
         run.metrics,
+        targets=run.targets(validation),
         config=config.to_dict(),
         epoch=progress.history[best.index]["epoch"],
         train_events=progress.train_events,
@@ -141,7 +156,7 @@ def _evaluate(workdir, config, run, dataset, about, validation=None):
     results["epoch_selection"] = best.rule
     names = dict.fromkeys((*validation.SCALARS, *(observable.name for observable in task.observables)))
     columns = {name: getattr(validation, name) for name in names}
-    scores = write_scores(workdir, probabilities, columns, task.names)
+    scores = write_scores(workdir, predictions, columns, task.columns)
     written = write_results(workdir, results)
     print(results_table(task, results))
     print(f"Epoch chosen by: {best.rule}.")
@@ -247,6 +262,9 @@ def summary(run, options, title, sizes, devices, params):
 
 
 def _decorrelation(task, penalty):
+    if task.targets:
+        predicted = ", ".join(task.target(name).phrase for name in task.targets)
+        return f"It predicts: {predicted} (loss {task.loss!r})."
     if not task.decorrelate:
         return "The task has no decorrelation."
     if not penalty.strength:

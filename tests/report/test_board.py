@@ -62,7 +62,7 @@ def add(board, epoch, auc):
     events = sample(60, hits=2)
     probabilities = scores(events, hgg.TASK, seed=epoch)
     row = {"epoch": epoch, "step": 10 * epoch, "auc_h": auc}
-    board.add_epoch(row, probabilities, events.label, events.mass)
+    board.add_epoch(row, probabilities, events.label, events.mass, {})
 
 
 @pytest.mark.slow

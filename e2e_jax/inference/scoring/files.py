@@ -35,14 +35,14 @@ class Scored(NamedTuple):
     Attributes:
       path: the file.
       events: rows of it.
-      invalid: rows whose probabilities are NaN.
-      classes: names of the classes.
+      invalid: rows whose predictions are NaN.
+      columns: names of the predictions.
     """
 
     path: Path
     events: int
     invalid: int
-    classes: tuple[str, ...]
+    columns: tuple[str, ...]
 
 
 def score(
@@ -57,7 +57,7 @@ def score(
     job_events: int = jobs.JOB_EVENTS,
     progress: bool = True,
 ) -> Scored:
-    """Writes the probabilities and observables of all events of some files.
+    """Writes the predictions and observables of all events of some files.
 
     What is scored is kept in the folder `.<name>.parts` next to the file until the file is written, so the
     same call continues after an interruption. An earlier file is replaced when the new one is whole.
@@ -104,9 +104,10 @@ def score(
             stack.callback(executor.shutdown, wait=True, cancel_futures=True)
         options = {"progress": "scoring" if progress else False, "kept_as": jobs.KEPT_AS}
         results = run_jobs([job for _, job in todo], jobs.score, executor, cache_dir=parts, **options)
-        rows = stack.enter_context(contextlib.closing(_rows(results, [index for index, _ in todo], counts)))
+        rows = _rows(results, [index for index, _ in todo], classifier.columns[0], counts)
+        stack.enter_context(contextlib.closing(rows))
         _write(path, columns, about, rows)
-    return Scored(path, counts["events"], counts["invalid"], classifier.classes)
+    return Scored(path, counts["events"], counts["invalid"], classifier.columns)
 
 
 def _check_output(path: Path) -> None:
@@ -149,6 +150,7 @@ def _about(classifier, model: jobs.Model, found: list[inputs.Input]) -> dict:
         "files": [one.name for one in found],
         "labels": list(task.labels),
         "classes": list(task.names),
+        "targets": list(task.targets),
         "observables": {o.name: {"unit": o.unit, "title": o.title} for o in task.observables},
     }
 
@@ -174,12 +176,12 @@ def _kept(path: Path) -> Iterator[Path]:
         ) from error
 
 
-def _rows(results, indices: list[int], counts: Counter) -> Iterator[output.Rows]:
-    """The rows of each job with the index of its file; counts them."""
+def _rows(results, indices: list[int], predicted: str, counts: Counter) -> Iterator[output.Rows]:
+    """The rows of each job with the index of its file; counts them by the column `predicted`."""
     try:
         for index, (job, rows) in zip(indices, results):
             job.found.check_unchanged()
-            scores = next(values for name, values in rows.items() if name.startswith(jobs.PROBABILITY))
+            scores = rows[predicted]
             counts.update(events=len(scores), invalid=int(np.isnan(scores).sum()))
             yield {"file": np.full(len(scores), index, np.int32), **rows}
     except JobError as error:
