@@ -166,13 +166,16 @@ def get_config(size="quick", category="central"):
 
     config.model = model = config_dict.ConfigDict()
     # "resnet15" for images (one network for each image of the geometry), "event_transformer" for tokens,
-    # "four_momentum" for kinematics, "high_level" for high-level inputs; for crops of showers "shower_vgg",
-    # "shower_conv_lstm", "shower_fcn".
+    # "patch_transformer" for one image, "four_momentum" for kinematics, "high_level" for high-level inputs;
+    # for crops of showers "shower_vgg", "shower_conv_lstm", "shower_fcn".
     model.name = "resnet15"
     # ResNet-15: maps before and after the downsampling. VGG: maps of each pair of convolutions. Conv-LSTM:
     # maps of its first convolution and of its state. Event transformer: numbers of a token, and of a pair of
-    # tokens. The others: neurons of each hidden layer.
+    # tokens. Patch transformer: numbers of a patch. The others: neurons of each hidden layer.
     model.widths = (16, 32)
+    # Patch transformer: pixels along the side of a patch, and how many patches of an image are kept, the
+    # brightest.
+    model.patches = (4, 32)
     # ResNet-15: what is next to the barrel's image in phi, "zeros" (the paper's), or "wrap": the other edge.
     # The C++ for CPUs has zeros only; XLA computes the other.
     model.padding = "zeros"

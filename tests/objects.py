@@ -8,7 +8,7 @@ from e2e_jax import experiment
 from e2e_jax.datasets.splits import GivenDataset
 from e2e_jax.devices import parallel
 from e2e_jax.inference.prediction import Classifier, Predictor
-from e2e_jax.studies import hgg, showers
+from e2e_jax.studies import hgg, loading, showers
 from e2e_jax.training.options import Options
 from e2e_jax.training.step import create_state, make_train_step
 from tests.synthetic import sample
@@ -22,6 +22,10 @@ def dataset_in_memory(**splits):
 def run_of(config):
     """The objects of a config, on the task of the built-in study that its inputs belong to."""
     task = showers.TASK if config.inputs.kind == experiment.SHOWERS else hgg.TASK
+    if "decays" in config.dataset.name:
+        task = showers.STUDIES["decays"].task.scaled({"mass_a": [0.0, 1.2]})
+    if "tops" in config.dataset.name:
+        task = loading.load("examples/tops.py").task
     return experiment.of(config, experiment.task_of(config, {"task": task.to_json()}))
 
 

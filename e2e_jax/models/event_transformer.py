@@ -80,14 +80,14 @@ class EventTransformer(nn.Module):
             y = nn.LayerNorm(name=f"norm{layer}b")(x)
             y = nn.relu(nn.Dense(2 * width, name=f"wide{layer}")(y))
             x = x + nn.Dense(width, name=f"narrow{layer}")(y)
-        y = _summary(nn.LayerNorm(name="norm")(x), filled)
+        y = summary(nn.LayerNorm(name="norm")(x), filled)
         for layer, neurons in enumerate(self.head):
             y = nn.relu(nn.Dense(neurons, name=f"hidden{layer}")(y))
         return nn.Dense(self.classes, name="head")(y)
 
 
-def _summary(x, filled):
-    """Mean and maximum over the filled tokens, [n, 2 w]; zeros for an event without any."""
+def summary(x, filled):
+    """Mean and maximum over the filled tokens, [n, t, w] -> [n, 2 w]; zeros for an event without any."""
     some = filled[..., None]
     mean = jnp.sum(jnp.where(some, x, 0), axis=1) / jnp.maximum(jnp.sum(some.astype(x.dtype), axis=1), 1)
     largest = jnp.max(jnp.where(some, x, -1e9), axis=1)

@@ -96,6 +96,10 @@ RANGES = {
     "model.widths": _each(_whole(1)),
     "model.head": _each(_whole(1), least=0),
     "model.dropout": FRACTION,
+    "model.patches": Range(
+        "a pair of whole numbers (pixels along a side, patches), each at least 1",
+        lambda v: _each(_whole(1), 2).holds(v) and len(v) == 2,
+    ),
     "model.padding": _one_of("zeros", "wrap"),
     "train.batch_size": _whole(1),
     "train.epochs": _whole(1),

@@ -7,7 +7,7 @@ classifier separates, the signal among them, and the observable of which its sco
 from e2e_jax.events.energy import sum_et
 from e2e_jax.study.definition import Size, Study
 from e2e_jax.study.observables import Observable
-from e2e_jax.study.samples import Era, QuickLook, Sample, files, gun, pythia
+from e2e_jax.study.samples import Era, QuickLook, Sample, decay, files, gun, pythia
 from e2e_jax.study.selection import Selected, Selection, photons
 from e2e_jax.study.task import Task
 
@@ -21,6 +21,7 @@ __all__ = [
     "Size",
     "Study",
     "Task",
+    "decay",
     "files",
     "gun",
     "photons",

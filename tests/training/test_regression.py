@@ -34,7 +34,10 @@ KINDS = {
 
 def showers(per_class, seed):
     """Showers with two observables that their crystals show: the energy, and the spread in phi."""
-    events = shower_sample(per_class, seed)
+    events, random = shower_sample(per_class, seed), np.random.default_rng(seed)
+    factor = random.uniform(0.3, 1.7, len(events)).astype(np.float32)[events.crystals.event_index]
+    crystals = {**events.crystals.columns, "energy": events.crystals.energy * factor}
+    events = dataclasses.replace(events, crystals=dataclasses.replace(events.crystals, columns=crystals))
     energy = np.add.reduceat(events.crystals.energy, events.crystals.offsets[:-1])
     observables = {"energy": energy.astype(np.float32), "spread": (1.0 + events.label).astype(np.float32)}
     return dataclasses.replace(events, observables=observables)
@@ -45,6 +48,7 @@ SPLITS = {"train": showers(20, 1), "validation": showers(20, 2)}
 
 def config(**train):
     made = fcn_config(**{"learning_rate": 3e-3, "schedule": "constant", **train})
+    made.model.update(widths=(32, 32), dropout=0.0)
     made.inputs.channels, made.published = ("energy",), ""
     return made
 
@@ -98,7 +102,7 @@ def test_trains_resumes_predicts_and_reports(kind, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_learns(kind, tmp_path):
-    results = train(KINDS[kind], tmp_path, epochs=15)
+    results = train(KINDS[kind], tmp_path, epochs=15, learning_rate=0.01, checkpoint_seconds=60.0)
     for found in results["regression"].values():
         assert found["mae"]["value"] < 0.7 * found["mae_constant"]["value"]
     if kind == "joint":
@@ -111,7 +115,7 @@ def test_predictions_need_neither_the_truth_nor_a_label(tmp_path):
     unknown = dataclasses.replace(
         validation,
         label=np.full(len(validation), -1, np.int32),
-        observables={name: np.full(len(validation), np.nan, np.float32) for name in ("energy", "spread")},
+        observables={**validation.observables, "energy": np.full(len(validation), np.nan, np.float32)},
     )
     bare = dataclasses.replace(unknown, observables={})
     for events in (unknown, bare):

@@ -1,0 +1,17 @@
+"""Showers, vision transformer: electrons from photons by the brightest 4 x 4 patches of 32 x 32 crystals.
+
+python -m e2e_jax.main --config=configs/showers_transformer.py
+"""
+
+from e2e_jax.configs import default
+
+
+def get_config(size="quick"):
+    """The config at a size: "quick", "medium" or "paper"."""
+    config = default.get_config(size, "showers")
+    config.name = "showers_transformer"
+    config.model.name = "patch_transformer"
+    config.model.widths, config.model.head = (64,), (64,)
+    config.train.update(batch_size=50, epochs=15, learning_rate=1e-3, schedule="cosine", warmup=0.05)
+    config.train.update(optimizer="adamw", weight_decay=0.05)
+    return config
