@@ -184,6 +184,11 @@ def get_config(size="quick", category="central"):
     # ... and the fraction of those neurons that is dropped in training.
     model.dropout = 0.2
 
+    # A run whose best parameters the training starts from, instead of random ones; "" for none.
+    model.start_from = ""
+    # What is taken from it: "all", or "features" for all but the head, where the outputs are others.
+    model.start_parts = "all"
+
     config.train = train = config_dict.ConfigDict()
     # Events a step, over all devices, the classes balanced.
     train.batch_size = SIZES[size]["batch_size"]

@@ -104,7 +104,8 @@ def of(config, task: Task) -> Experiment:
             "contain the answer. Choose another target, or inputs without it (config.inputs.normalization, "
             "config.inputs.kind)."
         )
-    model = {name: _plain(value) for name, value in config.model.items()}
+    # Where a training starts from does not change the network.
+    model = {name: _plain(value) for name, value in config.model.items() if not name.startswith("start_")}
     return Experiment(
         name=config.name,
         task=task,

@@ -101,6 +101,8 @@ RANGES = {
         lambda v: _each(_whole(1), 2).holds(v) and len(v) == 2,
     ),
     "model.padding": _one_of("zeros", "wrap"),
+    "model.start_from": ANY_TEXT,
+    "model.start_parts": _one_of("all", "features"),
     "train.batch_size": _whole(1),
     "train.epochs": _whole(1),
     "train.learning_rate": POSITIVE,

@@ -126,5 +126,6 @@ class Epochs:
         done = [*progress.history, row]
         if best_epoch(done, self.run.metrics.limit, self.run.task).index == progress.epoch:
             standing.best = host_copy(standing.state.evaluated)
-        standing.progress = Progress(history=done, train_events=progress.train_events)
+        kept = {"train_events": progress.train_events, "started_from": progress.started_from}
+        standing.progress = Progress(history=done, **kept)
         return row, predictions

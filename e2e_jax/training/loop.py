@@ -20,7 +20,7 @@ from e2e_jax.runs.checkpoints import Checkpoints, check_dataset, check_task, hos
 from e2e_jax.runs.folder import METRICS, PROFILE, TENSORBOARD, claim, owned, read_config, saved_steps
 from e2e_jax.runs.results_files import write_results, write_scores
 from e2e_jax.study import Task
-from e2e_jax.training import profile, stopping
+from e2e_jax.training import profile, start, stopping
 from e2e_jax.training.epochs import Epochs, Standing
 from e2e_jax.training.options import Options
 from e2e_jax.training.progress import Progress, report, say
@@ -154,6 +154,8 @@ def _evaluate(workdir, config, run, dataset, about, validation=None):
         dataset=about["description"],
     )
     results["epoch_selection"] = best.rule
+    if progress.started_from:
+        results["provenance"]["started_from"] = progress.started_from
     names = dict.fromkeys((*validation.SCALARS, *(observable.name for observable in task.observables)))
     columns = {name: getattr(validation, name) for name in names}
     scores = write_scores(workdir, predictions, columns, task.columns)
@@ -182,7 +184,7 @@ def _train(config, run, dataset, workdir, checkpoints, board):
         state, best = restored[:2]
         say(f"Going on with the run in {workdir}: epoch {progress.epoch + 1}, step {int(state.step)}.")
     else:
-        state = distributed.arrays_of_first(lambda: _fresh(run, options), like)
+        state = distributed.arrays_of_first(lambda: _fresh(run, options, progress), like)
         best = state.evaluated
     training = dataset.read("train", run.task, run.unread)
     validation = dataset.read("validation", run.task, run.unread)
@@ -241,11 +243,16 @@ def _feed(run, options, training, steps):
     return parallel_step, feed
 
 
-def _fresh(run, options):
+def _fresh(run, options, progress):
     # Drawing a million numbers once is not worth the 6 s that optimizing the program for it takes.
     quick = {"xla_backend_optimization_level": 1}
     draw = jax.jit(lambda: create_state(run, options, jax.random.key(options.seed)), compiler_options=quick)
-    return host_copy(draw())
+    state = host_copy(draw())
+    if not options.start_from:
+        return state
+    params, progress.started_from = start.started(state.params, run, options.start_from, options.start_parts)
+    average = None if state.average is None else params
+    return state.replace(params=params, average=average)
 
 
 def summary(run, options, title, sizes, devices, params):

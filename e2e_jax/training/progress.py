@@ -25,6 +25,7 @@ class Progress:
       seconds: wall time spent on the running epoch.
       timed: [steps, seconds] of the running epoch without those that had to compile.
       train_events: events in the training sample.
+      started_from: the run that the parameters were taken from, see `start.started`; empty for none.
     """
 
     history: list = dataclasses.field(default_factory=list)
@@ -33,6 +34,7 @@ class Progress:
     seconds: float = 0.0
     timed: list = dataclasses.field(default_factory=lambda: [0, 0.0])
     train_events: int = 0
+    started_from: dict = dataclasses.field(default_factory=dict)
 
     @property
     def epoch(self):
