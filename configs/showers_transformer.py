@@ -11,7 +11,7 @@ def get_config(size="quick"):
     config = default.get_config(size, "showers")
     config.name = "showers_transformer"
     config.model.name = "patch_transformer"
-    config.model.widths, config.model.head = (64,), (64,)
-    config.train.update(batch_size=50, epochs=15, learning_rate=1e-3, schedule="cosine", warmup=0.05)
-    config.train.update(optimizer="adamw", weight_decay=0.05)
+    config.model.widths, config.model.head, config.model.dropout = (64,), (64,), 0.3
+    config.train.update(batch_size=50, epochs=20, learning_rate=1e-3, schedule="cosine", warmup=0.05)
+    config.train.update(optimizer="adamw", weight_decay=0.2)
     return config

@@ -68,7 +68,7 @@ class EventTransformer(nn.Module):
             raise ValueError(f"config.model.dropout is {self.dropout}; it is from 0 to below 1.")
         filled = inputs["filled"]
         if keys is not None and self.dropout:
-            filled = filled & _kept(keys, filled.shape[1], self.dropout)
+            filled = filled & kept(keys, filled.shape[1], self.dropout)
         shapes = nn.relu(nn.Dense(SHAPE_WIDTH, name="shapes")(inputs["shapes"]))
         x = jnp.concatenate([inputs["tokens"], shapes], axis=-1)
         x = nn.Dense(width, name="tokens1")(nn.relu(nn.Dense(width, name="tokens0")(x)))
@@ -94,7 +94,7 @@ def summary(x, filled):
     return jnp.concatenate([mean, jnp.where(jnp.any(some, axis=1), largest, 0)], axis=1)
 
 
-def _kept(keys, tokens, dropout):
-    """Which tokens stay, bool[n, t]."""
+def kept(keys, tokens, dropout):
+    """Which tokens stay in training, bool[n, t]; the first `NEVER_DROPPED` always do."""
     drawn = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - dropout, (tokens,)))(keys)
     return drawn | (jnp.arange(tokens) < NEVER_DROPPED)[None, :]

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from e2e_jax.models.event_transformer import summary
+from e2e_jax.models.event_transformer import kept, summary
 from e2e_jax.models.fcn import Linear, hidden_layers
 
 LAYERS, HEADS = 2, 4
@@ -31,7 +31,7 @@ class PatchTransformer(nn.Module):
       widths: numbers of a patch, a multiple of `HEADS`.
       patches: pixels along the side of a patch, and the most patches that are kept.
       head: neurons of the hidden layers before the logits.
-      dropout: fraction of those that is dropped in training.
+      dropout: fraction of those, and of the patches but the two brightest, that is dropped in training.
     """
 
     classes: int = 2
@@ -39,7 +39,7 @@ class PatchTransformer(nn.Module):
     widths: tuple[int, ...] = (64,)
     patches: tuple[int, int] = (4, 32)
     head: tuple[int, ...] = (64,)
-    dropout: float = 0.1
+    dropout: float = 0.2
 
     @nn.compact
     def __call__(self, inputs, keys=None):
@@ -61,6 +61,8 @@ class PatchTransformer(nn.Module):
         strength = jnp.sum(jnp.abs(pixels), axis=2)
         strongest, index = jax.lax.top_k(strength, min(most, pixels.shape[1]))
         filled = strongest > 0
+        if keys is not None and self.dropout:
+            filled = filled & kept(keys, filled.shape[1], self.dropout)
         pixels = jnp.take_along_axis(pixels, index[:, :, None], axis=1)
         x = nn.Dense(width, name="pixels")(jnp.sign(pixels) * jnp.log1p(jnp.abs(pixels))) + places[index]
         for layer in range(LAYERS):

@@ -127,7 +127,7 @@ def draw_training(run: Run) -> Figure:
         unit = f" [{target.unit}]" if target.unit else ""
         shown.setdefault(f"Mean absolute error{unit}", {})[f"mae_{target.name}"] = target.name
     shown = {label: columns for label, columns in shown.items() if known & columns.keys()}
-    size = SIZE[0], 13 * len(shown) / len(TRAINING)
+    size = SIZE[0], 13 * len(shown) / 3
     style = {"nrows": len(shown), "sharex": True, "squeeze": False}
     with new_figure(run.origin, note, size, **style) as (figure, panels):
         panels = panels[:, 0]
