@@ -220,7 +220,7 @@ def _read_results(folder: Path) -> dict:
         raise WorkdirError(f"{path} cannot be read ({error}). {_again(folder)}") from None
     missing = [part for part in PARTS if not isinstance(results, dict) or part not in results]
     if not missing:
-        heads = HEADS.get(results["task"].get("kind"), ())
+        heads = HEADS.get(results["task"].get("kind", CLASSIFICATION), ())
         missing = [part for head in heads for part in PARTS_OF_HEADS[head] if part not in results]
     newer = _newer_version(results) if isinstance(results, dict) else None
     if newer:

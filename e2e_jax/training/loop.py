@@ -256,7 +256,7 @@ def _fresh(run, options, progress):
 
 
 def summary(run, options, title, sizes, devices, params):
-    """A sentence about a training that begins, and one about its decorrelation."""
+    """A sentence about a training that begins, and what it learns."""
     count = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
     there = len(parallel.chosen(run.setup.devices))
     fewer = "" if devices == there else ", the most that divide it evenly"
@@ -264,14 +264,22 @@ def summary(run, options, title, sizes, devices, params):
     return (
         f"{title}: {sizes[0]} training and {sizes[1]} validation events, {count} parameters, batch "
         f"{options.batch_size} on {devices} of {jax.device_count()} devices{several}{fewer} "
-        f"({jax.devices()[0].device_kind}, {run.setup.way}). {_decorrelation(run.task, options.penalty)}"
+        f"({jax.devices()[0].device_kind}, {run.setup.way}). {_learnt(run.task, options.penalty)}"
     )
 
 
-def _decorrelation(task, penalty):
+def _learnt(task, penalty):
+    """What the task predicts, and what its score is decorrelated from."""
+    said = []
     if task.targets:
         predicted = ", ".join(task.target(name).phrase for name in task.targets)
-        return f"It predicts: {predicted} (loss {task.loss!r})."
+        said.append(f"It predicts: {predicted} (loss {task.loss!r}).")
+    if task.classifies:
+        said.append(_decorrelation(task, penalty))
+    return " ".join(said)
+
+
+def _decorrelation(task, penalty):
     if not task.decorrelate:
         return "The task has no decorrelation."
     if not penalty.strength:
