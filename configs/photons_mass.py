@@ -14,5 +14,5 @@ def get_config(size="quick"):
     config.name = "photons_mass"
     config.dataset.name = f"ecal_showers/decays_{size}"
     config.published = ""
-    config.train.update(batch_size=50, epochs=12, learning_rate=2e-3, schedule="cosine")
+    config.train.update(batch_size=50, epochs=8, learning_rate=2e-3, schedule="cosine")
     return config

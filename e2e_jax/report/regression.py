@@ -10,8 +10,8 @@ from e2e_jax.report.pictures import COLOURS, FAINT, INK, SIZE, Picture, new_figu
 from e2e_jax.report.runs import Regressed, Run, Scored
 from e2e_jax.study import Observable
 
-CELLS = 40
-"""Rows and columns of the map."""
+CELLS = 10, 40
+"""Fewest and most rows and columns of the map."""
 
 
 def draw_map(scored: Scored, target: Observable, origin: str, note: str = "") -> Figure:
@@ -27,9 +27,8 @@ def draw_map(scored: Scored, target: Observable, origin: str, note: str = "") ->
         # Black under white: seen on dark and on light pixels.
         for colour, width in (("black", 5), ("white", 2.5)):
             axes.plot(edges[[0, -1]], edges[[0, -1]], "-", color=colour, linewidth=width)
-        label = literal(target.label)
-        axes.set(xlabel=f"True {label}", ylabel=f"Predicted {label}", xlim=edges[[0, -1]])
-        axes.set_ylim(edges[0], edges[-1])
+        axes.set(xlabel=_label("True", target), ylabel=_label("Predicted", target))
+        axes.set(xlim=edges[[0, -1]], ylim=edges[[0, -1]])
         axes.tick_params(which="both", top=False)
     return figure
 
@@ -37,9 +36,9 @@ def draw_map(scored: Scored, target: Observable, origin: str, note: str = "") ->
 def draw_errors(found: Regressed, target: Observable, origin: str) -> Figure:
     """The distribution of the errors; with predicted uncertainties also that of the pulls."""
     error = found.predicted - found.truth
-    shown = [(error, f"Predicted - true {literal(target.label)}")]
+    shown = [(error, _label("Predicted minus true", target))]
     if found.sigma is not None:
-        shown.append((error / found.sigma, "(Predicted - true) / predicted uncertainty"))
+        shown.append((error / found.sigma, "The same, divided by the predicted uncertainty"))
     size = SIZE[0], SIZE[1] * (1.7 if len(shown) > 1 else 1)
     with new_figure(origin, f"{len(error):,} events", size, nrows=len(shown), squeeze=False) as (_, panels):
         for axes, (values, label) in zip(panels.flat, shown):
@@ -64,25 +63,21 @@ def draw_bins(results: dict, target: Observable, origin: str) -> Figure:
     style = {"nrows": 2, "sharex": True}
     size, unit = (SIZE[0], SIZE[1] * 1.3), f" [{target.unit}]" if target.unit else ""
     with new_figure(origin, "", size, **style) as (figure, (upper, lower)):
-        panels = ((upper, (("mae", "mean absolute error"), ("resolution", "resolution"))),)
-        panels = (*panels, (lower, (("bias", "bias"),)))
-        number = 0
-        for axes, shown in panels:
-            for key, name in shown:
-                values = [one[key]["value"] for one in bins]
-                spread = [one[key]["uncertainty"] for one in bins]
-                marks = {"fmt": "os^"[number], "markersize": 9, "color": COLOURS[number]}
-                axes.errorbar(middle, values, spread, half, label=name, **marks)
-                number += 1
-            axes.legend(loc="best", fontsize=20)
+        shown = ((upper, "mae", "mean absolute error"), (upper, "resolution", "resolution"))
+        for number, (axes, key, name) in enumerate((*shown, (lower, "bias", "bias"))):
+            values = [one[key]["value"] for one in bins]
+            spread = [one[key]["uncertainty"] for one in bins]
+            marks = {"fmt": "os^"[number], "markersize": 9, "color": COLOURS[number]}
+            axes.errorbar(middle, values, spread, half, label=name, **marks)
             axes.margins(y=0.2)
+            axes.legend(loc="best", fontsize=20)
         constant = results["mae_constant"]["value"]
         upper.axhline(constant, color=FAINT, linestyle=":")
         upper.set_ylim(bottom=0)
         lower.axhline(0, color=INK, linestyle=":", linewidth=2)
         upper.set_ylabel(literal(f"Error{unit}"))
         lower.set_ylabel(literal(f"Mean error{unit}"))
-        lower.set_xlabel(f"True {literal(target.label)}")
+        lower.set_xlabel(_label("True", target))
         figure.align_ylabels()
     return figure
 
@@ -119,6 +114,13 @@ def pictures(run: Run) -> list[Picture]:
     return made
 
 
+def _label(first: str, target: Observable) -> str:
+    """The label of an axis: "True mass of a [GeV]"."""
+    return literal(f"{first} {target.phrase}" + (f" [{target.unit}]" if target.unit else ""))
+
+
 def _edges(truth: np.ndarray) -> np.ndarray:
+    """Edges of the rows and columns of the map, fewer for few events."""
     low, high = float(truth.min()), float(truth.max())
-    return np.linspace(low, high if high > low else low + 1, CELLS + 1)
+    cells = int(np.clip(np.sqrt(len(truth)) / 2, *CELLS))
+    return np.linspace(low, high if high > low else low + 1, cells + 1)

@@ -42,8 +42,8 @@ with CMS Open Data" made public. No result on the former stands for a result on 
 """By what is read out: crops around a shower, the whole barrel, or the barrel with two particles."""
 
 DECAY_SIZES = {
-    "quick": Size(10_000, 2_000, test=0, description="Made in minutes on two cores."),
-    "medium": Size(60_000, 10_000, test=0),
+    "quick": Size(40_000, 4_000, test=0, description="Made in a minute on two cores."),
+    "medium": Size(150_000, 10_000, test=0),
     "paper": Size(400_000, 50_000, test=0),
 }
 
