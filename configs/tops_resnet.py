@@ -2,7 +2,9 @@
 
     python -m e2e_jax.main --config=configs/tops_resnet.py
 
-The study is examples/tops.py, so this runs from the folder of a clone. Its one size is "quick".
+The study is examples/tops.py, so this runs from the folder of a clone. Its one size is "quick": 600 events
+per label, AUC 0.828 +- 0.021 in 2 min 40 s on two AMD Zen 4 cores. The figure is that of docs/howto/study.md,
+whose command has the same config.
 """
 
 from e2e_jax.configs import cms_ii
