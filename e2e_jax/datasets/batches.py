@@ -145,10 +145,12 @@ def steps_per_epoch(events: Record, batch_size: int, task: Task) -> int:
     smallest = int(np.bincount(targets[targets >= 0]).min())
     steps = smallest // (batch_size // number)
     if not steps:
-        found = "the smallest class has" if task.classifies else "the training sample has"
+        needed = f"{batch_size // number} of each class, but the smallest class has {smallest}"
+        if not task.classifies:
+            needed = f"as many training events, but there are {smallest}"
         raise DatasetError(
-            f"A batch of {batch_size} events needs {batch_size // number} of each class, but "
-            f"{found} {smallest}: lower config.train.batch_size to {smallest * number}."
+            f"A batch of {batch_size} events needs {needed}: lower config.train.batch_size to "
+            f"{smallest * number}."
         )
     return steps
 

@@ -109,6 +109,7 @@ def test_learns(kind, tmp_path):
         assert results["auc_vs_rest"]["electron"]["value"] > 0.9
 
 
+@pytest.mark.slow
 def test_predictions_need_neither_the_truth_nor_a_label(tmp_path):
     train(REGRESSION, tmp_path, epochs=1)
     classifier, validation = load_classifier(tmp_path), SPLITS["validation"]
@@ -177,6 +178,7 @@ def test_a_target_that_is_missing_constant_or_not_finite_is_told(values, words, 
     assert all(word in str(raised.value) for word in words), raised.value
 
 
+@pytest.mark.slow
 def test_events_without_label_are_told_to_a_classifier_and_taken_by_a_regression(tmp_path):
     labels = SPLITS["train"].label.copy()
     labels[:3] = -1
@@ -209,3 +211,8 @@ def test_relative_errors_leave_out_what_is_nearly_zero():
     made = regression.results(np.zeros(4), predicted, replicas=5)
     assert made["mre"] is None
     json.dumps(made, allow_nan=False)
+
+
+def test_a_batch_larger_than_the_sample_is_told(tmp_path):
+    with pytest.raises(DatasetError, match="needs as many training events, but there are 40"):
+        train(REGRESSION, tmp_path, batch_size=50)

@@ -13,6 +13,8 @@ from e2e_jax.training import loop
 from tests.score_files import save_run
 from tests.synthetic_showers import fcn_config, resnet_config, shower_sample
 
+pytestmark = pytest.mark.slow
+
 SPLITS = {"train": shower_sample(12, seed=1), "validation": shower_sample(12, seed=2)}
 THREE = Task(signal="electron", labels=("photon", "electron", "pion"), events="showers")
 
