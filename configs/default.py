@@ -103,6 +103,14 @@ def get_config(size="quick", category="central"):
     # The classes, in the order of the logits, each made of one or several labels of the dataset, such as
     # ("background=gamma_gamma+gamma_jet", "h"). Labels in no class are left out.
     task.classes = ()
+    # "classification", "regression" of observables, or "joint": both by one network.
+    task.kind = ""
+    # The observables that a regression predicts, such as ("mass_a",).
+    task.targets = ()
+    # The loss of a regression: "huber", or "gaussian", which also learns an uncertainty for each event.
+    task.loss = ""
+    # Weight of the regression in the loss of a joint task; 0 keeps the dataset's.
+    task.weight = 0.0
     # The table of the paper next to which the results are shown, a key of `evaluation.published.TABLES`; ""
     # for none.
     config.published = CATEGORIES[category]["published"]
@@ -165,13 +173,16 @@ def get_config(size="quick", category="central"):
 
     config.model = model = config_dict.ConfigDict()
     # "resnet15" for images (one network for each image of the geometry), "event_transformer" for tokens,
-    # "four_momentum" for kinematics, "high_level" for high-level inputs; for crops of showers "shower_vgg",
-    # "shower_conv_lstm", "shower_fcn".
+    # "patch_transformer" for one image, "four_momentum" for kinematics, "high_level" for high-level inputs;
+    # for crops of showers "shower_vgg", "shower_conv_lstm", "shower_fcn".
     model.name = "resnet15"
     # ResNet-15: maps before and after the downsampling. VGG: maps of each pair of convolutions. Conv-LSTM:
     # maps of its first convolution and of its state. Event transformer: numbers of a token, and of a pair of
-    # tokens. The others: neurons of each hidden layer.
+    # tokens. Patch transformer: numbers of a patch. The others: neurons of each hidden layer.
     model.widths = (16, 32)
+    # Patch transformer: pixels along the side of a patch, and how many patches of an image are kept, the
+    # brightest.
+    model.patches = (4, 32)
     # ResNet-15: what is next to the barrel's image in phi, "zeros" (the paper's), or "wrap": the other edge.
     # The C++ for CPUs has zeros only; XLA computes the other.
     model.padding = "zeros"
@@ -179,6 +190,11 @@ def get_config(size="quick", category="central"):
     model.head = (128, 128, 128)
     # ... and the fraction of those neurons that is dropped in training.
     model.dropout = 0.2
+
+    # A run whose best parameters the training starts from, instead of random ones; "" for none.
+    model.start_from = ""
+    # What is taken from it: "all", or "features" for all but the head, where the outputs are others.
+    model.start_parts = "all"
 
     config.train = train = config_dict.ConfigDict()
     # Events a step, over all devices, the classes balanced.

@@ -1,10 +1,15 @@
-"""Tops, ResNet: boosted top quarks from other jets by the ResNet-15 on 8 channels of 125 x 125 crystals.
+r"""Tops, ResNet: boosted top quarks from other jets by the ResNet-15 on 8 channels of 125 x 125 crystals.
 
     python -m e2e_jax.main --config=configs/tops_resnet.py --files=DIR
 
 DIR holds the public Parquet or HDF5 files (arXiv:2104.14659, whose AUC is 0.9824 +- 0.0013), see
 docs/howto/public_files.md. There is no embedded simulation of them, and no figure of ours: the files were not
-at hand.
+at hand. Simulated top pairs from multijets are the study examples/tops.py, on the whole detector:
+
+    python -m e2e_jax.main --config=configs/cms_ii.py --config.dataset.name=examples/tops.py:quick \
+        --config.inputs.normalization=sum_et
+
+It reached an AUC of 0.828 +- 0.021 (600 events per label, see docs/howto/study.md).
 """
 
 from ml_collections import config_dict

@@ -80,6 +80,10 @@ class Experiment:
         targets = self.task.of_labels(events.label)
         return checked_weights(getattr(events, self.weights), targets, self.task.names, self.weights)
 
+    def targets(self, events: Record) -> dict[str, np.ndarray]:
+        """The true values `[n]` of each target of the task, by its name."""
+        return {name: getattr(events, name) for name in self.task.targets}
+
     def initial_params(self, key):
         """The network's parameters before training, drawn from a JAX random key."""
         names = [observable.name for observable in self.task.observables]
@@ -120,6 +124,12 @@ def of(config, task: Task) -> Experiment:
             f"config.inputs.normalization is {inputs.observable!r}; it is none, sum_pt or an observable of "
             f"the dataset's events ({', '.join(known) or 'there are none'})."
         )
+    if known_from := [name for name in inputs.needed if name in task.targets]:
+        raise ValueError(
+            f"The task predicts {known_from[0]!r}, but the network's inputs are made with it, so they "
+            "contain the answer. Choose another target, or inputs without it (config.inputs.normalization, "
+            "config.inputs.kind)."
+        )
     if config.train.weights and config.train.weights not in known:
         raise ValueError(
             f"config.train.weights is {config.train.weights!r}; it is an observable of the dataset's events "
@@ -131,12 +141,13 @@ def of(config, task: Task) -> Experiment:
             f"rotated and reflected {COLLISIONS} only; set it to 1 for {task.events}."
         )
     views(config.evaluate.symmetrize, inputs.geometry)
-    model = {name: _plain(value) for name, value in config.model.items()}
+    # Where a training starts from does not change the network.
+    model = {name: _plain(value) for name, value in config.model.items() if not name.startswith("start_")}
     return Experiment(
         name=config.name,
         task=task,
         inputs=inputs,
-        network=Network(classes=len(task.names), precision=config.precision, **model),
+        network=Network(classes=task.outputs, precision=config.precision, **model),
         setup=Setup(config.parallel, config.devices, config.deterministic),
         metrics=results.Options(
             window=config.cvm.window,

@@ -23,12 +23,14 @@ def dataset_in_memory(**splits):
 def run_of(config):
     """The objects of a config, on the task of the built-in study that its dataset belongs to."""
     builder, _, name = config.dataset.name.partition("/")
-    tops = name.startswith("tops")
+    tops, decays = name.startswith("tops"), name.startswith("decays")
     task = {
         "cms_hgg": hgg.TASK,
-        "ecal_showers": showers.TASK,
+        "ecal_showers": showers.STUDIES["decays"].task if decays else showers.TASK,
         "cms_jets": jets.STUDIES["tops"].task if tops else jets.TASK,
     }[builder]
+    if decays:
+        task = task.scaled({"mass_a": [0.0, 1.2]})
     return experiment.of(config, experiment.task_of(config, {"task": task.to_json()}))
 
 
@@ -63,7 +65,7 @@ def parallel_step(config, devices=None, steps=1, platform=None):
 def predictor_of(config):
     """The compiled forward pass of a config's network."""
     run = run_of(config)
-    return Predictor(run.network, run.inputs, run.together, run.setup, run.views)
+    return Predictor(run.task, run.network, run.inputs, run.together, run.setup, run.views)
 
 
 def classifier_of(config, seed=1):

@@ -74,7 +74,7 @@ def test_the_study_of_a_file_becomes_a_dataset_with_its_names(file, tmp_path):
     folder = build_study(study, "quick", tmp_path, produce=produce_selected)
     assert preparation.prepare_dataset(f"{file}:quick", str(tmp_path)) == folder
     task = Task(**preparation.read_metadata(folder)["task"])
-    assert (task.labels, task.observable.label) == (("gamma_gamma", "h"), "pt [GeV]")
+    assert (task.labels, task.decorrelate_observables[0].label) == (("gamma_gamma", "h"), "pt [GeV]")
     for split, size in zip(SPLITS, (4, 2, 3)):
         events = read_split(folder, split, progress=False)
         assert np.bincount(events.label).tolist() == [size, size]
@@ -159,7 +159,7 @@ def test_the_examples_build(name, tmp_path):
 
 def test_built_in_studies_have_their_tasks():
     assert hgg.TASK.labels == hgg.LABELS
-    assert hgg.TASK.observable.label == "Diphoton mass [GeV]"
+    assert hgg.TASK.decorrelate_observables[0].label == "Diphoton mass [GeV]"
     assert {config.test for config in naming.CMS_HGG if hasattr(config, "fast")} == {600, 3000, 11800, 15600}
 
 

@@ -15,6 +15,7 @@ from e2e_jax.studies import hgg, showers
 from e2e_jax.study import Observable, Task
 from tests.objects import run_of
 
+DECAYS = showers.STUDIES["decays"].task.scaled({"mass_a": np.array([0.0, 1.2])})
 BINARY = hgg.TASK.changed(classes=("background=gamma_gamma+gamma_jet", "h"))
 
 
@@ -48,12 +49,32 @@ def test_a_class_may_have_several_labels_and_a_label_none():
         ({"classes": ("photon", "h")}, ["'photon'", "the labels are"]),
         ({"of": ("photon",)}, ["'photon'", "the labels are"]),
         ({"decorrelate": "pt"}, ["'pt'", "are mass"]),
+        ({"kind": "ranking"}, ["'ranking'", "classification, regression, joint"]),
+        ({"kind": "regression"}, ["'regression'", "no targets"]),
+        ({"targets": ("mass",)}, ["'classification'", "targets mass"]),
+        ({"kind": "joint", "targets": ("pt",)}, ["target is 'pt'", "are mass"]),
+        ({"kind": "joint", "targets": ("mass", "mass")}, ["'mass' twice"]),
+        ({"kind": "joint", "targets": ("mass",), "loss": "l2"}, ["'l2'", "huber, gaussian"]),
+        ({"kind": "joint", "targets": ("mass",), "weight": -1.0}, ["weight is -1.0", "above 0"]),
     ],
 )
 def test_a_task_that_cannot_be_is_named(change, words):
     with pytest.raises(ValueError) as raised:
         hgg.TASK.changed(**change)
     assert all(word in str(raised.value) for word in words), raised.value
+
+
+def test_a_classification_becomes_a_regression_or_both_and_again_itself():
+    both = hgg.TASK.changed(kind="joint", targets=("mass",), loss="gaussian")
+    assert both.outputs == 3 + 2
+    assert both.columns[-2:] == ("predicted_mass", "sigma_mass")
+    assert both.changed(kind="classification", loss="huber") == hgg.TASK
+    alone = both.changed(kind="regression")
+    assert (alone.names, alone.columns, alone.parts) == ((), ("predicted_mass", "sigma_mass"), 1)
+    assert (alone.signal, alone.decorrelate, alone.known_observables) == ("", (), ())
+    np.testing.assert_array_equal(alone.of_labels(np.array([2, -1, 0])), [0, 0, 0])
+    with pytest.raises(ValueError, match="takes no signal"):
+        Task(signal="a", kind="regression", targets="mass")
 
 
 def test_a_decorrelation_needs_labels_and_may_be_switched_off():
@@ -64,7 +85,7 @@ def test_a_decorrelation_needs_labels_and_may_be_switched_off():
     assert not plain.decorrelated(np.arange(3)).any()
 
 
-@pytest.mark.parametrize("task", [hgg.TASK, showers.TASK, BINARY])
+@pytest.mark.parametrize("task", [hgg.TASK, showers.TASK, BINARY, DECAYS])
 def test_a_task_survives_json(task):
     assert Task(**json.loads(json.dumps(task.to_json()))) == task
 

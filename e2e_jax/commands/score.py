@@ -55,12 +55,12 @@ def main(argv):
     finally:
         if executor is not None:
             executor.shutdown(wait=True, cancel_futures=True)
-    print(f"{scored.path}: {scored.events} events, probabilities of {', '.join(scored.classes)}")
+    print(f"{scored.path}: {scored.events} events, {', '.join(scored.columns)}")
     if scored.skipped:
         left_out = ", ".join(f"{number} x {reason}" for reason, number in scored.skipped.items())
         print(f"left out: {left_out}")
     if scored.invalid:
-        print(f"{scored.invalid} of them have NaN as probabilities: the training could not have such events")
+        print(f"{scored.invalid} of them have NaN as predictions: the training could not have such events")
 
 
 def _parser():

@@ -64,14 +64,47 @@ def of_task(events: Record, task: Task, what: str) -> Record:
     """The events whose labels are in a class of the task.
 
     Raises:
-      DatasetError: a label of a class has no events; `what` names the events.
+      DatasetError: a label of a class has no events, an event has no label, or a target is missing or not
+        finite; `what` names the events.
     """
     check_classes(events, task, what)
-    return events if min(task.targets) >= 0 else events[task.of_labels(events.label) >= 0]
+    check_targets(events, task, what)
+    return events if min(task.class_of_label) >= 0 else events[task.of_labels(events.label) >= 0]
+
+
+def check_targets(events: Record, task: Task, what: str) -> None:
+    """Raises a DatasetError where a target is missing or not finite; `what` names the events."""
+    for name in task.targets:
+        if name not in events.observables:
+            have = ", ".join(events.observables) or "none"
+            raise DatasetError(
+                f"{what} has no observable {name!r}, which the task predicts; its observables are: {have}. "
+                "Build the dataset again, or name another as config.task.targets."
+            )
+        values = events.observables[name]
+        if (bad := ~np.isfinite(values)).any():
+            row = int(bad.argmax())
+            raise DatasetError(
+                f"{what} has {name} = {values[row]} in event {row} ({bad.sum()} of {len(bad)} are not "
+                "finite), but the task predicts it. Drop these events from the dataset."
+            )
 
 
 def check_classes(events: Record, task: Task, what: str) -> None:
-    """Raises a DatasetError where a label of a class has no events; `what` names the events."""
+    """Raises a DatasetError where a label of a class has no events or an event has no label.
+
+    Args:
+      events: the events.
+      task: gives the classes. A regression has none, and needs no labels.
+      what: names the events.
+    """
+    if not task.classifies:
+        return
+    if unlabelled := int(np.sum(events.label < 0)):
+        raise DatasetError(
+            f"{what} has {unlabelled} events without a label among {len(events)}, and a classifier learns "
+            "from labels. Leave these events out, or choose config.task.kind = 'regression'."
+        )
     counts = task.counts(events.label)
     if not all(counts.values()):
         having = ", ".join(f"{name}: {count}" for name, count in counts.items())
@@ -96,12 +129,12 @@ def steps_per_epoch(events: Record, batch_size: int, task: Task) -> int:
     Args:
       events: the training sample.
       batch_size: events per batch, the same number of each class.
-      task: gives the classes.
+      task: gives the classes; without any, all events count as one.
 
     Raises:
       DatasetError: the batch size does not divide evenly into the classes, or no batch is filled.
     """
-    number = len(task.names)
+    number = task.parts
     if batch_size < number or batch_size % number:
         raise DatasetError(
             f"A batch of {batch_size} events cannot hold the {number} classes in equal parts: set "
@@ -112,9 +145,12 @@ def steps_per_epoch(events: Record, batch_size: int, task: Task) -> int:
     smallest = int(np.bincount(targets[targets >= 0]).min())
     steps = smallest // (batch_size // number)
     if not steps:
+        needed = f"{batch_size // number} of each class, but the smallest class has {smallest}"
+        if not task.classifies:
+            needed = f"as many training events, but there are {smallest}"
         raise DatasetError(
-            f"A batch of {batch_size} events needs {batch_size // number} of each class, but the "
-            f"smallest class has {smallest}: lower config.train.batch_size to {smallest * number}."
+            f"A batch of {batch_size} events needs {needed}: lower config.train.batch_size to "
+            f"{smallest * number}."
         )
     return steps
 
@@ -126,8 +162,8 @@ def epoch_rows(events: Record, task: Task, sampling: Sampling, steps: int, epoch
     equal consecutive parts of it, one per device, are balanced as well.
     """
     targets, columns = task.of_labels(events.label), []
-    share = sampling.batch_size // len(task.names)
-    for target in range(len(task.names)):
+    share = sampling.batch_size // task.parts
+    for target in range(task.parts):
         rows = np.flatnonzero(targets == target)
         shuffled = np.random.default_rng([sampling.seed, epoch, target]).permutation(rows)
         columns.append(shuffled[: steps * share].reshape(steps, share))

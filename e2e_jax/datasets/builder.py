@@ -173,15 +173,16 @@ def features_of(study: Study, gun: Gun | None = None) -> dict:
     """
     label = tfds.features.ClassLabel(names=study.labels)
     first = {"run": np.int64, "lumi": np.int64, "event": np.int64, "label": label}
-    if gun:
-        particles = tfds.features.Tensor(
-            shape=(2, 3), dtype=np.float32, doc="Generated (pt in GeV, eta, phi), 0 where there is none."
-        )
-        return {**first, "particles": particles, "detector": ShowerImages(view=gun.view, digis=gun.digis)}
     numbers = {
         observable.name: tfds.features.Scalar(np.float32, doc=observable.label)
         for observable in study.task.observables
     }
+    if gun:
+        particles = tfds.features.Tensor(
+            shape=(2, 3), dtype=np.float32, doc="Generated (pt in GeV, eta, phi), 0 where there is none."
+        )
+        images = ShowerImages(view=gun.view, digis=gun.digis)
+        return {**first, **numbers, "particles": particles, "detector": images}
     if study.events == "jets":
         return {**first, **numbers, "detector": JetImages()}
     lists = {name: tfds.features.Tensor(shape=(None,), dtype=dtype) for name, dtype in PHOTONS.items()}

@@ -76,8 +76,8 @@ CMS_HGG = (
 ECAL_SHOWERS = (
     *(
         config
-        for category in showers.STUDIES
-        for config in configs.of_sizes(GunConfig, showers.SIZES, f"{category}_", category=category)
+        for category, study in showers.STUDIES.items()
+        for config in configs.of_sizes(GunConfig, study.sizes, f"{category}_", category=category)
     ),
     Crops(name="crops_hdf5", description="The crops of full simulation that the authors made public."),
 )

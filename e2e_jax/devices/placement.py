@@ -32,6 +32,10 @@ LOOP = 16
 """Steps of a compiled loop, which spares the calls between them. A CPU takes single steps of networks with
 convolutions: a step takes far longer than a call, and XLA's convolutions are 20 times slower in a loop."""
 
+IN_FLIGHT = 16
+"""Most calls that wait for the devices. With 64 and more waiting, short steps on two CPU devices ended in a
+deadlock of XLA's all-reduce (jaxlib 0.10.2)."""
+
 STREAMED_TOGETHER = 8
 """Most steps sent to the device before it tells: bounds the memory of the batches that wait there."""
 
@@ -185,6 +189,8 @@ def resident(
                 state, of_steps = run(state, packed, rows[first:end])
                 metrics.append(of_steps)
                 first = end
+                if len(metrics) % IN_FLIGHT == 0:
+                    jax.block_until_ready(of_steps)
             count, metrics = first - begin, _by_step(jax.device_get(metrics))
             piece = _agreed(_next_piece(piece, count, time.perf_counter() - start))
             yield state, metrics

@@ -116,7 +116,11 @@ def table_of(results: Mapping) -> str:
       results: the content of results.json.
     """
     named = results["config"]["published"]
-    same = named in TABLES and tuple(results["task"]["labels"]) == TABLES[named].labels
+    same = (
+        "auc_vs_rest" in results
+        and named in TABLES
+        and tuple(results["task"]["labels"]) == TABLES[named].labels
+    )
     return named if same else ""
 
 

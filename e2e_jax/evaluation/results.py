@@ -1,4 +1,7 @@
-"""From scores to results: the metrics of a task with uncertainties."""
+"""From predictions to results: the metrics of a task with uncertainties.
+
+Each head of a task (`Task.heads`) has its own part of the results.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from e2e_jax.evaluation import decorrelation, metrics
+from e2e_jax.evaluation import decorrelation, metrics, regression
 from e2e_jax.evaluation.cvm import cvm_metric
 from e2e_jax.evaluation.cvm_uncertainty import cvm_floor, cvm_uncertainty
 from e2e_jax.evaluation.weights import of_events
@@ -36,34 +39,37 @@ class Options:
 
 def evaluate(
     task: Task,
-    probabilities: np.ndarray,
+    predictions: np.ndarray,
     labels: np.ndarray,
     observables: Mapping[str, np.ndarray] | None = None,
     options: Options | None = None,
     *,
     weights: np.ndarray | None = None,
+    targets: Mapping[str, np.ndarray] | None = None,
     config: Mapping | None = None,
     epoch: int | None = None,
     train_events: int | None = None,
     dataset: Mapping | None = None,
 ) -> dict:
-    """The results of a classifier on a validation sample.
+    """The results of a network on a validation sample.
 
     Args:
       task: what was learnt.
-      probabilities: `[n, classes]`, softmax outputs in the order of `task.names`.
+      predictions: `[n, columns]`, in the order of `task.columns`; of a classifier the probabilities.
       labels: int `[n]`, index into `task.labels`; each that is in a class is present.
       observables: name -> `[n]`, those that the task decorrelates from.
       options: of the metrics; `Options()` by default.
-      weights: `[n]`, of the events, not negative; 1 by default.
+      weights: `[n]`, of the events, not negative; 1 by default. The metrics of targets do not use them.
+      targets: target -> true values `[n]`; None of a classifier.
       config, epoch, train_events, dataset: of the run, copied into the results.
 
     Returns:
-      The content of results.json: "config", "task", "dataset", "events" {"train", "validation"},
-      "auc_vs_rest" (of each class), "auc_pairwise" (pair-normalized; the signal against the events of each
-      other label), "auc_pairwise_raw" and "cvm" (None without a decorrelation), with a "value" and an
-      "uncertainty" each ("cvm" also with the "floor" that an independent score has on as many events),
-      "epoch", "provenance".
+      The content of results.json: "config", "task", "dataset", "events" {"train", "validation"}, "epoch",
+      "provenance", and the parts of the heads.
+
+      Of classes: "auc_vs_rest" (of each class), "auc_pairwise" (pair-normalized; the signal against the
+      events of each other label), "auc_pairwise_raw" and "cvm" (None without a decorrelation), with a "value"
+      and an "uncertainty" each ("cvm" also with the "floor" that an independent score has on as many events).
       With a decorrelation also "decorrelation": observable -> {"cvm", "inverse_jsd"}, see
       `decorrelation.inverse_jsd`, and "r50" and "r90" of the signal against the events in which it is
       decorrelated, see `decorrelation.rejections`. "cvm" is the largest of the observables.
@@ -71,12 +77,32 @@ def evaluate(
       `metrics.background_rejection` returns, 1 - the false positive rate as "value", and 1 / the rate as
       "inverse".
 
+      Of targets: "regression", by target what `regression.results` returns.
+
     Raises:
       ValueError: a class has no events, a value is not finite, or there are too few events for the CVM.
     """
     options = options or Options()
-    probabilities, labels, observables = _checked(task, probabilities, labels, observables)
-    weights = of_events(weights, len(labels))
+    predictions, labels, observables, targets = _checked(task, predictions, labels, observables, targets)
+    parts = {}
+    if task.classifies:
+        parts |= _of_classes(task, predictions, labels, observables, of_events(weights, len(labels)), options)
+    if task.targets:
+        columns = dict(zip(task.columns, predictions.T))
+        parts["regression"] = regression.of_targets(columns, targets, options.bootstrap, options.seed)
+    return {
+        "config": dict(config or {}),
+        "task": task.to_json(),
+        "dataset": dict(dataset or {}),
+        "events": {"train": train_events, "validation": len(labels)},
+        **parts,
+        "epoch": epoch,
+        "provenance": provenance(options.seed),
+    }
+
+
+def _of_classes(task, probabilities, labels, observables, weights, options) -> dict:
+    """The part of the results that is about the classes; of `probabilities` the first columns are."""
     targets = task.of_labels(labels)
     random = {"replicas": options.bootstrap, "seed": options.seed}
 
@@ -100,10 +126,6 @@ def evaluate(
         for efficiency in task.efficiencies
     }
     return {
-        "config": dict(config or {}),
-        "task": task.to_json(),
-        "dataset": dict(dataset or {}),
-        "events": {"train": train_events, "validation": len(labels)},
         "auc_vs_rest": {
             name: area(probabilities[:, i], targets == i, weights, labels)
             for i, name in enumerate(task.names)
@@ -113,18 +135,17 @@ def evaluate(
         **({"background_rejection": rejection} if rejection else {}),
         "cvm": cvm,
         **dependence,
-        "epoch": epoch,
-        "provenance": provenance(options.seed),
     }
 
 
 def validation_metrics(
     task: Task,
-    probabilities: np.ndarray,
+    predictions: np.ndarray,
     labels: np.ndarray,
     observables: Mapping[str, np.ndarray] | None = None,
     options: Options | None = None,
     weights: np.ndarray | None = None,
+    targets: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, float]:
     """The metrics without uncertainties: cheap enough for every epoch.
 
@@ -133,11 +154,22 @@ def validation_metrics(
     Returns:
       "auc_<class>" for each class (vs rest), "auc_<signal>_vs_<label>" for each other label (pair-normalized)
       and, with a decorrelation, "cvm"; of several observables it is the largest, and each has its own
-      "cvm_<observable>".
+      "cvm_<observable>". Of targets what `regression.row` returns.
     """
     options = options or Options()
-    probabilities, labels, observables = _checked(task, probabilities, labels, observables)
-    weights = of_events(weights, len(labels))
+    predictions, labels, observables, targets = _checked(task, predictions, labels, observables, targets)
+    row = {}
+    if task.classifies:
+        row |= _row_of_classes(
+            task, predictions, labels, observables, of_events(weights, len(labels)), options
+        )
+    if task.targets:
+        row |= regression.row(dict(zip(task.columns, predictions.T)), targets)
+    return row
+
+
+def _row_of_classes(task, probabilities, labels, observables, weights, options) -> dict[str, float]:
+    """The metrics of the classes without uncertainties."""
     targets = task.of_labels(labels)
     row = {
         f"auc_{name}": metrics.roc_auc(probabilities[:, i], targets == i, weights)
@@ -168,7 +200,7 @@ def pair_with_label(task: Task, probabilities, labels, label: str, normalized: b
     index = task.labels.index(label)
     targets = task.of_labels(labels)
     rows = rows_of_pair(task, labels, label)
-    pair = task.signal_index, task.targets[index]
+    pair = task.signal_index, task.class_of_label[index]
     return metrics.pair_scores(probabilities[rows], targets[rows], *pair, normalized)
 
 
@@ -201,19 +233,25 @@ def _dependence(task, probabilities, labels, observables, weights, options):
     return made
 
 
-def _checked(task, probabilities, labels, observables):
+def _checked(task, predictions, labels, observables, targets):
     """The arguments as arrays that fit each other."""
-    probabilities, labels = np.asarray(probabilities), np.asarray(labels)
-    expected = (len(labels), len(task.names))
-    if probabilities.shape != expected:
+    predictions, labels = np.asarray(predictions), np.asarray(labels)
+    expected = (len(labels), len(task.columns))
+    if predictions.shape != expected:
         raise ValueError(
-            f"{len(labels)} labels need probabilities of the shape {expected}, in the order "
-            f"{', '.join(task.names)}; got {probabilities.shape}."
+            f"{len(labels)} labels need predictions of the shape {expected}, in the order "
+            f"{', '.join(task.columns)}; got {predictions.shape}."
         )
     counts = task.counts(labels)
-    if not all(counts.values()):
+    if task.classifies and not all(counts.values()):
         raise ValueError(
             f"A class has no events, so it has no AUC: {counts}. Evaluate on a sample with every class."
+        )
+    targets = dict(targets or {})
+    if wrong := [name for name in task.targets if np.shape(targets.get(name)) != labels.shape]:
+        raise ValueError(
+            f"The task predicts {wrong[0]!r}, so {len(labels)} events need as many true values of it: give "
+            "them as targets={...}."
         )
     made = {}
     for name in task.decorrelate:
@@ -225,4 +263,4 @@ def _checked(task, probabilities, labels, observables):
                 f"got {found}."
             )
         made[name] = np.asarray(values)
-    return probabilities, labels, made
+    return predictions, labels, made, {name: np.asarray(targets[name]) for name in task.targets}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from e2e_jax.evaluation.published import paper_row
+from e2e_jax.evaluation.regression import LEAST_TRUTH
 from e2e_jax.evaluation.spread import SEEDS
 from e2e_jax.study import Task
 
@@ -14,10 +15,35 @@ Place = tuple[str, ...]
 
 AUC, PAIRWISE, REJECTION, CVM = "auc_vs_rest", "auc_pairwise", "background_rejection", "cvm"
 DECORRELATION, JSD, REJECTIONS = "decorrelation", "inverse_jsd", ("r50", "r90")
+REGRESSION = "regression"
+
+REGRESSION_METRICS = {
+    "mae": "mean absolute error",
+    "mre": "mean relative error",
+    "bias": "bias",
+    "resolution": "resolution",
+    "pull_width": "width of the pull",
+}
+"""Key of a target's results -> its name."""
 
 
 def metrics(task: Task, results: Mapping) -> dict[Place, str]:
     """Where each metric is in the results, and its name, in the order of a table."""
+    named = (_of_classes(task) if task.classifies else {}) | _of_targets(task)
+    return {place: name for place, name in named.items() if value_at(results, place)}
+
+
+def _of_targets(task: Task) -> dict[Place, str]:
+    named = {}
+    for target in map(task.target, task.targets):
+        title = target.title or task.title(target.name)
+        for key, metric in REGRESSION_METRICS.items():
+            unit = f" [{target.unit}]" if target.unit and key not in ("mre", "pull_width") else ""
+            named[REGRESSION, target.name, key] = f"{title}, {metric}{unit}"
+    return named
+
+
+def _of_classes(task: Task) -> dict[Place, str]:
     signal = task.title(task.signal)
     if len(task.scored) == 1:
         others = " and ".join(map(task.title, task.backgrounds))
@@ -31,8 +57,7 @@ def metrics(task: Task, results: Mapping) -> dict[Place, str]:
         }
     named |= {(REJECTION, str(e)): f"rejection at {e} %" for e in task.efficiencies}
     named |= {(REJECTION, str(e), "inverse"): f"1 / FPR at {e} %" for e in task.efficiencies}
-    named |= {(CVM,): "CVM"} | _of_observables(task) | {(name,): name.upper() for name in REJECTIONS}
-    return {place: name for place, name in named.items() if value_at(results, place)}
+    return named | {(CVM,): "CVM"} | _of_observables(task) | {(name,): name.upper() for name in REJECTIONS}
 
 
 def _of_observables(task: Task) -> dict[Place, str]:
@@ -47,9 +72,11 @@ def _of_observables(task: Task) -> dict[Place, str]:
 
 
 def is_headline(place: Place, task: Task) -> bool:
-    """Whether a metric is among those that are shown first: it is about the signal."""
-    beside_cvm = place[0] in (DECORRELATION, *REJECTIONS)
-    return place[-1] != "inverse" and not beside_cvm and (place[0] != AUC or place[1] == task.signal)
+    """Whether a metric is among those that are shown first: it is about the signal, or an error."""
+    if place[0] == REGRESSION:
+        return place[-1] in ("mae", "resolution")
+    of_decorrelation = place[0] in (DECORRELATION, *REJECTIONS)
+    return place[-1] != "inverse" and not of_decorrelation and (place[0] != AUC or place[1] == task.signal)
 
 
 def value_at(results: Mapping, place: Place) -> Mapping:
@@ -81,6 +108,13 @@ def floors(task: Task, results: Mapping) -> dict[str, str]:
 def notes(task: Task) -> list[str]:
     """How the metrics of a task are defined, in sentences."""
     said = []
+    if task.targets:
+        said.append(
+            "Errors are prediction minus truth; the resolution is half of the central 68 % of them, and the "
+            f"relative error is of events whose truth is above {LEAST_TRUTH:.0%} of its median."
+        )
+    if not task.classifies:
+        return said
     if len(task.scored) > 1:
         said.append(f"{task.title(task.signal)} vs one label is the AUC of the pair-normalized score.")
     if task.efficiencies:
@@ -127,8 +161,12 @@ def results_table(task: Task, results: Mapping) -> str:
             line = f"{line:{width + 18 * len(shown)}}{paper[place]:>10.3f}"
             line += f"{shown[0][0] - paper[place]:>+13.{after}f}"
         lines.append(line)
-    lines.append(" ".join(["Areas (vs) are ROC AUCs.", *notes(task)]))
-    if len(task.scored) > 1:
+    areas = ["Areas (vs) are ROC AUCs."] if task.classifies else []
+    lines.append(" ".join([*areas, *notes(task)]))
+    for name in task.targets:
+        constant = results[REGRESSION][name]["mae_constant"]["value"]
+        lines.append(f"The best constant prediction of {name} has a mean absolute error of {constant:.3f}.")
+    if task.classifies and len(task.scored) > 1:
         raw = ", ".join(f"{auc['value']:.3f}" for auc in results["auc_pairwise_raw"].values())
         lines[-1] += f" Raw P({task.title(task.signal)}): {raw}."
     if seeds:

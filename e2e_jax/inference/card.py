@@ -41,9 +41,9 @@ def card(classifier: Classifier, results: Mapping, parameters: int, name: str) -
         "`predict` refuses events that the training could not have had.",
         "The uncertainties are statistical, of one training.",
     ]
-    if task.observable is not None:
+    if task.decorrelate:
         limits.append(
-            f"The score was decorrelated from the {task.observable.phrase} for events of "
+            f"The score was decorrelated from the {task.decorrelate_phrase} for events of "
             f"{', '.join(map(task.title, task.of))} only."
         )
     lines = [f"# {name}", "", "```python", f'classifier = e2e_jax.load_classifier("{name}")', "```", ""]

@@ -14,7 +14,7 @@ from e2e_jax.inference.prediction import Classifier
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ensemble(Classifier):
-    """A classifier whose probabilities are the means of its networks'.
+    """A classifier whose predictions, of a regression also their deviations, are the means of its networks'.
 
     Attributes:
       members: the networks.
@@ -33,8 +33,7 @@ def ensemble(members: Sequence[Classifier]) -> Ensemble:
         inputs=first.inputs,
         network=first.network,
         params=tuple(member.params for member in members),
-        # One compiled program for all of them.
-        _predict=functools.partial(_mean, first._predict),
+        _predict=functools.partial(_mean, _predictors(members)),
         members=tuple(members),
     )
 
@@ -54,5 +53,12 @@ def one_network(classifier: Classifier) -> Classifier:
     return classifier
 
 
-def _mean(predict: Callable, params: Sequence, events) -> np.ndarray:
-    return np.mean([predict(one, events) for one in params], axis=0, dtype=np.float32)
+def _predictors(members: Sequence[Classifier]) -> list[Callable]:
+    """What predicts with the parameters of each: one compiled program for all with the same scales."""
+    first = members[0]
+    return [first._predict if one.task.scales == first.task.scales else one._predict for one in members]
+
+
+def _mean(predictors: Sequence[Callable], params: Sequence, events) -> np.ndarray:
+    made = [predict(one, events) for predict, one in zip(predictors, params, strict=True)]
+    return np.mean(made, axis=0, dtype=np.float32)

@@ -54,7 +54,7 @@ def load_classifier(workdir, which="best"):
         # The whole state as it was saved: the structure of Adam's part is optax's, no part of the light core.
         params = checkpoint_files.load(path, about, "state")["params"]
     _check_shapes(path, params, expected)
-    predictor = Predictor(run.network, run.inputs, run.together, run.setup, run.views)
+    predictor = Predictor(run.task, run.network, run.inputs, run.together, run.setup, run.views)
     return Classifier(run.name, run.task, run.inputs, run.network, params, predictor)
 
 

@@ -1,4 +1,4 @@
-"""Events, hits or images in, probabilities out: the forward pass of a classifier on all devices."""
+"""Events, hits or images in, predictions out: the forward pass of a network on all devices."""
 
 import dataclasses
 import functools
@@ -13,6 +13,7 @@ from e2e_jax.devices import parallel
 from e2e_jax.events.base import Record
 from e2e_jax.execution.prefetching import prefetch
 from e2e_jax.inference import validity
+from e2e_jax.models import heads
 from e2e_jax.models.building import Network
 from e2e_jax.models.forward import logits_function
 from e2e_jax.models.preprocessing import Inputs
@@ -33,7 +34,7 @@ INVALID = ("raise", "nan")
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """A trained classifier.
+    """A trained network: a classifier, or the regression of observables.
 
     Attributes:
       name: of the config it was trained with.
@@ -55,29 +56,48 @@ class Classifier:
         """Names of the classes, in the order of the probabilities."""
         return self.task.names
 
+    @property
+    def columns(self):
+        """Names of what `predict` returns, such as "probability_h" or "predicted_mass"."""
+        return self.task.columns
+
+    def predict_observables(self, events_or_images, invalid="raise"):
+        """The targets of a regression, in their units.
+
+        Args, errors: as for `predict`.
+
+        Returns:
+          {"mass": f4 `[n]`} of each target, and with a Gaussian loss {"mass_sigma": f4 `[n]`}, its standard
+          deviation; {} of a classifier.
+        """
+        values = dict(zip(self.columns, self.predict(events_or_images, invalid).T))
+        found = {name: values[f"predicted_{name}"] for name in self.task.targets}
+        sigmas = {f"{name}_sigma": values.get(f"sigma_{name}") for name in self.task.targets}
+        return found | {name: sigma for name, sigma in sigmas.items() if sigma is not None}
+
     def predict(self, events_or_images, invalid="raise"):
-        """Probabilities of the classes, in the order of `classes`.
+        """What the network predicts, in the order of `columns`: of a classifier the probabilities.
 
         Args:
           events_or_images: the events of the task's kind, such as `Events`; a padded batch of their hits
             (`to_batch`); or images in GeV, with what they are divided by, if anything: {"barrel": [n, 170,
             360, channels], "mass": [n]}. In numpy.
           invalid: what to do with events that no source of the training gives
-            (`validity.is_invalid`): "raise", or "nan" for NaN in place of their probabilities.
+            (`validity.is_invalid`): "raise", or "nan" for NaN in place of their predictions.
 
         Returns:
-          f4 `[n, classes]`.
+          f4 `[n, columns]`; of a classifier `[n, classes]`, in the order of `classes`.
 
         Raises:
           ValueError: the input is none of these; or, with "raise", an event is invalid or has no finite
-            probabilities.
+            predictions.
         """
         if invalid not in INVALID:
             raise ValueError(f"invalid is {invalid!r}; it is one of {', '.join(map(repr, INVALID))}.")
         validity.check_columns(events_or_images, self.task, self.inputs)
         bad = validity.is_invalid(events_or_images, self.task, self.inputs)
         if not bad.any():
-            probabilities = self._predict(self.params, events_or_images)
+            predictions = self._predict(self.params, events_or_images)
         elif invalid == "raise":
             raise ValueError(
                 f"{validity.reason(events_or_images, self.task, self.inputs)} The sources of the training "
@@ -85,32 +105,34 @@ class Classifier:
                 'events). Drop them, correct the source that wrote them, or predict with invalid="nan".'
             )
         else:
-            probabilities = np.full((len(bad), len(self.classes)), np.nan, np.float32)
-            probabilities[~bad] = self._predict(self.params, _select(events_or_images, np.flatnonzero(~bad)))
-        broken = ~np.isfinite(probabilities).all(axis=1) & ~bad
+            predictions = np.full((len(bad), len(self.columns)), np.nan, np.float32)
+            predictions[~bad] = self._predict(self.params, _select(events_or_images, np.flatnonzero(~bad)))
+        broken = ~np.isfinite(predictions).all(axis=1) & ~bad
         if broken.any() and invalid == "raise":
             raise ValueError(
-                f"Event {np.flatnonzero(broken)[0]} has no finite probabilities although it is valid "
+                f"Event {np.flatnonzero(broken)[0]} has no finite predictions although it is valid "
                 f"({broken.sum()} such events in these {len(broken)}). Check the classifier's parameters."
             )
-        return probabilities
+        return predictions
 
 
 class Predictor:
-    """The compiled forward pass: (params, events or images) -> probabilities f4 [n, classes], on the host.
+    """The compiled forward pass: (params, events or images) -> predictions f4 [n, columns], on the host.
 
     Args:
+      task: what was learnt.
       network: the network.
       inputs: what it sees.
       together: events of a batch; fewer events are in a batch of the next power of two.
       setup: how the devices work together; `Setup()` by default. A batch is spread over as many of this
         process's devices as divide it.
-      views: symmetric views of each event over which the probabilities are averaged
+      views: symmetric views of each event over which the predictions are averaged
         (`detector.symmetries.views`). More than 1 needs hits, not images.
     """
 
     def __init__(
         self,
+        task: Task,
         network: Network,
         inputs: Inputs,
         together: int = 240,
@@ -118,7 +140,7 @@ class Predictor:
         views: int = 1,
     ):
         self._together, self._setup = together, setup or parallel.Setup()
-        self._classes, self._views = network.classes, symmetries.views(views, inputs.geometry)
+        self._task, self._views = task, symmetries.views(views, inputs.geometry)
         self._logits = logits_function(network, inputs, deterministic=self._setup.deterministic)
         self._compiled = {}
 
@@ -138,16 +160,16 @@ class Predictor:
             yield jax.device_put(batch, split), rows
 
     def of_batches(self, params, batches):
-        """The probabilities of what `batches` yields; a list of it can be used again and again."""
+        """The predictions for what `batches` yields; a list of it can be used again and again."""
         params = jax.device_get(params)
-        parts, places = [np.zeros((0, self._classes), np.float32)], [np.zeros(0, int)]
+        parts, places = [np.zeros((0, len(self._task.columns)), np.float32)], [np.zeros(0, int)]
         for batch, rows in batches:
             run, _ = self._for_size(_rows(batch))
             parts.append(np.asarray(run(params, batch))[: len(rows)])
             places.append(rows)
-        probabilities = np.concatenate(parts)
-        probabilities[np.concatenate(places)] = probabilities.copy()
-        return probabilities
+        predictions = np.concatenate(parts)
+        predictions[np.concatenate(places)] = predictions.copy()
+        return predictions
 
     def _for_size(self, size):
         """(the compiled function, the layout of its batches) for batches of a size."""
@@ -163,14 +185,14 @@ class Predictor:
         return self._compiled[size]
 
     def _forward(self, params, batch):
-        def probabilities(seen):
-            return jax.nn.softmax(self._logits(params, seen), axis=-1)
+        def predictions(seen):
+            return heads.predictions(self._logits(params, seen), self._task)
 
         if len(self._views) == 1:
-            return probabilities(batch)
+            return predictions(batch)
         total = 0.0
         for view in self._views:
-            total += probabilities(symmetries.transform(batch, symmetries.same_for_all(_rows(batch), *view)))
+            total += predictions(symmetries.transform(batch, symmetries.same_for_all(_rows(batch), *view)))
         return total / len(self._views)
 
 

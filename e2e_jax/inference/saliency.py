@@ -9,7 +9,7 @@ import numpy as np
 from e2e_jax.events.diphotons import COLLECTIONS, Events
 from e2e_jax.inference.ensemble import one_network
 from e2e_jax.inference.prediction import Classifier
-from e2e_jax.models import backend
+from e2e_jax.models import backend, heads
 from e2e_jax.models.forward import logits_function
 
 STRENGTHS = {"eb": "energy", "ee": "energy", "hcal": "energy", "tracks": "pt"}
@@ -39,6 +39,8 @@ def hit_gradients(classifier: Classifier, events: Events, name: str = "") -> dic
       WorkdirError: the classifier is an ensemble.
     """
     classifier = one_network(classifier)
+    if not classifier.task.classifies:
+        raise ValueError("This network predicts observables, and hits have gradients for classes only.")
     inputs, name = classifier.inputs, name or classifier.task.signal
     if name not in classifier.classes:
         raise ValueError(f"There is no class {name!r}; there are {', '.join(classifier.classes)}.")
@@ -57,7 +59,7 @@ def hit_gradients(classifier: Classifier, events: Events, name: str = "") -> dic
         hits = {c: {**batch[c], STRENGTHS[c]: strengths[c]} for c in COLLECTIONS}
         logits = logits_of(classifier.params, {**batch, **hits})
         # Events do not see each other, so the gradient of the sum has that of each.
-        return jnp.sum(jax.nn.softmax(logits, axis=-1)[:, column])
+        return jnp.sum(heads.predictions(logits, classifier.task)[:, column])
 
     gradient = jax.jit(jax.grad(score))
     lengths = {c: int(getattr(events, c).counts.max(initial=1)) for c in COLLECTIONS}

@@ -109,12 +109,12 @@ def _rules(columns: Mapping[str, np.ndarray], task: Task, inputs: Inputs, xp) ->
         collection, _, column = name.rpartition(".")
         if column == "cell":
             yield from _cell_rules(name, values, columns.get(f"{collection}.energy"), inputs, record, xp)
-        elif column != "label" and not (xp is np and _is_small(values)):
+        elif column != "label" and name not in task.targets and not (xp is np and _is_small(values)):
             finite = xp.isfinite(values)
             yield Rule(name, values, ~finite, "is not finite")
             far = finite & ~(abs(values) < MAX_ENERGY)
             yield Rule(name, values, far, f"is not below {MAX_ENERGY:,.0f} in size")
-    for observable in task.observables:
+    for observable in task.known_observables:
         if observable.least is not None and (values := columns.get(observable.name)) is not None:
             why = f"is below {observable.least:g} {observable.unit}, the least that the selection can give"
             yield Rule(observable.name, values, ~(values >= observable.least), why)

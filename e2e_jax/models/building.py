@@ -12,6 +12,7 @@ from e2e_jax.models import backend, preprocessing
 from e2e_jax.models.concatenated import ConcatenatedResNet15
 from e2e_jax.models.event_transformer import EventTransformer
 from e2e_jax.models.fcn import FourMomentum, HighLevel
+from e2e_jax.models.patch_transformer import PatchTransformer
 from e2e_jax.models.preprocessing import Inputs
 from e2e_jax.models.resnet import ResNet15
 from e2e_jax.models.showers import ShowerConvLSTM, ShowerFCN, ShowerVGG
@@ -23,10 +24,11 @@ class Network:
 
     Attributes:
       name: one of `BUILDERS`.
-      classes: number of logits.
+      classes: number of outputs: of a classifier the logits, see `models.heads`.
       widths: sizes of the layers; what they count depends on the network. The paper's by default.
       head: neurons of the hidden layers behind maps.
       dropout: fraction of those neurons that is dropped in training.
+      patches: pixels along the side of a patch, and the most patches that are kept of an image.
       padding: what is next to the barrel's image in phi, "zeros" or "wrap" (the other edge of the image).
       precision: what it computes in, one of `resnet.PRECISIONS`.
     """
@@ -36,6 +38,7 @@ class Network:
     widths: tuple[int, ...] = ()
     head: tuple[int, ...] = (128, 128, 128)
     dropout: float = 0.2
+    patches: tuple[int, int] = (4, 32)
     padding: str = "zeros"
     precision: str = "float32"
 
@@ -125,6 +128,18 @@ def _event_transformer(network: Network, inputs: Inputs, platform):
     return EventTransformer(network.classes, head=network.head, dropout=network.dropout, **widths)
 
 
+def _patch_transformer(network: Network, inputs: Inputs, platform):
+    names = tuple(preprocessing.dense_shapes(inputs))
+    if inputs.kind == "tokens" or len(names) != 1 or preprocessing.DIGIS in names:
+        raise ValueError(
+            f"config.model.name is 'patch_transformer', which takes one image, but config.inputs.kind "
+            f"{inputs.kind!r} with the geometry {inputs.geometry!r} gives {', '.join(names) or 'none'}."
+        )
+    widths = {"widths": network.widths} if network.widths else {}
+    sizes = {"patches": network.patches, "head": network.head, "dropout": network.dropout}
+    return PatchTransformer(classes=network.classes, image=names[0], **sizes, **widths)
+
+
 def _of_showers(module, network: Network, inputs: Inputs, platform):
     """A network on the crops of showers, with those of the sizes that it has."""
     sizes = {
@@ -142,6 +157,7 @@ def _of_showers(module, network: Network, inputs: Inputs, platform):
 BUILDERS: dict[str, Callable[[Network, Inputs, str | None], nn.Module]] = {
     "resnet15": _resnet15,
     "event_transformer": _event_transformer,
+    "patch_transformer": _patch_transformer,
     "four_momentum": functools.partial(_fully_connected, FourMomentum),
     "high_level": functools.partial(_fully_connected, HighLevel),
     "shower_vgg": functools.partial(_of_showers, ShowerVGG),

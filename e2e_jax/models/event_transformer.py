@@ -68,7 +68,7 @@ class EventTransformer(nn.Module):
             raise ValueError(f"config.model.dropout is {self.dropout}; it is from 0 to below 1.")
         filled = inputs["filled"]
         if keys is not None and self.dropout:
-            filled = filled & _kept(keys, filled.shape[1], self.dropout)
+            filled = filled & kept(keys, filled.shape[1], self.dropout)
         shapes = nn.relu(nn.Dense(SHAPE_WIDTH, name="shapes")(inputs["shapes"]))
         x = jnp.concatenate([inputs["tokens"], shapes], axis=-1)
         x = nn.Dense(width, name="tokens1")(nn.relu(nn.Dense(width, name="tokens0")(x)))
@@ -80,21 +80,21 @@ class EventTransformer(nn.Module):
             y = nn.LayerNorm(name=f"norm{layer}b")(x)
             y = nn.relu(nn.Dense(2 * width, name=f"wide{layer}")(y))
             x = x + nn.Dense(width, name=f"narrow{layer}")(y)
-        y = _summary(nn.LayerNorm(name="norm")(x), filled)
+        y = summary(nn.LayerNorm(name="norm")(x), filled)
         for layer, neurons in enumerate(self.head):
             y = nn.relu(nn.Dense(neurons, name=f"hidden{layer}")(y))
         return nn.Dense(self.classes, name="head")(y)
 
 
-def _summary(x, filled):
-    """Mean and maximum over the filled tokens, [n, 2 w]; zeros for an event without any."""
+def summary(x, filled):
+    """Mean and maximum over the filled tokens, [n, t, w] -> [n, 2 w]; zeros for an event without any."""
     some = filled[..., None]
     mean = jnp.sum(jnp.where(some, x, 0), axis=1) / jnp.maximum(jnp.sum(some.astype(x.dtype), axis=1), 1)
     largest = jnp.max(jnp.where(some, x, -1e9), axis=1)
     return jnp.concatenate([mean, jnp.where(jnp.any(some, axis=1), largest, 0)], axis=1)
 
 
-def _kept(keys, tokens, dropout):
-    """Which tokens stay, bool[n, t]."""
+def kept(keys, tokens, dropout):
+    """Which tokens stay in training, bool[n, t]; the first `NEVER_DROPPED` always do."""
     drawn = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - dropout, (tokens,)))(keys)
     return drawn | (jnp.arange(tokens) < NEVER_DROPPED)[None, :]

@@ -32,11 +32,13 @@ def write_report(workdir: str | os.PathLike, compare: Sequence[str | os.PathLike
         cannot be written to. What was in it stays as it was.
     """
     # matplotlib and all that takes its time to load.
-    from e2e_jax.report import decorrelation, events, page, quality, roc, tables
+    from e2e_jax.report import decorrelation, events, page, quality, regression, roc, tables
 
     workdir = Path(workdir)
     runs = read_runs([workdir, *compare])
-    curves, maps, checks = roc.pictures(runs), decorrelation.pictures(runs), quality.pictures(runs[0])
+    curves = roc.pictures(runs) if runs[0].task.classifies else []
+    targets = regression.pictures(runs[0])
+    maps, checks = decorrelation.pictures(runs), quality.pictures(runs[0])
     try:
         displays, absent = events.pictures(runs[0]), ""
     except events.NotFound as error:
@@ -50,12 +52,12 @@ def write_report(workdir: str | os.PathLike, compare: Sequence[str | os.PathLike
             part = Path(folder)
             for name in (FIGURES, TABLES):
                 (part / name).mkdir()
-            for picture in (*curves, *maps, *displays, *checks):
+            for picture in (*curves, *targets, *maps, *displays, *checks):
                 picture.write(part / FIGURES)
             for kind in ("markdown", "latex", "html"):
                 ending = {"markdown": "md", "latex": "tex"}.get(kind, kind)
                 (part / TABLES / f"results.{ending}").write_text(getattr(tables, kind)(made))
-            text = page.page(runs, made, curves, maps, displays, checks, absent)
+            text = page.page(runs, made, curves, targets, maps, displays, checks, absent)
             (part / REPORT).write_text(text)
             _move(part, workdir)
     return workdir / REPORT

@@ -65,21 +65,24 @@ class Board:
     def add_epoch(
         self,
         row: Mapping,
-        probabilities: np.ndarray,
+        predictions: np.ndarray,
         labels: np.ndarray,
         observables: Mapping[str, np.ndarray],
         weights: np.ndarray | None = None,
+        targets: Mapping[str, np.ndarray] | None = None,
     ) -> Future:
         """Draws and writes an epoch in a thread, while the next one trains.
 
         Args:
           row: of metrics.jsonl; its "step" and numbers.
-          probabilities, labels, observables, weights: of the validation sample, as for `results.evaluate`.
+          predictions, labels, observables, weights, targets: of the validation sample, as for
+            `results.evaluate`.
 
         Returns:
           A future that is done when the epoch is in the file.
         """
-        return self._thread.submit(self._draw, row, probabilities, labels, observables, weights)
+        sample = predictions, labels, observables, weights, targets
+        return self._thread.submit(self._draw, row, *sample)
 
     def add_results(self, results: Mapping, step: int) -> None:
         """Writes the metrics of the final evaluation as "results/<name>", at a step."""
@@ -89,18 +92,22 @@ class Board:
             self._add(summary.scalar(f"results/{'_'.join(place)}", value_at(results, place)["value"]), step)
         self._writer.flush()
 
-    def _draw(self, row, probabilities, labels, observables, weights):
+    def _draw(self, row, *sample):
         # matplotlib takes its time to load, and a training should say first that it is there.
         import matplotlib
         from tensorboardX import summary
         from tensorboardX.utils import figure_to_image
 
-        from e2e_jax.report import decorrelation, pictures, roc
+        from e2e_jax.report import decorrelation, pictures, regression, roc
 
         self._add_numbers(row)
-        scored = Scored(np.asarray(probabilities, np.float64), labels, observables, self._task, weights)
+        scored = Scored.of_predictions(self._task, *sample)
         origin, note = self._dataset, f"epoch {row['epoch']}"
-        drawn = {"roc": roc.draw(roc.by_class(scored, {}), origin, note)}
+        drawn = {}
+        if self._task.classifies:
+            drawn["roc"] = roc.draw(roc.by_class(scored, {}), origin, note)
+        for target in map(self._task.target, self._task.targets):
+            drawn[f"regression_{target.name}"] = regression.draw_map(scored, target, origin, note)
         for observable in self._task.decorrelate_observables:
             of = self._task.of[0]
             made = decorrelation.draw_score_map(scored, of, observable, origin, of=note)

@@ -35,8 +35,10 @@ class NotFound(Exception):
 def choose(scored: Scored) -> list[Chosen]:
     """The most signal-like signal, the most typical event of each other label, and the most mistaken of all.
 
-    Most mistaken is the event whose true class has the least probability.
+    Most mistaken is the event whose true class has the least probability. Without classes, see `_by_errors`.
     """
+    if not scored.task.classifies:
+        return _by_errors(scored)
     targets = scored.targets
     kept = np.flatnonzero(targets >= 0)
     own = np.full(len(targets), np.nan)
@@ -56,6 +58,19 @@ def choose(scored: Scored) -> list[Chosen]:
     true = task.title(task.labels[int(scored.labels[mistaken])])
     title = f"The most mistaken: {true} taken for {task.title(taken_for)}"
     return [*chosen, Chosen(mistaken, "event_most_mistaken", title, _scores(scored, mistaken))]
+
+
+def _by_errors(scored: Scored) -> list[Chosen]:
+    """The events with the smallest, the median and the largest error of the first target."""
+    target = scored.task.targets[0]
+    found = scored.regressed[target]
+    order = np.argsort(abs(found.predicted - found.truth), kind="stable")
+    rows = {"smallest": order[0], "median": order[len(order) // 2], "largest": order[-1]}
+    title = f"error of {scored.task.target(target).phrase}"
+    return [
+        Chosen(int(row), f"event_{name}_error", f"The {name} {title}", _scores(scored, int(row)))
+        for name, row in rows.items()
+    ]
 
 
 def find(run: Run, chosen: list[Chosen]) -> tuple[Record, str]:
@@ -118,8 +133,12 @@ def pictures(run: Run) -> list[Picture]:
 
 
 def _scores(scored: Scored, row: int) -> str:
-    names = zip(scored.task.names, scored.probabilities[row])
-    return ", ".join(f"P({scored.task.title(name)}) = {value:.3f}" for name, value in names) + "."
+    task, names = scored.task, zip(scored.task.names, scored.probabilities[row])
+    parts = [f"P({task.title(name)}) = {value:.3f}" for name, value in names]
+    for name, found in scored.regressed.items():
+        unit = f" {task.target(name).unit}".rstrip()
+        parts.append(f"{name} predicted {found.predicted[row]:.3g}{unit}, true {found.truth[row]:.3g}{unit}")
+    return ", ".join(parts) + "."
 
 
 def _keys(events: Record) -> Iterable[tuple]:

@@ -12,10 +12,11 @@ import jinja2
 from markupsafe import Markup
 
 from e2e_jax.evaluation.published import paper_row
-from e2e_jax.evaluation.tables import cvm_floor_text
+from e2e_jax.evaluation.tables import floors
 from e2e_jax.report import roc, tables
 from e2e_jax.report.pictures import DARK, Picture
 from e2e_jax.report.runs import Run
+from e2e_jax.study import Task
 
 HERE = Path(__file__).parent
 WITHOUT_EPOCHS = "The run's folder has no metrics.jsonl, so there are no training curves."
@@ -25,6 +26,7 @@ def page(
     runs: Sequence[Run],
     made: Sequence[tables.Table],
     curves: Sequence[Picture],
+    targets: Sequence[Picture],
     maps: Sequence[Picture],
     displays: Sequence[Picture],
     checks: Sequence[Picture],
@@ -35,17 +37,23 @@ def page(
     Args:
       runs: the report's run, then those compared.
       made: the tables.
-      curves, maps, displays, checks: pictures that were written: ROC curves, the score against the
-        observable, events, and training curves with the rest.
+      curves, targets, maps, displays, checks: pictures that were written: ROC curves, predicted against true
+        values, the score against the observable, events, and training curves with the rest.
       absent: why there are no events; "" where there are.
     """
     from plotly.offline import get_plotlyjs
 
     sections = [
-        ("results", "Results", curves, ""),
+        ("results", "Results", curves or targets, ""),
+        *([("regression", "Predictions", targets, "")] if curves and targets else []),
         *([("decorrelation", "Decorrelation", maps, "")] if maps else []),
         ("events", "Events", displays, absent),
-        ("training", "Training and calibration", checks, "" if runs[0].history else WITHOUT_EPOCHS),
+        (
+            "training",
+            "Training and calibration" if curves else "Training",
+            checks,
+            "" if runs[0].history else WITHOUT_EPOCHS,
+        ),
     ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -53,9 +61,9 @@ def page(
     return environment.get_template("page.html").render(
         run=runs[0],
         others=runs[1:],
-        learnt=roc.against_rest(runs[0].task),
+        learnt=_learnt(runs[0].task),
         headlines=made[0].headlines.items(),
-        floor=cvm_floor_text(runs[0].results),
+        floor=floors(runs[0].task, runs[0].results).get("CVM", ""),
         tables=Markup(tables.html(made)),
         exports={"Markdown": tables.markdown(made), "LaTeX": tables.latex(made)},
         sections=sections,
@@ -92,6 +100,16 @@ def provenance(run: Run) -> dict[str, str]:
         "Platform": made.get("platform"),
     }
     return {name: str(text) for name, text in facts.items() if text}
+
+
+def _learnt(task: Task) -> str:
+    """What a network learnt, in words: "Predicts the diphoton mass; H against γγ"."""
+    said = []
+    if task.targets:
+        said.append(f"Predicts the {' and '.join(task.target(name).phrase for name in task.targets)}")
+    if task.classifies:
+        said.append(roc.against_rest(task))
+    return "; ".join(said)
 
 
 def _listed(versions: dict) -> str:

@@ -110,6 +110,10 @@ def draw_calibration(scored: Scored, origin: str) -> Figure:
 
 TRAINING = (
     ("Cross-entropy", {"train_cross_entropy": "training", "validation_cross_entropy": "validation"}),
+    (
+        "Loss of the targets",
+        {"train_regression_loss": "training", "validation_regression_loss": "validation"},
+    ),
     ("ROC AUC vs rest", {}),
     ("CVM", {"cvm": "CVM"}),
 )
@@ -124,9 +128,15 @@ def draw_training(run: Run) -> Figure:
     known = {column for row in run.history for column in row}
     colours = {f"auc_{name}": colour for name, colour in class_colours(run.task).items()}
     areas = {f"auc_{name}": literal(run.task.title(name)) for name in run.task.scored}
-    shown = {label: columns or areas for label, columns in TRAINING if not columns or known & columns.keys()}
-    size = SIZE[0], 13 * len(shown) / len(TRAINING)
-    with new_figure(run.origin, note, size, nrows=len(shown), sharex=True) as (figure, panels):
+    shown = {label: columns or areas for label, columns in TRAINING}
+    for target in map(run.task.target, run.task.targets):
+        unit = f" [{target.unit}]" if target.unit else ""
+        shown.setdefault(f"Mean absolute error{unit}", {})[f"mae_{target.name}"] = target.name
+    shown = {label: columns for label, columns in shown.items() if known & columns.keys()}
+    size = SIZE[0], 13 * len(shown) / 3
+    style = {"nrows": len(shown), "sharex": True, "squeeze": False}
+    with new_figure(run.origin, note, size, **style) as (figure, panels):
+        panels = panels[:, 0]
         for axes, (label, names) in zip(panels, shown.items()):
             for number, (column, name) in enumerate(names.items()):
                 colour = colours.get(column, COLOURS[number % len(COLOURS)])
@@ -158,10 +168,22 @@ def draw_training(run: Run) -> Figure:
 
 
 def pictures(run: Run) -> list[Picture]:
-    """Training curves (where the run's epochs are known), confusion matrix and reliability curves."""
-    phrase = run.task.decorrelate_phrase
+    """Training curves (where the run's epochs are known); of classes confusion matrix and reliability."""
+    task, phrase = run.task, run.task.decorrelate_phrase
     price = f" The decorrelation from the {phrase} may cost calibration." if phrase else ""
-    made = [
+    made = _of_classes(run, price) if task.classifies else []
+    if run.history:
+        what = [*(["areas"] if task.classifies else []), *(["errors"] if task.targets else [])]
+        what += ["CVM"] if phrase else []
+        followed = " and ".join(filter(None, [", ".join(["Losses", *what[:-1]]), *what[-1:]]))
+        caption = f"{followed} after each epoch; the dotted line marks the one chosen."
+        made.insert(0, Picture("training", "Training", caption, draw_training(run)))
+    return made
+
+
+def _of_classes(run: Run, price: str) -> list[Picture]:
+    """Confusion matrix and reliability curves."""
+    return [
         Picture(
             "confusion",
             "Confusion matrix",
@@ -176,8 +198,3 @@ def pictures(run: Run) -> list[Picture]:
             draw_calibration(run.scored, run.origin),
         ),
     ]
-    if run.history:
-        followed = "Losses, areas and CVM" if phrase else "Losses and areas"
-        caption = f"{followed} after each epoch; the dotted line marks the one chosen."
-        made.insert(0, Picture("training", "Training", caption, draw_training(run)))
-    return made

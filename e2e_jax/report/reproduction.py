@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from e2e_jax.evaluation.published import NAMES, TABLES
-from e2e_jax.evaluation.tables import CVM, Place, cvm_floor_text, digits, measured, metrics, value_at
+from e2e_jax.evaluation.tables import CVM, Place, digits, floors, measured, metrics, value_at
 from e2e_jax.files.atomic import write_whole
 from e2e_jax.runs.folder import METRICS, members_of
 from e2e_jax.study import Task
@@ -159,7 +159,8 @@ def _ours(row: Row, places: Sequence[Place]) -> list[list[str]]:
         lines.append([name if number == 0 else "", which, *cells])
     epochs = ", ".join(str(len(epochs)) for epochs in row.epochs)
     device = made["device"]
-    lines[0] += [cvm_floor_text(row.results) or "–", f"{row.results['events']['train']:,}", epochs]
+    floor = floors(Task(**row.results["task"]), row.results).get("CVM", "–")
+    lines[0] += [floor, f"{row.results['events']['train']:,}", epochs]
     lines[0] += [f"{seconds(row) / 60:.1f} min", f"{made['processor']}, {device['count']} x {device['kind']}"]
     return lines
 

@@ -8,20 +8,33 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from ml_collections import config_dict
 
 from e2e_jax.errors import WorkdirError
-from e2e_jax.evaluation import metrics, published
+from e2e_jax.evaluation import metrics, published, regression
 from e2e_jax.evaluation.spread import SEEDS
 from e2e_jax.evaluation.weights import of_events
 from e2e_jax.runs.folder import CONFIG, METRICS
 from e2e_jax.runs.results_files import RESULTS, SCORES
 from e2e_jax.study import Task
+from e2e_jax.study.task import CLASSIFICATION, HEADS, REGRESSION
 
-PARTS = ("config", "task", "dataset", "events", "auc_vs_rest", "auc_pairwise", "cvm", "epoch", "provenance")
+PARTS = ("config", "task", "dataset", "events", "epoch", "provenance")
 """What a report needs of the results."""
+
+PARTS_OF_HEADS = {CLASSIFICATION: ("auc_vs_rest", "auc_pairwise", "cvm"), REGRESSION: ("regression",)}
+"""What it needs besides, by the heads of the task."""
+
+
+class Regressed(NamedTuple):
+    """A target of some events: true values, predictions, and their uncertainties if there are any; `[n]`."""
+
+    truth: np.ndarray
+    predicted: np.ndarray
+    sigma: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +42,13 @@ class Scored:
     """Events that a classifier has seen.
 
     Attributes:
-      probabilities: `[n, classes]`, in the order of `task.names`.
+      probabilities: `[n, classes]`, in the order of `task.names`; no columns without classes.
       labels: int `[n]`, indices into `task.labels`.
       observables: name -> `[n]`, those that the task decorrelates from.
       task: what the classifier learnt.
       weights: `[n]`, of the events; None where all count alike.
       members: the scores of each network of an ensemble.
+      regressed: the targets by name.
     """
 
     probabilities: np.ndarray
@@ -43,6 +57,29 @@ class Scored:
     task: Task
     weights: np.ndarray | None = None
     members: tuple[Scored, ...] = ()
+    regressed: Mapping[str, Regressed] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of_predictions(
+        cls,
+        task: Task,
+        predictions: np.ndarray,
+        labels: np.ndarray,
+        observables: Mapping[str, np.ndarray],
+        weights: np.ndarray | None = None,
+        targets: Mapping[str, np.ndarray] | None = None,
+    ) -> Scored:
+        """The events with predictions `[n, columns]` and true values of the targets."""
+        predictions = np.asarray(predictions, np.float64)
+        columns = dict(zip(task.columns, predictions.T))
+        regressed = {
+            name: Regressed(
+                np.asarray(truth, np.float64), columns[f"predicted_{name}"], columns.get(f"sigma_{name}")
+            )
+            for name, truth in (targets or {}).items()
+        }
+        probabilities = predictions[:, : len(task.names)]
+        return cls(probabilities, labels, observables, task, weights, regressed=regressed)
 
     @property
     def signal(self) -> np.ndarray:
@@ -108,7 +145,7 @@ class Run:
     def table(self) -> tuple[str, ...]:
         """What runs of one table of results have in common: the published table, or else their labels."""
         table = published.table_of(self.results)
-        return (table,) if table else self.task.labels
+        return (table,) if table else (*self.task.labels, *self.task.targets)
 
     def same_events(self, other: Run) -> bool:
         """Whether another run was evaluated on the same events."""
@@ -177,12 +214,13 @@ def read_run(folder: str | Path) -> Run:
 
 
 def _scored(columns: dict[str, np.ndarray], task: Task, weights: str) -> Scored:
-    return Scored(
-        np.stack([columns[f"probability_{name}"] for name in task.names], axis=1).astype(np.float64),
+    return Scored.of_predictions(
+        task,
+        np.stack([columns[name] for name in task.columns], axis=1),
         columns["label"],
         {name: columns[name].astype(np.float64) for name in task.decorrelate},
-        task,
         columns[weights].astype(np.float64) if weights else None,
+        {name: columns[name] for name in task.targets},
     )
 
 
@@ -202,6 +240,9 @@ def _read_results(folder: Path) -> dict:
     except (OSError, ValueError) as error:
         raise WorkdirError(f"{path} cannot be read ({error}). {_again(folder)}") from None
     missing = [part for part in PARTS if not isinstance(results, dict) or part not in results]
+    if not missing:
+        heads = HEADS.get(results["task"].get("kind", CLASSIFICATION), ())
+        missing = [part for head in heads for part in PARTS_OF_HEADS[head] if part not in results]
     newer = _newer_version(results) if isinstance(results, dict) else None
     if newer:
         ours = importlib.metadata.version("e2e_jax")
@@ -235,8 +276,7 @@ def _read_scores(folder: Path, task: Task, weights: str) -> dict[str, np.ndarray
         table = pyarrow.parquet.read_table(path)
     except (OSError, pyarrow.ArrowException) as error:
         raise WorkdirError(f"{path} cannot be read ({error}). {_again(folder)}") from None
-    finite = [*(f"probability_{name}" for name in task.names)]
-    finite += [*task.decorrelate, *([weights] if weights else [])]
+    finite = [*task.columns, *task.targets, *task.decorrelate, *([weights] if weights else [])]
     names = [*finite, "label", "run", "lumi", "event"]
     if missing := [name for name in names if name not in table.column_names]:
         raise WorkdirError(
@@ -258,6 +298,16 @@ def _read_scores(folder: Path, task: Task, weights: str) -> dict[str, np.ndarray
 def _check(run: Run) -> None:
     """Raises a WorkdirError where scores and results do not belong together, or a class has no events."""
     labels, task, path = run.scored.labels, run.task, run.folder / SCORES
+    for name, found in run.scored.regressed.items():
+        error = regression.metrics(found.truth, found.predicted)["mae"]
+        written = run.results["regression"].get(name, {}).get("mae", {}).get("value", math.nan)
+        if not np.isclose(error, written, rtol=1e-4):
+            raise WorkdirError(
+                f"{path} (mean absolute error of {name} {error:.5g}) and {RESULTS} next to it "
+                f"({written:.5g}) are of different evaluations. {_again(run.folder)}"
+            )
+    if not task.classifies:
+        return
     counts = task.counts(labels)
     if not all(counts.values()):
         raise WorkdirError(

@@ -33,7 +33,7 @@ def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
 
 def write_scores(
     workdir: str | os.PathLike,
-    probabilities: np.ndarray,
+    predictions: np.ndarray,
     columns: Mapping[str, np.ndarray],
     names: Sequence[str],
     split: str = "validation",
@@ -42,9 +42,9 @@ def write_scores(
 
     Args:
       workdir: the run's folder.
-      probabilities: `[n, classes]`; they become "probability_<class>", one column per class.
+      predictions: `[n, len(names)]`.
       columns: "label", "run", "lumi", "event" and whatever else there is, such as observables, each `[n]`.
-      names: the classes.
+      names: of the predictions, such as "probability_h" (`Task.columns`).
       split: the split of the dataset that the events are from.
 
     Returns:
@@ -56,16 +56,16 @@ def write_scores(
     import pyarrow
     import pyarrow.parquet
 
-    probabilities = np.asarray(probabilities)
-    table = {f"probability_{name}": probabilities[:, i] for i, name in enumerate(names)}
+    predictions = np.asarray(predictions)
+    table = {name: predictions[:, i] for i, name in enumerate(names)}
     for name in dict.fromkeys(("label", *columns, "run", "lumi", "event")):
-        if name not in columns or len(columns[name]) != len(probabilities):
+        if name not in columns or len(columns[name]) != len(predictions):
             found = f"has {len(columns[name])} rows" if name in columns else "is missing"
             raise ValueError(
-                f"Column {name!r} {found}, but there are {len(probabilities)} scores to save next to it."
+                f"Column {name!r} {found}, but there are {len(predictions)} scores to save next to it."
             )
         table[name] = np.asarray(columns[name])
-    table["split"] = pyarrow.array([split] * len(probabilities), pyarrow.string()).dictionary_encode()
+    table["split"] = pyarrow.array([split] * len(predictions), pyarrow.string()).dictionary_encode()
     path = Path(workdir) / SCORES
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:

@@ -1,6 +1,6 @@
-"""Electron against photon showers in the ECAL barrel."""
+"""Showers in the ECAL barrel: electrons against photons, and the mass of a -> gamma gamma."""
 
-from e2e_jax.study import Sample, Size, Study, Task, gun
+from e2e_jax.study import Sample, Size, Study, Task, decay, gun
 
 LABELS = ("photon", "electron")
 """As in the public files. Of pairs: gamma gamma, e+ e-."""
@@ -40,5 +40,24 @@ with CMS Open Data" made public. No result on the former stands for a result on 
     for name, options in _GUNS.items()
 }
 """By what is read out: crops around a shower, the whole barrel, or the barrel with two particles."""
+
+DECAY_SIZES = {
+    "quick": Size(40_000, 4_000, test=0, description="Made in a minute on two cores."),
+    "medium": Size(150_000, 10_000, test=0),
+    "paper": Size(400_000, 50_000, test=0),
+}
+
+STUDIES["decays"] = Study(
+    samples=[
+        Sample("a", decay(mass=(0.0, 1.2), pt=(30.0, 90.0), view="crop"), pileup=0.0, job_events=2000),
+    ],
+    sizes=DECAY_SIZES,
+    task=Task(kind="regression", targets="mass_a"),
+    name="ecal_showers",
+    description="""\
+Decays a -> gamma gamma in the barrel of the CMS electromagnetic calorimeter, whose two photons make one
+cluster: crops of 32 x 32 crystals around the shower maximum. The mass of a, flat from 0 to 1.2 GeV, is what
+is learnt. A **fast simulation** of a particle gun, without pile-up.""",
+)
 
 TASK = STUDIES["crops"].task

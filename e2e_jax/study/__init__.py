@@ -8,7 +8,7 @@ from e2e_jax.events.energy import sum_et
 from e2e_jax.study.definition import Size, Study
 from e2e_jax.study.jet_selection import jets
 from e2e_jax.study.observables import Observable
-from e2e_jax.study.samples import Era, QuickLook, Sample, files, gun, images, pythia
+from e2e_jax.study.samples import Era, QuickLook, Sample, decay, files, gun, images, pythia
 from e2e_jax.study.selection import Selected, Selection, photons
 from e2e_jax.study.task import Task
 
@@ -22,6 +22,7 @@ __all__ = [
     "Size",
     "Study",
     "Task",
+    "decay",
     "files",
     "gun",
     "images",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from e2e_jax.errors import StudyError
 from e2e_jax.study.jet_selection import Jets
+from e2e_jax.study.observables import Observable
 from e2e_jax.study.samples import Files, Gun, Sample
 from e2e_jax.study.selection import EVERYTHING, Selection
 from e2e_jax.study.task import Task
@@ -87,7 +88,7 @@ class Study:
             raise StudyError('The study needs a task, such as task=Task(signal="h_aa").')
         try:
             task = dataclasses.replace(
-                self.task, labels=labels, observables=self.select.observables, events=self.events
+                self.task, labels=labels, observables=self.observables, events=self.events
             )
         except ValueError as error:
             raise StudyError(str(error)) from error
@@ -97,6 +98,12 @@ class Study:
     def labels(self) -> tuple[str, ...]:
         """The labels, in order."""
         return tuple(sample.label for sample in self.samples)
+
+    @property
+    def observables(self) -> tuple[Observable, ...]:
+        """The observables of its events: those of the guns, or of the selection."""
+        source = self.samples[0].source
+        return source.observables if isinstance(source, Gun) else self.select.observables
 
     @property
     def events(self) -> str:

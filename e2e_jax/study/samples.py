@@ -8,6 +8,7 @@ import re
 
 from e2e_jax.detector import crops, geometry, jet_pixels
 from e2e_jax.errors import StudyError
+from e2e_jax.study.observables import Observable
 
 PROCESSES: dict[str, tuple[str, ...]] = {
     "diphoton_born": (
@@ -172,6 +173,16 @@ class Gun:
         if not 0 <= self.pileup < math.inf:
             self._refuse("pileup", "give a mean number of collisions, 0 or more")
 
+    @property
+    def shots(self) -> int:
+        """Particles per event."""
+        return SHOTS[self.kind]
+
+    @property
+    def observables(self) -> tuple[Observable, ...]:
+        """Numbers per event that the gun gives."""
+        return ()
+
     def _refuse(self, field: str, why: str):
         raise StudyError(f"A particle gun cannot shoot with {field} = {getattr(self, field)!r}: {why}.")
 
@@ -179,6 +190,46 @@ class Gun:
 def gun(particle: str, **options) -> Gun:
     """A particle gun in the ECAL barrel; `options` are the fields of `Gun`."""
     return Gun(particle, **options)
+
+
+MASS_A = Observable("mass_a", "GeV", "Mass of a")
+PT_A = Observable("pt_a", "GeV", "pT of a")
+
+
+@dataclasses.dataclass(frozen=True)
+class Decay(Gun):
+    """A gun of particles a that decay to two photons where they are made; made by `decay`.
+
+    `pt` and `max_eta` are those of the decaying particle.
+
+    Attributes:
+      mass: GeV, range of its mass, flat.
+    """
+
+    mass: tuple[float, float] = (0.0, 1.2)
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "mass", tuple(map(float, self.mass)))
+        if self.particle != "photon" or self.kind != "single":
+            self._refuse("particle" if self.kind == "single" else "kind", "a decay gives two photons")
+        if len(self.mass) != 2 or not 0 <= self.mass[0] <= self.mass[1] < math.inf:
+            self._refuse("mass", "give two masses in GeV, from 0 on and in order")
+
+    @property
+    def shots(self) -> int:
+        """The two photons."""
+        return 2
+
+    @property
+    def observables(self) -> tuple[Observable, ...]:
+        """Mass and transverse momentum of the decaying particle."""
+        return (MASS_A, PT_A)
+
+
+def decay(mass: tuple[float, float], **options) -> Decay:
+    """A gun of particles of some mass in GeV that decay to two photons; `options` are the fields of `Gun`."""
+    return Decay("photon", mass=mass, **options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +280,7 @@ class Sample:
 
     Attributes:
       label: name of the label.
-      source: `pythia(...)`, `gun(...)`, `files(...)` or `images(...)`.
+      source: `pythia(...)`, `gun(...)`, `decay(...)`, `files(...)` or `images(...)`.
       eras: data-taking periods and their shares; by default one, of run 1 in simulation and of any run in
         files.
       pileup: mean number of additional collisions where no eras are given.

@@ -1,4 +1,4 @@
-"""What a classifier learns: classes, signal and decorrelation."""
+"""What a network learns: classes, signal and decorrelation, or observables."""
 
 from __future__ import annotations
 
@@ -12,45 +12,69 @@ from e2e_jax.study.observables import Observable
 
 MAX_CLASSES = 20
 
+CLASSIFICATION, REGRESSION = "classification", "regression"
+
+HEADS = {
+    CLASSIFICATION: (CLASSIFICATION,),
+    REGRESSION: (REGRESSION,),
+    "joint": (CLASSIFICATION, REGRESSION),
+}
+"""Kind of a task -> its heads: the parts of the network's outputs, in order."""
+
+REGRESSION_LOSSES = ("huber", "gaussian")
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a classifier learns.
+    """What a network learns.
 
     A user's study gives the first fields. The study adds `labels`, `observables` and `events`, and only then
     the properties and methods are defined.
 
     Attributes:
-      signal: the class whose score is the result: a label, or a name in `classes`.
+      signal: the class whose score is the result: a label, or a name in `classes`. A regression has none.
       decorrelate: the observable or observables of which the signal's score must be independent; () for none.
       of: the label or labels in whose events it must be independent.
       classes: class -> its label or labels, in the order of the logits. Labels in no class are left out. By
         default each label is a class.
       efficiencies: of the signal, in per cent, at which the rejection of the background is a result.
+      kind: one of `HEADS`: a classification, the regression of observables, or both by one network.
+      targets: of a regression: the observables that are predicted.
+      loss: of a regression: "huber", or "gaussian", the negative logarithm of a Gaussian likelihood, with
+        which the uncertainty of each prediction is learnt as well.
+      weight: of the regression's loss in the sum of a joint task.
       titles: label or class -> its name in tables and figures, such as "γγ". By default the name itself, with
         spaces for underscores.
       labels: the names of the dataset's labels, in order.
       observables: the observables of the dataset's events.
       events: the kind of the dataset's events, a key of `events.kinds.KINDS`.
+      scales: target -> (center, width) in the training sample, see `scaled`. A training adds them.
 
     Raises:
-      ValueError: a name is not among those it must be of, a label is in two classes, or there are fewer than
-        2 or more than 20 classes.
+      ValueError: a name is not among those it must be of, a label is in two classes, there are fewer than 2
+        or more than 20 classes, or a field does not belong to the kind.
     """
 
-    signal: str
+    signal: str = ""
     decorrelate: str | Sequence[str] = ()
     of: str | Sequence[str] = ()
     classes: Mapping[str, str | Sequence[str]] = dataclasses.field(default_factory=dict)
     efficiencies: tuple[int, ...] = ()
+    kind: str = CLASSIFICATION
+    targets: str | Sequence[str] = ()
+    loss: str = "huber"
+    weight: float = 1.0
     titles: Mapping[str, str] = dataclasses.field(default_factory=dict)
     labels: tuple[str, ...] = ()
     observables: tuple[Observable, ...] = ()
     events: str = "collisions"
+    scales: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         object.__setattr__(self, "of", _names(self.of))
         object.__setattr__(self, "decorrelate", _names(self.decorrelate))
+        object.__setattr__(self, "targets", _names(self.targets))
+        object.__setattr__(self, "scales", {name: tuple(scale) for name, scale in self.scales.items()})
         classes = {name: _names(labels) for name, labels in self.classes.items()}
         object.__setattr__(self, "classes", classes)
         object.__setattr__(self, "labels", tuple(self.labels))
@@ -63,10 +87,50 @@ class Task:
                 f"The task decorrelates from {_quoted(self.decorrelate)} but names no label in whose "
                 'events: give it as of=..., such as of="gamma_gamma".'
             )
+        self._check_kind()
         if self.labels:
-            self._check()
+            self._check_observables()
+            if self.classifies:
+                self._check_classes()
 
-    def _check(self):
+    def _check_kind(self):
+        if self.kind not in HEADS:
+            raise ValueError(f"The task's kind is {self.kind!r}; it is one of {', '.join(HEADS)}.")
+        if self.loss not in REGRESSION_LOSSES:
+            raise ValueError(
+                f"The task's loss is {self.loss!r}; that of a regression is one of "
+                f"{', '.join(REGRESSION_LOSSES)}."
+            )
+        if bool(self.targets) != (REGRESSION in self.heads):
+            found = f"the targets {', '.join(self.targets)}" if self.targets else "no targets"
+            raise ValueError(
+                f"A task of the kind {self.kind!r} has {found}: name the observables to predict as targets, "
+                "and only those of a regression or of a joint task."
+            )
+        if not self.classifies and (self.signal or self.classes or self.decorrelate or self.efficiencies):
+            raise ValueError(
+                "A regression has no classes, so it takes no signal, classes, efficiencies or decorrelation. "
+                'Leave them out, or choose the kind "joint".'
+            )
+        if not self.weight > 0:
+            raise ValueError(f"The task's weight is {self.weight}; it is above 0.")
+
+    def _check_observables(self):
+        known = [observable.name for observable in self.observables]
+        have = f"are {', '.join(known)}" if known else "do not exist: its selection gives none"
+        for name in self.decorrelate:
+            if name not in known:
+                raise ValueError(
+                    f"The task decorrelates from {name!r}, but the dataset's observables {have}."
+                )
+            if self.decorrelate.count(name) > 1:
+                raise ValueError(f"The task decorrelates from {name!r} more than once. Name it once.")
+        if missing := [name for name in self.targets if name not in known]:
+            raise ValueError(f"The task's target is {missing[0]!r}, but the dataset's observables {have}.")
+        if twice := sorted({name for name in self.targets if self.targets.count(name) > 1}):
+            raise ValueError(f"The task names the target {twice[0]!r} twice.")
+
+    def _check_classes(self):
         names = self.names
         if not 2 <= len(names) <= MAX_CLASSES:
             raise ValueError(
@@ -82,28 +146,51 @@ class Task:
             raise ValueError(f"The task puts {', '.join(twice)} into more than one class.")
         if empty := [name for name, labels in self.classes.items() if not labels]:
             raise ValueError(f"The task's class {empty[0]!r} has no label.")
-        if left_out := [label for label in self.of if self.targets[self.labels.index(label)] < 0]:
+        if left_out := [label for label in self.of if self.class_of_label[self.labels.index(label)] < 0]:
             raise ValueError(
                 f"The task decorrelates in the events of {left_out[0]!r}, which is in none of its classes."
             )
-        known = [observable.name for observable in self.observables]
-        for name in self.decorrelate:
-            if name not in known:
-                have = f"are {', '.join(known)}" if known else "do not exist: its selection gives none"
-                raise ValueError(
-                    f"The task decorrelates from {name!r}, but the dataset's observables {have}."
-                )
-            if self.decorrelate.count(name) > 1:
-                raise ValueError(f"The task decorrelates from {name!r} more than once. Name it once.")
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The parts of the network's outputs: "classification", "regression", or both."""
+        return HEADS[self.kind]
+
+    @property
+    def classifies(self) -> bool:
+        """Whether there are classes."""
+        return CLASSIFICATION in self.heads
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the network gives per event: logits, predictions and, if Gaussian, log variances."""
+        return len(self.names) + len(self.targets) * (2 if self.loss == "gaussian" else 1)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the predictions, in order: "probability_h", "predicted_mass", "sigma_mass"."""
+        sigmas = self.targets if self.loss == "gaussian" else ()
+        return (
+            *(f"probability_{name}" for name in self.names),
+            *(f"predicted_{name}" for name in self.targets),
+            *(f"sigma_{name}" for name in sigmas),
+        )
+
+    @property
+    def parts(self) -> int:
+        """In how many equal parts the events of a batch are drawn: one per class, or one for all."""
+        return max(len(self.names), 1)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The class of each logit."""
-        return tuple(self.classes) or self.labels
+        return (tuple(self.classes) or self.labels) if self.classifies else ()
 
     @property
-    def targets(self) -> tuple[int, ...]:
-        """For each label its class; -1 where its events are left out."""
+    def class_of_label(self) -> tuple[int, ...]:
+        """For each label its class; -1 where its events are left out. Without classes all are 0."""
+        if not self.classifies:
+            return (0,) * len(self.labels)
         if not self.classes:
             return tuple(range(len(self.labels)))
         return tuple(
@@ -120,7 +207,8 @@ class Task:
     def backgrounds(self) -> tuple[str, ...]:
         """The labels from which the signal is separated."""
         index = self.signal_index
-        return tuple(label for label, target in zip(self.labels, self.targets) if target not in (-1, index))
+        classes = zip(self.labels, self.class_of_label)
+        return tuple(label for label, target in classes if target not in (-1, index))
 
     @property
     def scored(self) -> tuple[str, ...]:
@@ -138,6 +226,11 @@ class Task:
         """These observables inside a sentence: "diphoton mass and HT"; "" for none."""
         return " and ".join(observable.phrase for observable in self.decorrelate_observables)
 
+    @property
+    def known_observables(self) -> tuple[Observable, ...]:
+        """The observables that are known before the prediction: those that are no targets."""
+        return tuple(o for o in self.observables if o.name not in self.targets)
+
     def title(self, name: str) -> str:
         """A label or class as tables and figures show it."""
         return self.titles.get(name, name.replace("_", " "))
@@ -145,13 +238,17 @@ class Task:
     def of_labels(self, labels, xp=np):
         """The class of each event, of the labels' shape; -1 where it is left out or its label is not known.
 
+        Without classes it is 0 for all events, also for those whose label is not known.
+
         Args:
           labels: int, indices into `labels`, -1 where not known.
           xp: the array module, numpy or jax.numpy.
         """
-        if self.targets == tuple(range(len(self.labels))):
+        if not self.classifies:
+            return xp.zeros_like(labels)
+        if self.class_of_label == tuple(range(len(self.labels))):
             return labels
-        return xp.where(labels >= 0, xp.asarray(self.targets, np.int32)[labels], -1)
+        return xp.where(labels >= 0, xp.asarray(self.class_of_label, np.int32)[labels], -1)
 
     def decorrelated(self, labels, xp=np):
         """Which events the score is decorrelated in, boolean, of the labels' shape."""
@@ -162,34 +259,63 @@ class Task:
         """How many events each label has that is not left out, by its name."""
         return {
             name: int(np.sum(labels == index))
-            for index, (name, target) in enumerate(zip(self.labels, self.targets))
+            for index, (name, target) in enumerate(zip(self.labels, self.class_of_label))
             if target >= 0
         }
 
+    def target(self, name: str) -> Observable:
+        """The observable of a target."""
+        return next(observable for observable in self.observables if observable.name == name)
+
+    def scaled(self, values: Mapping[str, np.ndarray]) -> Task:
+        """The task with the mean and the standard deviation of each target, in which the network predicts.
+
+        Args:
+          values: target -> its values in the training sample, `[n]`.
+
+        Raises:
+          ValueError: a target is constant.
+        """
+        scales = {}
+        for name in self.targets:
+            center, width = (float(of(values[name], dtype=float)) for of in (np.mean, np.std))
+            if not width > 1e-6 * abs(center):
+                raise ValueError(
+                    f"The target {name!r} is {center:g} in all {len(values[name])} training events, so there "
+                    "is nothing to learn. Name another observable as target, or use other events."
+                )
+            scales[name] = (center, width)
+        return dataclasses.replace(self, scales=scales)
+
     def changed(
         self,
-        signal: str = "",
+        *,
         decorrelate: str | Sequence[str] = (),
-        of: Sequence[str] = (),
         classes: Sequence[str] = (),
+        kind: str = "",
+        **fields,
     ) -> Task:
         """The task with other fields; an empty argument leaves the field as it is.
 
         Args:
-          signal: as for the task.
           decorrelate: an observable or observables, or "none" for no decorrelation.
-          of: labels.
           classes: one text per class: "background=gamma_gamma+gamma_jet", or "h" for the class of one label.
+          kind: as for the task. A regression drops all fields of a classification, and the reverse.
+          **fields: other fields of the task.
 
         Raises:
           ValueError: as for the task.
         """
         decorrelate = _names(decorrelate)
-        given = {"signal": signal, "decorrelate": decorrelate, "of": tuple(of), "classes": _classes(classes)}
-        fields = {name: value for name, value in given.items() if value}
+        given = {"decorrelate": decorrelate, "classes": _classes(classes), "kind": kind, **fields}
+        changes = {name: value for name, value in given.items() if value}
         if decorrelate == ("none",):
-            fields |= {"decorrelate": (), "of": ()}
-        return dataclasses.replace(self, **fields)
+            changes |= {"decorrelate": (), "of": ()}
+        if kind == REGRESSION:
+            changes = {"signal": "", "decorrelate": (), "of": (), "classes": {}, "efficiencies": ()} | changes
+        if kind == CLASSIFICATION:
+            changes = {"targets": ()} | changes
+        return dataclasses.replace(self, **changes)
 
     def to_json(self) -> dict:
         """The task as JSON holds it; `Task(**json)` is the task again."""

@@ -1,7 +1,7 @@
 """Runs of `config.seeds` networks: one, or several that differ in their seeds alone, and their ensemble.
 
 The networks of a run of several have folders of their own, seed-0, seed-1, ..., in the run's folder. The run
-has the results of the ensemble, whose probabilities are the means of the networks', and for every metric the
+has the results of the ensemble, whose predictions are the means of the networks', and for every metric the
 mean and the spread over the networks.
 """
 
@@ -133,10 +133,10 @@ def _joined(training: Training, outcomes: Sequence[Outcome], dataset: Dataset) -
 def _evaluated(training: Training, own: Sequence[Mapping], dataset: Dataset) -> dict:
     """Writes results and scores of an ensemble, from the results of its networks; gives the results."""
     config, workdir = training.config, Path(training.workdir)
-    run, about = loop.resolved(config, dataset)
+    run, about = loop.resolved(config, dataset, workdir)
     validation = dataset.read("validation", run.task, run.unread)
     folders = members_of(workdir, config)
-    probabilities = [_probabilities(folder, validation, run.task.names) for folder in folders]
+    predictions = [_predictions(folder, validation, run.task.columns) for folder in folders]
     more = {
         "epoch": [one["epoch"] for one in own],
         "epoch_selection": own[0]["epoch_selection"],
@@ -144,12 +144,12 @@ def _evaluated(training: Training, own: Sequence[Mapping], dataset: Dataset) -> 
         SEEDS: {"members": [folder.name for folder in folders], **spread(own)},
     }
     with owned(workdir):
-        mean = np.mean(probabilities, axis=0)
+        mean = np.mean(predictions, axis=0)
         return loop.write_evaluation(workdir, config, run, about["description"], validation, mean, more)
 
 
-def _probabilities(folder: Path, events: Record, classes: Sequence[str]) -> np.ndarray:
-    """The probabilities that a network gave to the events, f8 `[n, classes]`.
+def _predictions(folder: Path, events: Record, columns: Sequence[str]) -> np.ndarray:
+    """The predictions of a network for the events, f8 `[n, columns]`.
 
     Raises:
       WorkdirError: its scores are of other events.
@@ -160,4 +160,4 @@ def _probabilities(folder: Path, events: Record, classes: Sequence[str]) -> np.n
             f"The scores in {folder} are not of the validation events of the dataset. Evaluate the run again "
             "with --mode=evaluate."
         )
-    return np.stack([scores[f"probability_{name}"] for name in classes], axis=1).astype(np.float64)
+    return np.stack([scores[name] for name in columns], axis=1).astype(np.float64)

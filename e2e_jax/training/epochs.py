@@ -62,10 +62,10 @@ class Epochs:
         """
         while not self.finished(standing):
             self.train_epoch(standing)
-            row, probabilities = self.close_epoch(standing)
+            row, predictions = self.close_epoch(standing)
             seen = self.validation
-            sample = seen.labels, seen.observables, seen.weights
-            drawn = board and board.add_epoch(row, probabilities, *sample)
+            sample = seen.labels, seen.observables, seen.weights, seen.targets
+            drawn = board and board.add_epoch(row, predictions, *sample)
             # After the drawing: a resumed run starts after it and rewrites no epoch.
             standing.save(self.checkpoints, after=drawn)
             report(workdir, standing.progress.history, [row], self.run.task)
@@ -110,13 +110,13 @@ class Epochs:
     def close_epoch(self, standing: Standing):
         """Validates the finished epoch, and begins the next one; returns its row and what was predicted."""
         progress, start = standing.progress, time.perf_counter()
-        probabilities = self.validation.predict(standing.state.evaluated)
+        predictions = self.validation.predict(standing.state.evaluated)
         steps, seconds = progress.timed if progress.timed[0] else (progress.steps, progress.seconds)
         row = {
             "epoch": progress.epoch + 1,
             "step": int(standing.state.step),
             **{f"train_{name}": value for name, value in progress.means().items()},
-            **self.validation.metrics(probabilities),
+            **self.validation.metrics(predictions),
             "events_per_second": round(steps * self.options.batch_size / seconds, 1),
             "seconds": round(progress.seconds + time.perf_counter() - start, 3),
         }
@@ -126,5 +126,6 @@ class Epochs:
         done = [*progress.history, row]
         if best_epoch(done, self.run.metrics.limit, self.run.task).index == progress.epoch:
             standing.best = host_copy(standing.state.evaluated)
-        standing.progress = Progress(history=done, train_events=progress.train_events)
-        return row, probabilities
+        kept = {"train_events": progress.train_events, "started_from": progress.started_from}
+        standing.progress = Progress(history=done, **kept)
+        return row, predictions

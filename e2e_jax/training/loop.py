@@ -1,6 +1,7 @@
 """A training in the folder of a run: begun, resumed, evaluated."""
 
 import contextlib
+import dataclasses
 import json
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from e2e_jax.evaluation.tables import results_table
 from e2e_jax.inference.loading import load_classifier
 from e2e_jax.models.cpu import resnet_cpu
 from e2e_jax.runs.checkpoints import Checkpoints, check_dataset, check_task, host_copy, read_about
-from e2e_jax.runs.folder import METRICS, PROFILE, TENSORBOARD, claim, owned, read_config
+from e2e_jax.runs.folder import METRICS, PROFILE, TENSORBOARD, claim, owned, read_config, saved_steps
 from e2e_jax.runs.results_files import write_results, write_scores
-from e2e_jax.training import profile, stopping
+from e2e_jax.study import Task
+from e2e_jax.training import profile, start, stopping
 from e2e_jax.training.epochs import Epochs, Standing
 from e2e_jax.training.options import Options
 from e2e_jax.training.progress import Progress, report, say
@@ -54,7 +56,7 @@ def train(config, workdir, dataset=None, board=None):
     with _owned_by_first(workdir):
         distributed.of_first(lambda: claim(workdir, config))
         dataset = dataset or experiment.dataset_of(config)
-        run, about = resolved(config, dataset)
+        run, about = resolved(config, dataset, workdir)
         with Checkpoints(workdir, config, run.task, about["fingerprints"]) as checkpoints:
             validation = _train(config, run, dataset, workdir, checkpoints, board)
             # The others read the last checkpoint, too.
@@ -90,11 +92,11 @@ def evaluate_run(workdir, config=None, dataset=None):
             distributed.of_first(lambda: claim(workdir, config))
         config = read_config(workdir)
         dataset = dataset or experiment.dataset_of(config)
-        run, about = resolved(config, dataset)
+        run, about = resolved(config, dataset, workdir)
         return _evaluate(workdir, config, run, dataset, about)
 
 
-def resolved(config, dataset):
+def resolved(config, dataset, workdir):
     """The objects of a config on a dataset, and {"description", "fingerprints"} of the dataset."""
 
     # In one process before the others read it: where the dataset is missing, the first one builds it.
@@ -102,7 +104,19 @@ def resolved(config, dataset):
         return {"description": dataset.describe(), "fingerprints": dataset.fingerprints()}
 
     about = distributed.of_first(described)
-    return experiment.of(config, experiment.task_of(config, about["description"])), about
+    run = experiment.of(config, experiment.task_of(config, about["description"]))
+    scales = distributed.of_first(lambda: _scales(run, dataset, workdir))
+    return dataclasses.replace(run, task=dataclasses.replace(run.task, scales=scales)), about
+
+
+def _scales(run, dataset, workdir):
+    """The scales of the targets: those of the run's checkpoint; of a new run, of the training sample."""
+    if not run.task.targets:
+        return {}
+    if saved_steps(workdir):
+        return Task(**read_about(workdir)["task"]).scales
+    training = dataset.read("train", run.task, run.unread)
+    return run.task.scaled(run.targets(training)).scales
 
 
 @contextlib.contextmanager
@@ -131,7 +145,7 @@ def _evaluate(workdir, config, run, dataset, about, validation=None):
     best = best_epoch(progress.history, run.metrics.limit, run.task)
     if validation is None:
         validation = dataset.read("validation", run.task, run.unread)
-    probabilities = distributed.divided(classifier.predict, validation)
+    predictions = distributed.divided(classifier.predict, validation)
     if not distributed.first():
         return None
     more = {
@@ -139,11 +153,13 @@ def _evaluate(workdir, config, run, dataset, about, validation=None):
         "epoch_selection": best.rule,
         "events": {"train": progress.train_events, "validation": len(validation)},
     }
-    return write_evaluation(workdir, config, run, about["description"], validation, probabilities, more)
+    if progress.started_from:
+        more["started_from"] = progress.started_from
+    return write_evaluation(workdir, config, run, about["description"], validation, predictions, more)
 
 
-def write_evaluation(workdir, config, run, description, validation, probabilities, more):
-    """Evaluates probabilities; writes and prints the results.
+def write_evaluation(workdir, config, run, description, validation, predictions, more):
+    """Evaluates predictions; writes and prints the results.
 
     Args:
       workdir: the run's folder, into which results.json and scores.parquet are written.
@@ -151,7 +167,7 @@ def write_evaluation(workdir, config, run, description, validation, probabilitie
       run: its objects.
       description: of the dataset.
       validation: the events.
-      probabilities: of them, `[n, classes]`.
+      predictions: of them, `[n, columns]`, see `Task.columns`.
       more: what else the results hold, such as "epoch" and "epoch_selection".
 
     Returns:
@@ -160,18 +176,21 @@ def write_evaluation(workdir, config, run, description, validation, probabilitie
     task = run.task
     results = evaluate(
         task,
-        probabilities,
+        predictions,
         validation.label,
         run.decorrelated_from(validation),
         run.metrics,
         weights=run.event_weights(validation),
+        targets=run.targets(validation),
         config=config.to_dict(),
         dataset=description,
     )
+    if started_from := more.pop("started_from", None):
+        results["provenance"]["started_from"] = started_from
     results |= more
     names = dict.fromkeys((*validation.SCALARS, *(observable.name for observable in task.observables)))
     columns = {name: getattr(validation, name) for name in names}
-    scores = write_scores(workdir, probabilities, columns, task.names)
+    scores = write_scores(workdir, predictions, columns, task.columns)
     written = write_results(workdir, results)
     print(results_table(task, results))
     print(f"Epoch chosen by: {results['epoch_selection']}.")
@@ -196,7 +215,7 @@ def _train(config, run, dataset, workdir, checkpoints, board):
         state, best = restored[:2]
         say(f"Going on with the run in {workdir}: epoch {progress.epoch + 1}, step {int(state.step)}.")
     else:
-        state = distributed.arrays_of_first(lambda: _fresh(run, options), like)
+        state = distributed.arrays_of_first(lambda: _fresh(run, options, progress), like)
         best = state.evaluated
     training = dataset.read("train", run.task, run.unread)
     check_observables(training, run)
@@ -259,15 +278,20 @@ def _feed(run, options, training, steps):
     return parallel_step, feed
 
 
-def _fresh(run, options):
+def _fresh(run, options, progress):
     # Drawing a million numbers once is not worth the 6 s that optimizing the program for it takes.
     quick = {"xla_backend_optimization_level": 1}
     draw = jax.jit(lambda: create_state(run, options, jax.random.key(options.seed)), compiler_options=quick)
-    return host_copy(draw())
+    state = host_copy(draw())
+    if not options.start_from:
+        return state
+    params, progress.started_from = start.started(state.params, run, options.start_from, options.start_parts)
+    average = None if state.average is None else params
+    return state.replace(params=params, average=average)
 
 
 def summary(run, options, title, sizes, devices, params):
-    """A sentence about a training that begins, and one about its decorrelation."""
+    """A sentence about a training that begins, and what it learns."""
     count = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
     there = len(parallel.chosen(run.setup.devices))
     fewer = "" if devices == there else ", the most that divide it evenly"
@@ -275,8 +299,19 @@ def summary(run, options, title, sizes, devices, params):
     return (
         f"{title}: {sizes[0]} training and {sizes[1]} validation events, {count} parameters, batch "
         f"{options.batch_size} on {devices} of {jax.device_count()} devices{several}{fewer} "
-        f"({jax.devices()[0].device_kind}, {run.setup.way}). {_decorrelation(run.task, options.penalty)}"
+        f"({jax.devices()[0].device_kind}, {run.setup.way}). {_learnt(run.task, options.penalty)}"
     )
+
+
+def _learnt(task, penalty):
+    """What the task predicts, and what its score is decorrelated from."""
+    said = []
+    if task.targets:
+        predicted = ", ".join(task.target(name).phrase for name in task.targets)
+        said.append(f"It predicts: {predicted} (loss {task.loss!r}).")
+    if task.classifies:
+        said.append(_decorrelation(task, penalty))
+    return " ".join(said)
 
 
 def _decorrelation(task, penalty):

@@ -1,4 +1,8 @@
-"""The training loss: cross-entropy, plus the penalty that decorrelates the score from an observable."""
+"""The training loss: the sum over the heads of a task, each of which is a mean over events.
+
+Classes have the cross-entropy, plus the penalty that decorrelates the score from an observable. Targets have
+Huber's loss or the negative logarithm of a Gaussian likelihood.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,9 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import optax
 
+from e2e_jax.models import heads
 from e2e_jax.models.decorrelation import penalties
 from e2e_jax.study import Task
 from e2e_jax.training.weights import COLUMN
@@ -76,73 +82,116 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, smoothing: float = 0.0)
     return norm - (1 - smoothing) * chosen - smoothing * jnp.mean(logits, axis=-1)
 
 
+def regression_loss(targets: jax.Array, log_variances: jax.Array, truth: jax.Array) -> jax.Array:
+    """The loss of each event, the mean over its targets; all in units of the targets' widths.
+
+    Args:
+      targets: `[n, targets]`, the predictions.
+      log_variances: `[n, targets]` for the negative logarithm of a Gaussian likelihood, without its constant;
+        `[n, 0]` for Huber's loss, quadratic up to one width and linear beyond.
+      truth: `[n, targets]`.
+
+    Returns:
+      `[n]`.
+    """
+    if log_variances.shape[1]:
+        each = (log_variances + (targets - truth) ** 2 * jnp.exp(-log_variances)) / 2
+    else:
+        each = optax.losses.huber_loss(targets, truth)
+    return jnp.mean(each, axis=-1)
+
+
+def standardized(values: Mapping[str, jax.Array], task: Task) -> jax.Array:
+    """The targets `[n, targets]` of a batch or sample, in units of `Task.scales`."""
+    center, width = jnp.asarray([task.scales[name] for name in task.targets], jnp.float32).T
+    truth = jnp.stack([jnp.asarray(values[name]) for name in task.targets], axis=-1)
+    return (truth - center[None, :]) / width[None, :]
+
+
 def loss(
-    logits: jax.Array,
+    outputs: jax.Array,
     batch: Mapping[str, jax.Array],
     task: Task,
     penalty: Penalty,
     axis_name: str | None = None,
     label_smoothing: float = 0.0,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Mean cross-entropy + strength * penalty of the signal's score in the events that decorrelate it.
+    """The sum of the losses of the task's heads.
 
-    A task without decorrelation has no penalty. With weights both are those of weighted events.
+    That of the classes is the mean cross-entropy + strength * penalty of the signal's score in the events
+    that decorrelate it. A task without decorrelation has no penalty. That of the targets is the mean of
+    `regression_loss`, in a joint task times `Task.weight`. With weights all are those of weighted events.
 
     The penalty is not a sum over events: it sees the whole batch. Under `jit` over a mesh that is so by
     itself; under `pmap` or `shard_map` give the name of the mapped axis, and every device computes the
     penalty of all devices' events.
 
     Args:
-      logits: `[n, classes]`.
-      batch: "label" int `[n]`, index into the task's labels; with a penalty the task's observables `[n]`;
-        optionally "valid" bool `[n]`, false for padding, which counts nowhere, and `weights.COLUMN` `[n]`,
-        not negative.
+      outputs: `[n, task.outputs]`; of a classification the logits.
+      batch: "label" int `[n]`, index into the task's labels; the targets, and with a penalty the task's
+        observables, each `[n]`; optionally "valid" bool `[n]`, false for padding, which counts nowhere, and
+        `weights.COLUMN` `[n]`, not negative.
       task: what is learnt.
       penalty: on the dependence on the task's observable. Strength 0 computes none.
       axis_name: mapped axis over which the batch is spread, if any.
       label_smoothing: as for `cross_entropy`.
 
     Returns:
-      The loss, a scalar, and metrics of the whole batch: "loss", "cross_entropy", "accuracy", and, with a
-      penalty, "cvm_penalty" or that of another method (undivided, without the strength). With `axis_name` the
-      loss is this device's share: its mean over devices, and so the mean of its gradients (`pmean`), is that
-      of one device on the whole batch. The metrics are already the same on every device.
+      The loss, a scalar, and metrics of the whole batch: "loss"; of classes "cross_entropy", "accuracy", and,
+      with a penalty, "cvm_penalty" or that of another method (undivided, without the strength); of targets
+      "regression_loss" and "error", the mean absolute error in widths. With `axis_name` the loss is this
+      device's share: its mean over devices, and so the mean of its gradients (`pmean`), is that of one device
+      on the whole batch. The metrics are already the same on every device.
     """
-    labels = batch["label"]
-    targets = task.of_labels(labels, jnp)
-    valid = batch.get("valid", jnp.ones(labels.shape, bool)).astype(bool)
-    weights = batch.get(COLUMN)
-    counted = jnp.where(valid, 1 if weights is None else weights, 0).astype(logits.dtype)
+    valid = batch.get("valid", jnp.ones(batch["label"].shape, bool)).astype(bool)
+    counted = jnp.where(valid, batch.get(COLUMN, 1), 0).astype(outputs.dtype)
 
     def over_devices(local_sum):
         return local_sum if axis_name is None else jax.lax.pmean(local_sum, axis_name)
 
     def mean(values):
         """Numerator of this device over the denominator of all, whose mean over devices is the mean."""
-        count = jnp.maximum(over_devices(jnp.sum(counted)), jnp.finfo(logits.dtype).tiny)
+        count = jnp.maximum(over_devices(jnp.sum(counted)), jnp.finfo(counted.dtype).tiny)
         return jnp.sum(counted * jnp.where(valid, values, 0)) / count
 
+    parts, total, metrics = heads.split(outputs, task), jnp.float32(0), {}
+    if task.classifies:
+        total, metrics = _classification(
+            parts.logits, batch, task, penalty, valid, mean, axis_name, label_smoothing
+        )
+    if task.targets:
+        truth = standardized(batch, task)
+        value = mean(regression_loss(parts.targets, parts.log_variances, truth))
+        error = mean(jnp.mean(jnp.abs(parts.targets - truth), axis=-1))
+        total = total + (task.weight if task.classifies else 1.0) * value
+        metrics |= {"regression_loss": value, "error": error}
+    metrics["loss"] = total
+    return total, {name: over_devices(jax.lax.stop_gradient(value)) for name, value in metrics.items()}
+
+
+def _classification(logits, batch, task, penalty, valid, mean, axis_name, label_smoothing):
+    """The loss of the classes and its metrics."""
+    labels = batch["label"]
+    targets = task.of_labels(labels, jnp)
     classification = mean(cross_entropy(logits, targets, label_smoothing))
     accuracy = mean((jnp.argmax(logits, axis=-1) == targets).astype(logits.dtype))
     metrics = {"cross_entropy": classification, "accuracy": accuracy}
-    total = classification
-    if penalty.strength and task.decorrelate and penalty.method in penalties.PENALTIES:
-        scores = jax.nn.softmax(logits, axis=-1)[:, task.signal_index]
-        mask = valid & task.decorrelated(labels, jnp)
-        value = penalties.penalty(
-            penalty.method,
-            scores,
-            {name: batch[name] for name in task.decorrelate},
-            mask,
-            weights,
-            neighbors=penalty.neighbors,
-            order=penalty.order,
-            axis_name=axis_name,
-        )
-        metrics[f"{penalty.method}_penalty"] = value
-        if penalty.reduction == "mean":
-            events = jnp.sum(mask) if axis_name is None else jax.lax.psum(jnp.sum(mask), axis_name)
-            value = value / jnp.maximum(events, 1)
-        total = total + penalty.strength * value
-    metrics["loss"] = total
-    return total, {name: over_devices(jax.lax.stop_gradient(value)) for name, value in metrics.items()}
+    if not (penalty.strength and task.decorrelate and penalty.method in penalties.PENALTIES):
+        return classification, metrics
+    scores = jax.nn.softmax(logits, axis=-1)[:, task.signal_index]
+    mask = valid & task.decorrelated(labels, jnp)
+    value = penalties.penalty(
+        penalty.method,
+        scores,
+        {name: batch[name] for name in task.decorrelate},
+        mask,
+        batch.get(COLUMN),
+        neighbors=penalty.neighbors,
+        order=penalty.order,
+        axis_name=axis_name,
+    )
+    metrics[f"{penalty.method}_penalty"] = value
+    if penalty.reduction == "mean":
+        events = jnp.sum(mask) if axis_name is None else jax.lax.psum(jnp.sum(mask), axis_name)
+        value = value / jnp.maximum(events, 1)
+    return classification + penalty.strength * value, metrics

@@ -29,6 +29,8 @@ class Options:
       placement: where the training sample is, one of `placement.PLACES`.
       penalty: on a dependence of the score on the observable that the task decorrelates from.
       profile: whether a profile of a few steps is written.
+      start_from: the run whose parameters are taken at the start; "" for random ones.
+      start_parts: what is taken from it, "all" or "features".
       seed: of the parameters and of the order of the events.
     """
 
@@ -48,6 +50,8 @@ class Options:
     placement: str = "auto"
     penalty: Penalty = dataclasses.field(default_factory=Penalty)
     profile: bool = False
+    start_from: str = ""
+    start_parts: str = "all"
     seed: int = 0
 
     @classmethod
@@ -61,6 +65,8 @@ class Options:
             placement=config.data.placement,
             penalty=Penalty(**config.decorrelation.to_dict()),
             profile=config.profile,
+            start_from=config.model.start_from,
+            start_parts=config.model.start_parts,
             seed=config.seed,
         )
 

@@ -25,6 +25,7 @@ class Progress:
       seconds: wall time spent on the running epoch.
       timed: [steps, seconds] of the running epoch without those that had to compile.
       train_events: events in the training sample.
+      started_from: the run that the parameters were taken from, see `start.started`; empty for none.
     """
 
     history: list = dataclasses.field(default_factory=list)
@@ -33,6 +34,7 @@ class Progress:
     seconds: float = 0.0
     timed: list = dataclasses.field(default_factory=lambda: [0, 0.0])
     train_events: int = 0
+    started_from: dict = dataclasses.field(default_factory=dict)
 
     @property
     def epoch(self):
@@ -88,13 +90,20 @@ def report(workdir, rows, new, task):
 
 def line(row, task: Task):
     """A row of the history as a line for the screen."""
-    areas = ", ".join(f"{task.title(name)} {row[f'auc_{name}']:.3f}" for name in task.scored)
-    cvm = f" CVM {row['cvm']:.4f};" if "cvm" in row else ""
-    return (
-        f"Epoch {row['epoch']}: loss {row['train_loss']:.4f}, validation cross-entropy "
-        f"{row['validation_cross_entropy']:.4f}; AUC vs rest: {areas};{cvm} "
-        f"{row['events_per_second']:.0f} events/s, {row['seconds']:.0f} s"
-    )
+    seen = "loss" if task.targets else "cross_entropy"
+    parts = [
+        f"Epoch {row['epoch']}: loss {row['train_loss']:.4f}, validation {seen.replace('_', '-')} "
+        f"{row[f'validation_{seen}']:.4f}"
+    ]
+    if task.classifies:
+        areas = ", ".join(f"{task.title(name)} {row[f'auc_{name}']:.3f}" for name in task.scored)
+        parts.append(f"AUC vs rest: {areas}")
+    if task.targets:
+        errors = [f"{name} {row[f'mae_{name}']:.4g} {task.target(name).unit}" for name in task.targets]
+        parts.append(f"mean absolute error: {', '.join(error.rstrip() for error in errors)}")
+    if "cvm" in row:
+        parts.append(f"CVM {row['cvm']:.4f}")
+    return "; ".join([*parts, f"{row['events_per_second']:.0f} events/s, {row['seconds']:.0f} s"])
 
 
 def say(text):

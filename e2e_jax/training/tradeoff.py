@@ -13,7 +13,7 @@ from e2e_jax.models.decorrelation.penalties import PENALTIES
 from e2e_jax.runs import config_ranges
 from e2e_jax.training.many import Training
 
-STRENGTH = "cvm.strength"
+STRENGTH = "decorrelation.strength"
 """The field of a config with the strength of the penalty, whatever its method."""
 LIMIT = "cvm.limit"
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)

@@ -107,3 +107,37 @@ def test_auto_goes_by_the_free_memory(monkeypatch):
 def test_an_unknown_place_is_named():
     with pytest.raises(ValueError, match=r"config\.data\.placement is 'tape'"):
         placement.choose("tape", sample(2), jax.devices())
+
+
+class Pending(np.ndarray):
+    """A metric of a step, which notes when somebody waits for it."""
+
+    def block_until_ready(self):
+        WAITING.clear()
+        return self
+
+
+WAITING: list[int] = []
+"""Steps that were called and not waited for."""
+
+
+def test_few_steps_wait_for_the_devices():
+    """More of them, when they are short, ended in a deadlock of two CPU devices."""
+    config = image_config(batch_size=3)
+    most = 0
+
+    def run_step(state, packed, rows):
+        nonlocal most
+        WAITING.append(1)
+        most = max(most, len(WAITING))
+        return state, {"loss": np.zeros(len(rows)).view(Pending)}
+
+    step = parallel.ParallelStep(lambda x: x, lambda x: x, None, lambda pick: run_step, jax.devices()[:1])
+    WAITING.clear()
+    feed = placement.resident(step, *fed(config, sample(200)))
+    pieces = []
+    for _, metrics in feed(None, 0, 0):
+        pieces.append(len(metrics))
+        WAITING.clear()
+    assert max(pieces) > placement.IN_FLIGHT
+    assert most <= placement.IN_FLIGHT

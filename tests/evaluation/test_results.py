@@ -121,16 +121,18 @@ def test_scores_are_read_back(tmp_path):
     probabilities, labels, observables = scored()
     mass = observables["mass"]
     address = {name: np.arange(EVENTS) * factor for factor, name in enumerate(("run", "lumi", "event"), 1)}
-    path = write_scores(tmp_path, probabilities, {"label": labels, "mass": mass, **address}, hgg.TASK.names)
+    path = write_scores(tmp_path, probabilities, {"label": labels, "mass": mass, **address}, hgg.TASK.columns)
     table = parquet.read_table(path).to_pydict()
     np.testing.assert_array_equal(table["probability_h"], probabilities[:, 1])
     np.testing.assert_array_equal(table["mass"], mass)
     np.testing.assert_array_equal(table["event"], address["event"])
     assert set(table["split"]) == {"validation"}
     with pytest.raises(ValueError, match="'run' is missing"):
-        write_scores(tmp_path, probabilities, {"label": labels, "mass": mass}, hgg.TASK.names)
+        write_scores(tmp_path, probabilities, {"label": labels, "mass": mass}, hgg.TASK.columns)
     with pytest.raises(ValueError, match="'mass' has 3 rows"):
-        write_scores(tmp_path, probabilities, {"label": labels, "mass": mass[:3], **address}, hgg.TASK.names)
+        write_scores(
+            tmp_path, probabilities, {"label": labels, "mass": mass[:3], **address}, hgg.TASK.columns
+        )
     assert parquet.read_table(path).num_rows == EVENTS
 
 

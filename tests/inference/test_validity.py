@@ -201,7 +201,7 @@ def test_events_of_a_study_without_photons_and_mass_have_probabilities():
     energy = np.linspace(300, 800, 6).astype(np.float32)
     events = dataclasses.replace(events, observables={"sum_et": energy}, label=events.label % 2)
     run = experiment.of(config, study.task)
-    predictor = Predictor(run.network, run.inputs, run.together, run.setup)
+    predictor = Predictor(run.task, run.network, run.inputs, run.together, run.setup)
     classifier = Classifier(run.name, run.task, run.inputs, run.network, random_params(run), predictor)
     np.testing.assert_allclose(classifier.predict(events).sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(classifier.predict(events.to_batch()), classifier.predict(events))

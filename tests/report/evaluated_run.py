@@ -59,7 +59,7 @@ def write_evaluated(folder, config, run, events, probabilities, epochs=3, datase
     results = evaluate(*evaluated, config=config.to_dict(), **about)
     columns = {name: getattr(events, name) for name in (*events.SCALARS, *events.observables)}
     claim(folder, config)
-    write_scores(folder, probabilities, columns, run.task.names)
+    write_scores(folder, probabilities, columns, run.task.columns)
     write_results(folder, results)
     row = validation_metrics(*evaluated)
     rows = [

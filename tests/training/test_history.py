@@ -45,10 +45,17 @@ def test_a_limit_of_one_admits_every_epoch():
 
 
 def test_progress_is_a_new_best_by_the_selection_or_by_the_auc():
-    assert selection.epochs_without_progress([], LIMIT, "h") == 0
-    assert selection.epochs_without_progress(rows((0.5, 0.001), (0.7, 0.01), (0.8, 0.01)), LIMIT, "h") == 0
-    assert selection.epochs_without_progress(rows((0.5, 0.001), (0.9, 0.01), (0.6, 0.001)), LIMIT, "h") == 0
-    assert selection.epochs_without_progress(rows((0.8, 0.001), (0.8, 0.001), (0.7, 0.0005)), LIMIT, "h") == 2
+    assert selection.epochs_without_progress([], LIMIT, hgg.TASK) == 0
+    assert (
+        selection.epochs_without_progress(rows((0.5, 0.001), (0.7, 0.01), (0.8, 0.01)), LIMIT, hgg.TASK) == 0
+    )
+    assert (
+        selection.epochs_without_progress(rows((0.5, 0.001), (0.9, 0.01), (0.6, 0.001)), LIMIT, hgg.TASK) == 0
+    )
+    assert (
+        selection.epochs_without_progress(rows((0.8, 0.001), (0.8, 0.001), (0.7, 0.0005)), LIMIT, hgg.TASK)
+        == 2
+    )
 
 
 def test_stops_at_the_last_epoch_or_when_patience_ends():
@@ -65,7 +72,7 @@ def test_without_a_decorrelation_the_best_epoch_is_by_area_alone():
     task = Task(signal="b", labels=("a", "b", "c"), titles={"b": "B"})
     history = [{"auc_b": area} for area in (0.6, 0.8, 0.8, 0.7)]
     assert best_epoch(history, 1.0, task) == (1, "best AUC of B vs rest")
-    assert selection.epochs_without_progress(history, 1.0, "b") == 2
+    assert selection.epochs_without_progress(history, 1.0, task) == 2
 
 
 def test_sums_that_went_through_json_go_on_exactly():

@@ -90,10 +90,9 @@ def _summary(classifier, shapes, output, content, difference):
     lines = [f"{output}: {len(content) / 1e6:.2f} MB"]
     for name, shape in signature.flat_names(shapes).items():
         lines.append(f"  input   {name}: {np.dtype(shape.dtype).name}[{', '.join(map(str, shape.shape))}]")
-    classes = ", ".join(classifier.classes)
-    lines.append(
-        f"  output  probabilities: float32[{signature.EVENTS}, {len(classifier.classes)}]: {classes}"
-    )
+    columns = classifier.columns if classifier.task.targets else classifier.classes
+    name, listed = signature.output_name(classifier), ", ".join(columns)
+    lines.append(f"  output  {name}: float32[{signature.EVENTS}, {len(columns)}]: {listed}")
     tried = "not tried out: onnxruntime is not installed"
     if difference is not None:
         tried = f"largest difference from predict on {PROBED} random events: {difference:.1g}"

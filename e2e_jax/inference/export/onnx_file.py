@@ -18,13 +18,12 @@ from onnx import TensorProto, helper, numpy_helper
 from e2e_jax import __version__
 from e2e_jax.errors import ExportError
 from e2e_jax.inference.export import onnx_operations, onnx_shapes
-from e2e_jax.inference.export.signature import flat_names, scoring_function
+from e2e_jax.inference.export.signature import flat_names, output_name, scoring_function
 
 OPSET = 18
 """Of July 2022; the first whose ReduceMax takes its axes as an input."""
 
 IR_VERSION = 9
-OUTPUT = "probabilities"
 
 
 def to_bytes(classifier, shapes):
@@ -43,7 +42,7 @@ def to_bytes(classifier, shapes):
     program = jax.make_jaxpr(lambda *leaves: score(jax.tree.unflatten(structure, leaves)))(*leaves)
     graph = Graph(flat_names(shapes))
     (result,) = graph.run(program.jaxpr, program.consts, list(graph.inputs))
-    graph.node("Identity", result, name=OUTPUT)
+    graph.node("Identity", result, name=output_name(classifier))
     model = graph.model(classifier, program.out_avals[0].shape)
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
@@ -54,7 +53,7 @@ def scorer(content):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return lambda inputs: session.run([OUTPUT], {k: np.asarray(v) for k, v in flat_names(inputs).items()})[0]
+    return lambda inputs: session.run(None, {k: np.asarray(v) for k, v in flat_names(inputs).items()})[0]
 
 
 class Graph:
@@ -117,13 +116,14 @@ class Graph:
             )
             for name, s in self._shapes.items()
         ]
-        output = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, _axes(shape))
+        output = helper.make_tensor_value_info(output_name(classifier), TensorProto.FLOAT, _axes(shape))
         constants = [numpy_helper.from_array(array, name) for name, array in self._constants.values()]
         graph = helper.make_graph(self._nodes, classifier.name, inputs, [output], constants)
         opset = [helper.make_operatorsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
         model.producer_name, model.producer_version = "e2e_jax", __version__
-        notes = {"classes": ",".join(classifier.classes), "task": json.dumps(classifier.task.to_json())}
+        names = {"classes": ",".join(classifier.classes), "columns": ",".join(classifier.columns)}
+        notes = {**names, "task": json.dumps(classifier.task.to_json())}
         helper.set_model_props(model, notes)
         return model
 

@@ -13,7 +13,7 @@ from e2e_jax.errors import ExportError
 from e2e_jax.events.diphotons import CELLS, COLLECTIONS, cell_exists
 from e2e_jax.inference import validity
 from e2e_jax.inference.prediction import Predictor
-from e2e_jax.models import backend, preprocessing
+from e2e_jax.models import backend, heads, preprocessing
 from e2e_jax.models.forward import logits_function
 
 GIVEN = ("hits", "images")
@@ -24,7 +24,7 @@ EVENTS = "events"
 def in_float32(classifier):
     """The classifier computing in float32, which every runtime has; its parameters always are."""
     network = dataclasses.replace(classifier.network, precision="float32")
-    predictor = Predictor(network, classifier.inputs)
+    predictor = Predictor(classifier.task, network, classifier.inputs)
     return dataclasses.replace(classifier, network=network, _predict=predictor)
 
 
@@ -41,30 +41,31 @@ def scaled_outside(classifier):
             "out."
         )
     plain = dataclasses.replace(inputs, threshold=float(np.finfo(np.float32).min), scale=1.0)
-    return dataclasses.replace(classifier, inputs=plain, _predict=Predictor(classifier.network, plain))
+    predictor = Predictor(classifier.task, classifier.network, plain)
+    return dataclasses.replace(classifier, inputs=plain, _predict=predictor)
 
 
 def scoring_function(classifier):
-    """The pure function {input: array} -> probabilities f4 [n, classes], parameters inside, by XLA alone.
+    """The pure function {input: array} -> predictions f4 [n, columns], parameters inside, by XLA alone.
 
-    An event that `validity.is_invalid` has NaN for probabilities.
+    An event that `validity.is_invalid` has NaN for predictions.
     """
-    probabilities = _probabilities(classifier)
+    predictions = _predictions(classifier)
 
     def score(batch):
         invalid = validity.is_invalid(batch, classifier.task, classifier.inputs, jnp)
-        return jnp.where(invalid[:, None], jnp.float32(np.nan), probabilities(batch))
+        return jnp.where(invalid[:, None], jnp.float32(np.nan), predictions(batch))
 
     return score
 
 
-def _probabilities(classifier):
+def _predictions(classifier):
     """The scoring function without the check of its inputs."""
     network, params = in_float32(classifier).network, jax.tree.map(np.asarray, classifier.params)
     logits_of = logits_function(network, classifier.inputs, backend.ANY)
 
     def score(batch):
-        return jax.nn.softmax(logits_of(params, batch), axis=-1)
+        return heads.predictions(logits_of(params, batch), classifier.task)
 
     return score
 
@@ -84,7 +85,7 @@ def input_shapes(classifier, given):
     Raises:
       ExportError: `given` is neither, or the classifier sees no images.
     """
-    inputs, observables = classifier.inputs, classifier.task.observables
+    inputs, observables = classifier.inputs, classifier.task.known_observables
     if given not in GIVEN:
         raise ExportError(f"Inputs {given!r} are not known: --input is one of {', '.join(GIVEN)}.")
     dense = preprocessing.dense_shapes(inputs)
@@ -113,9 +114,14 @@ def input_shapes(classifier, given):
                 column: jax.ShapeDtypeStruct((events, dimension[name]), _portable(dtype))
                 for column, dtype in columns.items()
             }
-    read = _only_read(_probabilities(classifier), shapes)
+    read = _only_read(_predictions(classifier), shapes)
     checked = {observable.name for observable in observables if observable.least is not None}
     return {name: read.get(name, shapes[name]) for name in shapes if name in read or name in checked}
+
+
+def output_name(classifier):
+    """The name of the output: "probabilities" of a classifier, otherwise "predictions"."""
+    return "predictions" if classifier.task.targets else "probabilities"
 
 
 def flat_names(tree):

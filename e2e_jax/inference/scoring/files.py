@@ -38,15 +38,15 @@ class Scored(NamedTuple):
     Attributes:
       path: the file.
       events: rows of it.
-      invalid: rows whose probabilities are NaN.
-      classes: names of the classes.
+      invalid: rows whose predictions are NaN.
+      columns: names of the predictions.
       skipped: reason -> events left out, "file: reason" -> files.
     """
 
     path: Path
     events: int
     invalid: int
-    classes: tuple[str, ...]
+    columns: tuple[str, ...]
     skipped: Mapping[str, int]
 
 
@@ -63,7 +63,7 @@ def score(
     job_events: int = jobs.JOB_EVENTS,
     progress: bool = True,
 ) -> Scored:
-    """Writes the probabilities and observables of all events of some files.
+    """Writes the predictions and observables of all events of some files.
 
     What is scored is kept in the folder `.<name>.parts` next to the file until the file is written, so the
     same call continues after an interruption. An earlier file is replaced when the new one is whole.
@@ -113,10 +113,11 @@ def score(
             stack.callback(executor.shutdown, wait=True, cancel_futures=True)
         options = {"progress": "scoring" if progress else False, "kept_as": jobs.KEPT_AS}
         results = run_jobs([job for _, job in todo], jobs.score, executor, cache_dir=parts, **options)
-        indices = [index for index, _ in todo]
-        rows = stack.enter_context(contextlib.closing(_rows(results, indices, found, reading, counts)))
+        indices, predicted = [index for index, _ in todo], classifier.columns[0]
+        rows = _rows(results, indices, found, reading, predicted, counts)
+        stack.enter_context(contextlib.closing(rows))
         _write(path, columns, about, rows)
-    return Scored(path, counts["events"], counts["invalid"], classifier.classes, dict(reading.skipped))
+    return Scored(path, counts["events"], counts["invalid"], classifier.columns, dict(reading.skipped))
 
 
 def _check_output(path: Path) -> None:
@@ -159,6 +160,7 @@ def _about(classifier, model: jobs.Model, found: list[inputs.Input]) -> dict:
         "files": [one.name for one in found],
         "labels": list(task.labels),
         "classes": list(task.names),
+        "targets": list(task.targets),
         "observables": {o.name: {"unit": o.unit, "title": o.title} for o in task.observables},
     }
 
@@ -185,9 +187,17 @@ def _kept(path: Path) -> Iterator[Path]:
 
 
 def _rows(
-    results, indices: list[int], found: Sequence[inputs.Input], reading: Reading, counts: Counter
+    results,
+    indices: list[int],
+    found: Sequence[inputs.Input],
+    reading: Reading,
+    predicted: str,
+    counts: Counter,
 ) -> Iterator[output.Rows]:
-    """The rows of each job with the index of its file, without events that came before; counts them."""
+    """The rows of each job with the index of its file, without events that came before.
+
+    Counts them, by the column `predicted`.
+    """
     seen, bad_files, names = SeenEvents(), set(), [one.name for one in found]
     try:
         for index, (job, rows) in zip(indices, results):
@@ -201,7 +211,7 @@ def _rows(
                 first = seen.first_source(identity, index)
                 reading.repeated(names[index], rows, first, names)
                 rows = {name: values[first < 0] for name, values in rows.items()}
-            scores = next(values for name, values in rows.items() if name.startswith(jobs.PROBABILITY))
+            scores = rows[predicted]
             counts.update(events=len(scores), invalid=int(np.isnan(scores).sum()))
             yield {"file": np.full(len(scores), index, np.int32), **rows}
     except JobError as error:

@@ -35,9 +35,6 @@ from e2e_jax.study.selection import Selection
 JOB_EVENTS = 1000
 """Most events of a job. Their hits are in memory together."""
 
-PROBABILITY = "probability_"
-"""The columns of the probabilities begin with it."""
-
 ADDRESS = ("run", "lumi", "event")
 
 IDENTITY, SKIPPED = "events.identity", "events.skipped"
@@ -163,7 +160,7 @@ def columns_of(task: Task) -> dict[str, type]:
       ScoreError: an observable has the name of another column.
     """
     columns = {"file": np.int32, "entry": np.int64, **dict.fromkeys(ADDRESS, np.int64), "label": np.int32}
-    columns |= {f"{PROBABILITY}{name}": np.float32 for name in task.names}
+    columns |= dict.fromkeys(task.columns, np.float32)
     for observable in task.observables:
         if observable.name in columns:
             raise ScoreError(
@@ -190,7 +187,7 @@ def score(job: ScoreJob) -> dict[str, np.ndarray]:
             raise
         empty = {name: np.zeros(0, dtype) for name, dtype in columns_of(task).items() if name != "file"}
         return empty | {SKIPPED: np.array(json.dumps({f"file: {error.reason}": 1}))}
-    probabilities = classifier.predict(events, invalid="nan")
+    predictions = classifier.predict(events, invalid="nan")
     rows = {"entry": entries, **{name: getattr(events, name) for name in ADDRESS}}
     rows[SKIPPED] = np.array(json.dumps(reading.skipped))
     if job.found.form in (inputs.AODSIM, inputs.NTUPLE):
@@ -198,7 +195,7 @@ def score(job: ScoreJob) -> dict[str, np.ndarray]:
     # The last one is that of the label -1.
     known = [task.labels.index(name) if name in task.labels else -1 for name in job.found.labels]
     rows["label"] = np.array([*known, -1], np.int32)[events.label]
-    rows |= {f"{PROBABILITY}{name}": values for name, values in zip(task.names, probabilities.T)}
+    rows |= dict(zip(task.columns, predictions.T))
     unknown = np.full(len(events), np.nan, np.float32)
     return rows | {o.name: events.observables.get(o.name, unknown) for o in task.observables}
 

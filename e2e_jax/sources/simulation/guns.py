@@ -1,4 +1,4 @@
-"""Particle guns: single electrons and photons, and pairs of them, in the ECAL barrel.
+"""Particle guns: single electrons and photons, pairs of them, and decays to photons, in the ECAL barrel.
 
 No generator is needed: momenta are drawn, the tracker's material and field do the rest. Electrons radiate,
 photons convert, and the field spreads what comes of it in phi: that is what tells the two apart (M. Andrews
@@ -25,7 +25,7 @@ from e2e_jax.sources.simulation.jobs import GunJob
 from e2e_jax.sources.simulation.particles import ELECTRON, PHOTON, Particles
 from e2e_jax.sources.simulation.pool_files import Shards
 from e2e_jax.sources.simulation.simulate import measured
-from e2e_jax.study.samples import SHOTS, Gun
+from e2e_jax.study.samples import MASS_A, PT_A, Decay, Gun
 
 RUN = 1
 """As in simulated samples of CMS."""
@@ -92,15 +92,18 @@ def _shots(job: GunJob, events: int, pool: pileup.Pool | None, rng: np.random.Ge
         lumi=np.full(events, job.lumi, np.int64),
         event=np.zeros(events, np.int64),
         label=np.full(events, job.label, np.int32),
-        particles=_generated(particles, SHOTS[gun.kind]),
+        particles=_generated(particles, gun.shots),
         crystals=dataclasses.replace(crystals, columns={**crystals.columns, **columns}),
         digis=Ragged.from_counts(counts, read),
+        observables=_of_decays(particles) if isinstance(gun, Decay) else {},
     )
 
 
 def shoot(gun: Gun, events: int, rng: np.random.Generator) -> Particles:
-    """The particles of a batch of shots, where they are made: `[events * SHOTS[gun.kind]]`."""
-    per_shot = SHOTS[gun.kind]
+    """The particles of a batch of shots, where they are made: `[events * gun.shots]`."""
+    per_shot = gun.shots
+    if isinstance(gun, Decay):
+        return decays(gun, events, rng)
     size = events * per_shot
     pt, phi = rng.uniform(*gun.pt, size), rng.uniform(-np.pi, np.pi, size)
     eta = rng.uniform(-gun.max_eta, gun.max_eta, size)
@@ -121,6 +124,44 @@ def shoot(gun: Gun, events: int, rng: np.random.Generator) -> Particles:
         momentum=momentum,
         energy=np.hypot(np.linalg.norm(momentum, axis=1), mass),
     )
+
+
+def decays(gun: Decay, events: int, rng: np.random.Generator) -> Particles:
+    """The photons of a batch of decays, isotropic where the decaying particle is at rest: `[2 events]`."""
+    pt, phi = rng.uniform(*gun.pt, events), rng.uniform(-np.pi, np.pi, events)
+    eta, mass = rng.uniform(-gun.max_eta, gun.max_eta, events), rng.uniform(*gun.mass, events)
+    momentum = np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)], axis=1)
+    size = np.linalg.norm(momentum, axis=1)
+    energy, axis = np.hypot(size, mass), momentum / size[:, None]
+    # Two directions at right angles to the flight; the axis is never along z below the largest eta.
+    across = np.stack([-axis[:, 1], axis[:, 0], np.zeros(events)], axis=1)
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    around = np.cross(axis, across)
+    cosine, angle = rng.uniform(-1, 1, events), rng.uniform(-np.pi, np.pi, events)
+    # Written without the boost, which is infinite for a mass of 0.
+    transverse = mass / 2 * np.sqrt(1 - cosine**2)
+    sideways = transverse[:, None] * (np.cos(angle)[:, None] * across + np.sin(angle)[:, None] * around)
+    first = (size + energy * cosine)[:, None] / 2 * axis + sideways
+    photons = np.stack([first, momentum - first], axis=1).reshape(-1, 3)
+    position = np.zeros((2 * events, 3))
+    position[:, 2] = np.repeat(rng.normal(0, pileup.VERTEX_SIGMA, events), 2)
+    return Particles(
+        event=np.repeat(np.arange(events), 2),
+        pdg=np.full(2 * events, PHOTON, np.int32),
+        charge=np.zeros(2 * events, np.int8),
+        position=position,
+        momentum=photons,
+        energy=np.linalg.norm(photons, axis=1),
+    )
+
+
+def _of_decays(photons: Particles) -> dict[str, np.ndarray]:
+    """The observables of the particles that decayed to pairs of photons."""
+    momentum = photons.momentum.reshape(-1, 2, 3).sum(axis=1)
+    energy = photons.energy.reshape(-1, 2).sum(axis=1)
+    mass = np.sqrt(np.maximum(energy**2 - np.sum(momentum**2, axis=1), 0))
+    found = {MASS_A.name: mass, PT_A.name: np.hypot(momentum[:, 0], momentum[:, 1])}
+    return {name: values.astype(np.float32) for name, values in found.items()}
 
 
 def _generated(particles: Particles, per_shot: int) -> np.ndarray:

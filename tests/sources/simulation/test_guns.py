@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from e2e_jax.detector import crops, geometry
+from e2e_jax.errors import StudyError
 from e2e_jax.events.base import Ragged
 from e2e_jax.sources.simulation import guns, pileup
 from e2e_jax.sources.simulation.jobs import GunJob, simulation_jobs
 from e2e_jax.studies.showers import LABELS, STUDIES
-from e2e_jax.study.samples import Sample, gun
+from e2e_jax.study.samples import Sample, decay, gun
 
 PHOTON, ELECTRON = (LABELS.index(name) for name in ("photon", "electron"))
 EVENTS = 300
@@ -252,3 +253,40 @@ def test_what_a_gun_cannot_shoot_is_said(options, says):
 def test_an_unknown_split_is_said():
     with pytest.raises(ValueError, match="No split 'tests'"):
         simulation_jobs(STUDIES["crops"], 10, "tests")
+
+
+def test_the_photons_of_a_decay_have_the_mass_and_pt_of_what_decayed():
+    source = decay(mass=(0.2, 1.0), pt=(30, 90))
+    photons = guns.decays(source, 4000, np.random.default_rng(0))
+    momentum = photons.momentum.reshape(-1, 2, 3)
+    np.testing.assert_allclose(photons.energy, np.linalg.norm(photons.momentum, axis=1))
+    total, energy = momentum.sum(axis=1), photons.energy.reshape(-1, 2).sum(axis=1)
+    mass = np.sqrt(energy**2 - np.sum(total**2, axis=1))
+    pt = np.hypot(total[:, 0], total[:, 1])
+    for values, (low, high) in ((mass, (0.2, 1.0)), (pt, (30, 90))):
+        assert low - 1e-6 < values.min() < low + 0.01 * (high - low)
+        assert high - 0.01 * (high - low) < values.max() < high + 1e-6
+        assert values.mean() == pytest.approx((low + high) / 2, rel=0.03)
+    # Isotropic at rest: the share of the energy that a photon gets is flat.
+    share = photons.energy.reshape(-1, 2)[:, 0] / energy
+    assert np.std(share) == pytest.approx(1 / np.sqrt(12), rel=0.03)
+    massless = guns.decays(decay(mass=(0, 0)), 50, np.random.default_rng(1)).momentum.reshape(-1, 2, 3)
+    np.testing.assert_allclose(np.cross(massless[:, 0], massless[:, 1]), 0, atol=1e-9)
+
+
+def test_decays_are_showers_with_the_observables_of_their_study():
+    study = STUDIES["decays"]
+    assert [observable.name for observable in study.task.observables] == ["mass_a", "pt_a"]
+    made = guns.produce(simulation_jobs(study, 60)[0])
+    assert set(made.observables) == {"mass_a", "pt_a"}
+    assert (made.particles[:, :, 0] > 0).all()
+    np.testing.assert_allclose(made.particles[:, :, 0].sum(axis=1), made.pt_a, rtol=0.05)
+    made.validate(1, view="crop")
+
+
+@pytest.mark.parametrize(
+    "options", [{"mass": (1.0, 0.5)}, {"mass": (-1.0, 1.0)}, {"mass": (1, 2), "kind": "pair"}]
+)
+def test_a_decay_that_cannot_be_is_refused(options):
+    with pytest.raises(StudyError, match="cannot shoot with"):
+        decay(**{"view": "barrel", **options})
