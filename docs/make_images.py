@@ -90,32 +90,32 @@ def event_displays(source):
 
 
 def average_images(source):
-    """The mean image of each class."""
+    """The mean energy of each class in the crystals around its photons."""
     events = reading.read_split(source.folder, "validation", progress=False)
-    task = source.found.task
-    figure = Figure(figsize=(10, 8), **LAYOUT)
-    rows = figure.subplots(len(task.labels), 2, sharex=True, sharey=True)
-    shown = {
-        "tracks": ("Track $p_T$ [GeV]", LogNorm(1e-3, 1e-1)),
-        "ecal": ("ECAL energy [GeV]", LogNorm(1e-3, 1e-1)),
-    }
-    for label, (name, axes) in enumerate(zip(task.labels, rows)):
-        kept = np.flatnonzero(events.label == label)
-        parts = [images.make_images(events[part], "barrel")["barrel"] for part in np.array_split(kept, 12)]
-        mean = sum(np.asarray(part).sum(axis=0) for part in parts) / len(kept)
-        for one, (channel, (text, norm)) in zip(axes, shown.items()):
-            # Blocks of five crystals, the size of a tower, so that the statistics suffice.
-            blocks = mean[..., images.CHANNELS.index(channel)].reshape(34, 5, 72, 5).mean(axis=(1, 3))
-            drawn = one.imshow(
-                blocks, origin="lower", norm=norm, cmap="viridis", extent=(0.5, 360.5, -85, 85)
-            )
-            one.set_title(f"{task.title(name)}, {channel if channel == 'tracks' else 'ECAL'}")
-            if label == len(task.labels) - 1:
-                one.set_xlabel("iϕ")
-                figure.colorbar(
-                    drawn, ax=rows[:, list(shown).index(channel)], location="bottom", label=f"Mean {text}"
-                )
-        axes[0].set_ylabel("iη")
+    task, half = source.found.task, 20
+    edges = np.arange(-half, half + 2) - 0.5
+    figure = Figure(figsize=(9, 6.4), **LAYOUT)
+    rows = figure.subplots(2, len(task.labels), sharex=True, sharey=True)
+    norm = LogNorm(1e-3, 10)
+    for label, columns in enumerate(rows.T):
+        sums, kept = np.zeros((2, 2 * half + 1, 2 * half + 1)), np.flatnonzero(events.label == label)
+        for index in kept:
+            hits = events.eb.event(index)
+            row, column = np.divmod(hits["cell"].astype(int), geometry.EB_COLUMNS)
+            for number, shower in enumerate(find_showers(events, index)):
+                own_row, own_column = divmod(shower.cell, geometry.EB_COLUMNS)
+                across = (column - own_column + 180) % geometry.EB_COLUMNS - 180
+                sums[number] += np.histogram2d(row - own_row, across, edges, weights=hits["energy"])[0]
+        for number, (axes, mean) in enumerate(zip(columns, sums / len(kept))):
+            extent = (edges[0], edges[-1]) * 2
+            drawn = axes.imshow(mean, origin="lower", norm=norm, cmap="viridis", extent=extent)
+            axes.set_facecolor("#440154")
+            axes.set_title(f"{task.title(task.labels[label])}, around {display.photon_name(number)}")
+    for axes in rows[-1]:
+        axes.set_xlabel("iϕ from the photon")
+    for axes in rows[:, 0]:
+        axes.set_ylabel("iη from the photon")
+    figure.colorbar(drawn, ax=rows, label="Mean ECAL energy [GeV]")
     return figure
 
 
@@ -210,7 +210,7 @@ def tokens(source):
             fontsize=14,
         )
     axes.set(xlabel="ϕ [rad]", ylabel="η", xlim=(-np.pi, np.pi), ylim=(-3, 3))
-    axes.legend(title="Tokens (area: log of $p_T$)", loc="upper right", markerscale=0.6)
+    axes.legend(title="Tokens (area: log of $p_T$)", loc="lower left", markerscale=0.6)
     return figure
 
 

@@ -31,8 +31,11 @@ RING = 8.0
 """Radius of a mark in crystals: holds a shower and hides nothing of it."""
 ZOOM = 15.5
 """Half the side of an enlarged part, in crystals."""
-STYLE = {"font.size": 12, "axes.titlesize": 12, "axes.labelsize": 12, "font.family": "DejaVu Sans"}
-"""Printed at half its width the picture still has letters of 6 points."""
+STYLE = {
+    **{"font.size": 12, "axes.titlesize": 12, "axes.labelsize": 12, "font.family": "DejaVu Sans"},
+    **{"xtick.labelsize": 11, "ytick.labelsize": 11},
+}
+"""Printed at half its width the picture still has letters of 5 points."""
 
 WIDTH, LEFT, RIGHT = 7.0, 0.78, 0.82
 """Width of the picture and of its margins, in inches."""
