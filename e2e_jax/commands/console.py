@@ -1,4 +1,4 @@
-"""The program `e2e-jax`: the commands of this package under one name.
+"""The program `e2e-jax`, also `python -m e2e_jax`: all commands of this package.
 
 e2e-jax train --config=e2e_jax.configs.cms_b:quick
 e2e-jax COMMAND --help
@@ -12,15 +12,15 @@ from e2e_jax.commands import command_line
 MODULES = {
     "train": "e2e_jax.main",
     "build": "e2e_jax.build",
-    "display": "e2e_jax.display",
+    "display": "e2e_jax.commands.display",
     "report": "e2e_jax.main",
-    "score": "e2e_jax.score",
-    "export": "e2e_jax.export",
-    "release": "e2e_jax.release",
+    "score": "e2e_jax.commands.score",
+    "export": "e2e_jax.commands.export",
+    "release": "e2e_jax.commands.release",
     "tradeoff": "e2e_jax.commands.tradeoff",
     "reproduce": "e2e_jax.commands.reproduce",
 }
-"""Command -> the module that `python -m` runs for the same."""
+"""Command -> its module."""
 
 
 def main():

@@ -1,6 +1,6 @@
 """The command line of the event display.
 
-python -m e2e_jax.display FILE --event N [N ...] --output DIR
+e2e-jax display FILE --event N [N ...] --output DIR
                           [--split validation] [--select central] [--geometry barrel]
                           [--interactive [--run RUN]]
 """
@@ -127,7 +127,7 @@ def _not_writable(path, error):
 
 
 def _parser(geometries):
-    parser = _Parser("python -m e2e_jax.display", description="Draws events: tracks, ECAL, HCAL and photons.")
+    parser = _Parser("e2e-jax display", description="Draws events: tracks, ECAL, HCAL and photons.")
     parser.add_argument("file", help="a ROOT file (path or root://), the folder of a dataset, or its name")
     parser.add_argument(
         "--event", type=int, nargs="+", required=True, help="which events, counted from 0 (of those selected)"
@@ -147,3 +147,7 @@ def _parser(geometries):
 def run():
     """Runs the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,6 +1,6 @@
 """The command line of the export.
 
-python -m e2e_jax.export --workdir=DIR --format=stablehlo|onnx [--input=hits|images] [--which=best]
+e2e-jax export --workdir=DIR --format=stablehlo|onnx [--input=hits|images] [--which=best]
                          [--scaling=inside|outside] --output=FILE
 """
 
@@ -27,7 +27,7 @@ def main(argv):
 
 
 def _parser():
-    parser = _Parser("python -m e2e_jax.export", description="Exports a trained classifier as one file.")
+    parser = _Parser("e2e-jax export", description="Exports a trained classifier as one file.")
     parser.add_argument("--workdir", required=True, help="folder of the run")
     parser.add_argument("--format", required=True, choices=("stablehlo", "onnx"))
     parser.add_argument(
@@ -47,3 +47,7 @@ def _parser():
 def run():
     """Runs the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)
+
+
+if __name__ == "__main__":
+    run()

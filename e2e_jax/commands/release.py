@@ -1,6 +1,6 @@
 """Writes a small folder that holds a trained classifier, to keep next to the code.
 
-python -m e2e_jax.release --workdir=runs/cms_b-medium --output=release/cms_b [--events=60]
+e2e-jax release --workdir=runs/cms_b-medium --output=release/cms_b [--events=60]
 """
 
 import argparse
@@ -12,7 +12,7 @@ from e2e_jax.inference.release import CARD, release
 
 def main(argv):
     """Releases what the command line names."""
-    parser = argparse.ArgumentParser("python -m e2e_jax.release", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser("e2e-jax release", description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", required=True, help="folder of a finished run")
     parser.add_argument("--output", required=True, help="folder of the release, for instance release/cms_b")
     parser.add_argument("--events", type=int, default=60, help="events a class in the sample, if it is new")
@@ -26,3 +26,7 @@ def main(argv):
 def run():
     """Runs the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,7 +1,7 @@
 """Scores the events of files with a trained classifier.
 
-python -m e2e_jax.score --workdir=runs/cms_b-medium events.root --output=scores.parquet
-python -m e2e_jax.score --workdir=DIR INPUT [INPUT ...] --output=FILE.parquet|FILE.root [--which=best]
+e2e-jax score --workdir=runs/cms_b-medium events.root --output=scores.parquet
+e2e-jax score --workdir=DIR INPUT [INPUT ...] --output=FILE.parquet|FILE.root [--which=best]
                         [--select=central] [--on_error=skip] [--data_dir=DIR]
                         [--scheduler=tls://host:8786 | --workers=N]
 """
@@ -64,7 +64,7 @@ def main(argv):
 
 
 def _parser():
-    parser = _Parser("python -m e2e_jax.score", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = _Parser("e2e-jax score", description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument(
         "inputs",
         nargs="+",
@@ -96,3 +96,7 @@ def _parser():
 def run():
     """Runs the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)
+
+
+if __name__ == "__main__":
+    run()

@@ -110,8 +110,7 @@ def read_events(name_or_folder):
         return from_arrays(npz.read(path), record), npz.read(folder / SCORES)[PROBABILITIES]
     except FileNotFoundError as error:
         raise WorkdirError(
-            f"There are no events for {folder}: {error.filename} is missing, which python -m e2e_jax.release "
-            "writes."
+            f"There are no events for {folder}: {error.filename} is missing, which e2e-jax release writes."
         ) from None
     except (OSError, ValueError, KeyError) as error:
         raise WorkdirError(f"{path} cannot be read ({error}). Copy the release again.") from error

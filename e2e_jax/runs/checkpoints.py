@@ -3,7 +3,7 @@
 A checkpoint has two parts: the whole training state, and the parameters of the best epoch so far. Beside
 them are the config, the task, the fingerprints of the dataset, and where the epochs stand
 (`checkpoint_files`). Everything is stored as host arrays, so that any number of devices, of any kind, can
-read it. A released checkpoint (`e2e_jax.release`) lacks the training state.
+read it. A released checkpoint (`inference.release`) lacks the training state.
 """
 
 import functools

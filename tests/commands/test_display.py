@@ -179,7 +179,8 @@ def test_it_runs_as_a_program(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "e2e_jax.display",
+        "e2e_jax",
+        "display",
         "nowhere.root",
         "--event",
         "0",

@@ -112,7 +112,7 @@ def test_an_error_is_one_paragraph_that_names_the_thing(arguments, words, names,
 @pytest.mark.slow
 def test_it_runs_as_a_program(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "e2e_jax.score", "a.root", "--workdir=nowhere", "--output=a.parquet"]
+    command = [sys.executable, "-m", "e2e_jax", "score", "a.root", "--workdir=nowhere", "--output=a.parquet"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
