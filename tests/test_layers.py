@@ -24,7 +24,7 @@ LAYERS = (  # from the bottom up
     {"inference", "checkpoint"},
     {"training"},
     {"report", "display"},
-    {"commands", "main", "build", "export", "release", "score", "display.__main__"},
+    {"commands", "main", "__main__", "build"},
 )
 UPWARD = set()
 """Importer -> imported: what is still to be removed. Add nothing."""
