@@ -32,8 +32,12 @@ RING = 8.0
 ZOOM = 15.5
 """Half the side of an enlarged part, in crystals."""
 STYLE = {
-    **{"font.size": 12, "axes.titlesize": 12, "axes.labelsize": 12, "font.family": "DejaVu Sans"},
-    **{"xtick.labelsize": 11, "ytick.labelsize": 11},
+    "font.size": 12,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": 12,
+    "axes.labelsize": 12,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
 }
 """Printed at half its width the picture still has letters of 5 points."""
 
