@@ -163,7 +163,7 @@ def of(config, task: Task) -> Experiment:
 
 
 def _check_geometry(inputs: Inputs, record: type[Record], events: str) -> None:
-    """Refuses images that need hits which the events do not have."""
+    """Reject images that need hits which the events do not have."""
     for canvas in images.canvases(inputs.geometry):
         for channel in images.checked_channels(inputs.channels, canvas):
             if absent := [name for name in canvas.collections[channel] if name not in record.COLLECTIONS]:
@@ -196,7 +196,7 @@ def task_of(config, description: Mapping) -> Task:
 
 
 def _check_view(config, description: Mapping) -> None:
-    """Refuses showers in another view than the inputs', or without digis where those are the inputs."""
+    """Reject showers in another view than the inputs', or without digis where those are the inputs."""
     inputs = config.inputs
     if "view" in description and description["view"] != inputs.geometry:
         raise DatasetError(
@@ -234,7 +234,7 @@ def has_endcaps(description: Mapping) -> bool:
 
 
 def _check_endcaps(config, description: Mapping) -> None:
-    """Refuses images of endcaps that were not simulated: they would be empty."""
+    """Reject images of endcaps that were not simulated: they would be empty."""
     inputs = Inputs(**{name: _plain(value) for name, value in config.inputs.items()})
     if inputs.endcaps and not has_endcaps(description):
         raise DatasetError(

@@ -91,7 +91,7 @@ def work(config, workdir):
 
 
 def dataset_from_files(config):
-    """Builds the config's dataset of the files that `--files` names, or checks that it is of these."""
+    """Build the config's dataset of the files that `--files` names, or checks that it is of these."""
     from e2e_jax.commands import build
     from e2e_jax.execution.jobs import JobError
 
@@ -104,7 +104,7 @@ def dataset_from_files(config):
 
 
 def run():
-    """Runs the program; errors that the user can mend are one paragraph and exit code 1."""
+    """Run the program; errors that the user can mend are one paragraph and exit code 1."""
     app.run(command_line.reporting(main), flags_parser=command_line.parse)
 
 

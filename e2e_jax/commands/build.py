@@ -66,7 +66,7 @@ def parse(argv):
 
 
 def build(dataset, data_dir="", scheduler=None, workers=None, **changes):
-    """Builds a dataset where there is none yet.
+    """Build a dataset where there is none yet.
 
     Args:
       dataset: builder and config, such as "cms_hgg/quick", or study and size, such as "haa.py:quick".
@@ -109,7 +109,7 @@ def build(dataset, data_dir="", scheduler=None, workers=None, **changes):
 
 
 def check(dataset, checksums=False, **changes):
-    """Looks at the files of a dataset; arguments as `build`.
+    """Look at the files of a dataset; arguments as `build`.
 
     Returns:
       a report, and whether all files can be read.
@@ -178,7 +178,7 @@ def _summary(folder, metadata):
 
 
 def main(argv):
-    """Builds what the command line names; errors that the user can mend are one paragraph."""
+    """Build what the command line names; errors that the user can mend are one paragraph."""
     from e2e_jax.errors import ClusterError
     from e2e_jax.execution.jobs import JobError
 
@@ -200,5 +200,5 @@ def main(argv):
 
 
 def run():
-    """Runs the command with the arguments of the program."""
+    """Run the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)

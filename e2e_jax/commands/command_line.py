@@ -36,7 +36,7 @@ _CONFIG_HINT = (
 
 
 def parse(argv, values=flags.FLAGS):
-    """Parses the flags into `values`; on a bad one prints a paragraph and exits with code 1."""
+    """Parse the flags into `values`; on a bad one prints a paragraph and exits with code 1."""
     argv = [_with_config_file(argument) for argument in argv]
     try:
         rest = values(argv)
@@ -129,7 +129,7 @@ def reporting(main):
 
 
 def stop(message):
-    """Prints a paragraph and ends the program with exit code 1."""
+    """Print a paragraph and ends the program with exit code 1."""
     _paragraph(f"Error: {message}")
     sys.exit(1)
 
@@ -185,7 +185,7 @@ def _flag_message(error):
 
 
 def _field_message(argv, error):
-    """Names the field of a config that does not exist, and those it may have been meant for."""
+    """Name the field of a config that does not exist, and those it may have been meant for."""
     path = next(argument.partition("=")[2] for argument in argv if argument.lstrip("-").startswith("config="))
     fields = _fields(ConfigFileFlagParser("config").parse(path), "config.")
     for argument in argv[1:]:

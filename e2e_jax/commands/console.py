@@ -24,7 +24,7 @@ MODULES = {
 
 
 def main():
-    """Runs the command that is the first argument."""
+    """Run the command that is the first argument."""
     command, rest = (sys.argv[1:2] or [""])[0], sys.argv[2:]
     if command in ("", "-h", "--help"):
         print(__doc__)

@@ -24,7 +24,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv):
-    """Draws the events that the command line names, and prints the files it wrote."""
+    """Draw the events that the command line names, and prints the files it wrote."""
     # Imported here, so that --help answers at once.
     from e2e_jax.detector.images import geometries
     from e2e_jax.display.figure import event_figure
@@ -55,7 +55,7 @@ def main(argv):
 
 
 def write_page(folder, names, events, origin, task, run=""):
-    """Writes one page with all events, whole or not at all; returns its path.
+    """Write one page with all events, whole or not at all; returns its path.
 
     Args:
       folder: where to.
@@ -94,7 +94,7 @@ def _explained(run, events):
 
 
 def write(figure, folder, name):
-    """Writes a figure in each of `FORMATS`, whole or not at all; returns the paths.
+    """Write a figure in each of `FORMATS`, whole or not at all; returns the paths.
 
     Raises:
       ValueError: the folder cannot be written to.
@@ -145,5 +145,5 @@ def _parser(geometries):
 
 
 def run():
-    """Runs the command with the arguments of the program."""
+    """Run the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)

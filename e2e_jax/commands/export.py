@@ -16,7 +16,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv):
-    """Exports what the command line names, and prints what was written."""
+    """Export what the command line names, and prints what was written."""
     arguments = _parser().parse_args(argv[1:])
     # Imported here, so that --help answers at once.
     from e2e_jax.inference.export import files
@@ -45,5 +45,5 @@ def _parser():
 
 
 def run():
-    """Runs the command with the arguments of the program."""
+    """Run the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)

@@ -11,7 +11,7 @@ from e2e_jax.inference.release import CARD, release
 
 
 def main(argv):
-    """Releases what the command line names."""
+    """Release what the command line names."""
     parser = argparse.ArgumentParser("python -m e2e_jax.release", description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", required=True, help="folder of a finished run")
     parser.add_argument("--output", required=True, help="folder of the release, for instance release/cms_b")
@@ -24,5 +24,5 @@ def main(argv):
 
 
 def run():
-    """Runs the command with the arguments of the program."""
+    """Run the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)

@@ -25,7 +25,7 @@ MORE = {"table_6": ("high_level", "whole_event"), "table_7": ("whole_event",)}
 
 
 def main(argv):
-    """Trains what the command line names, and prints the tables."""
+    """Train what the command line names, and prints the tables."""
     options = _parser().parse_args(argv[1:])
     logging.set_verbosity(logging.FATAL)
     command_line.keep_compiled_programs()
@@ -80,7 +80,7 @@ def rows_of(tables, size, names=(), seeds=1, data_dir="", workdir="runs"):
 
 
 def reproduce(rows, workdir, size, scheduler=None, datasets=None):
-    """Trains the rows of tables, and writes the tables after each.
+    """Train the rows of tables, and writes the tables after each.
 
     Args:
       rows: see `rows_of`.
@@ -132,7 +132,7 @@ def _parser():
 
 
 def run():
-    """Runs the command with the arguments of the program."""
+    """Run the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)
 
 

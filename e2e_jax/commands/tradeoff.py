@@ -19,7 +19,7 @@ from e2e_jax.devices import host
 
 
 def main(argv):
-    """Trains what the command line names, and prints the table."""
+    """Train what the command line names, and prints the table."""
     options, rest = _parser().parse_known_args(argv[1:])
     config = command_line.given_config([argv[0], *rest])
     logging.set_verbosity(logging.FATAL)
@@ -29,7 +29,7 @@ def main(argv):
 
 
 def scan(config, methods, strengths, workdir, scheduler=None, datasets=None):
-    """Trains a scan and writes its table and figure.
+    """Train a scan and writes its table and figure.
 
     Args:
       config: of all trainings.
@@ -116,7 +116,7 @@ def _parser():
 
 
 def run():
-    """Runs the command with the arguments of the program."""
+    """Run the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)
 
 

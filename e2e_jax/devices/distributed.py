@@ -49,7 +49,7 @@ _VALUE, _ERROR = b"v", b"e"
 
 
 def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
-    """Makes this process one of several; call it before anything that uses JAX's devices.
+    """Make this process one of several; call it before anything that uses JAX's devices.
 
     Args:
       coordinator: "host:port" of the first process, the same for all; None where the cluster says so (Slurm,
@@ -97,7 +97,7 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
 
 
 def stand_alone() -> None:
-    """Makes a child process one that computes on its own CPU, and ends when its parent does."""
+    """Make a child process one that computes on its own CPU, and ends when its parent does."""
     jax.config.update("jax_platforms", "cpu")
 
     def follow():
@@ -124,7 +124,7 @@ def share(size: int) -> slice:
 
 
 def connect(devices: list) -> None:
-    """Connects the devices of a training, before the processes compile its steps, each in its own time."""
+    """Connect the devices of a training, before the processes compile its steps, each in its own time."""
     if not several():
         return
     _meet()
@@ -135,7 +135,7 @@ def connect(devices: list) -> None:
 
 
 def _meet() -> None:
-    """Waits for the others. A first computation together gives them no more than 30 s to come (Gloo)."""
+    """Wait for the others. A first computation together gives them no more than 30 s to come (Gloo)."""
     wait = multihost.get_barrier_sync_fn()
     wait(key=f"e2e_jax {next(_meetings)}", timeout_ms=1000 * MEETING_SECONDS)
 
@@ -221,7 +221,7 @@ def _broadcast(content: bytes) -> bytes:
 
 
 def leave() -> None:
-    """Waits until all processes are here; then each may end on its own."""
+    """Wait until all processes are here; then each may end on its own."""
     if several():
         jax.distributed.shutdown()
 

@@ -45,7 +45,7 @@ def settings(environment: dict[str, str], cores: int, libc: str) -> dict[str, st
 
 
 def use_well() -> None:
-    """Restarts this program with `settings`, unless all are set; must be called first.
+    """Restart this program with `settings`, unless all are set; must be called first.
 
     The C library reads its settings when a process begins, so they cannot be changed from inside.
     """
@@ -56,7 +56,7 @@ def use_well() -> None:
 
 
 def keep_memory(batch_size: int) -> None:
-    """Keeps freed memory in the process for the next step, for batches up to `LARGEST_KEPT`.
+    """Keep freed memory in the process for the next step, for batches up to `LARGEST_KEPT`.
 
     Does nothing if the C library is not glibc.
     """

@@ -125,7 +125,7 @@ def event_keys(key, events, axis_name=None):
 def parallelize(
     make_step: Callable, batch_size: int, setup: Setup | None = None, devices=None
 ) -> ParallelStep:
-    """Compiles a training step for several devices.
+    """Compile a training step for several devices.
 
     Args:
       make_step: axis name -> step; with None the step sees the whole batch, with a name a device's part.

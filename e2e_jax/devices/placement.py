@@ -123,7 +123,7 @@ def _host_memory() -> float:
 def streamed(
     step: parallel.ParallelStep, events: Record, task: Task, sampling: Sampling, single: bool = False
 ) -> Feed:
-    """Feeds a training from the host: batches are padded by a thread, and sent while the device works.
+    """Feed a training from the host: batches are padded by a thread, and sent while the device works.
 
     Args:
       step: the compiled step.
@@ -163,7 +163,7 @@ def resident(
     single: bool = False,
     convolves: bool = True,
 ) -> Feed:
-    """Feeds a training on the device: the sample is sent once, an epoch's order at its start.
+    """Feed a training on the device: the sample is sent once, an epoch's order at its start.
 
     Args:
       step, events, task, sampling, single: as for `streamed`.

@@ -120,14 +120,14 @@ class ClusterExecutor(concurrent.futures.Executor):
         return max(LEAST_AHEAD, 2 * self._threads)
 
     def submit(self, function: Callable, /, *args) -> ClusterFuture:
-        """Sends `function(*args)` to the cluster; both must be importable or picklable there."""
+        """Send `function(*args)` to the cluster; both must be importable or picklable there."""
         future = self._client.submit(
             _run_here, environment(), function, *args, pure=False, retries=RETRIES, key=None
         )
         return ClusterFuture(future, self.address)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False):
-        """Leaves the cluster, which forgets what was submitted and not taken; it goes on for others."""
+        """Leave the cluster, which forgets what was submitted and not taken; it goes on for others."""
         self._client.close()
 
 
@@ -141,7 +141,7 @@ class ClusterFuture:
         return getattr(self._future, name)
 
     def result(self, timeout: float | None = None):
-        """Waits for the job and fetches its result.
+        """Wait for the job and fetches its result.
 
         Raises:
           BrokenExecutor: several workers died of the job.
@@ -167,7 +167,7 @@ class ClusterFuture:
 
 
 def _run_here(expected: dict[str, str], function: Callable, *args):
-    """Runs in a worker: only where the same code would make the same events."""
+    """Run in a worker: only where the same code would make the same events."""
     here = environment()
     differ = [
         f"{name} is {here.get(name)} instead of {value}"

@@ -22,7 +22,7 @@ CA_FILE, CERT_FILE, KEY_FILE = "ca.pem", "cert.pem", "key.pem"
 
 
 def certificates(folder: str | os.PathLike):
-    """Makes the certificate of a new cluster, for its scheduler, its workers and its clients.
+    """Make the certificate of a new cluster, for its scheduler, its workers and its clients.
 
     Writes ca.pem, cert.pem and key.pem into the folder, readable by their owner alone; the workers must see
     the folder. They replace earlier ones and are valid for a year.

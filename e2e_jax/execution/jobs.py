@@ -77,7 +77,7 @@ def run_jobs(
     kept_as: Format | None = None,
     unit: str = "event",
 ) -> Iterator[tuple[Job, Record]]:
-    """Runs jobs and yields (job, its events) in the order of the jobs, as a stream.
+    """Run jobs and yields (job, its events) in the order of the jobs, as a stream.
 
     Args:
       jobs: what to run; each has `events`, its share of the progress bar, and `fingerprint(version)`.

@@ -82,7 +82,7 @@ def _column(arrays: Mapping[str, np.ndarray], name: str, dtype: type, shape: tup
 
 
 def write_events(path: str | os.PathLike, events: Record, **notes: np.ndarray) -> None:
-    """Writes a record, and arrays noted next to it, to an .npz file, completely or not at all.
+    """Write a record, and arrays noted next to it, to an .npz file, completely or not at all.
 
     Raises:
       atomic.WriteError: the disk is full, or the folder cannot be written.
@@ -124,14 +124,14 @@ class Packed:
 
 
 def make_and_keep(produce: Callable, job, path: pathlib.Path, write: Callable) -> Any:
-    """Runs in a worker of this machine: makes a result and writes it to `path`."""
+    """Run in a worker of this machine: makes a result and writes it to `path`."""
     result = produce(job)
     write(path, result)
     return result
 
 
 def make_and_pack(produce: Callable, job, suffix: str, write: Callable) -> Any:
-    """Runs in a worker anywhere: makes a result and packs it; as it is where `write` writes no file."""
+    """Run in a worker anywhere: makes a result and packs it; as it is where `write` writes no file."""
     result = produce(job)
     with tempfile.TemporaryDirectory(prefix="e2e_jax-") as folder:
         path = pathlib.Path(folder) / f"result{suffix}"

@@ -11,7 +11,7 @@ AHEAD = 4
 
 
 def prefetch(make: Callable[[], Iterator], ahead: int = AHEAD) -> Iterator:
-    """Iterates over `make()` with a thread that works `ahead` items before the consumer.
+    """Iterate over `make()` with a thread that works `ahead` items before the consumer.
 
     What the thread raises is raised here. Closing the iterator, or dropping it, ends the thread.
     """

@@ -71,14 +71,14 @@ class WorkerPool(concurrent.futures.ProcessPoolExecutor):
 
 
 def _start(environments):
-    """Runs in a worker before its first job."""
+    """Run in a worker before its first job."""
     _end_with_parent()
     if environments is not None:
         os.environ.update(environments.get())
 
 
 def _end_with_parent():
-    """Runs in a worker: without this it would wait for work for ever after its parent was killed."""
+    """Run in a worker: without this it would wait for work for ever after its parent was killed."""
 
     def watch():
         multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])

@@ -17,7 +17,7 @@ class WriteError(OSError):
 
 
 def write_file(path: str | os.PathLike, write: Callable[[IO[bytes]], None]) -> None:
-    """Writes a file by `write(file)`, whole or not at all, and makes its folder.
+    """Write a file by `write(file)`, whole or not at all, and makes its folder.
 
     Raises:
       WriteError: the disk is full, or the folder cannot be written.
@@ -35,7 +35,7 @@ def write_file(path: str | os.PathLike, write: Callable[[IO[bytes]], None]) -> N
 
 
 def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
-    """Writes a file so that a reader, or a crash, sees the old content or the new, never a part.
+    """Write a file so that a reader, or a crash, sees the old content or the new, never a part.
 
     Raises:
       OSError: see `replacing`.
@@ -46,7 +46,7 @@ def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields the path of a new file, which takes the place of `path` when the block ends without an error.
+    """Yield the path of a new file, which takes the place of `path` when the block ends without an error.
 
     The content is on the disk before it gets its name. A link stays, and the file behind it is replaced.
 
@@ -74,7 +74,7 @@ def is_part(path: Path) -> bool:
 
 
 def sync(path: str | os.PathLike) -> None:
-    """Waits until a file's content, or a folder's list of names, is on the disk."""
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

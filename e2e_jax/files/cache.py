@@ -27,7 +27,7 @@ def cache_folder(*names: str) -> Path:
 
 
 def check_private(path: Path) -> None:
-    """Refuses a file or folder that another user owns or may write.
+    """Reject a file or folder that another user owns or may write.
 
     Raises:
       CacheError: it names the path and its owner or mode.

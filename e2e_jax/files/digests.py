@@ -30,7 +30,7 @@ class OfColumns:
         self._columns = {}
 
     def update(self, part: Mapping[str, np.ndarray]) -> None:
-        """Adds entries to the end of each column."""
+        """Add entries to the end of each column."""
         for name, values in part.items():
             self._columns.setdefault(name, hashlib.sha256()).update(np.ascontiguousarray(values))
 
@@ -77,7 +77,7 @@ def read_sealed(path: pathlib.Path) -> dict | None:
 
 
 def write_sealed(path: pathlib.Path, content: Mapping) -> None:
-    """Writes a sealed JSON file, whole or not at all."""
+    """Write a sealed JSON file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(sealed(content)))
 
@@ -123,13 +123,13 @@ def changed(
 
 
 def note(folder: pathlib.Path, written: Mapping[str, str], notes: Sequence[pathlib.Path]) -> None:
-    """Notes files whose digests were taken as they were written: `changed` does not read them again."""
+    """Record files whose digests were taken as they were written: `changed` does not read them again."""
     marks = {str((folder / name).absolute()): [of, _stamp(folder / name)] for name, of in written.items()}
     _note(notes, [read_sealed(place / CHECKED) or {} for place in notes], marks)
 
 
 def _note(notes: Sequence[pathlib.Path], noted: Sequence[Mapping], found: Mapping[str, list]) -> None:
-    """Notes verified files; where no folder can be written they are verified again next time."""
+    """Record verified files; where no folder can be written they are verified again next time."""
     for place, known in zip(notes, noted):
         kept = {name: mark for name, mark in known.items() if pathlib.Path(name).exists()}
         try:
@@ -139,6 +139,6 @@ def _note(notes: Sequence[pathlib.Path], noted: Sequence[Mapping], found: Mappin
 
 
 def _stamp(path: pathlib.Path) -> list[int]:
-    """Differs after each write to a file: its size and the times of change of its content and status."""
+    """Differ after each write to a file: its size and the times of change of its content and status."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]

@@ -22,7 +22,7 @@ class LockedError(Exception):
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path, wait: bool = False) -> Iterator[None]:
-    """Holds the lock of a file for the length of a `with` block. The system frees it when a process dies.
+    """Hold the lock of a file for the length of a `with` block. The system frees it when a process dies.
 
     Args:
       path: the file of the lock; it stays, so that no two processes lock different files of one name.

@@ -33,7 +33,7 @@ class NpzError(ValueError):
 
 
 def read(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
-    """Reads all arrays of a file.
+    """Read all arrays of a file.
 
     Args:
       path: the file.
@@ -56,7 +56,7 @@ def read(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> dict[str, np.nd
 
 
 def mapped(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Maps the arrays of an uncompressed file into memory, read-only: the disk is read when they are used.
+    """Map the arrays of an uncompressed file into memory, read-only: the disk is read when they are used.
 
     The content is not compared with its CRC.
 
@@ -110,7 +110,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 
 def _fill(target, file: IO[bytes]) -> None:
-    """Reads to the end of the file, where zipfile compares the CRC."""
+    """Read to the end of the file, where zipfile compares the CRC."""
     done = 0
     while piece := file.read(2**20):
         target[done : done + len(piece)] = piece
@@ -120,7 +120,7 @@ def _fill(target, file: IO[bytes]) -> None:
 
 
 def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], compressed: bool = True) -> None:
-    """Writes arrays to a file, completely or not at all, and makes its folder.
+    """Write arrays to a file, completely or not at all, and makes its folder.
 
     Raises:
       atomic.WriteError: the disk is full, or the folder cannot be written.

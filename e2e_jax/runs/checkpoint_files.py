@@ -37,7 +37,7 @@ MARK = "commit_success.txt"
 
 
 def write(folder, step, parts, about):
-    """Writes `folder/<step>`, which gets its name when all of it is on the disk; older checkpoints go.
+    """Write `folder/<step>`, which gets its name when all of it is on the disk; older checkpoints go.
 
     Args:
       folder: of the checkpoints of a run.
@@ -81,7 +81,7 @@ def write(folder, step, parts, about):
 
 
 def check_written(folder, step, parts, about):
-    """Reads back what `write` was given.
+    """Read back what `write` was given.
 
     Raises:
       WorkdirError: it cannot be read, or is not what was given.
@@ -95,7 +95,7 @@ def check_written(folder, step, parts, about):
 
 
 def remove_leftovers(folder):
-    """Removes what killed processes left next to the checkpoints."""
+    """Remove what killed processes left next to the checkpoints."""
     for path in folder.glob(".*"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -160,7 +160,7 @@ def unreadable(path, why):
 
 
 def _remove(path):
-    """Removes a checkpoint; its name goes first, so that no half of it is taken for one."""
+    """Remove a checkpoint; its name goes first, so that no half of it is taken for one."""
     doomed = path.with_name(f".{path.name}.old")
     shutil.rmtree(doomed, ignore_errors=True)
     os.replace(path, doomed)

@@ -67,7 +67,7 @@ class Checkpoints:
                 self._alone.shutdown()
 
     def save(self, step, state, best, progress, after=None):
-        """Saves at a step, whole or not at all, while the training goes on; see `wait`.
+        """Save at a step, whole or not at all, while the training goes on; see `wait`.
 
         The first checkpoint is read back after it is written.
 
@@ -95,7 +95,7 @@ class Checkpoints:
         self._saving = self._thread.submit(self._write, step, parts, about, after)
 
     def wait(self):
-        """Waits until what was saved is on the disk.
+        """Wait until what was saved is on the disk.
 
         Raises:
           WorkdirError: it could not be written, or cannot be read.
@@ -147,7 +147,7 @@ def read_about(workdir):
 
 
 def check_dataset(path, about, dataset):
-    """Refuses another dataset than the one that a checkpoint was trained and chosen on.
+    """Reject another dataset than the one that a checkpoint was trained and chosen on.
 
     Args:
       path: of the checkpoint.
@@ -167,7 +167,7 @@ def check_dataset(path, about, dataset):
 
 
 def check_task(path, about, task):
-    """Refuses another task than the one that a checkpoint was saved with.
+    """Reject another task than the one that a checkpoint was saved with.
 
     Raises:
       WorkdirError: it names the fields that differ.
@@ -182,7 +182,7 @@ def check_task(path, about, task):
 
 
 def host_copy(tree):
-    """Copies a pytree to host arrays of its own: no view of a buffer that a later step may reuse."""
+    """Copy a pytree to host arrays of its own: no view of a buffer that a later step may reuse."""
     return jax.tree.map(lambda leaf: np.array(leaf), tree)
 
 
@@ -209,7 +209,7 @@ def step_path(workdir, which):
 
 
 def _require_finite(step, parts):
-    """Raises a TrainingError where a number of a checkpoint is not finite."""
+    """Raise a TrainingError where a number of a checkpoint is not finite."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(parts):
         if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
             name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -220,7 +220,7 @@ def _require_finite(step, parts):
 
 
 def check_config(path, about, config):
-    """Refuses another config than the one that a checkpoint was saved with."""
+    """Reject another config than the one that a checkpoint was saved with."""
     try:
         saved = as_config(about["config"])
     except ValueError as error:

@@ -134,7 +134,7 @@ RANGES = {
 
 
 def check_fields(config) -> None:
-    """Refuses a config with a field that is missing, not known, of another type, or out of its range.
+    """Reject a config with a field that is missing, not known, of another type, or out of its range.
 
     Args:
       config: a ConfigDict.

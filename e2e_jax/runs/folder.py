@@ -30,7 +30,7 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 @contextlib.contextmanager
 def owned(workdir):
-    """Makes the folder of a run where it is missing, and keeps other processes from writing into it.
+    """Make the folder of a run where it is missing, and keeps other processes from writing into it.
 
     The operating system ends the lock with the process, so a killed process blocks nobody.
 
@@ -63,7 +63,7 @@ def owned(workdir):
 
 
 def check_path(workdir):
-    """Refuses a path at which no checkpoint could be read.
+    """Reject a path at which no checkpoint could be read.
 
     Raises:
       WorkdirError: it names what is wrong with the path.
@@ -81,7 +81,7 @@ def check_path(workdir):
 
 
 def claim(workdir, config):
-    """Takes a folder for a run: a new one, or one whose run has the same config or has saved nothing yet.
+    """Take a folder for a run: a new one, or one whose run has the same config or has saved nothing yet.
 
     Raises:
       WorkdirError: the folder belongs to another config, or holds something else. Nothing in it was touched.
@@ -144,7 +144,7 @@ def read_config(workdir):
 
 
 def _refuse_something_else(workdir):
-    """Refuses a folder that holds other things than a run; what a killed process left may be in it."""
+    """Reject a folder that holds other things than a run; what a killed process left may be in it."""
     if (workdir / CONFIG).exists() or not workdir.exists():
         return
     if any(not is_part(path) and path.name not in (LOCK, OWNER) for path in workdir.iterdir()):
@@ -165,7 +165,7 @@ def _refuse_another_config(workdir, config):
 
 @contextlib.contextmanager
 def _told(workdir):
-    """Makes a sentence of an error of the disk, or of a file of the run."""
+    """Make a sentence of an error of the disk, or of a file of the run."""
     try:
         yield
     except OSError as error:

@@ -17,7 +17,7 @@ SCORES = "scores.parquet"
 
 
 def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
-    """Writes results.json into the run's folder, whole or not at all.
+    """Write results.json into the run's folder, whole or not at all.
 
     Returns:
       Its path.
@@ -38,7 +38,7 @@ def write_scores(
     names: Sequence[str],
     split: str = "validation",
 ) -> Path:
-    """Writes scores.parquet, one row per event, whole or not at all.
+    """Write scores.parquet, one row per event, whole or not at all.
 
     Args:
       workdir: the run's folder.

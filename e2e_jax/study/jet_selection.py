@@ -38,7 +38,7 @@ class Jets:
     distance: float
 
     def check(self, labels: Sequence[str]) -> None:
-        """Raises a StudyError where no partons are named for a label."""
+        """Raise a StudyError where no partons are named for a label."""
         for label in labels:
             if not self.partons.get(label):
                 raise StudyError(
@@ -51,7 +51,7 @@ class Jets:
         return (pt > self.pt) & (abs(eta) < self.abs_eta)
 
     def __call__(self, events: Events) -> Selected:
-        """Keeps every collision: the cuts are on its jets, see `sources.simulation.jets`."""
+        """Keep every collision: the cuts are on its jets, see `sources.simulation.jets`."""
         nothing = np.zeros(len(events), np.float32)
         return Selected(np.ones(len(events), bool), {o.name: nothing for o in OBSERVABLES})
 

@@ -87,7 +87,7 @@ class Selection:
         return cls(function, tuple(Observable(name) for name in selected.observables))
 
     def __call__(self, events: Events) -> Selected:
-        """Applies the selection and checks what it gives.
+        """Apply the selection and checks what it gives.
 
         Raises:
           StudyError: the function fails, or gives other observables than it should, or other shapes.
@@ -167,7 +167,7 @@ def _name(function: Callable) -> str:
 
 
 def keep_all(events: Events) -> Selected:
-    """Keeps every event."""
+    """Keep every event."""
     return Selected(np.ones(len(events), bool))
 
 
@@ -182,7 +182,7 @@ class CutCounts:
         self.seen, self.left, self._after = 0, 0, {}
 
     def add(self, selected: Selected) -> None:
-        """Counts the events of a batch."""
+        """Count the events of a batch."""
         self.seen += len(selected.mask)
         self.left += int(np.sum(selected.mask))
         passed = np.ones(len(selected.mask), bool)
@@ -234,7 +234,7 @@ class Photons:
         return np.logical_or.reduce([(eta >= low) & (eta < high) for low, high in self.eta])
 
     def __call__(self, events: Events) -> Selected:
-        """Applies the cuts."""
+        """Apply the cuts."""
         found = events.photons
         first = leading(found, self.count)
         cuts = {
