@@ -1,4 +1,4 @@
-"""Builds a dataset, without TensorFlow.
+"""Build a dataset, without TensorFlow.
 
 python -m e2e_jax.build cms_hgg/quick
 python -m e2e_jax.build haa.py:quick [--files=DIR]
@@ -37,7 +37,7 @@ CONFIG_OPTIONS = {
     "protocol": (str, "root or https, for the files of the CERN Open Data portal; as listed by default"),
     "strict": (bool, "fail if there are fewer events than the sizes; by default the dataset gets smaller"),
 }
-"""Options that change a field of the dataset's config: name -> type, what it is."""
+"""Options that change a field of the dataset's config: name -> (type, description)."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,7 +46,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(argv):
-    """The options given, as a namespace; on a bad one prints a paragraph and exits with code 1."""
+    """Parse the options to a namespace; an invalid option prints a paragraph and exits with code 1."""
     parser = _Parser(prog="python -m e2e_jax.build", description="Builds a dataset.", allow_abbrev=False)
     parser.add_argument("dataset", help="such as cms_hgg/quick, or haa.py:quick for a study of your own")
     parser.add_argument("--data_dir", default="", help="folder of the datasets; TFDS's own by default")
@@ -66,21 +66,20 @@ def parse(argv):
 
 
 def build(dataset, data_dir="", scheduler=None, workers=None, **changes):
-    """Build a dataset where there is none yet.
+    """Build a dataset if it does not exist yet.
 
     Args:
       dataset: builder and config, such as "cms_hgg/quick", or study and size, such as "haa.py:quick".
-      data_dir: folder of the datasets; TFDS's own (`TFDS_DATA_DIR`, or `~/tensorflow_datasets`) where
-        it is empty.
+      data_dir: folder of the datasets; if empty, TFDS's own (`TFDS_DATA_DIR`, or `~/tensorflow_datasets`).
       scheduler: Dask scheduler to run on, see `execution.cluster`.
-      workers: processes to use on this machine, where there is no scheduler.
+      workers: processes on this machine, if there is no scheduler.
       **changes: fields of the config to change; see `CONFIG_OPTIONS`.
 
     Returns:
       The folder of the dataset and its metadata.
 
     Raises:
-      DatasetError: there is no such dataset or field, or another dataset of that name.
+      DatasetError: the dataset or field does not exist, or another dataset has this name.
       StudyError: the study cannot be used.
       SourceError, QuotaError, JobError, ClusterError: see `sources`.
     """
@@ -109,13 +108,13 @@ def build(dataset, data_dir="", scheduler=None, workers=None, **changes):
 
 
 def check(dataset, checksums=False, **changes):
-    """Look at the files of a dataset; arguments as `build`.
+    """Check the files of a dataset; arguments as for `build`.
 
     Returns:
-      a report, and whether all files can be read.
+      A report, and whether all files can be read.
 
     Raises:
-      DatasetError: there is no such dataset or field, or it reads no files.
+      DatasetError: the dataset or field does not exist, or the dataset reads no files.
       StudyError: the study cannot be used.
       SourceError: a list of files is absent or wrong, or the network fails.
     """
@@ -166,7 +165,7 @@ def _recorded(folder, config):
 
 
 def _summary(folder, metadata):
-    """What was built, in a few lines."""
+    """A summary of the dataset in a few lines."""
     lines = [str(folder)]
     for split, classes in metadata["events"].items():
         events = {name: sum(by_run.values()) for name, by_run in classes.items()}
@@ -178,7 +177,7 @@ def _summary(folder, metadata):
 
 
 def main(argv):
-    """Build what the command line names; errors that the user can mend are one paragraph."""
+    """Build the dataset of the command line. Errors that the user can fix print one paragraph."""
     from e2e_jax.errors import ClusterError
     from e2e_jax.execution.jobs import JobError
 

@@ -1,4 +1,4 @@
-"""The program `e2e-jax`: the commands of this package under one name.
+"""The program `e2e-jax`, which runs the commands of this package.
 
 e2e-jax train --config=e2e_jax.configs.cms_b:quick
 e2e-jax COMMAND --help
@@ -20,11 +20,11 @@ MODULES = {
     "tradeoff": "e2e_jax.commands.tradeoff",
     "reproduce": "e2e_jax.commands.reproduce",
 }
-"""Command -> the module that `python -m` runs for the same."""
+"""Command -> the equivalent module for `python -m`."""
 
 
 def main():
-    """Run the command that is the first argument."""
+    """Run the command in the first argument."""
     command, rest = (sys.argv[1:2] or [""])[0], sys.argv[2:]
     if command in ("", "-h", "--help"):
         print(__doc__)

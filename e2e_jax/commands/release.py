@@ -1,4 +1,4 @@
-"""Writes a small folder that holds a trained classifier, to keep next to the code.
+"""Write a small folder with a trained classifier, to keep next to the code.
 
 python -m e2e_jax.release --workdir=runs/cms_b-medium --output=release/cms_b [--events=60]
 """
@@ -11,7 +11,7 @@ from e2e_jax.inference.release import CARD, release
 
 
 def main(argv):
-    """Release what the command line names."""
+    """Release the classifier of the command line."""
     parser = argparse.ArgumentParser("python -m e2e_jax.release", description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", required=True, help="folder of a finished run")
     parser.add_argument("--output", required=True, help="folder of the release, for instance release/cms_b")
