@@ -125,7 +125,7 @@ def check(dataset, checksums=False, **changes):
 
 
 def _changed_config(dataset, changes):
-    """The builder class, and its config of that name with some fields changed."""
+    """The builder class, and its config with the changed fields."""
     from e2e_jax.datasets import naming
     from e2e_jax.datasets.configs import SimulatedConfig
 
@@ -141,19 +141,19 @@ def _changed_config(dataset, changes):
         options = ", ".join(f"--{option}" for option in CONFIG_OPTIONS if option in fields)
         raise DatasetError(f"{dataset} has no --{unknown[0]}; it has {options}.")
     if "sample" in fields and changes.keys() & {"train", "validation"}:
-        # The sample of the config is that of its own sizes.
+        # The sample of the config belongs to its own sizes.
         changes = {"sample": 0} | changes
     return builder_class, dataclasses.replace(config, **changes) if changes else config
 
 
 def _recorded(folder, config):
-    """The metadata of the dataset in the folder, after checking that it is the one of the config."""
+    """The metadata of the dataset in the folder, after checking that it matches the config."""
     from e2e_jax.datasets import preparation
 
     preparation.check_study(folder, config)
     recorded = preparation.read_metadata(folder)
     asked = json.loads(json.dumps(config.provenance()))
-    # What does not change the events; and a dataset that was built strictly serves a request that is not.
+    # These do not change the events. A strictly built dataset also satisfies a request that is not strict.
     free = {"versions", "protocol", *(["strict"] if not asked.get("strict") else [])}
     differ = [f"{k} {recorded.get(k)}" for k, v in asked.items() if k not in free and recorded.get(k) != v]
     if differ:

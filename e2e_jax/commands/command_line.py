@@ -36,14 +36,14 @@ _CONFIG_HINT = (
 
 
 def parse(argv, values=flags.FLAGS):
-    """Parse the flags into `values`; on a bad one prints a paragraph and exits with code 1."""
+    """Parse the flags into `values`; an invalid flag prints a paragraph and exits with code 1."""
     argv = [_with_config_file(argument) for argument in argv]
     try:
         rest = values(argv)
     except flags.Error as error:
         stop(_flag_message(error))
     except (KeyError, AttributeError) as error:
-        # How ml_collections says that a config has no such field.
+        # The error of ml_collections for an unknown field of a config.
         stop(_field_message(argv, error))
     except ValueError as error:
         stop(f"A value on the command line does not fit its config field: {error}")
@@ -144,9 +144,9 @@ def _paragraph(text):
 
 
 def _absent_package(error):
-    """The message for a package that is not installed; raises any other ImportError again."""
+    """The message for a package that is not installed. Any other ImportError is raised again."""
     if error.name is None:
-        # Raised by this package, with the way out.
+        # Raised by this package, with the remedy.
         return str(error)
     package = error.name.partition(".")[0]
     if package in sys.modules or importlib.util.find_spec(package):

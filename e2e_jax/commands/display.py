@@ -86,7 +86,7 @@ def _explained(run, events):
 
     classifier = load_classifier(run)
     titles = [classifier.task.title(name) for name in classifier.classes]
-    # Not of all events that can be drawn can there be a score, such as of one without photons.
+    # Some events can be drawn but not scored, for example events without photons.
     probabilities = classifier.predict(events, invalid="nan")
     scores = [", ".join(f"P({name}) = {p:.3f}" for name, p in zip(titles, row)) for row in probabilities]
     gradients = [hit_gradients(classifier, events[[index]]) for index in range(len(events))]
