@@ -59,7 +59,7 @@ def executor(scheduler: str | None = None, timeout: float = TIMEOUT) -> ClusterE
       timeout: seconds to wait for its answer.
 
     Raises:
-      ClusterError: the scheduler is not reachable, runs another version of Dask, or asks for other
+      ClusterError: the scheduler is not reachable, runs another version of Dask, or requires other
         certificates (see `cluster_security`).
       ModuleNotFoundError: Dask is not installed.
     """

@@ -122,7 +122,7 @@ def run_jobs(
 
 
 class _Started:
-    """A job that was started, or whose result was found on disk."""
+    """A job that was started or has a result on disk."""
 
     def __init__(self, job, produce, executor, path: pathlib.Path | None, kept_as: Format, bar: _Progress):
         self.job = job

@@ -70,8 +70,8 @@ it would drop 5 % of the events that pass the quick look.
 def _study(category: str) -> Study:
     central = category == "central"
     # Only the 2 -> 2 processes have the veto, because initial-state radiation moves the photons of a Higgs
-    # boson further: 8 % of the selected h events have a parton beyond 1.9, but 0.6 % of gamma_gamma and 1.4 %
-    # of gamma_jet. Beyond 2.9 are 0.3 % and 1 % of those that reach the quick look with eta = 2.45.
+    # boson further: 8 % of the selected h events start beyond 1.9, but only 0.6 % of gamma_gamma and 1.4 % of
+    # gamma_jet. Of the events that reach the quick look with eta = 2.45, 0.3 % and 1 % start beyond 2.9.
     veto, eta = (1.9, 1.55) if central else (2.9, 2.45)
     eras = ERAS["central" if central else "central_forward"]
     look = QuickLook(pt=17.0, eta=eta)
