@@ -4,7 +4,7 @@ python -m e2e_jax.build cms_hgg/quick
 python -m e2e_jax.build haa.py:quick [--files=DIR]
 python -m e2e_jax.build cms_hgg/opendata_files --files=DIR [--on_error=skip] [--train=N --validation=N]
                         [--data_dir=DIR] [--name=NAME] [--scheduler=tls://host:8786 | --workers=N]
-python -m e2e_jax.build cms_hgg/opendata_central --check [--protocol=https]     checks all files, reads no events
+python -m e2e_jax.build cms_hgg/opendata_central --check [--protocol=https]    checks files, reads no events
 """
 
 import argparse

@@ -41,7 +41,7 @@ class CropsConfig(Config):
         }
 
     def announcement(self) -> str:
-        """What a build is about to do."""
+        """One line that announces the build."""
         return "Reading HDF5 crops"
 
     def production(self, place: production.Place):
@@ -94,7 +94,7 @@ class ImagesConfig(Config):
         return jet_files.identity(jet_files.files_of(folder, self.endings))
 
     def announcement(self) -> str:
-        """What a build is about to do."""
+        """One line that announces the build."""
         return "Reading images of jets"
 
     def production(self, place: production.Place):

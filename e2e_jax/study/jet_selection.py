@@ -47,7 +47,7 @@ class Jets:
                 )
 
     def accepted(self, pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
-        """Which jets pass the cuts, bool `[n]`."""
+        """Whether each jet passes the cuts, bool `[n]`."""
         return (pt > self.pt) & (abs(eta) < self.abs_eta)
 
     def __call__(self, events: Events) -> Selected:
