@@ -1,22 +1,22 @@
-"""Errors that several layers raise. Each message describes the fault and the way out."""
+"""Errors raised by several layers. Each message describes the fault and the remedy."""
 
 from __future__ import annotations
 
 
 class SourceError(ValueError):
-    """A file of events that cannot be read, or not be believed.
+    """A file of events that cannot be read or has invalid content.
 
     Args:
       path: the file, or its root:// address.
-      reason: a short slug to count by: "truncated", "missing_branch", "network", "vanished", ...
-      message: one paragraph that names the file and what is wrong, and says what to do about it.
+      reason: a short key for counting: "truncated", "missing_branch", "network", "vanished", ...
+      message: one paragraph that names the file, the fault and the remedy.
 
     Attributes:
       path, reason: as given. The message is `str(error)`.
     """
 
     def __init__(self, path: str, reason: str, message: str):
-        # All three in `args`, so that it survives the way back from another process.
+        # All three in `args`, so that the error can be pickled between processes.
         super().__init__(path, reason, message)
         self.path, self.reason, self.message = path, reason, message
 
@@ -25,28 +25,28 @@ class SourceError(ValueError):
 
 
 class ClusterError(RuntimeError):
-    """The cluster cannot be used, or was lost."""
+    """A cluster that cannot be used or was lost."""
 
 
 class DatasetError(ValueError):
-    """A dataset that cannot be used as it is."""
+    """A dataset that cannot be used."""
 
 
 class WorkdirError(Exception):
-    """The folder of a run cannot be used as asked."""
+    """A folder of a run that cannot be used as requested."""
 
 
 class TrainingError(Exception):
-    """A training cannot continue."""
+    """A training that cannot continue."""
 
 
 class ExportError(ValueError):
-    """A classifier cannot be exported as asked."""
+    """A classifier that cannot be exported as requested."""
 
 
 class ScoreError(ValueError):
-    """Files cannot be scored as asked."""
+    """Files that cannot be scored as requested."""
 
 
 class StudyError(ValueError):
-    """A study, or a part of it, that cannot be used as it is written; the message names the part."""
+    """A study that cannot be used. The message names the faulty part."""

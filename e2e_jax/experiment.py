@@ -1,6 +1,6 @@
-"""A config becomes objects here, once: task, inputs and network, which training and inference share.
+"""Conversion of a config to objects shared by training and inference: task, inputs and network.
 
-Nothing below this module reads a config. Training adds its own options (`training.options`).
+No lower layer reads a config. Training adds its own options (`training.options`).
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from e2e_jax.study import Task
 
 COLLISIONS = "collisions"
 SHOWERS = "showers"
-"""The kind of inputs that goes with the events of the same name."""
+"""The kind of inputs for the events of the same name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What training and inference share.
+    """The objects that training and inference share.
 
     Attributes:
-      name: of the classifier.
-      task: what is learnt.
-      inputs: what the network sees of an event.
+      name: name of the classifier.
+      task: the learning task.
+      inputs: inputs of the network.
       network: the network.
-      setup: how the devices work together.
-      metrics: how the results are computed.
-      together: events of a forward pass in prediction.
-      views: symmetric views of each event over which `Classifier.predict` averages.
-      weights: the observable that weighs the events; "" for none.
+      setup: devices and method of parallelism.
+      metrics: options of the metrics.
+      together: events per forward pass in prediction.
+      views: number of symmetric views of each event over which `Classifier.predict` averages.
+      weights: the observable that holds the event weights; "" for none.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Experiment:
 
     @property
     def record(self) -> type[Record]:
-        """What the events are."""
+        """The class of the events."""
         return KINDS[self.task.events]
 
     @property
@@ -70,7 +70,7 @@ class Experiment:
         return {name: getattr(events, name) for name in self.task.decorrelate}
 
     def event_weights(self, events: Record) -> np.ndarray | None:
-        """The weight of each event `[n]`; None where all count alike.
+        """The weight of each event `[n]`; None for equal weights.
 
         Raises:
           ValueError: a weight is negative or not finite, or all events of a class have the weight 0.
@@ -81,11 +81,11 @@ class Experiment:
         return checked_weights(getattr(events, self.weights), targets, self.task.names, self.weights)
 
     def targets(self, events: Record) -> dict[str, np.ndarray]:
-        """The true values `[n]` of each target of the task, by its name."""
+        """The true values `[n]` of each target of the task, by name."""
         return {name: getattr(events, name) for name in self.task.targets}
 
     def initial_params(self, key):
-        """The network's parameters before training, drawn from a JAX random key."""
+        """The initial parameters of the network, drawn with a JAX random key."""
         names = [observable.name for observable in self.task.observables]
         return building.initial_params(self.network, self.inputs, self.record, names, key)
 
@@ -94,12 +94,12 @@ def of(config, task: Task) -> Experiment:
     """The objects that a config describes.
 
     Args:
-      config: a config, whose fields configs/default.py documents; the task is not read from it.
-      task: what is learnt, see `task_of`.
+      config: a config; configs/default.py documents its fields. Its task is not read.
+      task: the learning task, see `task_of`.
 
     Raises:
-      ValueError: the inputs are not those of the task's events, images are divided by an observable that the
-        events do not have, or there is no such published table.
+      ValueError: the inputs do not match the events of the task, images are divided by an observable that the
+        events do not have, or the published table does not exist.
     """
     inputs = Inputs(**{name: _plain(value) for name, value in config.inputs.items()})
     if config.published and config.published not in published.TABLES:
@@ -141,7 +141,7 @@ def of(config, task: Task) -> Experiment:
             f"rotated and reflected {COLLISIONS} only; set it to 1 for {task.events}."
         )
     views(config.evaluate.symmetrize, inputs.geometry)
-    # Where a training starts from does not change the network.
+    # The starting point of a training does not change the network.
     model = {name: _plain(value) for name, value in config.model.items() if not name.startswith("start_")}
     return Experiment(
         name=config.name,
@@ -163,7 +163,7 @@ def of(config, task: Task) -> Experiment:
 
 
 def _check_geometry(inputs: Inputs, record: type[Record], events: str) -> None:
-    """Refuses images that need hits which the events do not have."""
+    """Reject images of hits that the events do not have."""
     for canvas in images.canvases(inputs.geometry):
         for channel in images.checked_channels(inputs.channels, canvas):
             if absent := [name for name in canvas.collections[channel] if name not in record.COLLECTIONS]:
@@ -180,15 +180,15 @@ def dataset_of(config) -> StoredDataset:
 
 
 def task_of(config, description: Mapping) -> Task:
-    """The task of a dataset's study, with the fields that `config.task` changes.
+    """The task of a dataset's study, with the changes of `config.task`.
 
     Args:
       config: the config.
-      description: of the dataset, from `Dataset.describe`.
+      description: description of the dataset, from `Dataset.describe`.
 
     Raises:
-      ValueError: the changed task is none, see `study.Task`.
-      DatasetError: the dataset does not hold what the config's inputs are made of.
+      ValueError: the changed task is invalid, see `study.Task`.
+      DatasetError: the dataset lacks data for the inputs of the config.
     """
     _check_view(config, description)
     _check_endcaps(config, description)
@@ -196,7 +196,7 @@ def task_of(config, description: Mapping) -> Task:
 
 
 def _check_view(config, description: Mapping) -> None:
-    """Refuses showers in another view than the inputs', or without digis where those are the inputs."""
+    """Reject showers with another view than the inputs, or without the digis that the inputs need."""
     inputs = config.inputs
     if "view" in description and description["view"] != inputs.geometry:
         raise DatasetError(
@@ -224,17 +224,17 @@ def _check_view(config, description: Mapping) -> None:
 def has_endcaps(description: Mapping) -> bool:
     """Whether the events of a dataset have hits in the endcaps.
 
-    A study whose photons are all in the barrel is simulated without them; files always hold them.
+    A study whose photons are all in the barrel is simulated without endcaps; files always have them.
 
     Args:
-      description: of the dataset, or its metadata.
+      description: description of the dataset, or its metadata.
     """
     simulated = "fast" in description
     return description.get("study", {}).get("endcaps", True) or not simulated
 
 
 def _check_endcaps(config, description: Mapping) -> None:
-    """Refuses images of endcaps that were not simulated: they would be empty."""
+    """Reject images of endcaps that were not simulated and would be empty."""
     inputs = Inputs(**{name: _plain(value) for name, value in config.inputs.items()})
     if inputs.endcaps and not has_endcaps(description):
         raise DatasetError(
@@ -246,7 +246,7 @@ def _check_endcaps(config, description: Mapping) -> None:
 
 
 def _plain(value):
-    """A field's value without the types of ml_collections: dicts, tuples, numbers and texts."""
+    """The value of a field without types of ml_collections: dicts, tuples, numbers and texts."""
     if isinstance(value, Mapping) or hasattr(value, "to_dict"):
         return dict(value.items())
     return tuple(value) if isinstance(value, list) else value

@@ -1,11 +1,11 @@
-"""The command line: a config, a folder, and what to do.
+"""The command line: a config, a folder and a mode.
 
 python -m e2e_jax.main --config=configs/cms_b.py:quick [--workdir=DIR] [--mode=evaluate]
                            [--config.FIELD=VALUE ...] [--files=DIR]
 python -m e2e_jax.main --mode=report --workdir=DIR [--compare=DIR,DIR]
 
-Several processes that train together: the same line in each, with --coordinator=HOST:PORT --processes=N
---process=I; on Slurm with --distributed alone.
+To train in several processes, run the same command in each, with --coordinator=HOST:PORT --processes=N
+--process=I, or on Slurm with --distributed.
 """
 
 import os
@@ -62,13 +62,13 @@ def main(_):
 
 
 def work(config, workdir):
-    """What `--mode` says, in a process that stands alone or has found the others."""
-    # Imported when the command line is known to be good: a misspelt field is told at once.
+    """Do the work of `--mode`. Several processes are connected before."""
+    # Imported after the command line is checked, so that a misspelled field is reported immediately.
     import jax
 
     from e2e_jax import report
 
-    # A run that cannot be compared with this one is an error before the training, too.
+    # Check before the training that the runs can be compared.
     compare = [os.path.expanduser(folder) for folder in COMPARE.value]
     report.read_runs(compare)
     command_line.keep_compiled_programs()
@@ -91,7 +91,7 @@ def work(config, workdir):
 
 
 def dataset_from_files(config):
-    """Builds the config's dataset of the files that `--files` names, or checks that it is of these."""
+    """Build the config's dataset from `--files`, or check that it was built from these files."""
     from e2e_jax.commands import build
     from e2e_jax.execution.jobs import JobError
 
@@ -104,7 +104,7 @@ def dataset_from_files(config):
 
 
 def run():
-    """Runs the program; errors that the user can mend are one paragraph and exit code 1."""
+    """Run the program. Errors that the user can fix print one paragraph and give exit code 1."""
     app.run(command_line.reporting(main), flags_parser=command_line.parse)
 
 

@@ -1,1 +1,1 @@
-"""The commands: parsing of their options and what they print."""
+"""The commands: parsing of options and printed output."""

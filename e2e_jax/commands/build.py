@@ -1,10 +1,10 @@
-"""Builds a dataset, without TensorFlow.
+"""Build a dataset, without TensorFlow.
 
 python -m e2e_jax.build cms_hgg/quick
 python -m e2e_jax.build haa.py:quick [--files=DIR]
 python -m e2e_jax.build cms_hgg/opendata_files --files=DIR [--on_error=skip] [--train=N --validation=N]
                         [--data_dir=DIR] [--name=NAME] [--scheduler=tls://host:8786 | --workers=N]
-python -m e2e_jax.build cms_hgg/opendata_central --check [--protocol=https]     looks at all files, reads none
+python -m e2e_jax.build cms_hgg/opendata_central --check [--protocol=https]    checks files, reads no events
 """
 
 import argparse
@@ -37,7 +37,7 @@ CONFIG_OPTIONS = {
     "protocol": (str, "root or https, for the files of the CERN Open Data portal; as listed by default"),
     "strict": (bool, "fail if there are fewer events than the sizes; by default the dataset gets smaller"),
 }
-"""Options that change a field of the dataset's config: name -> type, what it is."""
+"""Options that change a field of the dataset's config: name -> (type, description)."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,7 +46,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(argv):
-    """The options given, as a namespace; on a bad one prints a paragraph and exits with code 1."""
+    """Parse the options to a namespace; an invalid option prints a paragraph and exits with code 1."""
     parser = _Parser(prog="python -m e2e_jax.build", description="Builds a dataset.", allow_abbrev=False)
     parser.add_argument("dataset", help="such as cms_hgg/quick, or haa.py:quick for a study of your own")
     parser.add_argument("--data_dir", default="", help="folder of the datasets; TFDS's own by default")
@@ -66,21 +66,20 @@ def parse(argv):
 
 
 def build(dataset, data_dir="", scheduler=None, workers=None, **changes):
-    """Builds a dataset where there is none yet.
+    """Build a dataset if it does not exist yet.
 
     Args:
       dataset: builder and config, such as "cms_hgg/quick", or study and size, such as "haa.py:quick".
-      data_dir: folder of the datasets; TFDS's own (`TFDS_DATA_DIR`, or `~/tensorflow_datasets`) where
-        it is empty.
+      data_dir: folder of the datasets; if empty, TFDS's own (`TFDS_DATA_DIR`, or `~/tensorflow_datasets`).
       scheduler: Dask scheduler to run on, see `execution.cluster`.
-      workers: processes to use on this machine, where there is no scheduler.
+      workers: processes on this machine, if there is no scheduler.
       **changes: fields of the config to change; see `CONFIG_OPTIONS`.
 
     Returns:
       The folder of the dataset and its metadata.
 
     Raises:
-      DatasetError: there is no such dataset or field, or another dataset of that name.
+      DatasetError: the dataset or field does not exist, or another dataset has this name.
       StudyError: the study cannot be used.
       SourceError, QuotaError, JobError, ClusterError: see `sources`.
     """
@@ -109,13 +108,13 @@ def build(dataset, data_dir="", scheduler=None, workers=None, **changes):
 
 
 def check(dataset, checksums=False, **changes):
-    """Looks at the files of a dataset; arguments as `build`.
+    """Check the files of a dataset; arguments as for `build`.
 
     Returns:
-      a report, and whether all files can be read.
+      A report, and whether all files can be read.
 
     Raises:
-      DatasetError: there is no such dataset or field, or it reads no files.
+      DatasetError: the dataset or field does not exist, or the dataset reads no files.
       StudyError: the study cannot be used.
       SourceError: a list of files is absent or wrong, or the network fails.
     """
@@ -126,7 +125,7 @@ def check(dataset, checksums=False, **changes):
 
 
 def _changed_config(dataset, changes):
-    """The builder class, and its config of that name with some fields changed."""
+    """The builder class, and its config with the changed fields."""
     from e2e_jax.datasets import naming
     from e2e_jax.datasets.configs import SimulatedConfig
 
@@ -142,19 +141,19 @@ def _changed_config(dataset, changes):
         options = ", ".join(f"--{option}" for option in CONFIG_OPTIONS if option in fields)
         raise DatasetError(f"{dataset} has no --{unknown[0]}; it has {options}.")
     if "sample" in fields and changes.keys() & {"train", "validation"}:
-        # The sample of the config is that of its own sizes.
+        # The sample of the config belongs to its own sizes.
         changes = {"sample": 0} | changes
     return builder_class, dataclasses.replace(config, **changes) if changes else config
 
 
 def _recorded(folder, config):
-    """The metadata of the dataset in the folder, after checking that it is the one of the config."""
+    """The metadata of the dataset in the folder, after checking that it matches the config."""
     from e2e_jax.datasets import preparation
 
     preparation.check_study(folder, config)
     recorded = preparation.read_metadata(folder)
     asked = json.loads(json.dumps(config.provenance()))
-    # What does not change the events; and a dataset that was built strictly serves a request that is not.
+    # These do not change the events. A strictly built dataset also satisfies a request that is not strict.
     free = {"versions", "protocol", *(["strict"] if not asked.get("strict") else [])}
     differ = [f"{k} {recorded.get(k)}" for k, v in asked.items() if k not in free and recorded.get(k) != v]
     if differ:
@@ -166,7 +165,7 @@ def _recorded(folder, config):
 
 
 def _summary(folder, metadata):
-    """What was built, in a few lines."""
+    """A summary of the dataset in a few lines."""
     lines = [str(folder)]
     for split, classes in metadata["events"].items():
         events = {name: sum(by_run.values()) for name, by_run in classes.items()}
@@ -178,7 +177,7 @@ def _summary(folder, metadata):
 
 
 def main(argv):
-    """Builds what the command line names; errors that the user can mend are one paragraph."""
+    """Build the dataset of the command line. Errors that the user can fix print one paragraph."""
     from e2e_jax.errors import ClusterError
     from e2e_jax.execution.jobs import JobError
 
@@ -200,5 +199,5 @@ def main(argv):
 
 
 def run():
-    """Runs the command with the arguments of the program."""
+    """Run the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)

@@ -1,4 +1,4 @@
-"""Errors of the command line in one paragraph, with what was meant and the way out."""
+"""Errors of the command line in one paragraph, with suggestions and the remedy."""
 
 import difflib
 import functools
@@ -26,8 +26,8 @@ KNOWN = (
     *(WorkdirError, TrainingError, ClusterError, JobError, ValueError),
     *(FileNotFoundError, NotADirectoryError, PermissionError),
 )
-"""Errors whose message says what to mend. Others are ours to mend, and keep their traceback; so does a plain
-ValueError from outside this package."""
+"""Errors whose message describes the remedy. Other errors are bugs and keep their traceback, and so does a
+plain ValueError from outside this package."""
 
 _CONFIG_HINT = (
     "Give one as --config=configs/cms_b.py:quick (file, colon, size) or, from any folder, as "
@@ -36,14 +36,14 @@ _CONFIG_HINT = (
 
 
 def parse(argv, values=flags.FLAGS):
-    """Parses the flags into `values`; on a bad one prints a paragraph and exits with code 1."""
+    """Parse the flags into `values`; an invalid flag prints a paragraph and exits with code 1."""
     argv = [_with_config_file(argument) for argument in argv]
     try:
         rest = values(argv)
     except flags.Error as error:
         stop(_flag_message(error))
     except (KeyError, AttributeError) as error:
-        # How ml_collections says that a config has no such field.
+        # The error of ml_collections for an unknown field of a config.
         stop(_field_message(argv, error))
     except ValueError as error:
         stop(f"A value on the command line does not fit its config field: {error}")
@@ -53,16 +53,16 @@ def parse(argv, values=flags.FLAGS):
 
 
 def checked_config(flag):
-    """The config that the flag holds.
+    """The config in the flag.
 
     Raises:
       ValueError: no config was given, or a field is out of its range.
-      FileNotFoundError: its file does not exist.
+      FileNotFoundError: the config file does not exist.
     """
     if flag.value is None:
         raise ValueError(f"No config was given. {_CONFIG_HINT}")
     try:
-        # ml_collections reports a missing file at the first use.
+        # ml_collections reports a missing file only at the first use.
         flag.value.to_dict()
     except OSError as error:
         raise FileNotFoundError(
@@ -76,7 +76,7 @@ def given_config(argv):
     """The config of a command that parses its other options itself.
 
     Args:
-      argv: the program, and the arguments that are left: --config=FILE:SIZE and --config.FIELD=VALUE.
+      argv: the program and the remaining arguments: --config=FILE:SIZE and --config.FIELD=VALUE.
 
     Raises:
       ValueError, FileNotFoundError: as `checked_config`.
@@ -89,7 +89,7 @@ def given_config(argv):
 
 
 def keep_compiled_programs():
-    """Has JAX keep compiled programs, so that a second run or a resumption does not compile again."""
+    """Make JAX cache compiled programs, so that a second or resumed run does not compile them again."""
     import jax
 
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
@@ -101,9 +101,9 @@ def keep_compiled_programs():
 
 
 def reporting(main):
-    """`main`, with the errors in `KNOWN` and absent packages printed as a paragraph, exit code 1.
+    """`main`, with errors in `KNOWN` and missing packages printed as a paragraph, exit code 1.
 
-    Warnings are printed as a sentence, without the line of the program.
+    Warnings are printed as a sentence, without the source line.
     """
 
     @functools.wraps(main)
@@ -129,7 +129,7 @@ def reporting(main):
 
 
 def stop(message):
-    """Prints a paragraph and ends the program with exit code 1."""
+    """Print a paragraph and end the program with exit code 1."""
     _paragraph(f"Error: {message}")
     sys.exit(1)
 
@@ -144,9 +144,9 @@ def _paragraph(text):
 
 
 def _absent_package(error):
-    """The message for a package that is not installed; raises any other ImportError again."""
+    """The message for a package that is not installed. Any other ImportError is raised again."""
     if error.name is None:
-        # Raised by this package, with the way out.
+        # Raised by this package, with the remedy.
         return str(error)
     package = error.name.partition(".")[0]
     if package in sys.modules or importlib.util.find_spec(package):
@@ -163,7 +163,7 @@ def _raised_here(error):
 
 
 def _with_config_file(argument):
-    """The argument `--config=MODULE:SIZE` with the file of the module; any other argument as it is."""
+    """The argument `--config=MODULE:SIZE` with the file of the module; other arguments are unchanged."""
     given = re.fullmatch(r"(--?config=)([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)(:.*)?", argument)
     if not given or given[2].endswith(".py"):
         return argument
@@ -179,13 +179,13 @@ def _with_config_file(argument):
 def _flag_message(error):
     text = str(error)
     if "Error whilst parsing config file" in text:
-        # Between the flag's name and the cause stands a traceback; the cause is what the config said.
+        # A traceback separates the name of the flag from the cause, the error of the config.
         return text.strip().splitlines()[-1].partition(": ")[2]
     return f"{text.rstrip(' .?')}. --helpshort lists the flags; configs/default.py the fields of a config."
 
 
 def _field_message(argv, error):
-    """Names the field of a config that does not exist, and those it may have been meant for."""
+    """The message for an unknown field of a config, with similar fields."""
     path = next(argument.partition("=")[2] for argument in argv if argument.lstrip("-").startswith("config="))
     fields = _fields(ConfigFileFlagParser("config").parse(path), "config.")
     for argument in argv[1:]:
@@ -205,7 +205,7 @@ def _fields(config, prefix):
 
 
 def default_workdir(config):
-    """The folder of a run that names none: each study of a user, and several networks, have their own."""
+    """The default folder of a run: different for each study of a user, and for several networks."""
     where, size = loading.split_name(config.dataset.name) or ("", config.size)
     study = re.split(r"[/.]", where.removesuffix(".py"))[-1]
     several = "ensemble" if config.seeds > 1 else ""

@@ -15,7 +15,7 @@ from e2e_jax.files.atomic import write_whole
 from e2e_jax.studies.hgg import SELECTIONS
 
 FORMATS = {"png": {"dpi": 300}, "pdf": {"metadata": {"CreationDate": None}}}
-"""File formats and how matplotlib writes them; without its date, a PDF is the same every time."""
+"""File format -> options of matplotlib. A PDF without date is reproducible."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -24,8 +24,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv):
-    """Draws the events that the command line names, and prints the files it wrote."""
-    # Imported here, so that --help answers at once.
+    """Draw the events of the command line, and print the names of the written files."""
+    # Imported here, so that --help is fast.
     from e2e_jax.detector.images import geometries
     from e2e_jax.display.figure import event_figure
     from e2e_jax.display.reading import read_events
@@ -55,16 +55,16 @@ def main(argv):
 
 
 def write_page(folder, names, events, origin, task, run=""):
-    """Writes one page with all events, whole or not at all; returns its path.
+    """Write one page with all events atomically; returns its path.
 
     Args:
-      folder: where to.
-      names: of the events; the first names the file.
+      folder: folder of the page.
+      names: names of the events; the first gives the file name.
       events, origin, task: as `display.reading.read_events` returns them.
       run: the run or released classifier that explains the events; "" for none.
 
     Raises:
-      ValueError: the folder cannot be written to, or the classifier sees no hits.
+      ValueError: the folder is not writable, or the classifier has no hits as inputs.
     """
     from e2e_jax.display.page import page
 
@@ -86,7 +86,7 @@ def _explained(run, events):
 
     classifier = load_classifier(run)
     titles = [classifier.task.title(name) for name in classifier.classes]
-    # Not of all events that can be drawn can there be a score, such as of one without photons.
+    # Some events can be drawn but not scored, for example events without photons.
     probabilities = classifier.predict(events, invalid="nan")
     scores = [", ".join(f"P({name}) = {p:.3f}" for name, p in zip(titles, row)) for row in probabilities]
     gradients = [hit_gradients(classifier, events[[index]]) for index in range(len(events))]
@@ -94,10 +94,10 @@ def _explained(run, events):
 
 
 def write(figure, folder, name):
-    """Writes a figure in each of `FORMATS`, whole or not at all; returns the paths.
+    """Write a figure in each of `FORMATS` atomically; returns the paths.
 
     Raises:
-      ValueError: the folder cannot be written to.
+      ValueError: the folder is not writable.
     """
     paths = [folder / f"{name}.{kind}" for kind in FORMATS]
     for path, (kind, options) in zip(paths, FORMATS.items()):
@@ -145,7 +145,7 @@ def _parser(geometries):
 
 
 def run():
-    """Runs the command with the arguments of the program."""
+    """Run the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)
 
 

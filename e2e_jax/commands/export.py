@@ -16,9 +16,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv):
-    """Exports what the command line names, and prints what was written."""
+    """Export the classifier of the command line, and print a summary."""
     arguments = _parser().parse_args(argv[1:])
-    # Imported here, so that --help answers at once.
+    # Imported here, so that --help is fast.
     from e2e_jax.inference.export import files
 
     which = int(arguments.which) if arguments.which.isdigit() else arguments.which
@@ -45,7 +45,7 @@ def _parser():
 
 
 def run():
-    """Runs the command with the arguments of the program."""
+    """Run the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)
 
 

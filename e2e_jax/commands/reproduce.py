@@ -1,10 +1,10 @@
-"""Trains the classifiers of the paper's tables, and writes the tables next to the paper's numbers.
+"""Train the classifiers of the paper's tables, and write the tables with the paper's numbers.
 
 e2e-jax reproduce [--tables=4,5,6,7] [--size=quick|medium|paper] [--rows=eb,cms_b] [--seeds=K]
                   [--data_dir=DIR] [--workdir=DIR] [--scheduler=tls://host:8786]
 
-Datasets that are missing are built. tables.md and tables.json are written into the folder after every
-training; rows that are not finished say so. The same command continues where it stopped.
+Missing datasets are built. tables.md and tables.json are written into the folder after every training, with
+unfinished rows marked. Repeat the command to continue an interrupted run.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from e2e_jax.evaluation.published import TABLES
 
 SIZES = ("quick", "medium", "paper")
 MORE = {"table_6": ("high_level", "whole_event"), "table_7": ("whole_event",)}
-"""Classifiers that the paper does not have, which --rows may name."""
+"""Additional classifiers for --rows, which are not in the paper."""
 
 
 def main(argv):
-    """Trains what the command line names, and prints the tables."""
+    """Train the rows of the command line, and print the tables."""
     options = _parser().parse_args(argv[1:])
     logging.set_verbosity(logging.FATAL)
     command_line.keep_compiled_programs()
@@ -41,14 +41,14 @@ def rows_of(tables, size, names=(), seeds=1, data_dir="", workdir="runs"):
 
     Args:
       tables: keys of `published.TABLES`.
-      size: of the datasets and trainings, one of `SIZES`.
-      names: the configs of the rows; by default all of the paper's.
-      seeds: networks of each row.
+      size: size of the datasets and trainings, one of `SIZES`.
+      names: the configs of the rows; by default all rows of the paper.
+      seeds: number of networks per row.
       data_dir: folder of the datasets; TFDS's own by default.
-      workdir: the folder with those of the runs.
+      workdir: the parent folder of the runs.
 
     Raises:
-      ValueError: there is no such table or row, or a field of a config is out of its range.
+      ValueError: the table or row does not exist, or a field of a config is out of its range.
     """
     from e2e_jax.report.reproduction import Row
     from e2e_jax.runs import config_ranges
@@ -69,7 +69,7 @@ def rows_of(tables, size, names=(), seeds=1, data_dir="", workdir="runs"):
             if names and name not in names:
                 continue
             module = importlib.import_module(f"e2e_jax.configs.{name}")
-            # Some classifiers are in both tables of collisions.
+            # Some classifiers appear in both tables of collisions.
             forward = getattr(module, "FORWARD", "") if table == "table_7" else ""
             config = module.get_config(f"{forward}{size}")
             config.update(seeds=seeds)
@@ -80,19 +80,19 @@ def rows_of(tables, size, names=(), seeds=1, data_dir="", workdir="runs"):
 
 
 def reproduce(rows, workdir, size, scheduler=None, datasets=None):
-    """Trains the rows of tables, and writes the tables after each.
+    """Train the rows of tables, and write the tables after each row.
 
     Args:
       rows: see `rows_of`.
       workdir: folder of the tables.
-      size: of the trainings, for the title.
+      size: size of the trainings, for the title.
       scheduler: Dask scheduler to train on, see `many.machines`.
-      datasets: config -> what to train on; the dataset that it names by default.
+      datasets: function config -> training dataset; by default the dataset that the config names.
 
     Returns:
-      The tables, and the paths of what was written.
+      The tables, and the paths of the written files.
     """
-    # Imported here, so that --help answers at once.
+    # Imported here, so that --help is fast.
     from e2e_jax import experiment
     from e2e_jax.report import reproduction
     from e2e_jax.training import ensembles, many
@@ -132,7 +132,7 @@ def _parser():
 
 
 def run():
-    """Runs the command with the arguments of the program."""
+    """Run the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)
 
 

@@ -1,4 +1,4 @@
-"""Scores the events of files with a trained classifier.
+"""Score the events of files with a trained classifier.
 
 e2e-jax score --workdir=runs/cms_b-medium events.root --output=scores.parquet
 e2e-jax score --workdir=DIR INPUT [INPUT ...] --output=FILE.parquet|FILE.root [--which=best]
@@ -19,14 +19,14 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv):
-    """Scores what the command line names, and prints what was written."""
+    """Score the files of the command line, and print a summary."""
     options = _parser().parse_args(argv[1:])
     if options.workers is not None:
         if options.workers < 1:
             command_line.stop(f"{options.workers} workers score nothing: --workers takes 1 or more.")
-        # Several processes would contend for the memory of an accelerator.
+        # Several processes would compete for the memory of an accelerator.
         os.environ["JAX_PLATFORMS"] = "cpu"
-    # Imported here, so that --help answers at once.
+    # Imported here, so that --help is fast.
     from e2e_jax.errors import ClusterError
     from e2e_jax.execution import cluster
     from e2e_jax.execution.jobs import JobError
@@ -94,7 +94,7 @@ def _parser():
 
 
 def run():
-    """Runs the command with the arguments of the program."""
+    """Run the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)
 
 

@@ -1,11 +1,11 @@
-"""Trains a scan of decorrelation methods and strengths, and draws AUC against decorrelation.
+"""Train a scan of decorrelation methods and strengths, and draw AUC against decorrelation.
 
 e2e-jax tradeoff --config=configs/eb.py:quick --methods=cvm,disco,mode --strengths=0.05,0.15,0.5
                  [--strengths=disco:1,3,10] [--workdir=DIR] [--scheduler=tls://host:8786]
                  [--config.FIELD=VALUE ...]
 
 Writes tradeoff.md, tradeoff.json, tradeoff.png and tradeoff.pdf into the folder of the scan after every
-training. The same command continues where it stopped.
+training. Repeat the command to continue an interrupted scan.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from e2e_jax.devices import host
 
 
 def main(argv):
-    """Trains what the command line names, and prints the table."""
+    """Train the scan of the command line, and print the table."""
     options, rest = _parser().parse_known_args(argv[1:])
     config = command_line.given_config([argv[0], *rest])
     logging.set_verbosity(logging.FATAL)
@@ -29,22 +29,22 @@ def main(argv):
 
 
 def scan(config, methods, strengths, workdir, scheduler=None, datasets=None):
-    """Trains a scan and writes its table and figure.
+    """Train a scan and write its table and figure.
 
     Args:
-      config: of all trainings.
+      config: config of all trainings.
       methods, strengths: as for `training.tradeoff.points`.
       workdir: folder of the scan.
       scheduler: Dask scheduler to train on, see `many.machines`.
-      datasets: config -> what to train on; the dataset that it names by default.
+      datasets: function config -> training dataset; by default the dataset that the config names.
 
     Returns:
-      The table, and the paths of what was written.
+      The table, and the paths of the written files.
 
     Raises:
-      ValueError: a method or strength is none, or the task has nothing to decorrelate from.
+      ValueError: a method or strength is invalid, or the task has nothing to decorrelate from.
     """
-    # Imported here, so that --help answers at once.
+    # Imported here, so that --help is fast.
     from e2e_jax import experiment
     from e2e_jax.report import tradeoff as reported
     from e2e_jax.training import ensembles, many, tradeoff
@@ -72,12 +72,12 @@ def strengths_of(given):
     """{method: strengths} of options such as "0.1,0.3" (all methods) and "disco:1,3" (one method).
 
     Raises:
-      ValueError: a strength is no number.
+      ValueError: a strength is not a number.
     """
     from e2e_jax.models.decorrelation.penalties import PENALTIES
 
     made = {}
-    # Those of one method take the place of those of all.
+    # The strengths of one method override the strengths of all methods.
     for text in sorted(given, key=lambda text: ":" in text):
         method, _, numbers = text.rpartition(":")
         try:
@@ -116,7 +116,7 @@ def _parser():
 
 
 def run():
-    """Runs the command with the arguments of the program."""
+    """Run the command with the arguments of the program."""
     command_line.reporting(main)(sys.argv)
 
 

@@ -1,7 +1,7 @@
-"""From a TFDS dataset to batches of hits: read once into memory, then shuffled, balanced, padded.
+"""Batches of hits from a TFDS dataset: read once into memory, then shuffled, balanced and padded.
 
-A batch is a pure function of (events, batch size, seed, epoch, step), so a resumed training sees the batches
-that it would have seen. Nothing here needs TensorFlow.
+A batch is a pure function of (events, batch size, seed, epoch, step), so a resumed training sees the same
+batches as an uninterrupted one. This module does not need TensorFlow.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from e2e_jax.study import Task
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """How the epochs of a training are drawn from its sample.
+    """Parameters of the batches of a training.
 
     Attributes:
       batch_size: events per batch, the classes in equal parts.
-      seed: fixes the order of the events of each epoch.
-      epochs: how many there may be; flat batches have room for all of them.
-      flat: whether batches are flat (`Layout.flat`), which images are drawn from, or padded.
+      seed: seed of the order of the events in each epoch.
+      epochs: maximum number of epochs; the flat layout fits the batches of all of them.
+      flat: flat batches (`Layout.flat`) for networks that use images only, else padded batches.
     """
 
     batch_size: int
@@ -39,21 +39,21 @@ class Sampling:
 def read_split(
     folder: pathlib.Path, split: str, task: Task, unread: Sequence[str] = (), progress: bool = True
 ) -> Record:
-    """Opens a split of a dataset, without the events of labels that are in no class of the task.
+    """Open a split of a dataset, without the events of labels that are in no class of the task.
 
     Args:
-      folder: of the dataset, from `preparation.prepare_dataset`.
+      folder: folder of the dataset, from `preparation.prepare_dataset`.
       split: "train" or "validation".
-      task: what is learnt.
+      task: the learning task.
       unread: collections to leave empty.
       progress: whether to show progress bars.
 
     Raises:
-      DatasetError: there is no such split; the dataset is half-written or not in ArrayRecord format; or a
+      DatasetError: the split does not exist; the dataset is half-written or not in ArrayRecord format; or a
         class of the task has no events.
-      ValueError: an event holds a value that cannot be (`Record.validate`).
+      ValueError: an event holds an impossible value (`Record.validate`).
     """
-    # Only who reads a dataset needs what reads it.
+    # Imported here, because only the reading of a dataset needs these packages.
     from e2e_jax.datasets.reading import open_split
 
     events = open_split(folder, split, progress, unread=unread)
@@ -73,7 +73,7 @@ def of_task(events: Record, task: Task, what: str) -> Record:
 
 
 def check_targets(events: Record, task: Task, what: str) -> None:
-    """Raises a DatasetError where a target is missing or not finite; `what` names the events."""
+    """Raise a DatasetError if a target is missing or not finite; `what` names the events."""
     for name in task.targets:
         if name not in events.observables:
             have = ", ".join(events.observables) or "none"
@@ -91,11 +91,11 @@ def check_targets(events: Record, task: Task, what: str) -> None:
 
 
 def check_classes(events: Record, task: Task, what: str) -> None:
-    """Raises a DatasetError where a label of a class has no events or an event has no label.
+    """Raise a DatasetError if a label of a class has no events or an event has no label.
 
     Args:
       events: the events.
-      task: gives the classes. A regression has none, and needs no labels.
+      task: defines the classes. A regression has no classes and needs no labels.
       what: names the events.
     """
     if not task.classifies:
@@ -115,7 +115,7 @@ def check_classes(events: Record, task: Task, what: str) -> None:
 
 
 def layout(events: Record, task: Task, sampling: Sampling, devices: int) -> Layout:
-    """The layout of a training's batches, which are spread over so many devices."""
+    """The layout of the batches of a training on `devices` devices."""
     if not sampling.flat:
         return Layout.padded(events)
     steps = steps_per_epoch(events, sampling.batch_size, task)
@@ -124,15 +124,15 @@ def layout(events: Record, task: Task, sampling: Sampling, devices: int) -> Layo
 
 
 def steps_per_epoch(events: Record, batch_size: int, task: Task) -> int:
-    """Balanced batches of an epoch: as many whole ones as the smallest class fills.
+    """The number of balanced batches per epoch: the full batches that the smallest class fills.
 
     Args:
       events: the training sample.
       batch_size: events per batch, the same number of each class.
-      task: gives the classes; without any, all events count as one.
+      task: defines the classes; without classes, all events form one class.
 
     Raises:
-      DatasetError: the batch size does not divide evenly into the classes, or no batch is filled.
+      DatasetError: the number of classes does not divide the batch size, or the events fill no batch.
     """
     number = task.parts
     if batch_size < number or batch_size % number:
@@ -156,10 +156,10 @@ def steps_per_epoch(events: Record, batch_size: int, task: Task) -> int:
 
 
 def epoch_rows(events: Record, task: Task, sampling: Sampling, steps: int, epoch: int) -> np.ndarray:
-    """Which events make which batch, int64 `[steps, batch_size]`.
+    """The indices of the events of each batch, int64 `[steps, batch_size]`.
 
-    Every class is shuffled on its own and dealt out evenly. Within a batch the classes alternate, so that
-    equal consecutive parts of it, one per device, are balanced as well.
+    Each class is shuffled separately and distributed evenly. Within a batch the classes alternate, so that
+    equal consecutive parts of the batch, one per device, are balanced too.
     """
     targets, columns = task.of_labels(events.label), []
     share = sampling.batch_size // task.parts
@@ -179,22 +179,22 @@ def epoch_batches(
     share: slice = slice(None),
     layout: Layout | None = None,
 ) -> Iterator[dict]:
-    """The training batches of an epoch, from step `start` on, prepared ahead by a thread.
+    """The training batches of an epoch from step `start` on. A thread prepares them ahead.
 
     Args:
       events: the training sample.
-      task: gives the classes.
+      task: defines the classes.
       sampling: batch size and seed.
-      epoch: which epoch.
+      epoch: index of the epoch.
       start: first step, for a training that resumes within an epoch.
-      share: which events of each batch; all by default.
-      layout: of the batches; padded to the longest event by default.
+      share: slice of the events of each batch; all events by default.
+      layout: layout of the batches; by default padded to the longest event.
 
     Returns:
       An iterator of batches (`Layout.batch`), all of the same shapes.
 
     Raises:
-      DatasetError: see `steps_per_epoch`; raised at once, not at the first batch.
+      DatasetError: see `steps_per_epoch`; raised immediately, not at the first batch.
     """
     steps = steps_per_epoch(events, sampling.batch_size, task)
     rows = epoch_rows(events, task, sampling, steps, epoch)

@@ -1,4 +1,4 @@
-"""The TFDS builder of a study: hits stored under "detector", jobs on any executor, builds that go on."""
+"""The TFDS builder of a study: hits stored under "detector", jobs on any executor, resumable builds."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from e2e_jax.study import Study
 from e2e_jax.study.samples import Gun
 
 VERSION = tfds.core.Version("3.0.0")
-"""Of how events are stored: increase it when the features change, or the physics of the simulation."""
+"""Version of the stored events. Increase it when the features or the physics of the simulation change."""
 
 
 class StudyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """The dataset of a study; a subclass lists its configs.
 
-    A config has `study`; `splits`; `provenance()`, the metadata known beforehand; `announcement()`, what a
-    build is about to do; and `production(place)`, see `e2e_jax.datasets.production`.
+    A config has `study`; `splits`; `provenance()`, the metadata known before the build; `announcement()`, one
+    line about the build; and `production(place)`, see `e2e_jax.datasets.production`.
 
     Args:
-      file_format: "array_record" (read at random without TensorFlow; the default) or "tfrecord".
-      executor: where the events are made or read, for instance Dask's `Client.get_executor()`; by default
-        the cluster that `E2E_DASK_SCHEDULER` names, or else all cores of this machine.
+      file_format: "array_record" (random access without TensorFlow; the default) or "tfrecord".
+      executor: runs the jobs, for instance Dask's `Client.get_executor()`; by default the cluster of
+        `E2E_DASK_SCHEDULER` if it is set, else all cores of this machine.
       **kwargs: `data_dir`, `config` and `version` as in every TFDS builder.
     """
 
@@ -57,7 +57,7 @@ class StudyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         super().__init__(file_format=file_format, **kwargs)
         self._executor = executor
         self._made: dict[str, digests.OfColumns] = {}
-        # `is_prepared` would log a warning about a dataset that is not there yet.
+        # `is_prepared` would log a warning about a dataset that does not exist yet.
         if file_format is None and not self.data_path.exists():
             self.info.set_file_format("array_record", override=True)
 
@@ -73,7 +73,7 @@ class StudyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return self.builder_config.study
 
     def checked(self, events: Record) -> Record:
-        """The events of a job, or a ValueError that names the first bad one and its value."""
+        """Validate the events of a job; a ValueError names the first bad event and its value."""
         view = {"view": self.builder_config.gun.view} if self.builder_config.gun else {}
         return events.validate(len(self.study.labels), **view)
 
@@ -87,8 +87,8 @@ class StudyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _create_builder_config(self, builder_config, version):
-        # TFDS would not take a config that differs from its namesake in this list, such as one with
-        # the folder of the user's own files filled in.
+        # TFDS rejects a config that differs from the listed config of the same name, for example in the
+        # folder of the user's files.
         if isinstance(builder_config, tfds.core.BuilderConfig):
             return builder_config
         return super()._create_builder_config(builder_config, version)
@@ -113,13 +113,13 @@ class StudyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             if self._made:
                 preparation.note_written(pathlib.Path(self.data_dir))
             shutil.rmtree(scratch, ignore_errors=True)
-            # What builds that were killed could not tidy up themselves.
+            # Left by builds that were killed.
             for leftover in pathlib.Path(self.data_dir).parent.glob(f"incomplete.*_{self.version}"):
                 shutil.rmtree(leftover, ignore_errors=True)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Waits until no other process builds this dataset; TFDS then uses what the other has built."""
+        """Wait until no other process builds this dataset. TFDS then uses the dataset of that process."""
         folder = pathlib.Path(self.data_dir)
         lock = folder.parents[2] / "downloads" / self.name / f"{self.builder_config.name}.lock"
         with contextlib.ExitStack() as stack:
@@ -133,7 +133,7 @@ class StudyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield
 
     def _download_and_prepare(self, dl_manager, download_config, **kwargs) -> None:
-        """Writes the data files, then adds their digests to the metadata, which TFDS writes after this."""
+        """Write the data files and add their digests to the metadata, which TFDS writes later."""
         self._made = {split: digests.OfColumns() for split in self.builder_config.splits}
         super()._download_and_prepare(dl_manager, download_config, **kwargs)
         fingerprints = {split: made.hexdigest() for split, made in self._made.items()}
@@ -143,7 +143,7 @@ class StudyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _log_download_bytes(self) -> None:
-        """Says what is about to happen, where TFDS would announce a download of unknown size."""
+        """Announce the build, where TFDS would announce a download of unknown size."""
         print(
             f"{self.builder_config.announcement()} for {self.info.full_name} in {self.data_dir}. "
             "An interrupted build continues where it stopped.",
@@ -165,11 +165,11 @@ class StudyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def features_of(study: Study, gun: Gun | None = None) -> dict:
-    """What is stored of an event, name -> feature, in the order of the dataset.
+    """The stored features of an event by name, in the order of the dataset.
 
     Args:
-      study: whose events.
-      gun: how showers are seen; None for other events.
+      study: the study of the events.
+      gun: the gun, which defines how showers are stored; None for other events.
     """
     label = tfds.features.ClassLabel(names=study.labels)
     first = {"run": np.int64, "lumi": np.int64, "event": np.int64, "label": label}
@@ -192,7 +192,7 @@ def features_of(study: Study, gun: Gun | None = None) -> dict:
 
 @contextlib.contextmanager
 def _own_progress_bar():
-    """TFDS's bars know no totals and would overwrite ours."""
+    """Disable the progress bars of TFDS: they have no totals and would overwrite ours."""
     tfds.disable_progress_bar()
     try:
         yield

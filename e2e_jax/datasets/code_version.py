@@ -1,4 +1,4 @@
-"""Names the code that makes events, so that what other code left behind is not taken for its own."""
+"""The version of the code that makes events: results of other code are not reused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIMULATION = (
     "study/samples.py",
     "study/selection.py",
 )
-"""Where the code lies that may change simulated events."""
+"""Files and folders of the code that can change simulated events."""
 
 READING = (
     "detector/geometry.py",
@@ -43,18 +43,18 @@ READING = (
     "study/samples.py",
     "study/selection.py",
 )
-"""Where the code lies that may change what is read of an AODSIM file."""
+"""Files and folders of the code that can change the events read from an AODSIM file."""
 
 
 def code_version(produce: Callable, parts: Iterable[str] = SIMULATION, packages: Iterable[str] = ()) -> str:
-    """Changes with whatever may change the events of a job, so that no stale job is reused.
+    """A digest of everything that can change the events of a job, so that no stale job is reused.
 
-    Comments, docstrings and layout of the code do not count.
+    It ignores comments, docstrings and layout of the code.
 
     Args:
-      produce: what makes the events; its file counts.
-      parts: files and folders of the package that count.
-      packages: packages whose versions count, besides numpy.
+      produce: function that makes the events; its file is included.
+      parts: files and folders of this package to include.
+      packages: packages whose versions are included, in addition to numpy.
     """
     package = pathlib.Path(e2e_jax.__file__).parent
     files = {pathlib.Path(inspect.getfile(produce))}

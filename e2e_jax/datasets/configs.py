@@ -1,4 +1,4 @@
-"""The configs of datasets: how many events of a study, and whether they are simulated or read from files."""
+"""The configs of datasets: the number of events of a study, and whether they are simulated or read."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SHOWERS, JETS = "showers", "jets"
 
 @dataclasses.dataclass(kw_only=True)
 class Config(tfds.core.BuilderConfig):
-    """Some events of a study.
+    """A number of events of a study.
 
     Attributes:
-      STUDIES: the studies of the dataset by category.
-      category: which of them; the first by default.
+      STUDIES: category -> study.
+      category: key of `STUDIES`; the first by default.
     """
 
     STUDIES: ClassVar[Mapping[str, Study]] = {}
@@ -41,7 +41,7 @@ class Config(tfds.core.BuilderConfig):
 
     @property
     def study(self) -> Study:
-        """The study whose events these are."""
+        """The study of these events."""
         return self.STUDIES[self.category]
 
     @property
@@ -51,12 +51,12 @@ class Config(tfds.core.BuilderConfig):
 
     @property
     def gun(self) -> Gun | None:
-        """The gun of the first sample, if it is one: how showers are seen."""
+        """The source of the first sample if it is a gun, else None. It defines how showers are stored."""
         source = self.study.samples[0].source
         return source if isinstance(source, Gun) else None
 
     def described(self) -> dict:
-        """What the metadata hold of the study; "task" is the `Task` as JSON."""
+        """The metadata of the study; "task" is the `Task` as JSON."""
         study = self.study
         category = SHOWERS if study.events == SHOWERS else self.category
         about = {"category": category} if category else {}
@@ -77,12 +77,12 @@ class SimulatedConfig(Config):
     """Simulated events.
 
     Attributes:
-      train, validation, test: events of each label in the split; as many for the test as for validation by
-        default.
+      train, validation, test: events per label in the split. By default the test split is as large as the
+        validation split.
       fast: simulate without multi-parton interactions, see `sources.simulation`.
-      seed: everything random in the events derives from it; the study's by default.
-      pileup: mean number of collisions overlaid; the samples' own by default.
-      produce: makes the events of a job; the fast simulation by default.
+      seed: seed of all random numbers; by default the seed of the study.
+      pileup: mean number of overlaid collisions; by default the value of each sample.
+      produce: function that makes the events of a job; the fast simulation by default.
     """
 
     train: int
@@ -100,12 +100,12 @@ class SimulatedConfig(Config):
 
     @property
     def study(self) -> Study:
-        """The study whose events these are, with the pile-up that was asked for."""
+        """The study of these events, with the requested pile-up."""
         study = self.STUDIES[self.category]
         return study if self.pileup is None else study.with_pileup(self.pileup)
 
     def reading(self, **fields) -> FilesConfig:
-        """The config of the same size that reads files; `fields` of `FilesConfig`."""
+        """The config of the same size that reads files; `fields` are fields of `FilesConfig`."""
         same = {name: getattr(self, name) for name in ("name", "category", "seed", *SPLITS)}
         config_class = type("Config", (FilesConfig,), {"STUDIES": self.STUDIES})
         return config_class(**same | {"own_files": True} | fields)
@@ -117,7 +117,7 @@ class SimulatedConfig(Config):
         return simulation_jobs(self.study, getattr(self, split), split, seed=self.seed, fast=self.fast)
 
     def provenance(self) -> dict:
-        """What the metadata hold before anything was made."""
+        """The metadata that are known before the simulation."""
         pythia = {} if self.gun and not self.gun.pileup else {"pythia8": "pythia8mc"}
         pythia |= {name: name for name in _packages(self.study)}
         return {
@@ -138,11 +138,11 @@ class SimulatedConfig(Config):
         return counts
 
     def announcement(self) -> str:
-        """What a build is about to do."""
+        """One line that announces the build."""
         return f"Simulating {self.total():,} events"
 
     def production(self, place: production.Place) -> production.Simulation:
-        """The making of the events."""
+        """The simulation of the events."""
         produce = self.produce or _simulation(self.study.events)
         version = code_version(produce, packages=("pythia8mc", *_packages(self.study)))
         return production.Simulation(
@@ -151,7 +151,7 @@ class SimulatedConfig(Config):
 
     @property
     def record(self) -> type:
-        """What the events are."""
+        """The class of the events."""
         from e2e_jax.events.kinds import KINDS
 
         return KINDS[self.study.events]
@@ -162,18 +162,18 @@ class FilesConfig(Config):
     """Events of AODSIM files.
 
     Attributes:
-      train, validation, test: events of each label in the split.
-      sample: events of each label chosen before the split, see `quotas.Sizes`.
-      eras: "study" for the study's proportions of the eras, "any" for events of whatever run.
-      seed: fixes which event goes to which split.
-      files: folder with the file lists, see `file_lists.files_of_labels`; by default the folder that the
-        command names, or the files that the study names, or else the published lists.
-      own_files: the files are the user's: they must be given, and stand for no sample of the portal.
-      on_error: "fail" ends the build at the first fault in the data; "skip" leaves out the event or the
-        file, takes the next, and counts it in the metadata by reason.
-      protocol: "root" or "https", for files of the portal; "" takes the address that is listed.
-      strict: fewer events than the sizes are an error; otherwise the splits are filled as far as the data
-        reach, see `quotas.share`.
+      train, validation, test: events per label in the split.
+      sample: events per label chosen before the split, see `quotas.Sizes`.
+      eras: "study" for the era proportions of the study, "any" for events of any run.
+      seed: seed of the assignment of events to splits.
+      files: folder with the file lists, see `file_lists.files_of_labels`. By default the folder given on the
+        command line, then the files of the study, then the published lists.
+      own_files: the files are the user's. They must be given, and belong to no sample of the portal.
+      on_error: "fail" ends the build at the first faulty event or file; "skip" omits it and counts it in the
+        metadata by reason.
+      protocol: "root" or "https", for files of the portal; "" uses the listed address.
+      strict: fewer events than the sizes are an error; otherwise the splits are filled with the available
+        events, see `quotas.share`.
     """
 
     train: int
@@ -194,7 +194,7 @@ class FilesConfig(Config):
             raise ValueError(f"No eras {self.eras!r}; there are 'study' (its proportions) and 'any'.")
 
     def provenance(self) -> dict:
-        """What the metadata hold before anything was read; where `files` is given, it reads the lists.
+        """The metadata that are known before the events are read. Reads the lists if `files` is given.
 
         Raises:
           SourceError: a list of files is absent or wrong.
@@ -215,7 +215,7 @@ class FilesConfig(Config):
         }
 
     def announcement(self) -> str:
-        """What a build is about to do."""
+        """One line that announces the build."""
         return f"Reading {self.total():,} events of AODSIM files"
 
     def production(self, place: production.Place):
@@ -229,7 +229,7 @@ class FilesConfig(Config):
         return FilesProduction(self, place)
 
     def check(self, title: str, checksums: bool = False) -> tuple[str, bool]:
-        """Looks at all files of the lists, see `file_production.check_files`."""
+        """Check all files of the lists, see `file_production.check_files`."""
         from e2e_jax.datasets.file_production import check_files
 
         return check_files(self, title, checksums)
@@ -238,11 +238,11 @@ class FilesConfig(Config):
         """The folder with the lists; None for the published ones.
 
         Args:
-          named: folder that the command names.
+          named: folder given on the command line.
           title: name of the dataset.
 
         Raises:
-          SourceError: the files are the user's, and no folder is named.
+          SourceError: the files are the user's, and no folder is given.
         """
         lists = self.files or named
         if not lists and self.own_files:
@@ -257,12 +257,12 @@ class FilesConfig(Config):
 
 
 def _packages(study: Study) -> tuple[str, ...]:
-    """Packages besides Pythia that the simulated events depend on."""
+    """Packages, in addition to Pythia, that the simulated events depend on."""
     return ("fastjet",) if study.events == JETS else ()
 
 
 def _simulation(kind: str) -> Callable[[Job], object]:
-    """What simulates events, imported when it is needed: reading a dataset needs no Pythia."""
+    """The function that simulates events. It is imported late, so that reading a dataset needs no Pythia."""
     from e2e_jax.sources.simulation import guns, jets, simulate
 
     return {"collisions": simulate.produce, SHOWERS: guns.produce, JETS: jets.produce}[kind]
@@ -284,7 +284,7 @@ def of_sizes(
     Args:
       config_class: `SimulatedConfig` or `FilesConfig`, with its studies.
       sizes: name -> size.
-      prefix: what the configs' names begin with.
+      prefix: prefix of the configs' names.
       **fields: other fields of the configs.
     """
     fast = issubclass(config_class, SimulatedConfig)

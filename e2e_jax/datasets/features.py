@@ -1,7 +1,7 @@
-"""The TFDS feature that stores detector hits and shows them as images.
+"""The TFDS feature that stores detector hits and decodes them to images.
 
-Hits are a hundred times smaller than the images they make, so they are what lies on disk.
-Without `decoders`, TFDS gives dense images; with `tfds.decode.SkipDecoding()` the hits themselves:
+Hits are stored because they are a hundred times smaller than the images.
+By default TFDS returns dense images; with `tfds.decode.SkipDecoding()` it returns the hits:
 
     hits = {"detector": tfds.decode.SkipDecoding()}
     source = tfds.data_source("cms_hgg/quick", split="train", decoders=hits)
@@ -22,14 +22,14 @@ from e2e_jax.events.diphotons import COLLECTIONS
 from e2e_jax.events.jets import Jets
 
 MANTISSA_BITS = 12
-"""Bits kept of the 23 of a float32 mantissa in energies, pt, eta and phi of the hits.
+"""Bits kept of the 23 mantissa bits (float32) of energies, pt, eta and phi of the hits.
 
-Rounds to 1.2e-4 of the value: far below the crystals' calibration (0.4 %), the tracks' momentum
-resolution (1 %) and the 0.017 of a crystal in phi. The zeros left behind compress by a sixth."""
+The relative rounding error is 1.2e-4: far below the calibration of the crystals (0.4 %), the momentum
+resolution of the tracks (1 %) and the size of a crystal in phi (0.017). Files are a sixth smaller."""
 
 
 def stored_collections(collections: Mapping[str, Mapping]) -> dict:
-    """Shapes and types of collections as they are stored, for those of `Record.COLLECTIONS`."""
+    """Shapes and types of collections as stored. The argument has the form of `Record.COLLECTIONS`."""
     return {
         name: {
             column: tfds.features.TensorInfo(shape=(None, *shape), dtype=dtype)
@@ -40,9 +40,10 @@ def stored_collections(collections: Mapping[str, Mapping]) -> dict:
 
 
 def stored(record: type[Record], observables: Iterable[str]) -> dict:
-    """Shapes and types of an example as it is stored, for TFDS's parser.
+    """Shapes and types of an example as stored, for TFDS's parser.
 
-    They come from the code and not from the dataset's features.json, which may name any Python class.
+    They are defined in the code and not read from the dataset's features.json, which may name any Python
+    class.
     """
     info = tfds.features.TensorInfo
     scalars = {name: info(shape=(), dtype=dtype) for name, dtype in record.SCALARS.items()}
@@ -53,7 +54,7 @@ def stored(record: type[Record], observables: Iterable[str]) -> dict:
 
 
 class Hits(tfds.features.FeatureConnector):
-    """Collections of hits on disk; a subclass says which, and what images they are when decoded.
+    """Collections of hits on disk; a subclass defines the collections and the decoded images.
 
     Attributes:
       COLLECTIONS: name -> column -> type, as in `Record.COLLECTIONS`.
@@ -62,14 +63,14 @@ class Hits(tfds.features.FeatureConnector):
     COLLECTIONS: ClassVar[Mapping[str, Mapping]]
 
     def get_serialized_info(self) -> dict[str, dict[str, tfds.features.TensorInfo]]:
-        """Shapes and types of the hits as they are stored."""
+        """Shapes and types of the hits as stored."""
         return stored_collections(self.COLLECTIONS)
 
     def encode_example(self, example_data: Mapping) -> dict[str, dict[str, np.ndarray]]:
         """The hits of one event as stored: floats rounded to `MANTISSA_BITS`.
 
         Args:
-          example_data: the event's collections, as in `Events.examples()[i]["detector"]`.
+          example_data: the collections of the event, as in `Events.examples()[i]["detector"]`.
 
         Raises:
           ValueError: a collection or a column is missing.
@@ -113,8 +114,8 @@ class DetectorImages(Hits):
     float32 [hits]}, "ee": ..., "hcal": ..., "tracks": {"pt", "eta", "phi"}}`.
 
     Args:
-      geometry: a geometry's name, such as "barrel".
-      channels: some of `detector.images.CHANNELS`, in the order wanted.
+      geometry: name of a geometry, such as "barrel".
+      channels: a subset of `detector.images.CHANNELS`, in the desired order.
       doc: description of the feature for TFDS's documentation.
 
     Raises:
@@ -143,7 +144,7 @@ class DetectorImages(Hits):
         }
 
     def decode_example_np(self, example_data: Mapping) -> dict[str, np.ndarray]:
-        """The images of one event's hits, with numpy alone."""
+        """The images of the hits of one event, made with numpy only."""
         drawn = {}
         for canvas in images.canvases(self._geometry):
             parts = np.split(pixels.draw_event(example_data, canvas, self._channels), len(canvas.images))
@@ -151,7 +152,7 @@ class DetectorImages(Hits):
         return drawn
 
     def to_json_content(self) -> dict:
-        """What `from_json_content` needs to make this feature again."""
+        """The arguments from which `from_json_content` restores this feature."""
         return {"geometry": self._geometry, "channels": list(self._channels)}
 
 
@@ -163,7 +164,7 @@ class JetImages(DetectorImages):
 
     Args:
       geometry: "jet".
-      channels: some of `jet_pixels.CHANNELS`, in the order wanted.
+      channels: a subset of `jet_pixels.CHANNELS`, in the desired order.
       doc: description of the feature for TFDS's documentation.
 
     Raises:
@@ -183,10 +184,10 @@ class JetImages(DetectorImages):
 
 
 def round_mantissa(values: np.ndarray, bits: int = MANTISSA_BITS) -> np.ndarray:
-    """Rounds float32 values to the nearest finite ones with that many mantissa bits; the others stay."""
+    """Round float32 values to the nearest finite value with `bits` mantissa bits; keep NaN and infinity."""
     values = np.asarray(values, np.float32)
     dropped = np.uint32(np.finfo(np.float32).nmant - bits)
     pattern = values.view(np.uint32) + (np.uint32(1) << dropped >> np.uint32(1))
     rounded = (pattern >> dropped << dropped).view(np.float32)
-    # The largest finite numbers would round up to infinity.
+    # The largest finite numbers would otherwise round up to infinity.
     return np.where(np.isfinite(values) & np.isfinite(rounded), rounded, values)

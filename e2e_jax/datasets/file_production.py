@@ -1,4 +1,4 @@
-"""Events of datasets that are read from AODSIM files."""
+"""Datasets of events from AODSIM files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from e2e_jax.study.samples import Files
 def listed_files(
     config: FilesConfig, named: pathlib.Path | None, title: str
 ) -> dict[str, dict[str, Content]]:
-    """Label -> the files that a dataset reads, in their order -> what their list states about their content.
+    """Label -> files of the dataset, in order -> their content as stated in the list.
 
     Args:
-      config: of the dataset.
-      named: folder with the lists that the command names.
+      config: the config of the dataset.
+      named: folder with the lists, given on the command line.
       title: name of the dataset.
 
     Raises:
@@ -38,11 +38,11 @@ def listed_files(
 
 
 def check_files(config: FilesConfig, title: str, checksums: bool = False) -> tuple[str, bool]:
-    """Looks at all files that a dataset reads.
+    """Check all files that a dataset reads.
 
     Args:
-      config: of the dataset.
-      title: its name.
+      config: the config of the dataset.
+      title: the name of the dataset.
       checksums: compare the checksums too, for which every file is read whole.
 
     Returns:
@@ -60,7 +60,7 @@ def check_files(config: FilesConfig, title: str, checksums: bool = False) -> tup
 
 
 class FilesProduction:
-    """Reads events from AODSIM files."""
+    """Reader of events from AODSIM files."""
 
     def __init__(self, config: FilesConfig, place: production.Place):
         study = config.study
@@ -85,13 +85,13 @@ class FilesProduction:
         self.events = self._source.events
 
     def metadata(self) -> dict:
-        """What was read, skipped and taken."""
+        """Counts of events that were read, skipped and used."""
         return self._source.metadata() | {"lists": file_lists.identity(self._files)}
 
     def write_tables(self, folder: pathlib.Path) -> None:
-        """Writes skim.parquet next to the dataset: which entries of which files its events are.
+        """Write skim.parquet next to the dataset: the file and entry of each event.
 
-        Prints what was found and used.
+        Prints how many events were found and used.
         """
         print(self._source.report(self._published), flush=True)
         skim.write_table(folder / "skim.parquet", self._source.table())

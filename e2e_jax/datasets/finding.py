@@ -1,4 +1,4 @@
-"""Finds a dataset that was built, by its folder or its name."""
+"""Lookup of a built dataset by its folder or name."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ def dataset_folder(source: str, data_dir: str = "") -> pathlib.Path | None:
     """The folder of a dataset's newest version; None for a file.
 
     Args:
-      source: a file, an address, the folder of a dataset, or its name.
-      data_dir: folder of the datasets, for a dataset's name; TFDS's own where it is empty.
+      source: a file, an address, the folder of a dataset, or the name of a dataset.
+      data_dir: folder of the datasets, used with a name; if empty, TFDS's own.
 
     Raises:
-      ValueError: there is no such file or dataset, or there are several in the folder.
+      ValueError: the file or dataset does not exist, or the folder holds several datasets.
     """
     path = pathlib.Path(source).expanduser()
     if path.is_file() or "://" in source:

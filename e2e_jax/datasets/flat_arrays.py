@@ -1,7 +1,7 @@
-"""Events as flat arrays in a folder, one .npy file per column, which are mapped into memory and not read.
+"""Events as flat arrays in a folder, one memory-mapped .npy file per column.
 
-Opening a sample takes the same short time whatever its size; the system reads the pages that are used and
-keeps them in its file cache, once for all processes.
+Opening a sample takes the same short time for any size. The system reads only the pages that are used, and
+all processes share its file cache.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 def layout(record: type[Record]) -> list:
-    """What a record's columns are: arrays of another layout are not its own."""
+    """The columns of a record, to detect arrays with another layout."""
     declared = {**record.SCALARS, **record.TENSORS, **record.ragged()}
     return [record.__name__, {name: str(kind) for name, kind in declared.items()}]
 
 
 def write(folder: pathlib.Path, parts: Iterable[Record], key: str, notes: Sequence[pathlib.Path]) -> None:
-    """Writes events to a new folder, whole or not at all; one of that name is replaced.
+    """Write events to a folder atomically; an existing folder is replaced.
 
     Args:
-      folder: where the arrays go.
+      folder: folder of the arrays.
       parts: the events, at least one part; only one part at a time is in memory.
-      key: identifies the content; `open_mapped` asks for it.
+      key: identifies the content; `open_mapped` requires the same key.
       notes: see `digests.changed`.
     """
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
@@ -55,7 +55,7 @@ def write(folder: pathlib.Path, parts: Iterable[Record], key: str, notes: Sequen
                     else:
                         columns[name].append(values)
         paths = sorted(partial.glob("*.npy"))
-        # The disk writes all files at once while their checksums are computed.
+        # All files are written to disk concurrently while their checksums are computed.
         with concurrent.futures.ThreadPoolExecutor() as pool:
             synced = [pool.submit(atomic.sync, path) for path in paths]
             files = dict(zip([path.name for path in paths], pool.map(digests.crc_of_file, paths)))
@@ -70,7 +70,7 @@ def write(folder: pathlib.Path, parts: Iterable[Record], key: str, notes: Sequen
 
 
 class _Column:
-    """A .npy file that grows; its header, which has room for any length, is written again at the end."""
+    """A .npy file that grows. Its header, of a fixed size, is rewritten at the end."""
 
     def __init__(self, path: pathlib.Path, values: np.ndarray):
         self._file, self._dtype, self._shape = path.open("wb"), values.dtype, values.shape[1:]
@@ -79,7 +79,7 @@ class _Column:
         self.append(values)
 
     def append(self, values: np.ndarray) -> None:
-        """Adds values along the first axis; `last` is the last of a column of numbers."""
+        """Append values along the first axis; `last` is the last value of a one-dimensional column."""
         self._file.write(np.ascontiguousarray(values, self._dtype).data)
         self._length += len(values)
         if len(values) and not self._shape:
@@ -103,7 +103,7 @@ class _Column:
 
 
 def read_at_random(events: Record) -> None:
-    """Tells the system that mapped events are read in any order: what lies next to them is not read too."""
+    """Advise the system that mapped events are read in random order, which disables its read-ahead."""
     for values in events.arrays().values():
         base = values
         while base is not None and not isinstance(base, mmap.mmap):
@@ -115,16 +115,16 @@ def read_at_random(events: Record) -> None:
 def open_mapped(
     folder: pathlib.Path, record: type[AnyRecord], key: str, notes: Sequence[pathlib.Path]
 ) -> AnyRecord | None:
-    """The events that `write` wrote, as read-only arrays mapped into memory.
+    """Open the events that `write` wrote, as read-only memory-mapped arrays.
 
     Args:
-      folder: where the arrays are.
-      record: what they are.
-      key: what they were written with.
+      folder: folder of the arrays.
+      record: class of the events.
+      key: the key of `write`.
       notes: see `digests.changed`.
 
     Returns:
-      The events; None where they are absent, incomplete, changed, or written with another key.
+      The events; None if they are absent, incomplete, changed, or written with another key.
     """
     manifest = digests.read_sealed(folder / MANIFEST)
     if manifest is None or manifest.get("key") != key:
@@ -135,7 +135,7 @@ def open_mapped(
 
 
 class _Mapped(Mapping):
-    """The arrays of a folder by name, mapped when asked for."""
+    """The arrays of a folder by name, mapped at access."""
 
     def __init__(self, folder: pathlib.Path, files: Sequence[str]):
         self._folder, self._names = folder, [name.removesuffix(".npy") for name in files]
@@ -147,5 +147,5 @@ class _Mapped(Mapping):
         return len(self._names)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        # As a plain array: operations on the subclass for maps are slower.
+        # A plain array, because operations on numpy.memmap are slower.
         return np.load(self._folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)

@@ -1,10 +1,10 @@
-"""How the hits of a batch's events lie in its arrays, whose shapes are the same for every batch.
+"""The layout of hits in the arrays of a batch. All batches have the same shapes.
 
-Padded: a row of hits for each event, as long as the longest event's. Flat: the hits of a group of events one
-after another, filled up at the end of the group; with as many groups as devices, each has the hits of its
-events. The longest event has three times as many hits as the mean one, but the largest group has hardly more
-than the mean one, so a flat batch has a third of the places. Images are drawn from both layouts; all else
-takes padded batches.
+Padded: one row of hits per event, as long as the longest event. Flat: the hits of a group of events are
+concatenated and padded at the end of the group; with one group per device, each device has the hits of its
+events. The longest event has three times as many hits as the mean event, but the largest group is hardly
+larger than the mean group, so a flat batch needs a third of the memory. Images can be made from both layouts;
+everything else needs padded batches.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Layout:
     """The shapes of a batch.
 
     Attributes:
-      lengths: places for the hits of each collection: of an event, or of a group in a flat batch.
-      group: events of a group in a flat batch; None for a padded one.
+      lengths: collection -> maximum number of hits per event, or per group in a flat batch.
+      group: events per group in a flat batch; None for a padded batch.
     """
 
     lengths: Mapping[str, int]
@@ -38,18 +38,18 @@ class Layout:
 
     @classmethod
     def padded(cls, events: Record) -> Layout:
-        """The layout with room for the longest event."""
+        """The padded layout that fits the longest event."""
         longest = {name: int(getattr(events, name).counts.max(initial=1)) for name in events.COLLECTIONS}
         return cls({name: _rounded(length) for name, length in longest.items()})
 
     @classmethod
     def flat(cls, events: Record, orders: Iterable[np.ndarray], group: int) -> Layout:
-        """The flat layout with room for every group of some epochs.
+        """The flat layout that fits every group of the given epochs.
 
         Args:
           events: the sample.
-          orders: which events make which batch, `[steps, batch]` of each epoch.
-          group: events of a group; it divides the batch.
+          orders: indices of the events of each batch, one array `[steps, batch]` per epoch.
+          group: events per group; it divides the batch size.
         """
         counts = {name: getattr(events, name).counts for name in events.COLLECTIONS}
         most = dict.fromkeys(counts, 1)
@@ -59,14 +59,14 @@ class Layout:
         return cls({name: _rounded(length) for name, length in most.items()}, group)
 
     def batch(self, events: Record) -> dict:
-        """The batch of some events, in numpy.
+        """The batch of the given events, as numpy arrays.
 
         Returns:
-          The padded batch of `Record.to_batch`. Or the flat one: the columns of `Record.batched`, and of each
-          collection `{"count": int32 [n], "cell": [groups, length], ...}`.
+          The padded batch of `Record.to_batch`, or the flat batch: the columns of `Record.batched`, and for
+          each collection `{"count": int32 [n], "cell": [groups, length], ...}`.
 
         Raises:
-          ValueError: an event, or a group, has more hits than there is room for.
+          ValueError: an event, or a group, has more hits than `lengths` allows.
         """
         if self.group is None:
             return events.to_batch(self.lengths)
@@ -83,11 +83,11 @@ class Layout:
         return batch
 
     def take(self, packed: Mapping, rows: jax.Array) -> dict:
-        """The same batch from a sample on the device; inside a jitted step.
+        """The same batch from a sample on the device. For use inside a jitted step.
 
         Args:
           packed: the sample, from `placement.pack`.
-          rows: int32 `[batch]`, which events.
+          rows: int32 `[batch]`, indices of the events.
         """
         batch = {}
         for name, column in packed.items():
@@ -112,7 +112,7 @@ class Layout:
         return batch
 
     def check(self, events: Record, rows: np.ndarray) -> None:
-        """Raises a ValueError where a batch of an epoch, [steps, batch], does not fit into a flat layout."""
+        """Raise a ValueError if a batch of an epoch, [steps, batch], does not fit into a flat layout."""
         needed = Layout.flat(events, [rows], self.group).lengths if self.group else {}
         for name, length in needed.items():
             self._check(name, length)
@@ -127,7 +127,7 @@ class Layout:
 
 
 def _flat_entries(place, count, first):
-    """Of a group's places, whether each holds a hit and which entry of the sample that is."""
+    """For each position in a group: whether it holds a hit, and the index of that hit in the sample."""
     ends = jnp.cumsum(count)
     event = events_of_hits(count, len(place))
     own = jnp.minimum(event, len(count) - 1)

@@ -1,4 +1,4 @@
-"""Finds the builder of a dataset by its name: a built-in one, or that of a user's study."""
+"""Lookup of the builder of a dataset by name: a built-in builder, or the builder of a user's study."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class HggConfig(configs.SimulatedConfig):
 
 
 class HggFiles(configs.FilesConfig):
-    """The same in AODSIM files."""
+    """H -> gamma gamma and its backgrounds, read from AODSIM files."""
 
     STUDIES = hgg.STUDIES
 
@@ -120,15 +120,15 @@ BUILT_IN: dict[str, type[StudyBuilder]] = {
 
 
 def find(name: str) -> tuple[type[StudyBuilder], str]:
-    """The builder and the name of the config.
+    """Find the builder of a dataset, and the name of its config.
 
     Args:
       name: builder and config, such as "cms_hgg/quick", or study and size, such as "haa.py:quick" (the path
         of a file) or "package.haa:quick" (a module).
 
     Raises:
-      DatasetError: there is no such builder.
-      StudyError: there is no such study or size, or it cannot be used.
+      DatasetError: the builder does not exist.
+      StudyError: the study or size does not exist or cannot be used.
     """
     if study := loading.split_name(name):
         where, size = study
@@ -140,7 +140,7 @@ def find(name: str) -> tuple[type[StudyBuilder], str]:
 
 
 def of_study(where: str, size: str) -> type[StudyBuilder]:
-    """The builder of a user's study, whose size must exist."""
+    """The builder of a user's study. The size must exist."""
     study = loading.load(where)
     study.size(size)
     if study.name in BUILT_IN:

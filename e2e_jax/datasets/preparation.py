@@ -1,4 +1,4 @@
-"""Where a TFDS dataset lies, whether its files are those that were written; builds it where it is missing."""
+"""Location of a TFDS dataset, verification of its files, and the build of a missing dataset."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ METADATA = "metadata.json"
 """The file with the metadata of a dataset."""
 
 DIGESTS, FINGERPRINTS = "digests", "fingerprints"
-"""Keys of the metadata: the digest of each data file, and that of the events of each split."""
+"""Keys of the metadata: the digest of each data file, and the digest of the events of each split."""
 
 DERIVED = ".e2e_jax"
-"""Folder within a dataset's for what can be made again from the dataset at any time."""
+"""Subfolder of a dataset for files that can be regenerated from the dataset."""
 
 
 def locate(name: str, data_dir: str = "") -> pathlib.Path:
-    """The folder of a dataset of the version the code writes, whether or not it is there.
+    """The folder of a dataset in the version of this code, whether or not it exists.
 
     Args, Raises: as `prepare_dataset`.
     """
@@ -31,15 +31,14 @@ def locate(name: str, data_dir: str = "") -> pathlib.Path:
 
 
 def prepare_dataset(name: str, data_dir: str = "") -> pathlib.Path:
-    """The folder of a dataset of the version the code writes; builds it where there is none.
+    """The folder of a dataset in the version of this code. A missing dataset is built.
 
     Args:
       name: builder and config, such as "cms_hgg/quick", or a study and its size, such as "haa.py:quick".
-      data_dir: folder of the datasets; TFDS's own (`TFDS_DATA_DIR`, or `~/tensorflow_datasets`)
-        where it is empty.
+      data_dir: folder of the datasets; if empty, TFDS's own (`TFDS_DATA_DIR`, or `~/tensorflow_datasets`).
 
     Raises:
-      DatasetError: there is no such dataset, or only one of another version or of another study.
+      DatasetError: the dataset does not exist, or only in another version or of another study.
       StudyError: the study cannot be used.
     """
     import tensorflow_datasets as tfds
@@ -69,10 +68,10 @@ def prepare_dataset(name: str, data_dir: str = "") -> pathlib.Path:
 
 
 def check_study(folder: pathlib.Path, config) -> None:
-    """Compares a dataset with the study of its config; a changed task is written into its metadata.
+    """Compare a dataset with the study of its config. A changed task is written into the metadata.
 
     Raises:
-      DatasetError: the dataset has the events of another study.
+      DatasetError: the dataset holds events of another study.
     """
     metadata, asked = read_metadata(folder), config.described()
     if "study" in asked and metadata.get("study", asked["study"]) != asked["study"]:
@@ -93,14 +92,14 @@ def _folder(builder_class, config_name: str, data_dir: str) -> pathlib.Path:
 
 
 def describe(name: str, data_dir: str = "") -> dict:
-    """What identifies a dataset, for a run's results; builds it where there is none.
+    """The identity of a dataset, for the results of a run. A missing dataset is built.
 
     Args:
       name, data_dir: as for `prepare_dataset`.
 
     Returns:
-      Its "name", "version", a "fingerprint" of its files' content, and its metadata: origin, seed,
-      versions of what made it, and events by split, class and run.
+      The "name", "version", a "fingerprint" of the content of the files, and the metadata: origin, seed,
+      versions of the software, and events by split, class and run.
 
     Raises:
       DatasetError: the dataset is damaged or was not written by this package.
@@ -113,13 +112,13 @@ def describe(name: str, data_dir: str = "") -> dict:
 
 
 def fingerprint(folder: pathlib.Path) -> dict[str, str]:
-    """The SHA-256 of the events of each split that has some, {"train": hex, "validation": hex, ...}.
+    """The SHA-256 of the events of each split with events, {"train": hex, "validation": hex, ...}.
 
-    It is the same for each build of the same events; the bytes of the files are not, because Protocol Buffers
-    order the columns of an example differently in each process.
+    Builds of the same events have the same fingerprint. The bytes of their files differ, because Protocol
+    Buffers order the columns of an example differently in each process.
 
     Every data file is compared with the digest that was written with the dataset. A file that has not changed
-    since it was last compared is not read again.
+    since the last comparison is not read again.
 
     Raises:
       DatasetError: the dataset is damaged or was not written by this package.
@@ -129,7 +128,7 @@ def fingerprint(folder: pathlib.Path) -> dict[str, str]:
 
 
 def check_files(folder: pathlib.Path) -> dict[str, dict[str, str]]:
-    """Verifies the content of all data files; gives split -> name -> SHA-256, in the order of the events.
+    """Verify the content of all data files; returns split -> name -> SHA-256, in the order of the events.
 
     Raises:
       DatasetError: a file is missing, or its content changed since the dataset was written.
@@ -153,10 +152,10 @@ def check_files(folder: pathlib.Path) -> dict[str, dict[str, str]]:
 
 
 def read_metadata(folder: pathlib.Path) -> dict:
-    """The metadata of the dataset in the folder; under `DIGESTS` the SHA-256 of each data file, by split.
+    """The metadata of the dataset in the folder. `DIGESTS` holds the SHA-256 of each data file, by split.
 
     Raises:
-      DatasetError: the dataset has no metadata, they are damaged, or another program wrote them.
+      DatasetError: the metadata are missing, damaged, or written by another program.
     """
     path = folder / METADATA
     if not path.exists():
@@ -175,9 +174,9 @@ def sealed_metadata(
     """The metadata of a dataset whose data files were just written, with the digests of files and events.
 
     Args:
-      metadata: what else is known of the dataset.
-      folder: where the data files are.
-      builder: the name of the dataset's builder, with which the names of the files begin.
+      metadata: the other metadata of the dataset.
+      folder: the folder of the data files.
+      builder: the name of the dataset's builder, the prefix of the file names.
       fingerprints: the digest of the events of each split.
     """
     files = {
@@ -188,9 +187,9 @@ def sealed_metadata(
 
 
 def note_written(folder: pathlib.Path) -> None:
-    """Notes that the files of a dataset were just written with the digests of its metadata.
+    """Record that the files of a dataset were just written with the digests of its metadata.
 
-    Its first opening on this machine does not read them again for that.
+    The first use on this machine then does not verify them again.
     """
     files = read_metadata(folder)[DIGESTS]
     written = {name: digest for split in files.values() for name, digest in split.items()}
@@ -198,12 +197,12 @@ def note_written(folder: pathlib.Path) -> None:
 
 
 def derived_folders(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Where data derived from a dataset may lie: its own folder, or the user's cache if that is read-only."""
+    """Folders for data derived from a dataset: in the dataset, or in the user's cache if it is read-only."""
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     name = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
     return [folder / DERIVED, cache / "e2e_jax" / "datasets" / name]
 
 
 def again(folder: pathlib.Path) -> str:
-    """The way out where a dataset cannot be used."""
+    """The remedy for an unusable dataset, as a sentence."""
     return f"Remove the folder {folder} and start again: the dataset is then built anew."

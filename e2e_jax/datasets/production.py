@@ -1,6 +1,7 @@
-"""How the events of a dataset come about: what every config of every builder shares.
+"""Production of the events of a dataset: the part that all configs of all builders share.
 
-A config gives a production for a build: `events(split)` as a stream and, at the end, `metadata()`.
+A config creates the production of a build, which has `events(split)`, a stream, and `metadata()`, called at
+the end.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from e2e_jax.execution.keeping import Format
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a build takes place.
+    """Executor and folders of a build.
 
     Attributes:
       run: `jobs.run_jobs` on the executor of the build.
       scratch: folder for finished jobs until the dataset is written.
-      kept: folder for what other builds may use too.
-      lists: folder with file lists, or files, that the command named, None if it did not.
-      title: of progress bars.
+      kept: folder for results that other builds can reuse.
+      lists: folder with file lists, or files, given on the command line; else None.
+      title: title of progress bars.
     """
 
     run: Callable
@@ -38,14 +39,14 @@ class Place:
 
 
 class Simulation:
-    """Makes simulated events, job by job; finished jobs are kept until the dataset is whole.
+    """Production of simulated events, job by job. Finished jobs are kept until the dataset is complete.
 
     Args:
-      jobs: split -> its jobs, in the order of `jobs.SPLITS`.
-      produce: makes the events of a job.
-      version: of what makes them, see `code_version`.
-      place: where the build takes place.
-      kept_as: how finished jobs are kept.
+      jobs: split -> jobs, in the order of `jobs.SPLITS`.
+      produce: function that makes the events of a job.
+      version: version of the code, see `code_version`.
+      place: executor and folders of the build.
+      kept_as: file format of finished jobs.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Simulation:
         kept_as: Format,
     ):
         self._jobs, self._taken = jobs, []
-        # The jobs of all splits are one list, so that no core waits for the end of a split.
+        # One list with the jobs of all splits, so that no core waits for the end of a split.
         self._results = place.run(
             [job for split in jobs for job in jobs[split]],
             produce,
@@ -68,7 +69,7 @@ class Simulation:
         )
 
     def events(self, split: str) -> Iterator[Record]:
-        """The events of a split, job by job; the splits must be taken in their order."""
+        """The events of a split, job by job. The splits must be requested in order."""
         if split != [*self._jobs][len(self._taken)]:
             raise RuntimeError(f"The events of {split!r} were taken out of order, after {self._taken}.")
         self._taken.append(split)
@@ -78,14 +79,14 @@ class Simulation:
             self._results.close()
 
     def metadata(self) -> dict:
-        """What is known of the events only after they were made: nothing."""
+        """No metadata: all are known before the simulation."""
         return {}
 
     def write_tables(self, folder: pathlib.Path) -> None:
-        """Simulated events need no list of where they came from."""
+        """Do nothing: simulated events have no source files."""
 
 
 def versions(**packages: str) -> dict[str, str]:
-    """The versions of this package, of numpy and of others, by the name they get in the metadata."""
+    """The versions of this package, numpy and `packages` (name in the metadata -> package)."""
     others = {name: code_version.package_version(package) for name, package in packages.items()}
     return {"e2e_jax": e2e_jax.__version__, "numpy": np.__version__} | others

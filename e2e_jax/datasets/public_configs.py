@@ -1,4 +1,4 @@
-"""The configs of datasets that are read from the public files of others: crops of showers, images of jets."""
+"""The configs of datasets from public files: crops of showers, images of jets."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ class CropsConfig(Config):
     """The public crops of showers, read from HDF5 files, see `sources.public.shower_files`.
 
     Attributes:
-      files: folder with one file per particle; by default the one that the command names.
-      on_error: "fail" ends the build at the first crop at fault; "skip" leaves it out, and counts it in the
-        metadata.
+      files: folder with one file per particle; by default the folder given on the command line.
+      on_error: "fail" ends the build at the first faulty crop; "skip" omits it and counts it in the metadata.
     """
 
     files: str = ""
@@ -26,11 +25,11 @@ class CropsConfig(Config):
 
     @property
     def gun(self) -> Gun:
-        """How the crops are seen: without digis, of particles that no gun of ours shot."""
+        """The view of the crops: no digis. The particles do not come from a gun of this package."""
         return dataclasses.replace(super().gun, digis=False)
 
     def provenance(self) -> dict:
-        """What the metadata hold before anything was read."""
+        """The metadata that are known before the events are read."""
         about = {name: value for name, value in self.described().items() if name in ("category", "task")}
         return {
             "origin": "HDF5 crops of full simulation",
@@ -42,7 +41,7 @@ class CropsConfig(Config):
         }
 
     def announcement(self) -> str:
-        """What a build is about to do."""
+        """One line that announces the build."""
         return "Reading HDF5 crops"
 
     def production(self, place: production.Place):
@@ -62,9 +61,8 @@ class ImagesConfig(Config):
 
     Attributes:
       endings: of the files.
-      files: their folder, or the file; by default what the command names.
-      on_error: "fail" ends the build at the first jet at fault; "skip" leaves it out, and counts it in the
-        metadata.
+      files: their folder, or the file; by default the one given on the command line.
+      on_error: "fail" ends the build at the first faulty jet; "skip" omits it and counts it in the metadata.
     """
 
     endings: tuple[str, ...] = ()
@@ -73,10 +71,10 @@ class ImagesConfig(Config):
     splits: ClassVar[tuple[str, ...]] = ("train", "validation")
 
     def provenance(self) -> dict:
-        """What the metadata hold before anything was read; where `files` is given, which files these are.
+        """The metadata that are known before the events are read. With `files`, they list these files.
 
         Raises:
-          SourceError: there are no such files.
+          SourceError: the files do not exist.
         """
         source = self.study.samples[0].source
         return {
@@ -96,7 +94,7 @@ class ImagesConfig(Config):
         return jet_files.identity(jet_files.files_of(folder, self.endings))
 
     def announcement(self) -> str:
-        """What a build is about to do."""
+        """One line that announces the build."""
         return "Reading images of jets"
 
     def production(self, place: production.Place):

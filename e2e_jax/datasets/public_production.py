@@ -1,4 +1,4 @@
-"""Events of datasets that are read from the public files of others: crops of showers, images of jets."""
+"""Datasets of events from public files: crops of showers, images of jets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from e2e_jax.execution.jobs import Job
 
 
 class PublicProduction:
-    """Reads the events of files; nothing is kept of finished jobs, as they are read faster than written.
+    """Reader of events from files. Finished jobs are not cached: reading them again is faster.
 
     Args:
-      config: of the dataset.
-      place: where the build takes place.
-      files: what the metadata say of the files.
-      jobs: split -> its jobs.
-      read: reads the events of a job.
+      config: the config of the dataset.
+      place: folders and executor of the build.
+      files: metadata of the files.
+      jobs: split -> jobs.
+      read: function that reads the events of a job.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class PublicProduction:
         self._skipped = dict.fromkeys(config.splits, 0)
 
     def events(self, split: str) -> Iterator[Record]:
-        """The events of a split, piece by piece of each file."""
+        """The events of a split, in pieces of each file."""
         title = f"{self._place.title} {split}"
         for job, events in self._place.run(self._jobs[split], self._read, progress=title):
             self._counts[split].update(events.label.tolist())
@@ -46,7 +46,7 @@ class PublicProduction:
             yield events
 
     def metadata(self) -> dict:
-        """What was read, from which files."""
+        """The files and the counts of events."""
         labels = {name: label for label, name in enumerate(self._labels)}
         if any(counts[-1] for counts in self._counts.values()):
             labels["unlabelled"] = -1
@@ -60,11 +60,11 @@ class PublicProduction:
         }
 
     def write_tables(self, folder: pathlib.Path) -> None:
-        """The events need no list of where they came from: theirs is the row of their file."""
+        """Do nothing: the row of the file identifies an event."""
 
 
 def crops_production(config: CropsConfig, place: production.Place) -> PublicProduction:
-    """Reads crops of showers, one file for each particle."""
+    """Read crops of showers, one file per particle."""
     from e2e_jax.sources.public import shower_files
 
     paths = shower_files.class_files(
@@ -76,7 +76,7 @@ def crops_production(config: CropsConfig, place: production.Place) -> PublicProd
 
 
 def jets_production(config: ImagesConfig, place: production.Place) -> PublicProduction:
-    """Reads images of jets, all files of a folder."""
+    """Read images of jets, all files of a folder."""
     from e2e_jax.sources.public import jet_files
 
     kinds = " or ".join(config.endings)
@@ -92,7 +92,7 @@ def jets_production(config: ImagesConfig, place: production.Place) -> PublicProd
 
 
 def _folder(config: CropsConfig | ImagesConfig, place: production.Place, what: str):
-    """The folder with the files that the config or the command names."""
+    """The folder with the files, from the config or the command line."""
     if folder := config.files or place.lists:
         return folder
     raise SourceError(

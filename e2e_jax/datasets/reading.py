@@ -1,4 +1,4 @@
-"""Reads the events of a dataset: a few of them, or a whole split as flat arrays that are made once."""
+"""Reading of the events of a dataset: selected events, or a whole split as cached flat arrays."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from e2e_jax.events.kinds import KINDS
 from e2e_jax.files import digests, locks
 
 READ_TOGETHER = 1000
-"""Events read before they become flat arrays: bounds the memory of the small ones."""
+"""Events read at a time before they are converted to flat arrays; limits the memory use."""
 
 KEY_LENGTH = 16
-"""Digits of a key in the name of a folder of flat arrays."""
+"""Digits of the key in the name of a folder of flat arrays."""
 
 LAYOUT = 3
-"""Version of how flat arrays are made of a dataset. Increase it when reading or validation changes."""
+"""Version of the flat arrays. Increase it when reading or validation changes."""
 
 
 def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: Sequence[str] = ()) -> Record:
-    """A split of the dataset in the folder, validated, as read-only arrays that are mapped into memory.
+    """Open a split of the dataset in the folder, validated, as read-only memory-mapped arrays.
 
-    The first call reads and validates the split and keeps its flat arrays next to the dataset, or in the
-    user's cache where the dataset is read-only. Later calls map them. Where they were changed, or the dataset
-    is another, they are made again.
+    The first call reads and validates the split and stores its flat arrays next to the dataset, or in the
+    user's cache if the dataset is read-only. Later calls map them. If the arrays or the dataset changed, they
+    are made again.
 
     Args:
       folder, split, progress, unread: as in `read_split`.
 
     Raises:
       DatasetError: see `read_split`.
-      ValueError: an event holds a value that cannot be (`Record.validate`).
+      ValueError: an event holds an impossible value (`Record.validate`).
     """
     record, places = record_of(folder), derived_folders(folder)
     metadata = read_metadata(folder)
@@ -64,7 +64,7 @@ def open_split(folder: pathlib.Path, split: str, progress: bool = True, unread: 
         if place is None:
             _warn_not_kept(folder, "no permission")
             return record.concatenate(parts())
-        # Another process may have made them in the meantime.
+        # Another process may have written them in the meantime.
         if (events := mapped()) is not None:
             return events
         for stale in place.glob(f"{variant}-{'?' * KEY_LENGTH}"):
@@ -88,7 +88,7 @@ def _warn_not_kept(folder: pathlib.Path, why) -> None:
 
 
 def _entered(stack: contextlib.ExitStack, lock: pathlib.Path) -> bool:
-    """Takes a lock for the length of the stack; False where its folder cannot be written."""
+    """Hold a lock until the stack is closed; returns False if its folder cannot be written."""
     try:
         stack.enter_context(locks.locked(lock, wait=True))
     except OSError:
@@ -103,7 +103,7 @@ def read_split(
     rows: Sequence[int] | None = None,
     unread: Sequence[str] = (),
 ) -> Record:
-    """Reads a split of the dataset in the folder into memory, as the record that its builder writes.
+    """Read a split of the dataset in the folder into memory.
 
     Args, Raises: as `split_parts`.
     """
@@ -117,13 +117,13 @@ def split_parts(
     rows: Sequence[int] | None = None,
     unread: Sequence[str] = (),
 ) -> Iterator[Record]:
-    """Reads a split of the dataset in the folder in parts, of which there is at least one.
+    """Read a split of the dataset in the folder in one or more parts.
 
     Args:
-      folder: as `prepare_dataset` gives it.
+      folder: as returned by `prepare_dataset`.
       split: one of `jobs.SPLITS`.
       progress: whether to show a progress bar.
-      rows: which events to read, counted from 0; all of them by default.
+      rows: indices of the events to read, from 0; all events by default.
       unread: collections to leave empty.
 
     Raises:
@@ -160,17 +160,17 @@ def split_parts(
 
 
 def count(folder: pathlib.Path, split: str) -> int:
-    """The events of a split; errors as `read_split`."""
+    """The number of events of a split; errors as in `read_split`."""
     return len(_stored(folder, split))
 
 
 def record_of(folder: pathlib.Path) -> type[Record]:
-    """What the dataset in a folder holds."""
+    """The class of the events of the dataset in a folder."""
     return KINDS[read_metadata(folder)["task"]["events"]]
 
 
 def _stored(folder: pathlib.Path, split: str):
-    """The stored examples of a split, after checking that the dataset is whole."""
+    """The stored examples of a split, after checking that the dataset is complete."""
     from array_record.python.array_record_data_source import ArrayRecordDataSource
 
     files = check_files(folder)

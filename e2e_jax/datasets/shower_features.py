@@ -1,6 +1,6 @@
-"""The TFDS feature that stores the crystals of showers and shows them as images.
+"""The TFDS feature that stores the crystals of showers and decodes them to images.
 
-Without `decoders`, TFDS gives dense images; with `tfds.decode.SkipDecoding()` the hits themselves:
+By default TFDS returns dense images; with `tfds.decode.SkipDecoding()` it returns the hits:
 
     hits = {"detector": tfds.decode.SkipDecoding()}
     source = tfds.data_source("ecal_showers/crops_quick", split="train", decoders=hits)
@@ -23,19 +23,19 @@ class ShowerImages(Hits):
     """Crystals and digis of `showers.COLLECTIONS` on disk, images of one view when decoded.
 
     Decoded: `{"crop": float32 [32, 32, channels]}` or `{"barrel": float32 [170, 360, channels]}`, see
-    `shower_images.shower_images`, and where the dataset has digis `"digis": float32 [10, 32, 32]`, see
+    `shower_images.shower_images`; with digis also `"digis": float32 [10, 32, 32]`, see
     `shower_images.digi_images`. Not decoded (`tfds.decode.SkipDecoding()`): `{"crystals": {"cell": uint16
     [hits], "energy": float32 [hits], "time": float32 [hits]}, "digis": {"cell": uint16 [digis], "samples":
     uint16 [digis, 10]}}`.
 
     Args:
-      view: key of `crops.SHAPES`, what the cells count in.
-      channels: some of `crops.CHANNELS`, in the order wanted.
+      view: key of `crops.SHAPES`; the cells are indices in this view.
+      channels: a subset of `crops.CHANNELS`, in the desired order.
       digis: whether the dataset has digis.
       doc: description of the feature for TFDS's documentation.
 
     Raises:
-      ValueError: the view or a channel does not exist, or there are digis of a barrel.
+      ValueError: the view or a channel does not exist, or digis are requested for a barrel.
     """
 
     COLLECTIONS = COLLECTIONS
@@ -61,7 +61,7 @@ class ShowerImages(Hits):
         return {name: tfds.features.TensorInfo(shape=s, dtype=np.float32) for name, s in shapes.items()}
 
     def decode_example_np(self, example_data: Mapping) -> dict[str, np.ndarray]:
-        """The images of one shower, with numpy alone."""
+        """The images of one shower, made with numpy only."""
         hits, shape = example_data["crystals"], crops.SHAPES[self._view]
         shown = hits["energy"] > 0
         cell = hits["cell"][shown].astype(np.int64)
@@ -77,5 +77,5 @@ class ShowerImages(Hits):
         return decoded
 
     def to_json_content(self) -> dict:
-        """What `from_json_content` needs to make this feature again."""
+        """The arguments from which `from_json_content` restores this feature."""
         return {"view": self._view, "channels": list(self._channels), "digis": self._digis}

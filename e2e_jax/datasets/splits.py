@@ -1,4 +1,4 @@
-"""The two kinds of datasets that a classifier is trained on: one on the disk, and one in memory."""
+"""The two kinds of datasets that a classifier is trained on: stored on disk, or held in memory."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from e2e_jax.events.base import Record
 from e2e_jax.study import Task
 
 TASK = "task"
-"""Key of a description: the task of the dataset's study, as `Task.to_json` gives it."""
+"""Key of a description: the task of the dataset's study, as returned by `Task.to_json`."""
 
 
 class Dataset(Protocol):
     """A dataset with the splits "train" and "validation"."""
 
     def describe(self) -> dict:
-        """What identifies the dataset, for a run's results; under `TASK` its study's task."""
+        """The identity of the dataset, for the results of a run. `TASK` holds the task of its study."""
 
     def fingerprints(self) -> dict[str, str]:
-        """Split -> a digest of its events."""
+        """Split -> digest of its events."""
 
     def read(self, split: str, task: Task, unread: Sequence[str] = ()) -> Record:
-        """The events of a split, without those that are in no class of the task."""
+        """The events of a split whose labels are in a class of the task."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredDataset:
-    """A TFDS dataset, which is built where it is missing.
+    """A TFDS dataset; it is built if it is missing.
 
     Attributes:
       name: builder and config, such as "cms_hgg/quick".
-      data_dir: folder of the datasets; TFDS's own where it is "".
+      data_dir: folder of the datasets; "" for TFDS's own.
     """
 
     name: str
@@ -44,7 +44,7 @@ class StoredDataset:
         """As `preparation.describe`.
 
         Raises:
-          DatasetError: there is no such dataset, it is damaged, or it has no task.
+          DatasetError: the dataset does not exist, is damaged, or has no task.
         """
         from e2e_jax.datasets import preparation
 
@@ -76,11 +76,10 @@ class GivenDataset:
     """Events in memory.
 
     Attributes:
-      task: what is learnt from them.
+      task: the learning task.
       splits: "train" and "validation" -> events.
-      description: what else identifies them.
-      digests: split -> digest of its events. A run continues only with events of the same digests; "" by
-        default.
+      description: further fields of the identity.
+      digests: split -> digest of its events; "" by default. A run continues only with the same digests.
     """
 
     task: Task

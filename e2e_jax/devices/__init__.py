@@ -1,1 +1,1 @@
-"""Devices: a step over all of them, in one process or several, and where the sample lies."""
+"""Devices: parallel steps, in one process or several, and placement of the sample."""

@@ -1,9 +1,9 @@
-"""One training in several processes, each with devices of its own, on one machine or many.
+"""Training in several processes, each with its own devices, on one or more machines.
 
-All of them run the same code with the same config and read the same dataset; each takes its share of a batch.
-The first alone writes into the run's folder (Orbax has all of them call for a checkpoint, and writes it from
-the first), which all must see. A process that dies takes the others with it, within a minute; the last
-checkpoint stays whole.
+All processes run the same code with the same config and read the same dataset; each takes its share of a
+batch. They all need access to the run's folder, but only the first process writes into it. (Orbax requires
+all processes to call for a checkpoint and writes it from the first.) If a process dies, the others end within
+a minute; the last checkpoint stays intact.
 """
 
 import contextlib
@@ -25,41 +25,41 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from orbax.checkpoint import multihost
 
 START_SECONDS = 300
-"""How long a process waits for the others to start."""
+"""Seconds that a process waits for the others to start."""
 
 END_SECONDS = 3600
-"""How long they wait for the first one at the end, which writes results and report."""
+"""Seconds that the others wait at the end, while the first process writes results and report."""
 
 SILENCE_SECONDS = 30
-"""After this long without a sign of life a process counts as dead."""
+"""Seconds without a heartbeat after which a process counts as dead."""
 
 MEETING_SECONDS = 86_400
-"""How long they wait for each other in between, such as for the first one to build a dataset."""
+"""Seconds that processes wait for each other in between, for example while the first builds a dataset."""
 
 MESSAGE_BYTES = 4096
-"""What the first process tells the others is padded to a multiple of this: few programs to compile."""
+"""Messages of the first process are padded to a multiple of this, so that few programs are compiled."""
 
 LOST = ("gloo", "nccl", "connection", "coordination", "heartbeat", "unavailable", "deadline_exceeded")
-"""Words by which an error of the runtime says that it concerns another process."""
+"""Words in an error of the runtime that indicate a failure of another process."""
 
 _meetings = itertools.count()
 
 _VALUE, _ERROR = b"v", b"e"
-"""First byte of a message: what it holds."""
+"""First byte of a message: its type."""
 
 
 def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
-    """Makes this process one of several; call it before anything that uses JAX's devices.
+    """Make this process one of several. Call it before anything that uses JAX's devices.
 
     Args:
-      coordinator: "host:port" of the first process, the same for all; None where the cluster says so (Slurm,
-        Open MPI, TPU pods), as it then does for the other two.
-      processes: how many there are.
-      process: which of them this is, from 0.
+      coordinator: "host:port" of the first process, the same for all. None if the cluster defines all three
+        arguments (Slurm, Open MPI, TPU pods).
+      processes: number of processes.
+      process: index of this process, from 0.
 
     Raises:
-      ValueError: these do not fit together, the processes do not find each other, or they have different
-        numbers of devices.
+      ValueError: the arguments do not match, the processes cannot connect, or they have different numbers of
+        devices.
     """
     given = (coordinator, processes, process)
     if any(value is None for value in given) and any(value is not None for value in given):
@@ -71,7 +71,7 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
         raise ValueError(
             f"--process is {process}, but {processes} processes count from 0 to {processes - 1}."
         )
-    # It would take SIGTERM for a notice, and the process would work on.
+    # This service would handle SIGTERM as a notice, and the process would continue.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
@@ -97,7 +97,7 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
 
 
 def stand_alone() -> None:
-    """Makes a child process one that computes on its own CPU, and ends when its parent does."""
+    """Make a child process compute alone on its CPU and end when its parent ends."""
     jax.config.update("jax_platforms", "cpu")
 
     def follow():
@@ -108,23 +108,23 @@ def stand_alone() -> None:
 
 
 def several() -> bool:
-    """Whether there are processes next to this one."""
+    """Whether the training has several processes."""
     return jax.process_count() > 1
 
 
 def first() -> bool:
-    """Whether this process is the one that writes."""
+    """Whether this is the first process, which writes the files."""
     return jax.process_index() == 0
 
 
 def share(size: int) -> slice:
-    """Which of the `size` events of a batch this process takes."""
+    """The slice of the `size` events of a batch that this process takes."""
     own = size // jax.process_count()
     return slice(own * jax.process_index(), own * (jax.process_index() + 1))
 
 
 def connect(devices: list) -> None:
-    """Connects the devices of a training, before the processes compile its steps, each in its own time."""
+    """Connect the devices of a training. Call it before the steps are compiled: compile times differ."""
     if not several():
         return
     _meet()
@@ -135,18 +135,18 @@ def connect(devices: list) -> None:
 
 
 def _meet() -> None:
-    """Waits for the others. A first computation together gives them no more than 30 s to come (Gloo)."""
+    """Wait for the other processes. Gloo gives them at most 30 s to join the first common computation."""
     wait = multihost.get_barrier_sync_fn()
     wait(key=f"e2e_jax {next(_meetings)}", timeout_ms=1000 * MEETING_SECONDS)
 
 
 def of_first(make: Callable):
-    """The value of `make()` in the first process, in all of them; the others do not call it.
+    """Call `make()` in the first process only and return its value in all processes.
 
-    The value travels as JSON: numbers, text, lists and dicts. For arrays there is `arrays_of_first`.
+    The value is sent as JSON: numbers, text, lists and dicts. Use `arrays_of_first` for arrays.
 
     Raises:
-      Exception: what `make` raises, in the first process; in the others a ValueError with its message.
+      Exception: the error of `make`, in the first process; in the others a ValueError with its message.
     """
     if not several():
         return make()
@@ -155,10 +155,10 @@ def of_first(make: Callable):
 
 
 def arrays_of_first(make: Callable, like):
-    """The pytree of arrays that `make()` gives in the first process, in all of them.
+    """Call `make()` in the first process only and return its pytree of arrays in all processes.
 
     Args:
-      make: called in the first process alone.
+      make: called in the first process only.
       like: pytree of the same structure, whose leaves have the `shape` and `dtype` of the arrays.
 
     Raises:
@@ -171,7 +171,7 @@ def arrays_of_first(make: Callable, like):
 
 
 def to_bytes(tree, like) -> bytes:
-    """The arrays of a pytree, one after the other.
+    """The concatenated bytes of the arrays of a pytree.
 
     Raises:
       ValueError: an array has another shape or type than in `like`.
@@ -184,7 +184,7 @@ def to_bytes(tree, like) -> bytes:
 
 
 def from_bytes(content: bytes, like):
-    """The pytree that `to_bytes` took apart."""
+    """The pytree from the bytes of `to_bytes`."""
     leaves, structure = jax.tree.flatten(like)
     arrays, start = [], 0
     for leaf in leaves:
@@ -194,13 +194,13 @@ def from_bytes(content: bytes, like):
 
 
 def _sent(make: Callable, pack: Callable) -> tuple[object, bytes]:
-    """The value of `make()` (None in others than the first process), and what `pack` makes of it, in all."""
+    """The value of `make()` in the first process (None in the others), and its packed bytes in all."""
     value, error, content = None, None, b""
     if first():
         try:
             value = make()
             content = _VALUE + pack(value)
-        except Exception as caught:  # whatever it is, all end by it
+        except Exception as caught:  # any error ends all processes
             error, content = caught, _ERROR + str(caught).encode()
     content = _broadcast(content)
     if error is not None:
@@ -221,18 +221,18 @@ def _broadcast(content: bytes) -> bytes:
 
 
 def leave() -> None:
-    """Waits until all processes are here; then each may end on its own."""
+    """Wait until all processes get here; then each can end alone."""
     if several():
         jax.distributed.shutdown()
 
 
 def divided(compute: Callable, events) -> np.ndarray:
-    """`compute(events)`, an array with an entry an event; each process computes a part, all get the whole."""
+    """`compute(events)`, an array with one entry per event. Each process computes a part of it."""
     return gathered(compute(part(events)), len(events))
 
 
 def part(events):
-    """The events of which this process computes something; as many in each, the last may come again."""
+    """The events of this process. All parts have the same size; the last event may be repeated."""
     if not several() or not len(events):
         return events
     size = math.ceil(len(events) / jax.process_count())
@@ -241,7 +241,7 @@ def part(events):
 
 
 def gathered(own, count: int) -> np.ndarray:
-    """What the processes computed for their parts, of `count` events together."""
+    """The joined results of all processes, for `count` events in total."""
     if not several() or not count:
         return own
     _meet()
@@ -250,9 +250,9 @@ def gathered(own, count: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def dying_together():
-    """Around all that a process does: where it fails, or the others are gone, it ends at once.
+    """Context of all work of a process: the process ends immediately if it fails or the others are lost.
 
-    The ordinary end of a process waits for the others, which may be waiting for it.
+    The normal end of a process waits for the others, which may be waiting for it.
     """
     try:
         yield

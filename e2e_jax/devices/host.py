@@ -1,8 +1,8 @@
-"""CPU settings for training: one JAX device per core, large memory pages, and memory that is kept.
+"""CPU settings for training: one JAX device per core, large memory pages, and reuse of freed memory.
 
 XLA runs much of a training step on one thread per device, and in each step allocates and frees hundreds of
-megabytes in pages of 4 kB. The number of devices and the page size are settings of the process that must be
-made before JAX starts; benchmarks/README.md lists what they gain.
+megabytes in pages of 4 kB. The number of devices and the page size are process settings that must be made
+before JAX starts; benchmarks/README.md lists the speed-up.
 """
 
 import ctypes
@@ -22,20 +22,20 @@ MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"
 
 GPUS = "CUDA_VISIBLE_DEVICES"
 CUDA_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
-"""Modules with which JAX computes on NVIDIA GPUs."""
+"""Modules that JAX needs for NVIDIA GPUs."""
 
 LARGEST_KEPT = 128
-"""Largest batch whose memory is kept. The paper's 360 events need a gigabyte, which would be fragmented."""
+"""Largest batch size whose memory is kept. The paper's 360 events need a gigabyte, which would fragment."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""Names of settings in glibc's malloc.h."""
+"""Parameters of `mallopt` in glibc's malloc.h."""
 
 
 def settings(environment: dict[str, str], cores: int, libc: str) -> dict[str, str]:
-    """The environment variables to add for this host; variables that are set already stay unchanged.
+    """The environment variables to add for this host; variables that are already set stay unchanged.
 
     Args:
-      environment: the present variables.
-      cores: CPU cores this process may use.
+      environment: the current variables.
+      cores: number of CPU cores that this process may use.
       libc: name of the C library, as returned by `platform.libc_ver()[0]`.
     """
     wanted = {DEVICES: str(cores)}
@@ -45,9 +45,9 @@ def settings(environment: dict[str, str], cores: int, libc: str) -> dict[str, st
 
 
 def use_well() -> None:
-    """Restarts this program with `settings`, unless all are set; must be called first.
+    """Restart this program with `settings`, unless all are set. Must be called first.
 
-    The C library reads its settings when a process begins, so they cannot be changed from inside.
+    The C library reads its settings when a process starts, so a running process cannot change them.
     """
     cores = available_cores()
     added = settings(dict(os.environ), cores, platform.libc_ver()[0])
@@ -56,7 +56,7 @@ def use_well() -> None:
 
 
 def keep_memory(batch_size: int) -> None:
-    """Keeps freed memory in the process for the next step, for batches up to `LARGEST_KEPT`.
+    """Keep freed memory in the process for the next step, if the batch size is at most `LARGEST_KEPT`.
 
     Does nothing if the C library is not glibc.
     """
@@ -67,10 +67,10 @@ def keep_memory(batch_size: int) -> None:
 
 
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """The GPUs that JAX could use in a new process, as `GPUS` names them; this one does not claim them.
+    """The GPUs that JAX could use in a new process, named as in `GPUS`. This process does not claim them.
 
     Args:
-      environment: of the process.
+      environment: environment variables of the process.
     """
     if environment.get("JAX_PLATFORMS", "").startswith("cpu") or not any(
         map(importlib.util.find_spec, CUDA_PLUGINS)

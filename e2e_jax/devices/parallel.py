@@ -1,8 +1,9 @@
-"""A step over all devices: the state on each of them, the batch split among them.
+"""A step over all devices: the state is replicated, the batch is split.
 
-Two ways with the same losses. "jit": the step is written for the whole batch, and the compiler splits it over
-a mesh. "pmap": each device runs the step on its part and gathers what has to be seen together. The devices
-may belong to several processes, each of which gives its share of the batch (`distributed.share`).
+Two methods give the same losses. "jit": the step is written for the whole batch, and the compiler splits it
+over a mesh. "pmap": each device runs the step on its part and gathers the values that depend on the whole
+batch. The devices may belong to several processes, each of which passes its share of the batch
+(`distributed.share`).
 """
 
 import dataclasses
@@ -21,11 +22,11 @@ WAYS = ("jit", "pmap")
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """The devices of a training or a prediction, and how they work together.
+    """The devices of a training or a prediction, and the method of parallelism.
 
     Attributes:
       way: "jit" (over a mesh) or "pmap".
-      devices: how many of the devices, in each process; 0 for all of them.
+      devices: devices per process; 0 uses all.
       deterministic: whether a GPU gives the same bits each time.
     """
 
@@ -43,14 +44,14 @@ class ParallelStep(NamedTuple):
     """A compiled training step.
 
     Attributes:
-      place: puts a host copy of the state on the devices.
-      spread: puts a sample of events on every device, whole.
-      step: (state, host batch) -> (state, metrics). The state it was given is donated: do not use it again.
-        Of several processes each gives its share of the batch, and so of the rows below.
-      loop: pick -> loop, where pick(sample, rows [batch]) makes the batch of some events. The loop does many
-        steps in one call, (state, sample, rows int32 [steps, batch]) -> (state, metrics [steps]), and is
-        compiled for each number of steps; it donates its state, too.
-      devices: the devices that work on it.
+      place: function that copies a state from the host to the devices.
+      spread: function that copies a whole sample to every device.
+      step: (state, host batch) -> (state, metrics). The given state is donated: do not use it again. With
+        several processes, each passes its share of the batch, and of the rows below.
+      loop: pick -> loop, where pick(sample, rows [batch]) makes the batch of the events `rows`. The loop does
+        many steps in one call, (state, sample, rows int32 [steps, batch]) -> (state, metrics [steps]). It is
+        compiled for each number of steps, and also donates its state.
+      devices: the devices of the step.
     """
 
     place: Callable[[Any], Any]
@@ -61,12 +62,12 @@ class ParallelStep(NamedTuple):
 
 
 def mesh(batch_size, devices=None):
-    """A mesh of the most devices that divide the batch evenly; one axis, named "batch".
+    """A mesh of as many devices as divide the batch evenly, with one axis named "batch".
 
-    Of several processes each has as many devices in it, one process's after another's.
+    All processes have the same number of devices in it, in the order of the processes.
 
     Raises:
-      ValueError: the processes do not divide the batch.
+      ValueError: the number of processes does not divide the batch size.
     """
     owned = _by_process(jax.devices() if devices is None else devices)
     if batch_size % len(owned):
@@ -76,7 +77,7 @@ def mesh(batch_size, devices=None):
         )
     most = min(map(len, owned))
     count = max(n for n in range(1, most + 1) if batch_size % (n * len(owned)) == 0)
-    # Not `jax.make_mesh`, which may put them in another order.
+    # `jax.make_mesh` may order them differently.
     grid = np.array([device for own in owned for device in own[:count]])
     return Mesh(grid, (AXIS,), axis_types=(AxisType.Auto,))
 
@@ -88,10 +89,10 @@ def _by_process(devices):
 
 
 def chosen(count: int = 0) -> list:
-    """The first `count` of the devices there are, in each process; all of them where that is 0.
+    """The first `count` devices of each process; 0 gives all.
 
     Raises:
-      ValueError: more are asked for than there are.
+      ValueError: a process has fewer devices.
     """
     there = jax.local_devices()
     if not 0 <= count <= len(there):
@@ -108,15 +109,15 @@ def shardings(grid):
 
 
 def event_keys(key, events, axis_name=None):
-    """A random key for each event that a step sees, the same on any number of devices.
+    """A random key per event of a step, the same on any number of devices.
 
     Args:
-      key: the step's random key.
-      events: how many events the step sees: a device's part of the batch where there is an axis.
-      axis_name: the mapped axis over which the batch is spread; None where the step gets it whole.
+      key: the random key of the step.
+      events: number of events in the step: with an axis, the device's part of the batch.
+      axis_name: the mapped axis over which the batch is split; None if the step gets the whole batch.
 
     Returns:
-      Keys [events], by each event's place in the whole batch.
+      Keys [events], derived from the position of each event in the whole batch.
     """
     first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * events
     return jax.vmap(lambda place: jax.random.fold_in(key, place))(first + jnp.arange(events))
@@ -125,17 +126,17 @@ def event_keys(key, events, axis_name=None):
 def parallelize(
     make_step: Callable, batch_size: int, setup: Setup | None = None, devices=None
 ) -> ParallelStep:
-    """Compiles a training step for several devices.
+    """Compile a training step for several devices.
 
     Args:
-      make_step: axis name -> step; with None the step sees the whole batch, with a name a device's part.
-      batch_size: events of a batch.
-      setup: how the devices work together; `Setup()` by default.
-      devices: the devices to use, as many as divide the batch evenly; those of `chosen` by default.
+      make_step: axis name -> step. With None the step gets the whole batch, with a name the device's part.
+      batch_size: events per batch.
+      setup: method of parallelism; `Setup()` by default.
+      devices: available devices, by default those of `chosen`. As many as divide the batch evenly are used.
 
     Raises:
-      ValueError: the way is neither "jit" nor "pmap", or "pmap" in a deterministic setup; or there are fewer
-        devices than asked for.
+      ValueError: `way` is neither "jit" nor "pmap", or "pmap" in a deterministic setup; or there are fewer
+        devices than requested.
     """
     setup = setup or Setup()
     grid = mesh(batch_size, chosen(setup.devices) if devices is None else devices)
@@ -187,20 +188,20 @@ def _by_pmap(make_step, grid):
     mapped = pmap(make_step(AXIS), in_axes=(None, 0))
 
     def step(state, batch):
-        # [events, ...] -> [devices, events of a device, ...]
+        # [events, ...] -> [devices, events per device, ...]
         return mapped(state, jax.tree.map(lambda x: x.reshape(len(own), -1, *x.shape[1:]), batch))
 
     def loop(pick):
         mapped = pmap(_loop(make_step(AXIS), pick), in_axes=(None, None, 0))
 
         def run(state, sample, rows):
-            # [steps, events] -> [devices, steps, events of a device]
+            # [steps, events] -> [devices, steps, events per device]
             of_device = np.swapaxes(rows.reshape(len(rows), len(own), -1), 0, 1)
             return mapped(state, sample, of_device)
 
         return run
 
-    # A process places on its own devices alone, as it does for anything that it gives a pmap.
+    # For pmap, a process places arrays on its own devices only.
     replicated, _ = shardings(Mesh(np.array(own), (AXIS,), axis_types=(AxisType.Auto,)))
     spread = functools.partial(jax.device_put, device=replicated)
     # Never an alias, see `_copied`.
@@ -209,23 +210,23 @@ def _by_pmap(make_step, grid):
 
 
 def _global(tree, sharding):
-    """Host arrays, of which each process has its share, as arrays over all devices."""
+    """Arrays over all devices, from the shares that the processes hold on the host."""
     return jax.make_array_from_process_local_data(sharding, tree)
 
 
 def _copied(x, sharding):
-    """A host array that each process has whole, over all devices; each gets a copy.
+    """A copy, over all devices, of a host array that each process holds completely.
 
-    Never an alias: a step donates its state, and must not free or overwrite the caller's copy.
+    Never an alias: a step donates its state and must not free or overwrite the caller's array.
     """
     x = np.asarray(x)
     return jax.make_array_from_callback(x.shape, sharding, lambda index: np.array(x[index]))
 
 
 def _loop(step, pick):
-    """The steps of some rows, see `ParallelStep.loop`.
+    """A loop of steps over rows, see `ParallelStep.loop`.
 
-    Their number is that of the rows, so known to the compiler: a GPU asks for no condition between them.
+    The number of steps is the number of rows and known at compile time, so a GPU evaluates no loop condition.
     """
 
     def one(sample, state, rows):
@@ -233,7 +234,7 @@ def _loop(step, pick):
 
     def run(state, sample, rows):
         if len(rows) == 1:
-            # Not a loop of one: XLA convolves 20 times slower in a loop on a CPU.
+            # No loop for one step: XLA's convolutions are 20 times slower in a loop on a CPU.
             state, metrics = one(sample, state, rows[0])
             return state, jax.tree.map(lambda metric: metric[None], metrics)
         return jax.lax.scan(functools.partial(one, sample), state, rows)

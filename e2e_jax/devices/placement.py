@@ -1,9 +1,9 @@
-"""Where the training sample lies: on the device as hits without gaps, or on the host, sent batch by batch.
+"""Placement of the training sample: on the device as packed hits, or on the host, sent batch by batch.
 
-A sample of the paper's size is a gigabyte as hits, and a hundred as images. On the device, an epoch is one
-compiled loop that picks its events, makes their images and trains on them; nothing crosses the bus but the
-order of the events and the losses. A sample that does not fit into the host's memory stays on disk, where a
-batch's events are read at random. All places give the same batches.
+A sample of the paper's size takes a gigabyte as hits and a hundred as images. On the device, an epoch is one
+compiled loop that selects events, makes their images and trains on them; only the order of the events and the
+losses are transferred. A sample that does not fit into the memory of the host stays on disk, and the events
+of a batch are read from there. All placements give the same batches.
 """
 
 import itertools
@@ -23,36 +23,36 @@ from e2e_jax.study import Task
 PLACES = ("auto", "device", "stream", "disk")
 
 SHARE = 0.5
-"""Part of a device's free memory that the sample may take; the rest is the training's."""
+"""Fraction of the free memory of a device that the sample may take; the training needs the rest."""
 
 PIECE_SECONDS = 2.0
-"""About how long the device works before it tells of its losses, so that a progress bar moves."""
+"""Approximate time between two transfers of losses from the device, so that a progress bar moves."""
 
 LOOP = 16
-"""Steps of a compiled loop, which spares the calls between them. A CPU takes single steps of networks with
-convolutions: a step takes far longer than a call, and XLA's convolutions are 20 times slower in a loop."""
+"""Steps per compiled loop, to save calls. Networks with convolutions run single steps on a CPU, because XLA's
+convolutions are 20 times slower in a loop and a call is short compared with a step."""
 
 IN_FLIGHT = 16
-"""Most calls that wait for the devices. With 64 and more waiting, short steps on two CPU devices ended in a
-deadlock of XLA's all-reduce (jaxlib 0.10.2)."""
+"""Maximum number of calls that wait for the devices. With 64 and more, short steps on two CPU devices ended
+in a deadlock of XLA's all-reduce (jaxlib 0.10.2)."""
 
 STREAMED_TOGETHER = 8
-"""Most steps sent to the device before it tells: bounds the memory of the batches that wait there."""
+"""Maximum number of steps sent to the device at a time; limits the memory of the waiting batches."""
 
 Feed = Callable[[object, int, int], Iterator[tuple[object, list[dict]]]]
-"""(state, epoch, first step) -> the state after each piece of the epoch, with the metrics of its steps."""
+"""(state, epoch, first step) -> after each piece of the epoch, the state and the metrics of its steps."""
 
 
 def pack(events: Record) -> dict:
     """The sample as flat arrays.
 
     Returns:
-      The columns of `Record.batched`, such as "label": [n], and of each collection, such as "eb": `{"first":
-      [n], "count": [n], "cell": [hits], "energy": [hits]}`: event i owns the hits `first[i]` to
+      The columns of `Record.batched`, such as "label": [n], and for each collection, such as "eb": `{"first":
+      [n], "count": [n], "cell": [hits], "energy": [hits]}`. Event i has the hits `first[i]` to
       `first[i] + count[i]` of a collection.
 
     Raises:
-      ValueError: a collection has more hits than 32-bit numbers count.
+      ValueError: a collection has too many hits for 32-bit indices.
     """
     packed = events.batched()
     for name in events.COLLECTIONS:
@@ -63,7 +63,7 @@ def pack(events: Record) -> dict:
                 "set config.data.placement to 'stream'."
             )
         counts = {"first": ragged.offsets[:-1].astype(np.int32), "count": ragged.counts.astype(np.int32)}
-        # A collection without any entry still needs one to point at.
+        # An empty collection still needs one entry to index.
         columns = {
             c: v if len(v) else np.zeros((1, *v.shape[1:]), v.dtype) for c, v in ragged.columns.items()
         }
@@ -72,7 +72,7 @@ def pack(events: Record) -> dict:
 
 
 def choose(place: str, events: Record, devices: list) -> tuple[str, str]:
-    """Where the sample goes: ("device", "stream" or "disk", the reason in words).
+    """The placement of the sample: ("device", "stream" or "disk", the reason in words).
 
     Args:
       place: `config.data.placement`, one of `PLACES`.
@@ -100,22 +100,22 @@ def choose(place: str, events: Record, devices: list) -> tuple[str, str]:
 
 
 def fits(size: float, devices: list) -> bool:
-    """Whether so many bytes, split among the devices of this process, leave enough memory free."""
+    """Whether `size` bytes, split over the devices of this process, leave enough memory free."""
     return size / len(devices) <= SHARE * _free_memory(devices)[0]
 
 
 def _free_memory(devices: list) -> tuple[float, str]:
-    """Bytes for the sample on each device, and what they are called."""
+    """Free bytes on each device, and the name of this memory."""
     own = [device for device in devices if device.process_index == jax.process_index()]
     statistics = [device.memory_stats() for device in own]
     if all(s and "bytes_limit" in s for s in statistics):
         return min(s["bytes_limit"] - s.get("bytes_in_use", 0) for s in statistics), own[0].device_kind
-    # CPU devices share the host's memory, and each has its own copy; those of other processes may, too.
+    # CPU devices share the memory of the host, and each has its own copy. So may those of other processes.
     return _host_memory() / len(devices), "this machine's memory"
 
 
 def _host_memory() -> float:
-    """Bytes that are free on this machine; 0 where the system does not tell."""
+    """Free bytes on this machine; 0 if the system does not report them."""
     pages = os.sysconf("SC_AVPHYS_PAGES") if "SC_AVPHYS_PAGES" in os.sysconf_names else 0
     return pages * os.sysconf("SC_PAGE_SIZE")
 
@@ -123,14 +123,14 @@ def _host_memory() -> float:
 def streamed(
     step: parallel.ParallelStep, events: Record, task: Task, sampling: Sampling, single: bool = False
 ) -> Feed:
-    """Feeds a training from the host: batches are padded by a thread, and sent while the device works.
+    """Feed a training from the host: a thread pads the batches and sends them while the device works.
 
     Args:
       step: the compiled step.
       events: the training sample.
-      task: whose classes the batches balance.
-      sampling: how the epochs are drawn.
-      single: whether each piece is one step, as where a checkpoint is due after every step.
+      task: defines the classes, which the batches balance.
+      sampling: parameters of the batches.
+      single: make each piece one step, for example to save a checkpoint after every step.
     """
     steps = batches.steps_per_epoch(events, sampling.batch_size, task)
     layout = batches.layout(events, task, sampling, len(step.devices))
@@ -163,11 +163,11 @@ def resident(
     single: bool = False,
     convolves: bool = True,
 ) -> Feed:
-    """Feeds a training on the device: the sample is sent once, an epoch's order at its start.
+    """Feed a training on the device: the sample is sent once, the order of the events at each epoch.
 
     Args:
       step, events, task, sampling, single: as for `streamed`.
-      convolves: whether the network has convolutions, which a CPU does not compute in loops, see `LOOP`.
+      convolves: whether the network has convolutions; these do not run in loops on a CPU, see `LOOP`.
     """
     steps = batches.steps_per_epoch(events, sampling.batch_size, task)
     layout = batches.layout(events, task, sampling, len(step.devices))
@@ -181,7 +181,7 @@ def resident(
         layout.check(events, rows)
         rows, piece = rows[:, distributed.share(sampling.batch_size)].astype(np.int32), 1
         while first < steps:
-            # The same calls whatever the clock, and wherever a run resumed: whole loops, then single steps.
+            # Whole loops, then single steps: the calls do not depend on timing or on where a run resumed.
             begin, start, metrics = first, time.perf_counter(), []
             while first < min(begin + min(piece, most), steps):
                 end = first + loop if first % loop == 0 and first + loop <= steps else first + 1
@@ -199,15 +199,15 @@ def resident(
 
 
 def _by_step(metrics):
-    """The metrics [steps] of several calls as those of each step."""
+    """The metrics of each step, from the metrics [steps] of several calls."""
     return [dict(zip(of, values)) for of in metrics for values in zip(*of.values())]
 
 
 def _agreed(piece):
-    """The first process's: clocks differ, but all must end a training after the same piece."""
+    """The value of the first process: clocks differ, but all must end after the same piece."""
     return distributed.of_first(lambda: piece)
 
 
 def _next_piece(piece, count, seconds):
-    """Steps of the next piece: twice as many, but not far more than `PIECE_SECONDS` of them."""
+    """Steps of the next piece: at most twice as many, in about `PIECE_SECONDS`."""
     return max(1, min(2 * piece, int(count * PIECE_SECONDS / seconds)))

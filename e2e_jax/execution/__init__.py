@@ -1,1 +1,1 @@
-"""Execution: jobs on this machine or on a cluster, and what is kept of them."""
+"""Execution of jobs on this machine or on a cluster, and storage of their results."""

@@ -1,7 +1,7 @@
-"""Runs jobs on a Dask cluster, where E2E_DASK_SCHEDULER names one.
+"""Execution of jobs on the Dask cluster that E2E_DASK_SCHEDULER names.
 
-Results stay with the workers until it is their turn: who ordered them holds one at a time, however large
-the cluster. A worker that dies takes its results along, and the scheduler has those jobs run again.
+Results stay on the workers until they are needed, so the client holds one at a time for a cluster of any
+size. If a worker dies, its results are lost and the scheduler runs those jobs again.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ TIMEOUT = 10.0
 """Seconds to wait for the scheduler's answer."""
 
 RETRIES = 2
-"""Times that a job which raised is tried again, perhaps on a machine in better health."""
+"""Number of retries of a job that raised an error, possibly on another machine."""
 
 LEAST_AHEAD = 32
-"""Jobs submitted at least, so that a cluster that grows by demand sees some."""
+"""Minimum number of submitted jobs, so that an adaptive cluster starts to grow."""
 
 PACKAGES = ("distributed", "cloudpickle", "numpy", "awkward", "uproot", "pythia8mc")
-"""Packages that the events, or the way back, may depend on."""
+"""Packages that the events, or the transfer of the results, can depend on."""
 
 CODE = (
     "detector",
@@ -51,15 +51,15 @@ CODE = (
 
 
 def executor(scheduler: str | None = None, timeout: float = TIMEOUT) -> ClusterExecutor | None:
-    """The executor that runs jobs on the cluster, or None where none is named.
+    """The executor that runs jobs on the cluster, or None if no scheduler is named.
 
     Args:
       scheduler: the scheduler's address (tls://host:8786) or the path of its file (what `dask scheduler
-        --scheduler-file` writes); by default what `E2E_DASK_SCHEDULER` says.
+        --scheduler-file` writes); by default the value of `E2E_DASK_SCHEDULER`.
       timeout: seconds to wait for its answer.
 
     Raises:
-      ClusterError: the scheduler is not reachable, runs another version of Dask, or asks for other
+      ClusterError: the scheduler is not reachable, runs another version of Dask, or requires other
         certificates (see `cluster_security`).
       ModuleNotFoundError: Dask is not installed.
     """
@@ -68,7 +68,7 @@ def executor(scheduler: str | None = None, timeout: float = TIMEOUT) -> ClusterE
 
 
 class ClusterExecutor(concurrent.futures.Executor):
-    """Submits to a Dask scheduler. Unlike Dask's own executor it fetches a result when it is asked for.
+    """Executor on a Dask scheduler. Unlike Dask's own executor, it fetches a result only on request.
 
     Args:
       scheduler, timeout: as in `executor`.
@@ -87,11 +87,11 @@ class ClusterExecutor(concurrent.futures.Executor):
         security = cluster_security.security(self.address)
         self._counted, self._threads = -float("inf"), 0
         try:
-            # Dask would wait for ever for the first word of a server that accepts and is silent.
+            # Dask would wait forever for a server that accepts the connection and sends nothing.
             with concurrent.futures.ThreadPoolExecutor(1) as thread:
                 thread.submit(asyncio.run, _greet(self.address, timeout, security)).result()
             with warnings.catch_warnings(action="ignore", category=UserWarning):
-                # Dask warns of versions that differ; here they are looked at below and in each worker.
+                # Dask only warns of different versions; they are checked below and in each worker.
                 self._client = distributed.Client(
                     self.address, timeout=timeout, set_as_default=False, security=security
                 )
@@ -111,28 +111,28 @@ class ClusterExecutor(concurrent.futures.Executor):
 
     @property
     def ahead(self) -> int:
-        """Jobs worth submitting before one is taken: two for each thread that the cluster has now."""
+        """Number of jobs to submit ahead: two per thread that the cluster has now."""
         if time.monotonic() > self._counted + 5:
             with contextlib.suppress(Exception):
-                # A scheduler that is lost is reported by the jobs.
+                # The jobs report a lost scheduler.
                 self._threads = sum(self._client.nthreads().values())
             self._counted = time.monotonic()
         return max(LEAST_AHEAD, 2 * self._threads)
 
     def submit(self, function: Callable, /, *args) -> ClusterFuture:
-        """Sends `function(*args)` to the cluster; both must be importable or picklable there."""
+        """Send `function(*args)` to the cluster; both must be importable there or picklable."""
         future = self._client.submit(
             _run_here, environment(), function, *args, pure=False, retries=RETRIES, key=None
         )
         return ClusterFuture(future, self.address)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False):
-        """Leaves the cluster, which forgets what was submitted and not taken; it goes on for others."""
+        """Disconnect from the cluster. It drops the results that were not fetched, and keeps running."""
         self._client.close()
 
 
 class ClusterFuture:
-    """The result of a job on the cluster, fetched by `result`; else as `concurrent.futures.Future`."""
+    """The result of a job on the cluster, fetched by `result`; otherwise a `concurrent.futures.Future`."""
 
     def __init__(self, future, address: str):
         self._future, self._address = future, address
@@ -141,12 +141,12 @@ class ClusterFuture:
         return getattr(self._future, name)
 
     def result(self, timeout: float | None = None):
-        """Waits for the job and fetches its result.
+        """Wait for the job and fetch its result.
 
         Raises:
-          BrokenExecutor: several workers died of the job.
+          BrokenExecutor: the job killed several workers.
           ClusterError: the scheduler was lost, or the workers lack this package.
-          Exception: what the job raised.
+          Exception: the error that the job raised.
         """
         from distributed.scheduler import KilledWorker
 
@@ -167,7 +167,7 @@ class ClusterFuture:
 
 
 def _run_here(expected: dict[str, str], function: Callable, *args):
-    """Runs in a worker: only where the same code would make the same events."""
+    """Run a function in a worker, if its environment makes the same events."""
     here = environment()
     differ = [
         f"{name} is {here.get(name)} instead of {value}"
@@ -184,7 +184,7 @@ def _run_here(expected: dict[str, str], function: Callable, *args):
 
 @functools.cache
 def environment() -> dict[str, str]:
-    """What must be the same wherever events of one dataset are made: versions, and this package's code."""
+    """The versions and the code of this package that all workers of a dataset must share."""
     package = pathlib.Path(e2e_jax.__file__).parent
     code = hashlib.sha256()
     parts = [package / part for part in CODE]
@@ -198,7 +198,7 @@ def environment() -> dict[str, str]:
 
 
 async def _greet(address: str, timeout: float, security):
-    """Exchanges the first words with a scheduler, or raises an OSError."""
+    """Do the handshake with a scheduler; raises an OSError if it fails."""
     from distributed.comm import connect
 
     try:
@@ -206,13 +206,13 @@ async def _greet(address: str, timeout: float, security):
             comm = await connect(address, timeout=timeout, **security.get_connection_args("client"))
     except (OSError, ImportError):
         raise
-    except Exception as error:  # Dask takes the words of another protocol for sizes and messages
+    except Exception as error:  # Dask reads data of another protocol as sizes and messages
         raise OSError(f"what answers is no Dask scheduler: {error}") from error
     comm.abort()
 
 
 def _address(scheduler: str) -> str:
-    """The address itself, or the one in a scheduler's file."""
+    """The address itself, or the address in a scheduler's file."""
     if "://" in scheduler:
         return scheduler
     try:

@@ -1,7 +1,7 @@
 """Encrypted and authenticated connections to a Dask cluster.
 
-Whoever reaches the port of a Dask scheduler without TLS runs code as the user who started it. With TLS, all
-sides show a certificate that the same authority signed, and nobody else is served.
+Anyone who can reach the port of a Dask scheduler without TLS can run code as the user who started it. With
+TLS, every connection needs a certificate signed by the same authority.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import urllib.parse
 from e2e_jax.errors import ClusterError
 
 CA, CERT, KEY = "E2E_DASK_CA", "E2E_DASK_CERT", "E2E_DASK_KEY"
-"""Environment variables with the files of the authority, of the own certificate and of its key (PEM)."""
+"""Environment variables with the PEM files of the authority, the certificate and its key."""
 
 CA_FILE, CERT_FILE, KEY_FILE = "ca.pem", "cert.pem", "key.pem"
-"""What `certificates` writes."""
+"""Names of the files that `certificates` writes."""
 
 
 def certificates(folder: str | os.PathLike):
-    """Makes the certificate of a new cluster, for its scheduler, its workers and its clients.
+    """Make the certificate of a new cluster, for its scheduler, its workers and its clients.
 
-    Writes ca.pem, cert.pem and key.pem into the folder, readable by their owner alone; the workers must see
-    the folder. They replace earlier ones and are valid for a year.
+    Writes ca.pem, cert.pem and key.pem into the folder, readable only by their owner. The workers must have
+    access to the folder. The files replace earlier ones and are valid for a year.
 
     Returns:
       A `distributed.Security` for the `security` of a Dask cluster.
@@ -48,13 +48,13 @@ def certificates(folder: str | os.PathLike):
 
 
 def security(address: str):
-    """What a client of the scheduler at an address shows and asks for, as a `distributed.Security`.
+    """The `distributed.Security` of a client of the scheduler at an address.
 
-    The files that the environment names, or else what the configuration of Dask says. Warns where a
-    connection leaves this machine unencrypted.
+    It uses the files that the environment names, or else the configuration of Dask. Warns if a connection
+    leaves this machine unencrypted.
 
     Raises:
-      ClusterError: the address and the certificates do not fit together, or a file cannot be read.
+      ClusterError: the address and the certificates do not match, or a file cannot be read.
     """
     import distributed
 

@@ -1,7 +1,7 @@
 """A dataset is a list of jobs: small, picklable units of work that any executor may run.
 
-A job fixes its content: whoever runs it, wherever, however often, makes the same events. So a lost job simply
-runs again, and a finished one can be kept on disk and reused.
+A job determines its events: every run, on any machine, makes the same ones. A lost job can therefore run
+again, and the result of a finished job can be kept on disk and reused.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from e2e_jax.execution.workers import WorkerPool, available_cores
 from e2e_jax.files import atomic
 
 LUMI_BLOCK = 100_000
-"""Luminosity sections set aside for each split: more than a split has jobs."""
+"""Luminosity sections reserved per split: more than a split has jobs."""
 
 SPLITS = ("train", "validation", "test")
 
 OWN_MACHINE = (concurrent.futures.ProcessPoolExecutor, concurrent.futures.ThreadPoolExecutor)
-"""Executors whose workers write to the same disk as who submits; of others it is not assumed."""
+"""Executors whose workers share a disk with the submitting process; other executors may not."""
 
 
 class Job:
-    """A frozen dataclass that fixes what it makes; it has `events`, its size, among its fields."""
+    """A frozen dataclass that determines its result. The field `events` is its size."""
 
     def content(self) -> dict:
-        """What fixes the result, for JSON: all fields."""
+        """All fields, which determine the result, for JSON."""
         return dataclasses.asdict(self)
 
     def fingerprint(self, version: str = "") -> str:
-        """Hexadecimal name of the job's content, given the version of what produces it."""
+        """Hexadecimal digest of the fields and of the version of the code that runs the job."""
         text = json.dumps([self.content(), version], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 class JobError(RuntimeError):
-    """A job failed; the message names it, the cause is what it raised."""
+    """A failed job. The message names the job, and `__cause__` is its error."""
 
 
 def derive_seed(path: tuple[int, ...]) -> int:
@@ -61,7 +61,7 @@ def derive_seed(path: tuple[int, ...]) -> int:
 
 
 def event_keys(events: Record) -> list[str]:
-    """One text an event, unique in a dataset and the same however it is made: label_run_lumi_event."""
+    """One key per event, label_run_lumi_event: unique in a dataset, and the same in every build."""
     return [f"{a}_{b}_{c}_{d}" for a, b, c, d in zip(events.label, events.run, events.lumi, events.event)]
 
 
@@ -77,28 +77,28 @@ def run_jobs(
     kept_as: Format | None = None,
     unit: str = "event",
 ) -> Iterator[tuple[Job, Record]]:
-    """Runs jobs and yields (job, its events) in the order of the jobs, as a stream.
+    """Run jobs and yield (job, events) in the order of the jobs, as a stream.
 
     Args:
-      jobs: what to run; each has `events`, its share of the progress bar, and `fingerprint(version)`.
-      produce: makes the events of a job; an importable function, as it goes to other processes.
-      executor: where to run: `cluster.executor()`, Dask's `Client.get_executor()` or any other. By default
-        a pool of processes on this machine, each started afresh and with one thread.
-      workers: processes of that pool; by default one a core this process may use.
-      ahead: most jobs submitted and not yet taken by the consumer, which bounds the memory;
-        by default what the executor says (`executor.ahead`), else twice the workers.
-      cache_dir: folder where each finished job is kept and looked for, so that work that was
-        interrupted continues where it stopped. The workers of this machine write to it themselves; for
-        those of a cluster, who may have other disks, it is done here when their results are taken.
-      version: version of `produce`: a job kept by another version is not used.
+      jobs: the jobs; each has `events`, its share of the progress bar, and `fingerprint(version)`.
+      produce: function that makes the events of a job; importable, because other processes call it.
+      executor: `cluster.executor()`, Dask's `Client.get_executor()` or any other executor. By default a pool
+        of new processes on this machine, each with one thread.
+      workers: processes of that pool; by default one per available core.
+      ahead: maximum number of jobs submitted and not yet consumed, which limits the memory use; by default
+        `executor.ahead` if it exists, else twice the workers.
+      cache_dir: folder where finished jobs are kept and looked up, so that interrupted work can resume. The
+        workers of this machine write to it. The workers of a cluster may not share this disk, so this
+        process writes their results.
+      version: version of `produce`; jobs kept by another version are not used.
       progress: whether to show a progress bar, or its title.
-      kept_as: how results are kept in `cache_dir`; by default as `Events`.
-      unit: what the progress bar counts.
+      kept_as: file format in `cache_dir`; by default the format of `Events`.
+      unit: the unit of the progress bar.
 
     Raises:
-      StudyError: the job's study cannot be used.
-      JobError: a job raised, or its process died: names the job. Or its result cannot be kept, as the
-        disk is full or `cache_dir` cannot be written.
+      StudyError: the study of the job cannot be used.
+      JobError: a job raised an error, or its process died; it names the job. Or the result cannot be kept,
+        because the disk is full or `cache_dir` is not writable.
     """
     jobs, kept_as = list(jobs), kept_as or keeping.EVENTS
     workers = workers or available_cores()
@@ -114,7 +114,7 @@ def run_jobs(
             if cache_dir is not None:
                 path = pathlib.Path(cache_dir) / f"{job.fingerprint(version)}{kept_as.suffix}"
             waiting.append(_Started(job, produce, executor, path, kept_as, bar))
-            # Asked anew each time, as a cluster may grow.
+            # Evaluated each time, because a cluster can grow.
             while len(waiting) >= max(1, getattr(executor, "ahead", 2 * workers) if ahead is None else ahead):
                 yield _collect(waiting.popleft())
         while waiting:
@@ -122,7 +122,7 @@ def run_jobs(
 
 
 class _Started:
-    """A job that was started, or whose result was found on disk."""
+    """A job that was started or has a result on disk."""
 
     def __init__(self, job, produce, executor, path: pathlib.Path | None, kept_as: Format, bar: _Progress):
         self.job = job
@@ -149,7 +149,7 @@ class _Started:
 
     def result(self):
         if self._future is None:
-            # Read now and not before: what is kept of all the jobs ahead need not be in memory.
+            # Read as late as possible, so that the results of the jobs ahead do not fill the memory.
             kept = self._kept_as.read(self._path)
             if kept is not None:
                 self._bar.update(self.job)
@@ -180,11 +180,11 @@ def _collect(started: _Started) -> tuple[Job, Record]:
 
 
 class _Progress(contextlib.AbstractContextManager):
-    """Progress in events, told as jobs finish, by whichever thread sees it."""
+    """Progress in events, updated from any thread when jobs finish."""
 
     def __init__(self, jobs, progress: bool | str, unit: str = "event"):
         title = progress if isinstance(progress, str) else "simulation"
-        # A log file gets a line now and then, a terminal a bar that moves.
+        # Update a terminal often and a log file rarely.
         pause = 0.2 if sys.stderr.isatty() else 10.0
         total = sum(job.events for job in jobs)
         self._bar = tqdm.tqdm(

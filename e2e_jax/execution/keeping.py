@@ -1,7 +1,7 @@
-"""How the results of jobs are kept on disk, so that work that was interrupted continues where it stopped.
+"""Storage of the results of jobs on disk, so that interrupted work can resume.
 
-A worker of this machine writes its results itself. One of a cluster may not share a disk with who
-ordered them: it sends the content of the file, and who ordered it writes that down.
+A worker of this machine writes its results itself. A worker of a cluster may not share a disk with the
+client: it sends the content of the file, and the client writes it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from e2e_jax.files import atomic, npz
 
 
 class Format(NamedTuple):
-    """How the result of a job is kept on disk.
+    """The file format of the result of a job.
 
     Attributes:
-      suffix: end of the files' names.
-      write: writes a result to a path, whole or not at all; goes to the workers.
-      read: reads it back, or gives None where there is no file or it cannot be read.
+      suffix: suffix of the file names.
+      write: function that writes a result to a path atomically; called in the workers.
+      read: function that reads the result; returns None if the file is absent or unreadable.
     """
 
     suffix: str
@@ -36,7 +36,7 @@ class Format(NamedTuple):
 
 
 def to_arrays(events: Record) -> dict[str, np.ndarray]:
-    """The columns of a record by name: of a collection, "name.counts" and "name.column"."""
+    """The columns of a record by name. A collection gives "name.counts" and "name.column"."""
     arrays = {name: getattr(events, name) for name in (*events.SCALARS, *events.TENSORS)}
     arrays |= {f"{OBSERVABLES}.{name}": values for name, values in events.observables.items()}
     for name, columns in events.ragged().items():
@@ -47,10 +47,10 @@ def to_arrays(events: Record) -> dict[str, np.ndarray]:
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], record: type[Record]) -> Record:
-    """The record that `to_arrays` took apart; other arrays are ignored.
+    """The record from the arrays of `to_arrays`; other arrays are ignored.
 
     Raises:
-      ValueError: a column is missing, or has another type or length than it should.
+      ValueError: a column is missing, or has a wrong type or length.
     """
     scalars = {name: (dtype, ()) for name, dtype in record.SCALARS.items()}
     tensors = {name: (dtype, shape) for name, (shape, dtype) in record.TENSORS.items()}
@@ -82,7 +82,7 @@ def _column(arrays: Mapping[str, np.ndarray], name: str, dtype: type, shape: tup
 
 
 def write_events(path: str | os.PathLike, events: Record, **notes: np.ndarray) -> None:
-    """Writes a record, and arrays noted next to it, to an .npz file, completely or not at all.
+    """Write a record and additional arrays (`notes`) to an .npz file atomically.
 
     Raises:
       atomic.WriteError: the disk is full, or the folder cannot be written.
@@ -91,7 +91,7 @@ def write_events(path: str | os.PathLike, events: Record, **notes: np.ndarray) -
 
 
 def read_events(path: str | os.PathLike, record: type[Record] = Events) -> Record | None:
-    """A record as `write_events` wrote it, or None where there is no file or it cannot be read."""
+    """Read the record that `write_events` wrote; None if the file is absent or unreadable."""
     kept = read_noted(path, record)
     return kept and kept[0]
 
@@ -99,7 +99,7 @@ def read_events(path: str | os.PathLike, record: type[Record] = Events) -> Recor
 def read_noted(
     path: str | os.PathLike, record: type[Record] = Events
 ) -> tuple[Record, dict[str, np.ndarray]] | None:
-    """The same, with all arrays of the file, those noted next to the record among them."""
+    """The same, with all arrays of the file, including the additional ones."""
     try:
         arrays = npz.read(path)
         return from_arrays(arrays, record), arrays
@@ -108,30 +108,30 @@ def read_noted(
 
 
 def kept_as(record: type[Record]) -> Format:
-    """How a record is kept."""
+    """The file format of a record."""
     return Format(".npz", write_events, functools.partial(read_events, record=record))
 
 
 EVENTS = kept_as(Events)
-"""How events are kept."""
+"""The file format of events."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-    """A result on its way: the content of the file that it will be kept as."""
+    """A result in transfer: the content of its file."""
 
     content: bytes
 
 
 def make_and_keep(produce: Callable, job, path: pathlib.Path, write: Callable) -> Any:
-    """Runs in a worker of this machine: makes a result and writes it to `path`."""
+    """Make a result in a worker of this machine and write it to `path`."""
     result = produce(job)
     write(path, result)
     return result
 
 
 def make_and_pack(produce: Callable, job, suffix: str, write: Callable) -> Any:
-    """Runs in a worker anywhere: makes a result and packs it; as it is where `write` writes no file."""
+    """Make a result in any worker and pack it; if `write` writes no file, return it unchanged."""
     result = produce(job)
     with tempfile.TemporaryDirectory(prefix="e2e_jax-") as folder:
         path = pathlib.Path(folder) / f"result{suffix}"
@@ -140,7 +140,7 @@ def make_and_pack(produce: Callable, job, suffix: str, write: Callable) -> Any:
 
 
 def unpack(result: Any, path: pathlib.Path | None, read: Callable) -> Any:
-    """The result itself; one that comes packed is written to `path` first."""
+    """The result itself. A packed result is first written to `path`."""
     if not isinstance(result, Packed):
         return result
     atomic.write_file(path, lambda file: file.write(result.content))

@@ -1,4 +1,4 @@
-"""An iterator whose items a thread makes ahead of their use."""
+"""An iterator whose items are made ahead of their use by a thread."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ AHEAD = 4
 
 
 def prefetch(make: Callable[[], Iterator], ahead: int = AHEAD) -> Iterator:
-    """Iterates over `make()` with a thread that works `ahead` items before the consumer.
+    """Iterate over `make()` in a thread that is up to `ahead` items ahead of the consumer.
 
-    What the thread raises is raised here. Closing the iterator, or dropping it, ends the thread.
+    Errors of the thread are raised in the consumer. Closing or deleting the iterator ends the thread.
     """
     ready: queue.Queue = queue.Queue(ahead)
     stopped = threading.Event()
@@ -33,7 +33,7 @@ def prefetch(make: Callable[[], Iterator], ahead: int = AHEAD) -> Iterator:
                 if not offer("item", item):
                     return
             offer("end")
-        except BaseException as error:  # handed to the consumer, whatever it is
+        except BaseException as error:  # raised in the consumer
             offer("error", error)
 
     def consume():

@@ -1,4 +1,4 @@
-"""A pool of processes that suits numerical work started from any script."""
+"""A pool of processes for numerical work, usable from any script."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import threading
 from collections.abc import Mapping, Sequence
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""What the common numerical libraries read their number of threads from, when they load."""
+"""Environment variables from which numerical libraries read their number of threads at import."""
 
 KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": 32 << 20, "MALLOC_TRIM_THRESHOLD_": 256 << 20}
-"""Environment variables of Linux's C library, in bytes: smaller arrays use memory that the process keeps. By
-default it returns large arrays to the system, which clears their pages for the next ones."""
+"""Environment variables of glibc, in bytes: smaller arrays reuse memory that the process keeps. By default
+glibc returns large arrays to the system, which must clear the pages of each new array."""
 
 
 def available_cores() -> int:
-    """Cores this process may run on."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -36,7 +36,7 @@ def processor() -> str:
 
 
 def cpuinfo(*names: str) -> list[str]:
-    """The different lines of /proc/cpuinfo with one of the names; none where the system has no such file."""
+    """The distinct lines of /proc/cpuinfo with one of the names; empty if the file does not exist."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -45,20 +45,20 @@ def cpuinfo(*names: str) -> list[str]:
 
 
 class WorkerPool(concurrent.futures.ProcessPoolExecutor):
-    """Fresh processes with one numerical thread each, that do not run the caller's script again.
+    """New processes with one numerical thread each, which do not import the caller's script.
 
-    A spawned process imports the main module by default: a script without the `__main__` guard
-    would start over in it, and a training script would load its accelerator libraries.
+    By default a spawned process imports the main module: a script without the `__main__` guard
+    would run again, and a training script would load its accelerator libraries.
 
     Args:
-      max_workers: processes.
-      main: whether the work needs the main module after all, being defined in it.
+      max_workers: number of processes.
+      main: import the main module, for work that is defined in it.
       environments: environment variables to set in each process, one mapping per process.
     """
 
     def __init__(self, max_workers: int, main: bool = False, environments: Sequence[Mapping[str, str]] = ()):
         context = multiprocessing.get_context("spawn")
-        # A queue, because all processes have the same initializer: each takes one mapping.
+        # All processes have the same initializer, so each takes one mapping from a queue.
         queue = context.Queue() if environments else None
         for environment in environments:
             queue.put(dict(environment))
@@ -71,27 +71,27 @@ class WorkerPool(concurrent.futures.ProcessPoolExecutor):
 
 
 def _start(environments):
-    """Runs in a worker before its first job."""
+    """Prepare a worker before its first job."""
     _end_with_parent()
     if environments is not None:
         os.environ.update(environments.get())
 
 
 def _end_with_parent():
-    """Runs in a worker: without this it would wait for work for ever after its parent was killed."""
+    """End this worker if its parent is killed; otherwise it would wait for work forever."""
 
     def watch():
         multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    # Ctrl-C reaches every process of the terminal: a worker ends at once, without a traceback.
+    # Ctrl-C reaches every process of the terminal; a worker then ends without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
 def _environment_of_workers():
-    """Processes started inside inherit an environment with one numerical thread and `KEPT_MEMORY`."""
+    """Set one numerical thread and `KEPT_MEMORY` in the environment of the processes started inside."""
     wanted = dict.fromkeys(THREAD_VARIABLES, "1")
     wanted |= {name: str(size) for name, size in KEPT_MEMORY.items() if name not in os.environ}
     before = {name: os.environ.get(name) for name in wanted}
@@ -107,7 +107,7 @@ def _environment_of_workers():
 
 @contextlib.contextmanager
 def _without_main_module():
-    """Processes started inside are not told which main module to import."""
+    """Keep the processes started inside from importing the main module."""
     main = sys.modules["__main__"]
     hidden = {name: getattr(main, name) for name in ("__spec__", "__file__") if hasattr(main, name)}
     main.__spec__ = None

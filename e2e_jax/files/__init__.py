@@ -1,1 +1,1 @@
-"""Files on disk: written whole or not at all, locked, and checked by digests."""
+"""Files on disk: atomic writes, locks and digests."""

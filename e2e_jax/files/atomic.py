@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, also where the power fails or two programs write at once."""
+"""Atomic writes, safe against power failures and concurrent writers."""
 
 import contextlib
 import errno
@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import IO
 
 PART = ".part"
-"""Ending of a file that is being written: `.<name>.<random>.part`, next to the file that it becomes."""
+"""Suffix of a file that is being written: `.<name>.<random>.part`, in the folder of the final file."""
 
 
 class WriteError(OSError):
-    """A file that could not be written. The message names the folder and the way out."""
+    """A file that could not be written. The message names the folder and the remedy."""
 
 
 def write_file(path: str | os.PathLike, write: Callable[[IO[bytes]], None]) -> None:
-    """Writes a file by `write(file)`, whole or not at all, and makes its folder.
+    """Write a file atomically with `write(file)`; a missing folder is created.
 
     Raises:
       WriteError: the disk is full, or the folder cannot be written.
@@ -35,7 +35,7 @@ def write_file(path: str | os.PathLike, write: Callable[[IO[bytes]], None]) -> N
 
 
 def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
-    """Writes a file so that a reader, or a crash, sees the old content or the new, never a part.
+    """Write a file atomically: readers see the old or the new content, also after a crash.
 
     Raises:
       OSError: see `replacing`.
@@ -46,12 +46,12 @@ def write_whole(path: str | os.PathLike, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields the path of a new file, which takes the place of `path` when the block ends without an error.
+    """Yield the path of a new file, which replaces `path` if the block ends without an error.
 
-    The content is on the disk before it gets its name. A link stays, and the file behind it is replaced.
+    The content is synced to disk before the file is renamed. If `path` is a link, its target is replaced.
 
     Raises:
-      OSError: `path` exists and is no regular file, or it cannot be written. It is unchanged then.
+      OSError: `path` exists and is no regular file, or cannot be written. It is then unchanged.
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
@@ -69,12 +69,12 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def is_part(path: Path) -> bool:
-    """Whether a file is what a killed program left of a write."""
+    """Whether a file is an incomplete write, left by a killed program."""
     return path.name.startswith(".") and path.name.endswith(PART)
 
 
 def sync(path: str | os.PathLike) -> None:
-    """Waits until a file's content, or a folder's list of names, is on the disk."""
+    """Wait until the content of a file, or the entries of a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -87,7 +87,7 @@ def sync(path: str | os.PathLike) -> None:
 
 
 def sync_tree(folder: str | os.PathLike) -> None:
-    """`sync` for a folder and all files and folders in it."""
+    """Apply `sync` to a folder and to all files and folders in it."""
     for parent, _, files in os.walk(folder, topdown=False):
         for name in files:
             sync(os.path.join(parent, name))

@@ -1,4 +1,4 @@
-"""The user's folder of compiled programs, into which only its owner may write."""
+"""The user's cache of compiled programs, writable only by its owner."""
 
 import os
 import stat
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 class CacheError(OSError):
-    """A cache that must not be used; the message names the file and the way out."""
+    """A cache that must not be used. The message names the file and the remedy."""
 
 
 def cache_folder(*names: str) -> Path:
-    """`e2e_jax` in XDG_CACHE_HOME, or in ~/.cache, or a folder in it; made where it does not exist.
+    """The folder `e2e_jax` in XDG_CACHE_HOME or ~/.cache, or a subfolder of it. It is created if missing.
 
     Raises:
-      CacheError: it cannot be made, or others may write into it.
+      CacheError: it cannot be created, or other users may write into it.
     """
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     for name in ("e2e_jax", *names):
@@ -27,10 +27,10 @@ def cache_folder(*names: str) -> Path:
 
 
 def check_private(path: Path) -> None:
-    """Refuses a file or folder that another user owns or may write.
+    """Reject a file or folder that another user owns or may write.
 
     Raises:
-      CacheError: it names the path and its owner or mode.
+      CacheError: the path fails the check; the message names the path and its owner or mode.
     """
     status = path.stat()
     if not hasattr(os, "geteuid"):

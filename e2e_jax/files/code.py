@@ -1,4 +1,4 @@
-"""Python code without what does not change its results: comments, docstrings and layout."""
+"""Python code without comments, docstrings and layout, which do not change its results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Callable
 
 STUDY = "STUDY"
-"""Name of the study in a user's file: its settings count by themselves, not as code."""
+"""Name of the study in a user's file. Its settings are compared separately, not as code."""
 
 
 @functools.cache
@@ -25,7 +25,7 @@ def statements(text: str) -> str:
 
 
 def digest_of_module(function: Callable) -> str:
-    """The digest of the file that defines a function; of its code object where there is no file."""
+    """The digest of the file that defines a function, or of its code object if there is no file."""
     try:
         text = statements(pathlib.Path(inspect.getsourcefile(function)).read_text())
     except (TypeError, OSError, SyntaxError):

@@ -1,4 +1,4 @@
-"""Digests of files and of JSON content, so that changed data is noticed before it is used."""
+"""Digests of files and JSON content, which reveal changed data before it is used."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ import numpy as np
 from e2e_jax.files.atomic import write_whole
 
 SEAL = "sha256"
-"""Key of a JSON object that holds the digest of the rest of the object."""
+"""Key of the digest of a JSON object, which covers all its other keys."""
 
 CHECKED = "checked.json"
 """Name of the file that lists the files whose digests were verified."""
 
 
 BLOCK = 2**18
-"""Bytes read at a time: they stay in the cache of a core."""
+"""Bytes read at a time: small enough for the cache of a core."""
 
 
 class OfColumns:
-    """The SHA-256 of named columns that come in parts, the same however they are divided into parts."""
+    """The SHA-256 of named columns that come in parts; it does not depend on the division into parts."""
 
     def __init__(self):
         self._columns = {}
 
     def update(self, part: Mapping[str, np.ndarray]) -> None:
-        """Adds entries to the end of each column."""
+        """Add entries to the end of each column."""
         for name, values in part.items():
             self._columns.setdefault(name, hashlib.sha256()).update(np.ascontiguousarray(values))
 
@@ -46,7 +46,7 @@ def of_file(path: pathlib.Path) -> str:
 
 
 def crc_of_file(path: pathlib.Path) -> str:
-    """The CRC-32 of a file's content, as hexadecimal digits: quick, for what can be made again."""
+    """The CRC-32 of a file's content, as hexadecimal digits: faster, for files that can be regenerated."""
     checksum = 0
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -55,7 +55,7 @@ def crc_of_file(path: pathlib.Path) -> str:
 
 
 def of_json(content) -> str:
-    """The SHA-256 of content that JSON can hold, independent of its layout, as hexadecimal digits."""
+    """The SHA-256 of JSON content, as hexadecimal digits; it does not depend on the layout of the text."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -66,7 +66,7 @@ def sealed(content: Mapping) -> dict:
 
 
 def read_sealed(path: pathlib.Path) -> dict | None:
-    """The content of a sealed JSON file, or None where it is absent, damaged or not sealed."""
+    """The content of a sealed JSON file; None if the file is absent, damaged or not sealed."""
     try:
         content = json.loads(path.read_text())
         seal = content.pop(SEAL)
@@ -77,7 +77,7 @@ def read_sealed(path: pathlib.Path) -> dict | None:
 
 
 def write_sealed(path: pathlib.Path, content: Mapping) -> None:
-    """Writes a sealed JSON file, whole or not at all."""
+    """Write a sealed JSON file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(sealed(content)))
 
@@ -88,16 +88,15 @@ def changed(
     notes: Sequence[pathlib.Path],
     digest_of: Callable[[pathlib.Path], str] = of_file,
 ) -> list[str]:
-    """Which files of a folder are absent or have another digest than expected.
+    """The files of a folder that are absent or have another digest than expected.
 
-    A file is read only where its size or its times of change differ from those noted when it was last found
-    to have the expected digest.
+    A file is read only if its size or its change times differ from those recorded at its last verification.
 
     Args:
       folder: the folder of the files.
       expected: name -> digest.
-      notes: folders that may hold notes of verified files; new notes go to the first that can be written.
-      digest_of: gives the digest of a file.
+      notes: folders for records of verified files; new records go to the first writable folder.
+      digest_of: function that returns the digest of a file.
 
     Returns:
       The names, in the order of `expected`.
@@ -123,13 +122,13 @@ def changed(
 
 
 def note(folder: pathlib.Path, written: Mapping[str, str], notes: Sequence[pathlib.Path]) -> None:
-    """Notes files whose digests were taken as they were written: `changed` does not read them again."""
+    """Record files whose digests were computed while writing, so that `changed` does not read them again."""
     marks = {str((folder / name).absolute()): [of, _stamp(folder / name)] for name, of in written.items()}
     _note(notes, [read_sealed(place / CHECKED) or {} for place in notes], marks)
 
 
 def _note(notes: Sequence[pathlib.Path], noted: Sequence[Mapping], found: Mapping[str, list]) -> None:
-    """Notes verified files; where no folder can be written they are verified again next time."""
+    """Record verified files. If no folder is writable, they are verified again next time."""
     for place, known in zip(notes, noted):
         kept = {name: mark for name, mark in known.items() if pathlib.Path(name).exists()}
         try:
@@ -139,6 +138,6 @@ def _note(notes: Sequence[pathlib.Path], noted: Sequence[Mapping], found: Mappin
 
 
 def _stamp(path: pathlib.Path) -> list[int]:
-    """Differs after each write to a file: its size and the times of change of its content and status."""
+    """The size of a file and the change times of its content and status, which differ after each write."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]

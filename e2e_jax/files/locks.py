@@ -1,4 +1,4 @@
-"""A lock on work that two processes must not do at once; its file names the owner's host and process."""
+"""A lock for work that two processes must not do at once. Its file names the owner's host and process."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ class LockedError(Exception):
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path, wait: bool = False) -> Iterator[None]:
-    """Holds the lock of a file for the length of a `with` block. The system frees it when a process dies.
+    """Hold a file lock in a `with` block. The system releases it when the process dies.
 
     Args:
-      path: the file of the lock; it stays, so that no two processes lock different files of one name.
-      wait: wait for the lock where another process holds it.
+      path: the file of the lock. It is never deleted, so that two processes cannot lock different files of
+        the same name.
+      wait: wait for the lock if another process holds it.
 
     Raises:
       LockedError: another process holds the lock, and `wait` is False.
@@ -39,7 +40,7 @@ def locked(path: pathlib.Path, wait: bool = False) -> Iterator[None]:
         raise LockedError(path, _owner(path)) from None
     try:
         owner = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
-        # The lock holds without the name of its owner.
+        # The lock also works without the name of its owner.
         with contextlib.suppress(OSError):
             path.with_name(f"{path.name}.owner").write_text(owner)
         yield

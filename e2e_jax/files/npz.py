@@ -1,8 +1,8 @@
 """Files of named arrays (.npz): checked before they are read.
 
-`numpy.load` allocates whatever a file's headers declare, so a few kilobytes can ask for all the memory of a
-machine. Here the declared sizes are compared with each other and with a limit before any array is made.
-Pickled objects are refused. The CRC of the zip format covers the content of every array.
+`numpy.load` allocates the memory that the headers of a file declare, so a file of a few kilobytes can fill
+the memory of a machine. This module compares the declared sizes with each other and with a limit before it
+creates an array. Pickled objects are rejected. The CRC of the zip format covers the content of every array.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from e2e_jax.files import atomic
 
 MAX_BYTES = 2**31
-"""Largest size in memory of the arrays of one file."""
+"""Maximum size in memory, in bytes, of the arrays of one file."""
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -29,15 +29,15 @@ _HEADERS = {
 
 
 class NpzError(ValueError):
-    """A file that holds no sound arrays. The message names the file."""
+    """A file without valid arrays. The message names the file."""
 
 
 def read(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
-    """Reads all arrays of a file.
+    """Read all arrays of a file.
 
     Args:
       path: the file.
-      max_bytes: most bytes that the arrays may take in memory.
+      max_bytes: maximum size of the arrays in memory, in bytes.
 
     Raises:
       NpzError: the file is damaged, is no .npz file, holds objects, or declares more than `max_bytes`.
@@ -51,14 +51,14 @@ def read(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> dict[str, np.nd
                 if declared > max_bytes:
                     raise NpzError(f"its arrays take {declared:,} bytes, over the limit of {max_bytes:,}")
                 return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
-        except Exception as error:  # zipfile, its decompressors and numpy raise errors of many kinds
+        except Exception as error:  # zipfile, its decompressors and numpy raise many error types
             raise NpzError(f"{path} cannot be read as arrays: {error or type(error).__name__}.") from error
 
 
 def mapped(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Maps the arrays of an uncompressed file into memory, read-only: the disk is read when they are used.
+    """Map the arrays of an uncompressed file into memory, read-only. The disk is read on access.
 
-    The content is not compared with its CRC.
+    The CRC is not checked.
 
     Raises:
       NpzError: the file is damaged, is compressed, is no .npz file or holds objects.
@@ -89,7 +89,7 @@ def _mapped_array(path: str | os.PathLike, file: IO[bytes], member: zipfile.ZipI
 def _header(
     file: IO[bytes], member: zipfile.ZipInfo, start: int = 0
 ) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, order and type of the array that begins at `start` of a file."""
+    """Shape, order and type of the array at the position `start` of a file."""
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
         raise NpzError(f"{member.filename} has a header of version {version}")
@@ -110,7 +110,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 
 def _fill(target, file: IO[bytes]) -> None:
-    """Reads to the end of the file, where zipfile compares the CRC."""
+    """Fill the target with the rest of the file; at its end zipfile checks the CRC."""
     done = 0
     while piece := file.read(2**20):
         target[done : done + len(piece)] = piece
@@ -120,7 +120,7 @@ def _fill(target, file: IO[bytes]) -> None:
 
 
 def write(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], compressed: bool = True) -> None:
-    """Writes arrays to a file, completely or not at all, and makes its folder.
+    """Write arrays to a file atomically; a missing folder is created.
 
     Raises:
       atomic.WriteError: the disk is full, or the folder cannot be written.

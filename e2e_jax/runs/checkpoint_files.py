@@ -1,7 +1,7 @@
-"""The folder of one checkpoint: written whole or not at all, and bound to its content by digests.
+"""The folder of one checkpoint: written atomically and verified by digests.
 
-`checkpoints/<step>/` holds the arrays as Orbax writes them, a folder for each part, and `e2e_jax.json`: the
-config, the dataset, where the epochs stand, and the SHA-256 of every other file and of itself.
+`checkpoints/<step>/` holds the arrays in Orbax format, one folder per part, and `e2e_jax.json`: the config,
+the dataset, the progress of the training, and the SHA-256 of every other file and of itself.
 """
 
 import errno
@@ -24,35 +24,35 @@ from e2e_jax.runs.folder import saved_steps
 
 ABOUT = "e2e_jax.json"
 KEPT = 2
-"""Checkpoints kept: the latest, and the one before in case a crash or a full disk spoils it."""
+"""Number of checkpoints kept: the latest and the previous one, in case the latest is damaged."""
 
 FORMAT = 3
-"""What the parts of a checkpoint mean; one more when an older version would misread them."""
+"""Version of the format. Increase it when older code would misread a checkpoint."""
 
 ROOM = 1_000_000
-"""Bytes that must be free next to those of the arrays: for their descriptions."""
+"""Free bytes required in addition to the size of the arrays, for the metadata."""
 
 MARK = "commit_success.txt"
-"""Orbax's mark for object stores. It names the folder that was written to, and nothing reads it here."""
+"""Orbax's marker file for object stores. It contains the path of the written folder and is not used here."""
 
 
 def write(folder, step, parts, about):
-    """Writes `folder/<step>`, which gets its name when all of it is on the disk; older checkpoints go.
+    """Write `folder/<step>` atomically and remove older checkpoints.
 
     Args:
-      folder: of the checkpoints of a run.
+      folder: the folder of the checkpoints of a run.
       step: the name of the checkpoint.
       parts: {"state": tree of host arrays}.
-      about: what JSON can hold, see `read_about`.
+      about: JSON content, see `read_about`.
 
     Raises:
-      WorkdirError: it cannot be written. Earlier checkpoints are unchanged.
+      WorkdirError: the checkpoint cannot be written. Earlier checkpoints are unchanged.
     """
     path, part = folder / str(step), folder / f".{step}{atomic.PART}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(part, ignore_errors=True)
-        # Told before: threads of Orbax print tracebacks where the disk becomes full below them.
+        # Checked before writing, because Orbax's threads print tracebacks when the disk is full.
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(parts))
         if shutil.disk_usage(folder).free < size + ROOM:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -63,11 +63,11 @@ def write(folder, step, parts, about):
         (part / ABOUT).write_text(_sealed(about))
         atomic.sync_tree(part)
         if path.exists():
-            # Two renames: a crash between them costs this checkpoint, the one before is there.
+            # Two renames: a crash between them loses this checkpoint; the previous one remains.
             _remove(path)
         os.replace(part, path)
         atomic.sync(folder)
-    except Exception as error:  # Orbax and TensorStore have their own for a full disk
+    except Exception as error:  # Orbax and TensorStore have their own errors for a full disk
         for left in folder.glob(f"{part.name}*"):
             shutil.rmtree(left, ignore_errors=True)
         full = os.strerror(errno.ENOSPC)
@@ -81,10 +81,10 @@ def write(folder, step, parts, about):
 
 
 def check_written(folder, step, parts, about):
-    """Reads back what `write` was given.
+    """Read a checkpoint back and compare it with the arguments of `write`.
 
     Raises:
-      WorkdirError: it cannot be read, or is not what was given.
+      WorkdirError: the checkpoint cannot be read or differs.
     """
     path = folder / str(step)
     written = read_about(path)
@@ -95,16 +95,16 @@ def check_written(folder, step, parts, about):
 
 
 def remove_leftovers(folder):
-    """Removes what killed processes left next to the checkpoints."""
+    """Remove incomplete folders that killed processes left next to the checkpoints."""
     for path in folder.glob(".*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def read_about(path):
-    """What was saved next to the arrays: {"config", "task", "dataset", "progress", ...}.
+    """The JSON content of a checkpoint: {"config", "task", "dataset", "progress", ...}.
 
     Raises:
-      WorkdirError: it is damaged, or from another version.
+      WorkdirError: the file is damaged, or from another version.
     """
     try:
         text = (path / ABOUT).read_text()
@@ -123,18 +123,18 @@ def read_about(path):
 
 
 def load(path, about, name, like=None):
-    """The arrays of a part, each byte of which is what was saved.
+    """The arrays of a part, after verifying their digests.
 
     Args:
-      path: of the checkpoint.
+      path: path of the checkpoint.
       about: from `read_about`.
-      name: of the part.
-      like: a tree of the same structure and shapes; by default the arrays come as they were saved.
+      name: name of the part.
+      like: a tree of the same structure and shapes; by default the saved structure is used.
 
     Raises:
       WorkdirError: a file is damaged or missing.
     """
-    # The part's own files, and those that describe all parts.
+    # The files of this part, and the metadata of all parts.
     expected = [file for file in about["files"] if Path(file).parts[0] in (name, file)]
     try:
         for file in expected:
@@ -143,12 +143,12 @@ def load(path, about, name, like=None):
         return ocp.load_checkpointables(path, {name: None if like is None else _host_shapes(like)})[name]
     except WorkdirError:
         raise
-    except Exception as error:  # of many kinds, as a missing file may have it
+    except Exception as error:  # a missing file can cause many error types
         raise unreadable(path, error) from error
 
 
 def unreadable(path, why):
-    """The error of a checkpoint that cannot be read; it names the ways out."""
+    """The error for a checkpoint that cannot be read, with the remedies."""
     others = [step for step in saved_steps(path.parents[1]) if str(step) != path.name]
     other = f", or load the step {others[-1]}, which is there as well" if others else ""
     return WorkdirError(
@@ -160,7 +160,7 @@ def unreadable(path, why):
 
 
 def _remove(path):
-    """Removes a checkpoint; its name goes first, so that no half of it is taken for one."""
+    """Remove a checkpoint. It is renamed first, so that an incomplete folder is not read as a checkpoint."""
     doomed = path.with_name(f".{path.name}.old")
     shutil.rmtree(doomed, ignore_errors=True)
     os.replace(path, doomed)
@@ -168,7 +168,7 @@ def _remove(path):
 
 
 def _digests(folder):
-    """{path in the folder: SHA-256} of its files."""
+    """{path in the folder: SHA-256} of all files in a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): _digest(path) for path in files}
 
@@ -179,7 +179,7 @@ def _digest(path):
 
 
 def _sealed(about):
-    """JSON of a dict with the SHA-256 of all else in it."""
+    """JSON of a dict, with the SHA-256 of its content."""
     write = functools.partial(json.dumps, indent=1, sort_keys=True, allow_nan=False)
     content = {name: value for name, value in about.items() if name != "sha256"}
     return write(content | {"sha256": hashlib.sha256(write(content).encode()).hexdigest()}) + "\n"

@@ -1,9 +1,9 @@
 """Checkpoints of a training.
 
-A checkpoint has two parts: the whole training state, and the parameters of the best epoch so far. Beside
-them are the config, the task, the fingerprints of the dataset, and where the epochs stand
-(`checkpoint_files`). Everything is stored as host arrays, so that any number of devices, of any kind, can
-read it. A released checkpoint (`inference.release`) lacks the training state.
+A checkpoint has two parts: the training state, and the parameters of the best epoch so far. It also holds the
+config, the task, the fingerprints of the dataset and the progress of the training (`checkpoint_files`). The
+arrays are stored as host arrays, so that any number and type of devices can read them. A released checkpoint
+(`inference.release`) has no training state.
 """
 
 import functools
@@ -26,15 +26,15 @@ from e2e_jax.study import Task
 class Checkpoints:
     """The checkpoints of one workdir, for the training that writes them. A context manager.
 
-    Of several processes the first alone writes.
+    With several processes, only the first writes.
     """
 
     def __init__(self, workdir, config, task, dataset):
         """
         Args:
-          workdir: the run's folder.
-          config: of the training.
-          task: what is learnt.
+          workdir: the folder of the run.
+          config: config of the training.
+          task: the learning task.
           dataset: the fingerprint of each split, {"train": ..., "validation": ...}.
         """
         self._folder = Path(workdir).absolute() / CHECKPOINTS
@@ -46,7 +46,7 @@ class Checkpoints:
         if distributed.first():
             checkpoint_files.remove_leftovers(self._folder)
         if distributed.first() and distributed.several():
-            # Orbax has all processes save together, at the same step; this one is alone.
+            # Orbax makes all processes save together, at the same step; a child process can save alone.
             self._alone = ProcessPoolExecutor(
                 1, mp_context=multiprocessing.get_context("spawn"), initializer=distributed.stand_alone
             )
@@ -55,7 +55,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, *error):
-        # An error of the training comes before one of the last checkpoint.
+        # An error of the training has precedence over an error of the last checkpoint.
         try:
             self.wait()
         except Exception:
@@ -67,26 +67,26 @@ class Checkpoints:
                 self._alone.shutdown()
 
     def save(self, step, state, best, progress, after=None):
-        """Saves at a step, whole or not at all, while the training goes on; see `wait`.
+        """Save a checkpoint atomically while the training continues; see `wait`.
 
         The first checkpoint is read back after it is written.
 
         Args:
           step: the training step, the name of the checkpoint.
-          state: pytree, the training state; None where there is none to resume from.
+          state: pytree, the training state; None for a checkpoint from which no training resumes.
           best: pytree, the parameters of the best epoch so far.
-          progress: what JSON can hold: the epoch, its running sums, the history.
+          progress: JSON content: the epoch, its running sums, the history.
           after: a future; nothing is written before it is done.
 
         Raises:
           TrainingError: a number is not finite; nothing is written.
-          WorkdirError: the checkpoint before this one could not be written.
+          WorkdirError: the previous checkpoint could not be written.
         """
         if not distributed.first():
             return
         parts = {"best": host_copy(best)} | ({} if state is None else {"state": host_copy(state)})
         _require_finite(step, parts)
-        # The folder of the datasets is one of this machine.
+        # The folder of the datasets is specific to this machine.
         fields = self._config.to_dict()
         fields["dataset"] = {**fields["dataset"], "data_dir": ""}
         about = {"config": fields, "task": self._task.to_json()}
@@ -95,10 +95,10 @@ class Checkpoints:
         self._saving = self._thread.submit(self._write, step, parts, about, after)
 
     def wait(self):
-        """Waits until what was saved is on the disk.
+        """Wait until the saved checkpoint is on the disk.
 
         Raises:
-          WorkdirError: it could not be written, or cannot be read.
+          WorkdirError: the checkpoint could not be written, or cannot be read.
         """
         saving, self._saving = self._saving, None
         if saving is not None:
@@ -119,7 +119,7 @@ class Checkpoints:
             self._alone.submit(work, self._folder, *arguments).result()
 
     def restore(self, like):
-        """The latest checkpoint as (state, best, progress) on the host, or None where there is none yet.
+        """The latest checkpoint as (state, best, progress) on the host, or None if there is none yet.
 
         Args:
           like: a state of the same structure, or its shapes (`jax.eval_shape`).
@@ -142,20 +142,20 @@ class Checkpoints:
 
 
 def read_about(workdir):
-    """What was saved next to the arrays of a run's latest checkpoint: {"progress", "config", ...}."""
+    """The JSON content of the latest checkpoint of a run: {"progress", "config", ...}."""
     return checkpoint_files.read_about(step_path(workdir, "latest"))
 
 
 def check_dataset(path, about, dataset):
-    """Refuses another dataset than the one that a checkpoint was trained and chosen on.
+    """Reject a dataset that differs from the training and validation data of a checkpoint.
 
     Args:
-      path: of the checkpoint.
-      about: what was saved with it.
-      dataset: the fingerprints of the splits that are there.
+      path: path of the checkpoint.
+      about: from `read_about`.
+      dataset: the fingerprints of the available splits.
 
     Raises:
-      WorkdirError: it names the splits that differ.
+      WorkdirError: splits differ; the message names them.
     """
     splits = [split for split, fingerprint in about["dataset"].items() if dataset.get(split) != fingerprint]
     if splits:
@@ -167,10 +167,10 @@ def check_dataset(path, about, dataset):
 
 
 def check_task(path, about, task):
-    """Refuses another task than the one that a checkpoint was saved with.
+    """Reject a task that differs from the task of a checkpoint.
 
     Raises:
-      WorkdirError: it names the fields that differ.
+      WorkdirError: fields differ; the message names them.
     """
     saved, asked = Task(**about["task"]).to_json(), task.to_json()
     if changes := {name: (saved[name], asked[name]) for name in asked if saved[name] != asked[name]}:
@@ -182,7 +182,7 @@ def check_task(path, about, task):
 
 
 def host_copy(tree):
-    """Copies a pytree to host arrays of its own: no view of a buffer that a later step may reuse."""
+    """Copy a pytree to new host arrays, not views of buffers that a later step may reuse."""
     return jax.tree.map(lambda leaf: np.array(leaf), tree)
 
 
@@ -209,7 +209,7 @@ def step_path(workdir, which):
 
 
 def _require_finite(step, parts):
-    """Raises a TrainingError where a number of a checkpoint is not finite."""
+    """Raise a TrainingError if a number of a checkpoint is not finite."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(parts):
         if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
             name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -220,7 +220,7 @@ def _require_finite(step, parts):
 
 
 def check_config(path, about, config):
-    """Refuses another config than the one that a checkpoint was saved with."""
+    """Reject a config that differs from the config of a checkpoint."""
     try:
         saved = as_config(about["config"])
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The config of a run as JSON, and which of its fields may change when the run continues."""
+"""The config of a run as JSON, and the fields that may change when the run continues."""
 
 from ml_collections import config_dict
 
@@ -12,20 +12,20 @@ WITHOUT_EFFECT = (
     "profile",
     "train.checkpoint_seconds",
 )
-"""Fields with which the results of a run stay the same."""
+"""Fields without effect on the results of a run."""
 
 CHANGEABLE = (*WITHOUT_EFFECT, "evaluate.", "published", "train.epochs", "train.patience")
-"""Fields (with a dot at the end, groups) that may change when a run continues or is evaluated: none enters a
-step's result, and evaluate.symmetrize alone a probability. All others decide results, and a checkpoint is
-bound to their values."""
+"""Fields (or groups, with a dot at the end) that may change when a run continues or is evaluated. They do not
+change the result of a step, and only evaluate.symmetrize changes a probability. All other fields affect the
+results, and a checkpoint requires their values."""
 
 
 def as_config(fields):
-    """A locked config of what JSON held.
+    """A locked config from JSON content.
 
     Raises:
-      ValueError: it is no dict, a name in it is not the name of a field, or a field is out of its range.
-      RecursionError: it is nested too deeply.
+      ValueError: the content is no dict, a name is not the name of a field, or a field is out of its range.
+      RecursionError: the content is nested too deeply.
     """
     if not isinstance(fields, dict):
         raise ValueError("it is no dict")
@@ -36,7 +36,7 @@ def as_config(fields):
 
 
 def differences(old, new):
-    """The fields in which two configs differ: {"train.epochs": (old, new)}, None where there is no value."""
+    """The fields in which two configs differ: {"train.epochs": (old, new)}, None for a missing value."""
     old, new = (_flat(config) for config in (old, new))
     return {
         field: (old.get(field), new.get(field))
@@ -46,8 +46,8 @@ def differences(old, new):
 
 
 def deciding_differences(old, new):
-    """Those of `differences` that decide a result (see `CHANGEABLE`), or have another type."""
-    # A schedule stretches the learning rate over the epochs, so their number enters every step.
+    """The `differences` that affect a result (see `CHANGEABLE`) or change the type of a field."""
+    # With a schedule, the learning rate of every step depends on the number of epochs.
     scheduled = _flat(old).get("train.schedule") != "constant"
     return {
         field: values
@@ -59,13 +59,13 @@ def deciding_differences(old, new):
 
 
 def in_words(changes, there, here):
-    """Differences as a part of a sentence: "seed: 0 there, 1 asked for"."""
+    """The differences as part of a sentence: "seed: 0 there, 1 asked for"."""
     return "; ".join(f"{field}: {old!r} {there}, {new!r} {here}" for field, (old, new) in changes.items())
 
 
 def _changeable(field, values):
     if field == "seeds":
-        # An ensemble may get more networks; a single network is none.
+        # The size of an ensemble may change; a single network is no ensemble.
         return None not in values and min(values) > 1
     return any(field == name or (name.endswith(".") and field.startswith(name)) for name in CHANGEABLE)
 
@@ -82,7 +82,7 @@ def _flat(config):
 
 
 def _tuples(value):
-    """JSON has no tuples; the configs have no lists."""
+    """Convert lists to tuples: JSON has no tuples, and the configs have no lists."""
     if isinstance(value, dict):
         for name in value:
             if not name.isidentifier() or name.startswith("_"):

@@ -1,4 +1,4 @@
-"""The type and range of every field of a config, checked once: before anything is read or built."""
+"""The type and range of every field of a config, checked before anything is read or built."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 
 class Range(NamedTuple):
-    """What a field may hold.
+    """The allowed values of a field.
 
     Attributes:
-      expected: in words, after "it is".
-      holds: whether a value is in the range.
+      expected: the range in words, as in "it is ...".
+      holds: function that returns whether a value is in the range.
     """
 
     expected: str
@@ -61,7 +61,7 @@ CENTER_AND_WIDTH = Range(
 RANGES = {
     "name": TEXT,
     "size": TEXT,
-    # More bits than 32 would be dropped by JAX's keys.
+    # JAX's keys ignore bits beyond 32.
     "seed": _whole(0, 2**32 - 1),
     "seeds": _whole(1),
     "parallel": _one_of("jit", "pmap"),
@@ -130,17 +130,17 @@ RANGES = {
     "evaluate.bootstrap": _whole(2),
     "evaluate.symmetrize": _whole(1),
 }
-"""By field. A star stands for any name: a channel or a shower shape."""
+"""Field -> range. A star matches any name: a channel or a shower shape."""
 
 
 def check_fields(config) -> None:
-    """Refuses a config with a field that is missing, not known, of another type, or out of its range.
+    """Reject a config with a field that is missing, unknown, of a wrong type, or out of its range.
 
     Args:
       config: a ConfigDict.
 
     Raises:
-      ValueError: it names the first such field, its value, and what it must be.
+      ValueError: a field is wrong; the message names it, its value and its range.
     """
     fields = flat_fields(config.to_dict())
     for field, value in fields.items():
@@ -156,7 +156,7 @@ def check_fields(config) -> None:
 
 
 def range_of(field: str) -> Range | None:
-    """The range of a field such as "inputs.scale.ecal"; None where there is no such field."""
+    """The range of a field such as "inputs.scale.ecal"; None for an unknown field."""
     return RANGES.get(field) or RANGES.get(f"{field.rpartition('.')[0]}.*")
 
 

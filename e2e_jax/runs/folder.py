@@ -1,4 +1,4 @@
-"""A run is a folder: the config it belongs to, the names of what lies in it, and the process that owns it."""
+"""The folder of a run: its config, the names of its files, and the process that owns it."""
 
 import contextlib
 import errno
@@ -18,27 +18,27 @@ CHECKPOINTS = "checkpoints"
 PROFILE = "profile"
 TENSORBOARD = "tensorboard"
 MEMBER = "seed-"
-"""The folder of a network of an ensemble is this and its seed."""
+"""Prefix of the folder of a network of an ensemble; its seed follows."""
 LOCK, OWNER = ".lock", ".owner"
 
 UNUSABLE = "[]*?{}\\"
-"""Characters that the path of a run may not contain: the checkpoint library takes them for patterns."""
+"""Characters not allowed in the path of a run: the checkpoint library reads them as patterns."""
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
-"""Errors of a disk, which do not always name the file."""
+"""Disk errors, which do not always name the file."""
 
 
 @contextlib.contextmanager
 def owned(workdir):
-    """Makes the folder of a run where it is missing, and keeps other processes from writing into it.
+    """Create the folder of a run if it is missing, and lock it for this process.
 
-    The operating system ends the lock with the process, so a killed process blocks nobody.
+    The operating system releases the lock when the process ends, so a killed process does not block others.
 
     Raises:
-      WorkdirError: another process owns the folder, its path cannot be used, or, at any time, it cannot be
-        written to.
+      WorkdirError: another process owns the folder, its path cannot be used, or, at any time, it is not
+        writable.
     """
-    # Not needed to load a checkpoint, so not in the light core.
+    # Imported here, because loading a checkpoint does not need it.
     import filelock
 
     workdir = Path(workdir)
@@ -63,10 +63,10 @@ def owned(workdir):
 
 
 def check_path(workdir):
-    """Refuses a path at which no checkpoint could be read.
+    """Reject a path from which checkpoints cannot be read.
 
     Raises:
-      WorkdirError: it names what is wrong with the path.
+      WorkdirError: the path is rejected; the message names the reason.
     """
     path = str(Path(workdir).absolute())
     if bad := sorted(set(path) & set(UNUSABLE)):
@@ -81,10 +81,10 @@ def check_path(workdir):
 
 
 def claim(workdir, config):
-    """Takes a folder for a run: a new one, or one whose run has the same config or has saved nothing yet.
+    """Claim a folder for a run: a new folder, or a run with the same config or without checkpoints.
 
     Raises:
-      WorkdirError: the folder belongs to another config, or holds something else. Nothing in it was touched.
+      WorkdirError: the folder belongs to another config, or is not a run. It is unchanged.
       ValueError: a field of the config is out of its range.
     """
     config_ranges.check_fields(config)
@@ -100,7 +100,7 @@ def claim(workdir, config):
 
 
 def saved_steps(workdir):
-    """The steps of the checkpoints in a run's folder, in order."""
+    """The steps of the checkpoints of a run, in order."""
     return sorted(int(path.name) for path in (Path(workdir) / CHECKPOINTS).glob("*") if path.name.isdigit())
 
 
@@ -110,7 +110,7 @@ def members_of(workdir, config):
 
 
 def members(workdir):
-    """The folders of networks of an ensemble that are in a run's folder, in order."""
+    """The folders of the networks of an ensemble in the folder of a run, in order."""
     found = (path for path in Path(workdir).glob(f"{MEMBER}*") if path.name.removeprefix(MEMBER).isdigit())
     return sorted(found, key=lambda path: int(path.name.removeprefix(MEMBER)))
 
@@ -119,7 +119,7 @@ def read_config(workdir):
     """The config of the run in a folder.
 
     Raises:
-      WorkdirError: there is no run in it, or its config cannot be read.
+      WorkdirError: the folder is not a run, or its config cannot be read.
     """
     path = Path(workdir) / CONFIG
     try:
@@ -144,7 +144,7 @@ def read_config(workdir):
 
 
 def _refuse_something_else(workdir):
-    """Refuses a folder that holds other things than a run; what a killed process left may be in it."""
+    """Reject a folder that is not a run. Leftovers of a killed process are allowed."""
     if (workdir / CONFIG).exists() or not workdir.exists():
         return
     if any(not is_part(path) and path.name not in (LOCK, OWNER) for path in workdir.iterdir()):
@@ -165,7 +165,7 @@ def _refuse_another_config(workdir, config):
 
 @contextlib.contextmanager
 def _told(workdir):
-    """Makes a sentence of an error of the disk, or of a file of the run."""
+    """Convert an error of the disk, or of a file of the run, to a WorkdirError with one sentence."""
     try:
         yield
     except OSError as error:
@@ -182,7 +182,7 @@ def _told(workdir):
 
 
 def _owner(workdir):
-    """The process that owns a folder, in words."""
+    """Description of the process that owns a folder."""
     try:
         owner = json.loads((workdir / OWNER).read_text())
         return f"Process {owner['pid']} on {owner['host']}"

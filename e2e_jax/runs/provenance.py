@@ -1,4 +1,4 @@
-"""What made a result: time, commit, versions, devices."""
+"""The provenance of a result: time, commit, versions, devices."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import jax
 from e2e_jax.execution.workers import processor
 
 PACKAGES = ("e2e_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
-"""Packages whose versions go into the provenance."""
+"""Packages whose versions are recorded."""
 
 
 def provenance(seed: int) -> dict:
-    """What made the results: time (UTC), commit, versions, processor, devices, seed."""
+    """The provenance of the results: time (UTC), commit, versions, processor, devices, seed."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(Path(__file__).parents[2]),
@@ -38,14 +38,14 @@ def _version(package):
 
 
 def _commit(root):
-    """The commit of the checkout at `root`, "-dirty" where tracked files changed; None outside of one."""
+    """The commit of the checkout at `root`, with "-dirty" if tracked files changed; else None."""
 
     def git(*arguments):
         command = ["git", "-C", str(root), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        # An installed package may lie inside another project's checkout, whose commit says nothing.
+        # An installed package may be inside the checkout of another project, whose commit is irrelevant.
         if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
             return None
         return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "-uno") else "")

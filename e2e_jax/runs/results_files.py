@@ -17,13 +17,13 @@ SCORES = "scores.parquet"
 
 
 def write_results(workdir: str | os.PathLike, results: Mapping) -> Path:
-    """Writes results.json into the run's folder, whole or not at all.
+    """Write results.json into the folder of a run atomically.
 
     Returns:
       Its path.
 
     Raises:
-      ValueError: a number is not finite; an earlier results.json stays as it was.
+      ValueError: a number is not finite; an earlier results.json is unchanged.
     """
     path = Path(workdir) / RESULTS
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,14 +38,14 @@ def write_scores(
     names: Sequence[str],
     split: str = "validation",
 ) -> Path:
-    """Writes scores.parquet, one row per event, whole or not at all.
+    """Write scores.parquet, one row per event, atomically.
 
     Args:
-      workdir: the run's folder.
+      workdir: the folder of the run.
       predictions: `[n, len(names)]`.
-      columns: "label", "run", "lumi", "event" and whatever else there is, such as observables, each `[n]`.
-      names: of the predictions, such as "probability_h" (`Task.columns`).
-      split: the split of the dataset that the events are from.
+      columns: "label", "run", "lumi", "event" and other columns, such as observables, each `[n]`.
+      names: names of the predictions, such as "probability_h" (`Task.columns`).
+      split: the split of the events.
 
     Returns:
       Its path.
@@ -74,7 +74,7 @@ def write_scores(
 
 
 def read_scores(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The columns of scores.parquet but "split", by name.
+    """The columns of scores.parquet by name, except "split".
 
     Raises:
       WorkdirError: the file is missing or cannot be read.
@@ -94,7 +94,7 @@ def read_scores(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def _plain(value):
-    """numpy's numbers and arrays as JSON can hold them."""
+    """Convert numpy numbers and arrays to JSON types."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} has no place in {RESULTS}.")

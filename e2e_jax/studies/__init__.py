@@ -1,1 +1,1 @@
-"""The studies that are built in, written as a user writes one."""
+"""The built-in studies, written with the same interface as a user's study."""

@@ -1,8 +1,8 @@
 """H -> gamma gamma against Born diphotons and photon+jet: the paper's collisions.
 
-An event is kept when it has exactly two reconstructed photons above 20 GeV, both in the fiducial volume, with
-a diphoton mass above 90 GeV (Andrews et al., arXiv:1807.11916, Section 2). Samples share the era proportions
-of the paper's Table 1 in every class, so that pile-up and detector conditions do not separate the classes.
+An event is kept if it has exactly two reconstructed photons above 20 GeV, both in the fiducial volume, with
+a diphoton mass above 90 GeV (Andrews et al., arXiv:1807.11916, Section 2). All samples have the era
+proportions of the paper's Table 1, so pile-up and detector conditions do not separate the classes.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import math
 from e2e_jax.study import Era, QuickLook, Sample, Size, Study, Task, photons, pythia
 
 LABELS = ("gamma_gamma", "h", "gamma_jet")
-"""As in the authors' files: 0 Born gamma gamma, 1 H, 2 gamma+jet."""
+"""In the order of the authors' files: 0 Born gamma gamma, 1 H, 2 gamma+jet."""
 
 _PROFILES = {
     "2012AB": """0 0 0 2 3 33 229 604 1238 2088 3023 4019 4862 5455 5914 6246 6281 6092 5833 5583 5407 5326
@@ -22,10 +22,10 @@ _PROFILES = {
         5537 5319 5015 4631 4175 3648 3064 2454 1863 1334 900 572 343 194 105 54 27 13 6 3 1""",
 }
 PROFILES = {era: tuple(map(int, weights.split())) for era, weights in _PROFILES.items()}
-"""Era -> weights of means of 0, 1, 2, ... collisions per crossing, of CMSSW 5_3
-(`mix_2012AB_Profile_PoissonOOTPU_cfi` and those of 2012C and 2012D); their means are 18.4, 17.4 and 20.7. The
-paper gives no pile-up: we assume that its run-dependent samples, which have the same eras, used these
-profiles."""
+"""Era -> weights of means of 0, 1, 2, ... collisions per crossing, from CMSSW 5_3
+(`mix_2012AB_Profile_PoissonOOTPU_cfi` and the files of 2012C and 2012D). The means are 18.4, 17.4 and 20.7.
+The paper does not state the pile-up: we assume that its run-dependent samples, which have the same eras, used
+these profiles."""
 
 
 def _eras(ab: int, c: int, d: int) -> tuple[Era, ...]:
@@ -37,14 +37,14 @@ ERAS = {
     "central": _eras(16308, 24538, 22206),
     "central_forward": _eras(35141, 47885, 52576),
 }
-"""Runs and shares are the paper's Table 1."""
+"""Runs and shares of the paper's Table 1."""
 
 ACCEPTANCE = {
     "central": ((0.0, 1.44),),
     "central_forward": ((0.0, 1.44), (1.54, 2.3)),
     "central_forward_157": ((0.0, 1.44), (1.57, 2.3)),
 }
-"""Category -> intervals of abs(eta). The first two are the paper's, the third is that of its public code."""
+"""Category -> intervals of abs(eta). The first two are from the paper, the third is from its public code."""
 
 SELECTIONS = {
     category: photons(count=2, pt=20, abs_eta=acceptance, mass=(90, math.inf))
@@ -52,26 +52,26 @@ SELECTIONS = {
 }
 
 MIN_MASS_HAT = "PhaseSpace:mHatMin = 85.0"
-"""Smallest mass of the hard process in gamma_gamma and gamma_jet, GeV.
+"""Minimum mass of the hard process in gamma_gamma and gamma_jet, GeV.
 
-The selection asks 90 GeV of the two photons; below a hard mass of 90 GeV come 7e-4 of the gamma_gamma events
-that reach it and none of 1844 gamma_jet events, before resolution."""
+The selection requires a diphoton mass of 90 GeV. Before resolution, 7e-4 of the gamma_gamma events and none
+of 1844 gamma_jet events that reach this mass have a hard process below 90 GeV."""
 
 
 PAIR_MASS = 87.0
-"""Least mass of the early veto at 2 GeV for central gamma_jet, GeV; the selection asks 90 GeV.
+"""Minimum mass of the early veto at 2 GeV for central gamma_jet, GeV; the selection requires 90 GeV.
 
-Of 250,000 collisions in the fast mode, none of 4423 selected ones was below it (benchmarks/early_veto.py).
-The veto is off where its loss was not measured: in other categories, and for gamma_gamma, where it would drop
-5 % of what the quick look keeps.
+Of 250,000 collisions in the fast mode, 4423 were selected, none of them below it (benchmarks/early_veto.py).
+The veto is off in the other categories, for which its loss was not measured, and for gamma_gamma, for which
+it would drop 5 % of the events that pass the quick look.
 """
 
 
 def _study(category: str) -> Study:
     central = category == "central"
-    # The veto applies to the 2 -> 2 processes only, because initial-state radiation carries the photons of a
-    # Higgs boson further: 8 % of the selected ones begin beyond 1.9, against 0.6 % and 1.4 %. Beyond 2.9
-    # begin 0.3 % and 1 % of the gamma_gamma and gamma_jet events that reach the quick look to 2.45.
+    # Only the 2 -> 2 processes have the veto, because initial-state radiation moves the photons of a Higgs
+    # boson further: 8 % of the selected h events start beyond 1.9, but only 0.6 % of gamma_gamma and 1.4 % of
+    # gamma_jet. Of the events that reach the quick look with eta = 2.45, 0.3 % and 1 % start beyond 2.9.
     veto, eta = (1.9, 1.55) if central else (2.9, 2.45)
     eras = ERAS["central" if central else "central_forward"]
     look = QuickLook(pt=17.0, eta=eta)
@@ -89,7 +89,7 @@ def _study(category: str) -> Study:
                 pair_mass=PAIR_MASS if central else 0.0,
                 quick_look=dataclasses.replace(look, pt=14.0),
                 em_enriched=True,
-                job_events=200,  # few photon-like jets pass the selection
+                job_events=200,  # because few photon-like jets pass the selection
                 cost=20.0,
             ),
         ),
@@ -133,7 +133,7 @@ SIZES = {
 }
 
 STUDIES = {category: _study(category) for category in ACCEPTANCE}
-"""By category: where the photons may be, see `ACCEPTANCE`."""
+"""Category of the photon acceptance (`ACCEPTANCE`) -> study."""
 
 TASK = STUDIES["central"].task
 MASS = TASK.observables[0]

@@ -1,15 +1,15 @@
-"""Quark against gluon jets, and boosted top quarks against other jets.
+"""Quark jets against gluon jets, and boosted top quarks against other jets.
 
 The simulated jets follow M. Andrews et al., arXiv:1902.08276: dijets of two light quarks or of two gluons
-with a transverse momentum of the hard process of 90 to 170 GeV, and jets above 70 GeV, labelled by the parton
-that they match. Both jets of a collision are taken where both pass.
+with a transverse momentum of the hard process of 90 to 170 GeV, and jets above 70 GeV, labeled by the matched
+parton. Each collision gives all jets that pass, one or two.
 """
 
 from e2e_jax.study import Sample, Size, Study, Task, images, jets, pythia
 from e2e_jax.study.jet_selection import MASS, PT, every_jet
 
 LABELS = ("gluon", "quark")
-"""As in the authors' files: y is 1 for a quark."""
+"""In the order of the authors' files: y is 1 for a quark."""
 
 PARTONS = {"gluon": (21,), "quark": (1, 2, 3)}
 
@@ -52,10 +52,10 @@ _SIMULATED = Study(
 )
 
 CHANNELS = ("tracks", "ecal", "hcal")
-"""Of the public images of quarks and gluons, in their order."""
+"""Channels of the public images of quarks and gluons, in the order of the files."""
 
 TOP_CHANNELS = ("tracks", "d0", "dz", "ecal", "hcal", "pixel_1", "pixel_2", "pixel_3")
-"""Of the public images of boosted top quarks, in the order of the authors' converter."""
+"""Channels of the public images of boosted top quarks, in the order of the authors' converter."""
 
 
 def _public(source, labels, signal: str, observables=(PT, MASS)) -> Study:
@@ -74,6 +74,6 @@ STUDIES = {
     "tops": _public(images(*TOP_CHANNELS), ("qcd", "top"), "top"),
     "tops_unlabelled": _public(images(*TOP_CHANNELS, labelled=False), ("qcd", "top"), "top", ()),
 }
-"""By where the jets come from."""
+"""Source of the jets -> study."""
 
 TASK = STUDIES["simulated"].task

@@ -1,4 +1,4 @@
-"""Finds the study that a user names: in a Python file, or in a module."""
+"""Loading of a user's study from a Python file or a module."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from e2e_jax.errors import StudyError
 from e2e_jax.study import Study
 
 NAME = re.compile(r"(?P<where>.+\.py|[A-Za-z_]\w*(\.\w+)*):(?P<size>[\w.+-]+)")
-"""A study and its size: haa.py:quick, folder/haa.py:quick or package.haa:quick."""
+"""Name of a study and its size: haa.py:quick, folder/haa.py:quick or package.haa:quick."""
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """(file or module, size) of a name such as "haa.py:quick"; None for a name of another form."""
+    """(file or module, size) of a name such as "haa.py:quick"; None for another kind of name."""
     given = NAME.fullmatch(name)
     return (given["where"], given["size"]) if given else None
 
@@ -27,14 +27,14 @@ def split_name(name: str) -> tuple[str, str] | None:
 def load(where: str) -> Study:
     """The `STUDY` of a Python file or a module.
 
-    The functions of a file travel to workers as code (cloudpickle), so these need no copy of the file; those
-    of a module travel by name, so it must be installed or on PYTHONPATH there.
+    The functions of a file are sent to workers as code (cloudpickle), so workers need no copy of it. The
+    functions of a module are sent by name, so workers must have the module installed or on PYTHONPATH.
 
     Args:
       where: path of a file, such as "haa.py", or name of a module, such as "package.haa".
 
     Raises:
-      StudyError: it does not exist, does not import, or has no `STUDY`.
+      StudyError: the file or module does not exist, cannot be imported, or has no `STUDY`.
     """
     try:
         module = _from_file(where) if where.endswith(".py") else importlib.import_module(where)
@@ -74,7 +74,7 @@ def _from_file(where: str):
     name = f"e2e_jax_study_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses of the file look for their module there
+    sys.modules[name] = module  # needed by dataclasses that the file defines
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -85,7 +85,7 @@ def _from_file(where: str):
 
 
 def _line(error: Exception, where: str) -> str:
-    """The line of the file in which an error was raised, where there is one."""
+    """The line of the file in which an error was raised, if any."""
     if isinstance(error, SyntaxError):
         return ""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if where in frame.filename]

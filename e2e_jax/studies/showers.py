@@ -3,7 +3,7 @@
 from e2e_jax.study import Sample, Size, Study, Task, decay, gun
 
 LABELS = ("photon", "electron")
-"""As in the public files. Of pairs: gamma gamma, e+ e-."""
+"""As in the public files. For pairs they mean gamma gamma and e+ e-."""
 
 SIZES = {
     "quick": Size(2_000, 500, description="Made in a minute on two cores."),
@@ -13,7 +13,7 @@ SIZES = {
 
 _BARREL = {"view": "barrel", "pt": (20.0, 100.0)}
 
-# The digis of crops are a classifier's input; those of a barrel would be ten times its size.
+# The digis of crops are inputs of a classifier. Digis would make barrel events ten times larger.
 _GUNS = {
     "crops": {"view": "crop", "digis": True},
     "barrel": _BARREL,
@@ -39,7 +39,7 @@ with CMS Open Data" made public. No result on the former stands for a result on 
     )
     for name, options in _GUNS.items()
 }
-"""By what is read out: crops around a shower, the whole barrel, or the barrel with two particles."""
+"""Category -> study: crops around a shower, the whole barrel, or the barrel with two particles."""
 
 DECAY_SIZES = {
     "quick": Size(40_000, 4_000, test=0, description="Made in a minute on two cores."),

@@ -1,7 +1,7 @@
-"""What a user's study is made of; the file of a study can import everything that it needs from here.
+"""The parts of a user's study. The file of a study can import everything that it needs from here.
 
-A `Study` defines a dataset: samples, selection, sizes and the default task. A `Task` names the classes that a
-classifier separates, the signal among them, and the observable of which its score must be independent.
+A `Study` defines a dataset: samples, selection, sizes and the default task. A `Task` defines the classes that
+a classifier separates, the signal class, and the observable of which its score must be independent.
 """
 
 from e2e_jax.events.energy import sum_et

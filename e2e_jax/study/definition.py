@@ -1,4 +1,4 @@
-"""What defines a dataset: samples, selection, sizes and a default task."""
+"""The definition of a dataset: samples, selection, sizes and a default task."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from e2e_jax.study.task import Task
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How many events of each label a dataset has.
+    """The number of events per label of a dataset.
 
     Attributes:
       train, validation: events in the split.
-      test: events in the test split; as many as for validation by default, and 0 for none.
+      test: events in the test split; by default as many as for validation; 0 for no test split.
       fast: generate collisions without multi-parton interactions, see `sources.simulation`.
       description: one sentence.
     """
@@ -43,21 +43,21 @@ class Size:
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Everything that defines a dataset, and what is learnt from it by default.
+    """Everything that defines a dataset and its default task.
 
     Attributes:
-      samples: in the order of the labels.
-      task: what is learnt. Its labels and observables are filled in from the study.
+      samples: the samples, in the order of the labels.
+      task: the learning task. Its labels and observables are filled in from the study.
       sizes: name -> size.
-      select: selection, or a function `Events -> Selected`; every event by default.
-      name: of the dataset; by default that of the study's file.
-      detector: "barrel" or "all": how much of it is simulated. By default as much as the selection needs.
-      seed: everything random in the events derives from it.
+      select: selection, or a function `Events -> Selected`; by default all events are kept.
+      name: name of the dataset; by default the name of the study's file.
+      detector: simulated part of the detector, "barrel" or "all"; by default the part the selection needs.
+      seed: seed of all random numbers in the events.
       description: one or more sentences.
 
     Raises:
-      StudyError: two samples have one label, the task names something that is not there, or the samples do
-        not fit together.
+      StudyError: two samples have the same label, the task names something undefined, or the samples cannot
+        be combined.
     """
 
     samples: Sequence[Sample]
@@ -101,7 +101,7 @@ class Study:
 
     @property
     def observables(self) -> tuple[Observable, ...]:
-        """The observables of its events: those of the guns, or of the selection."""
+        """The observables of the events, from the guns or the selection."""
         source = self.samples[0].source
         return source.observables if isinstance(source, Gun) else self.select.observables
 
@@ -126,10 +126,10 @@ class Study:
         return dataclasses.replace(self, samples=samples)
 
     def size(self, name: str) -> Size:
-        """The size of this name.
+        """The size with the given name.
 
         Raises:
-          StudyError: there is none.
+          StudyError: the size does not exist.
         """
         if name not in self.sizes:
             known = ", ".join(self.sizes) or "none"
@@ -137,7 +137,7 @@ class Study:
         return self.sizes[name]
 
     def identity(self) -> dict:
-        """What tells its events from those of other studies, for JSON."""
+        """The settings that determine the events, for JSON."""
         samples = [
             {name: value for name, value in dataclasses.asdict(sample).items() if name != "cost"}
             for sample in self.samples

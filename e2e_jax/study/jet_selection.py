@@ -1,4 +1,4 @@
-"""The jets of simulated collisions: how they are found, which are kept, and what labels them."""
+"""The jets of simulated collisions: clustering, selection and labels."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ OBSERVABLES = (
     Observable("width", "", "Jet width"),
     Observable("ptd", "", "pT dispersion"),
 )
-"""Of simulated jets. Width: sum of pT times distance from the axis, over the sum of pT. Dispersion: root of
-the sum of pT squared, over the sum of pT."""
+"""Observables of simulated jets. Width: sum of pT times distance from the axis, over the sum of pT.
+Dispersion: root of the sum of pT squared, over the sum of pT."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Jets:
     distance: float
 
     def check(self, labels: Sequence[str]) -> None:
-        """Raises a StudyError where no partons are named for a label."""
+        """Raise a StudyError if a label has no partons."""
         for label in labels:
             if not self.partons.get(label):
                 raise StudyError(
@@ -47,11 +47,11 @@ class Jets:
                 )
 
     def accepted(self, pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
-        """Which jets pass the cuts, bool `[n]`."""
+        """Whether each jet passes the cuts, bool `[n]`."""
         return (pt > self.pt) & (abs(eta) < self.abs_eta)
 
     def __call__(self, events: Events) -> Selected:
-        """Keeps every collision: the cuts are on its jets, see `sources.simulation.jets`."""
+        """Keep every collision: the cuts apply to its jets, see `sources.simulation.jets`."""
         nothing = np.zeros(len(events), np.float32)
         return Selected(np.ones(len(events), bool), {o.name: nothing for o in OBSERVABLES})
 
@@ -63,20 +63,20 @@ def jets(
     radius: float = 0.5,
     distance: float = 0.4,
 ) -> Selection:
-    """The selection of jets: a study with it has one event for each jet that passes.
+    """The selection of jets. The study then has one event per selected jet.
 
-    Jets are anti-kT jets of tracks and towers. A jet is kept where the nearest of the two outgoing partons of
-    the hard process is near enough, and of a kind that is named for the label of the sample.
+    Jets are anti-kT jets of tracks and towers. A jet is kept if the nearest of the two outgoing partons of
+    the hard process is within `distance` and belongs to `partons` of the label of the sample.
 
     Args:
       partons: label -> absolute PDG numbers of its partons, such as {"gluon": (21,)}.
-      pt: least transverse momentum of a jet in GeV.
-      abs_eta: largest abs(eta) of a jet.
-      radius: of the anti-kT algorithm.
-      distance: largest distance in (eta, phi) of the parton.
+      pt: minimum transverse momentum of a jet in GeV.
+      abs_eta: maximum abs(eta) of a jet.
+      radius: radius of the anti-kT algorithm.
+      distance: maximum distance in (eta, phi) between jet and parton.
 
     Raises:
-      StudyError: an argument makes no sense.
+      StudyError: an argument is invalid.
     """
     if not (pt > 0 and abs_eta > 0 and radius > 0 and distance > 0):
         raise StudyError(
@@ -88,5 +88,5 @@ def jets(
 
 
 def every_jet(observables: Sequence[Observable] = (PT, MASS)) -> Selection:
-    """The selection of jets in public files, which were selected before: each has these observables."""
+    """The selection of jets in public files: all are kept, with the given observables."""
     return Selection(keep_all, observables, settings={"jets": "every"}, events="jets")

@@ -10,11 +10,10 @@ class Observable:
     """A named number of an event.
 
     Attributes:
-      name: the column's name, an identifier such as "mass".
-      unit: such as "GeV"; "" for a number without unit.
-      title: on axes and in tables, such as "Diphoton mass"; the name by default.
-      least: the lowest value that the selection can give. A classifier refuses events below it. None for no
-        bound.
+      name: name of the column, an identifier such as "mass".
+      unit: unit such as "GeV"; "" for a number without unit.
+      title: title on axes and in tables, such as "Diphoton mass"; by default the name.
+      least: minimum value after the selection. A classifier rejects events below it. None for no bound.
     """
 
     name: str
@@ -24,12 +23,12 @@ class Observable:
 
     @property
     def label(self) -> str:
-        """Title and unit, as an axis shows them: "Diphoton mass [GeV]"."""
+        """Title and unit as an axis label: "Diphoton mass [GeV]"."""
         title = self.title or self.name
         return f"{title} [{self.unit}]" if self.unit else title
 
     @property
     def phrase(self) -> str:
-        """The title inside a sentence: "diphoton mass", but "HT"."""
+        """The title for use in a sentence: "diphoton mass", but "HT"."""
         title = self.title or self.name
         return title if title[:2].isupper() else title[:1].lower() + title[1:]

@@ -1,4 +1,4 @@
-"""Selections: which events a study keeps, and the observables of those."""
+"""Selections: the events that a study keeps, and their observables."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from e2e_jax.study.observables import Observable
 
 
 class Selected(NamedTuple):
-    """What a selection finds in n events.
+    """The result of a selection of n events.
 
     Attributes:
-      mask: bool `[n]`, which events are kept.
-      observables: name -> number per event `[n]`; what it is for events that are not kept is of no interest.
-      cuts: name of a cut -> bool `[n]`, in their order: for the message about a selection that keeps nothing.
+      mask: bool `[n]`, whether an event is kept.
+      observables: name -> number per event `[n]`; the values of events that are not kept are ignored.
+      cuts: name of a cut -> bool `[n]`, in order; used in the message about a selection that keeps nothing.
     """
 
     mask: np.ndarray
@@ -34,18 +34,18 @@ class Selected(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Selection:
-    """A function of events, with what must be known of it beforehand.
+    """A function of events and its properties.
 
     The function gets `Events` after simulation or reading: all reconstructed photons (leading first), the
-    hits of ECAL and HCAL, the tracks, and no observables. It may be called with any number of events, 0 too.
+    hits of ECAL and HCAL, the tracks, and no observables. The number of events can be 0.
 
     Attributes:
       function: `Events -> Selected`.
-      observables: those that the function gives.
+      observables: the observables that the function returns.
       photons_only: the function reads addresses and photons only. AODSIM files are then read faster.
-      barrel: photons and hits beyond the barrel do not matter. Only the barrel is then simulated.
-      settings: what identifies the function; by default the code of its file.
-      events: the kind of events that a study with it has, a key of `events.kinds.KINDS`.
+      barrel: the selection ignores photons and hits outside the barrel. Only the barrel is then simulated.
+      settings: identity of the function; by default the code of its file.
+      events: the kind of the selected events, a key of `events.kinds.KINDS`.
     """
 
     function: Callable[[Events], Selected]
@@ -69,7 +69,7 @@ class Selection:
 
     @classmethod
     def of(cls, function: Callable[[Events], Selected] | Selection) -> Selection:
-        """The selection of a plain function, whose observables are found by calling it with no events.
+        """The selection of a plain function. A call with 0 events determines its observables.
 
         Raises:
           StudyError: the function fails.
@@ -87,10 +87,10 @@ class Selection:
         return cls(function, tuple(Observable(name) for name in selected.observables))
 
     def __call__(self, events: Events) -> Selected:
-        """Applies the selection and checks what it gives.
+        """Apply the selection and check its result.
 
         Raises:
-          StudyError: the function fails, or gives other observables than it should, or other shapes.
+          StudyError: the function fails, or returns wrong observables or shapes.
         """
         name = _name(self.function)
         try:
@@ -126,14 +126,14 @@ class Selection:
         return Selected(mask, columns, selected.cuts)
 
     def __reduce__(self):
-        # A function of a study file, or of a notebook, travels as code, so that workers need no copy of it.
+        # Functions of study files and notebooks are sent as code, so that workers need no copy of the file.
         import cloudpickle
 
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return _restore, (cloudpickle.dumps(fields),)
 
     def identity(self) -> dict:
-        """What tells it from other selections, for JSON."""
+        """The identity of the selection, for JSON."""
         observables = [dataclasses.asdict(observable) for observable in self.observables]
         return {**self.settings, "observables": observables}
 
@@ -149,8 +149,8 @@ class Selection:
 
 
 LEAST_MASS = 1.0
-"""GeV. Photons above 20 GeV with a smaller mass are closer than 0.05 rad, about three crystals of the barrel:
-they are one cluster."""
+"""GeV. Two photons above 20 GeV with a smaller mass are closer than 0.05 rad, about three crystals of the
+barrel, and form one cluster."""
 
 RESERVED = {field.name for field in dataclasses.fields(Events)} | {"detector"}
 """Names that an observable cannot have."""
@@ -167,7 +167,7 @@ def _name(function: Callable) -> str:
 
 
 def keep_all(events: Events) -> Selected:
-    """Keeps every event."""
+    """Keep every event."""
     return Selected(np.ones(len(events), bool))
 
 
@@ -176,13 +176,13 @@ EVERYTHING = Selection(keep_all, photons_only=True, settings={"selection": "ever
 
 
 class CutCounts:
-    """How many events were left after each cut, added up over batches."""
+    """The number of events left after each cut, summed over batches."""
 
     def __init__(self):
         self.seen, self.left, self._after = 0, 0, {}
 
     def add(self, selected: Selected) -> None:
-        """Counts the events of a batch."""
+        """Add the events of a batch."""
         self.seen += len(selected.mask)
         self.left += int(np.sum(selected.mask))
         passed = np.ones(len(selected.mask), bool)
@@ -199,7 +199,7 @@ def invariant_mass(photons: np.ndarray) -> np.ndarray:
     """Mass of massless particles: m^2 = sum over pairs of 2 pt1 pt2 (cosh(eta1 - eta2) - cos(phi1 - phi2)).
 
     Args:
-      photons: `[..., k, 3]`, (pt in GeV, eta, phi) of each.
+      photons: `[..., k, 3]`, (pt in GeV, eta, phi) of each photon.
 
     Returns:
       float64 `[...]`, the mass in GeV.
@@ -229,12 +229,12 @@ class Photons:
     mass: tuple[float, float] | None
 
     def fiducial(self, eta: np.ndarray) -> np.ndarray:
-        """Whether photons of these pseudorapidities are accepted."""
+        """Whether photons with these pseudorapidities are accepted."""
         eta = np.abs(eta)
         return np.logical_or.reduce([(eta >= low) & (eta < high) for low, high in self.eta])
 
     def __call__(self, events: Events) -> Selected:
-        """Applies the cuts."""
+        """Apply the cuts."""
         found = events.photons
         first = leading(found, self.count)
         cuts = {
@@ -258,16 +258,16 @@ def photons(
     abs_eta: float | Sequence[tuple[float, float]] = 1.44,
     mass: tuple[float, float] | float | None = (90.0, math.inf),
 ) -> Selection:
-    """The selection of events with exactly `count` photons; of two or more, their mass is an observable.
+    """The selection of events with exactly `count` photons. For two or more, their mass is an observable.
 
     Args:
-      count: number of photons with more than `pt`.
-      pt: GeV.
-      abs_eta: largest abs(eta) of these photons, or intervals of it.
+      count: number of photons above `pt`.
+      pt: minimum transverse momentum in GeV.
+      abs_eta: maximum abs(eta) of these photons, or intervals of abs(eta).
       mass: range of their mass in GeV, or its lower end; None accepts every mass. Not used for one photon.
 
     Raises:
-      StudyError: an argument makes no sense.
+      StudyError: an argument is invalid.
     """
     intervals = ((0.0, float(abs_eta)),) if np.isscalar(abs_eta) else tuple(abs_eta)
     intervals = tuple((float(low), float(high)) for low, high in intervals)
@@ -289,6 +289,6 @@ def photons(
 
 
 def kept(events: Events, select: Selection) -> tuple[Events, Selected]:
-    """The events that a selection keeps, with their observables, and what the selection found in all."""
+    """The events that a selection keeps, with their observables, and the result for all events."""
     selected = select(events)
     return dataclasses.replace(events, observables=dict(selected.observables))[selected.mask], selected

@@ -1,4 +1,4 @@
-"""What a network learns: classes, signal and decorrelation, or observables."""
+"""The learning task of a network: classes, signal and decorrelation, or observables to predict."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ HEADS = {
     REGRESSION: (REGRESSION,),
     "joint": (CLASSIFICATION, REGRESSION),
 }
-"""Kind of a task -> its heads: the parts of the network's outputs, in order."""
+"""Kind of a task -> its heads, the parts of the network's outputs, in order."""
 
 REGRESSION_LOSSES = ("huber", "gaussian")
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a network learns.
+    """The learning task of a network.
 
-    A user's study gives the first fields. The study adds `labels`, `observables` and `events`, and only then
-    the properties and methods are defined.
+    The file of a study sets the first fields. The study adds `labels`, `observables` and `events`; the
+    properties and methods are defined only then.
 
     Attributes:
-      signal: the class whose score is the result: a label, or a name in `classes`. A regression has none.
-      decorrelate: the observable or observables of which the signal's score must be independent; () for none.
-      of: the label or labels in whose events it must be independent.
-      classes: class -> its label or labels, in the order of the logits. Labels in no class are left out. By
+      signal: the signal class: a label, or a name in `classes`. A regression has none.
+      decorrelate: the observable or observables of which the signal score must be independent; () for none.
+      of: the label or labels for whose events the score must be independent.
+      classes: class -> label or labels, in the order of the logits. Labels in no class are omitted. By
         default each label is a class.
-      efficiencies: of the signal, in per cent, at which the rejection of the background is a result.
-      kind: one of `HEADS`: a classification, the regression of observables, or both by one network.
-      targets: of a regression: the observables that are predicted.
-      loss: of a regression: "huber", or "gaussian", the negative logarithm of a Gaussian likelihood, with
-        which the uncertainty of each prediction is learnt as well.
-      weight: of the regression's loss in the sum of a joint task.
-      titles: label or class -> its name in tables and figures, such as "γγ". By default the name itself, with
+      efficiencies: signal efficiencies, in percent, at which the background rejection is evaluated.
+      kind: one of `HEADS`: classification, regression of observables, or both by one network.
+      targets: for a regression: the observables to predict.
+      loss: for a regression: "huber", or "gaussian", the negative logarithm of a Gaussian likelihood, which
+        also learns the uncertainty of each prediction.
+      weight: weight of the regression loss in a joint task.
+      titles: label or class -> name in tables and figures, such as "γγ". By default the name itself, with
         spaces for underscores.
-      labels: the names of the dataset's labels, in order.
-      observables: the observables of the dataset's events.
-      events: the kind of the dataset's events, a key of `events.kinds.KINDS`.
-      scales: target -> (center, width) in the training sample, see `scaled`. A training adds them.
+      labels: the names of the labels of the dataset, in order.
+      observables: the observables of the events of the dataset.
+      events: the kind of the events of the dataset, a key of `events.kinds.KINDS`.
+      scales: target -> (center, width) in the training sample, see `scaled`. Added by the training.
 
     Raises:
-      ValueError: a name is not among those it must be of, a label is in two classes, there are fewer than 2
-        or more than 20 classes, or a field does not belong to the kind.
+      ValueError: a name is unknown, a label is in two classes, there are fewer than 2 or more than 20
+        classes, or a field does not belong to the kind.
     """
 
     signal: str = ""
@@ -163,7 +163,7 @@ class Task:
 
     @property
     def outputs(self) -> int:
-        """Numbers that the network gives per event: logits, predictions and, if Gaussian, log variances."""
+        """Number of network outputs per event: logits, predictions and, for "gaussian", log variances."""
         return len(self.names) + len(self.targets) * (2 if self.loss == "gaussian" else 1)
 
     @property
@@ -178,7 +178,7 @@ class Task:
 
     @property
     def parts(self) -> int:
-        """In how many equal parts the events of a batch are drawn: one per class, or one for all."""
+        """Number of equal parts of a batch: one per class, or one without classes."""
         return max(len(self.names), 1)
 
     @property
@@ -188,7 +188,7 @@ class Task:
 
     @property
     def class_of_label(self) -> tuple[int, ...]:
-        """For each label its class; -1 where its events are left out. Without classes all are 0."""
+        """The class of each label; -1 if its events are omitted. Without classes all are 0."""
         if not self.classifies:
             return (0,) * len(self.labels)
         if not self.classes:
@@ -200,7 +200,7 @@ class Task:
 
     @property
     def signal_index(self) -> int:
-        """The logit of the signal."""
+        """The index of the signal's logit."""
         return self.names.index(self.signal)
 
     @property
@@ -212,36 +212,36 @@ class Task:
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """The classes whose scores are shown: of two classes with one label each, the signal alone."""
+        """The classes whose scores are shown: for two classes with one label each, only the signal."""
         return (self.signal,) if len(self.names) == 2 and len(self.backgrounds) == 1 else self.names
 
     @property
     def decorrelate_observables(self) -> tuple[Observable, ...]:
-        """The observables of which the score must be independent, in the order of `decorrelate`."""
+        """The observables to decorrelate from, in the order of `decorrelate`."""
         known = {observable.name: observable for observable in self.observables}
         return tuple(known[name] for name in self.decorrelate)
 
     @property
     def decorrelate_phrase(self) -> str:
-        """These observables inside a sentence: "diphoton mass and HT"; "" for none."""
+        """These observables for use in a sentence: "diphoton mass and HT"; "" for none."""
         return " and ".join(observable.phrase for observable in self.decorrelate_observables)
 
     @property
     def known_observables(self) -> tuple[Observable, ...]:
-        """The observables that are known before the prediction: those that are no targets."""
+        """The observables known before the prediction: all except the targets."""
         return tuple(o for o in self.observables if o.name not in self.targets)
 
     def title(self, name: str) -> str:
-        """A label or class as tables and figures show it."""
+        """The title of a label or class in tables and figures."""
         return self.titles.get(name, name.replace("_", " "))
 
     def of_labels(self, labels, xp=np):
-        """The class of each event, of the labels' shape; -1 where it is left out or its label is not known.
+        """The class of each event, in the shape of the labels; -1 if it is omitted or its label is unknown.
 
-        Without classes it is 0 for all events, also for those whose label is not known.
+        Without classes it is 0 for all events, also for those with an unknown label.
 
         Args:
-          labels: int, indices into `labels`, -1 where not known.
+          labels: int, indices into `labels`, -1 for unknown labels.
           xp: the array module, numpy or jax.numpy.
         """
         if not self.classifies:
@@ -251,12 +251,12 @@ class Task:
         return xp.where(labels >= 0, xp.asarray(self.class_of_label, np.int32)[labels], -1)
 
     def decorrelated(self, labels, xp=np):
-        """Which events the score is decorrelated in, boolean, of the labels' shape."""
+        """Whether the score is decorrelated for each event, bool, in the shape of the labels."""
         wanted = [self.labels.index(label) for label in self.of if self.decorrelate]
         return xp.isin(labels, xp.asarray(wanted, np.int32))
 
     def counts(self, labels: np.ndarray) -> dict[str, int]:
-        """How many events each label has that is not left out, by its name."""
+        """The number of events of each label that is not omitted, by name."""
         return {
             name: int(np.sum(labels == index))
             for index, (name, target) in enumerate(zip(self.labels, self.class_of_label))
@@ -268,7 +268,7 @@ class Task:
         return next(observable for observable in self.observables if observable.name == name)
 
     def scaled(self, values: Mapping[str, np.ndarray]) -> Task:
-        """The task with the mean and the standard deviation of each target, in which the network predicts.
+        """The task with the mean and standard deviation of each target, the scale of the predictions.
 
         Args:
           values: target -> its values in the training sample, `[n]`.
@@ -295,12 +295,12 @@ class Task:
         kind: str = "",
         **fields,
     ) -> Task:
-        """The task with other fields; an empty argument leaves the field as it is.
+        """The task with changed fields; an empty argument leaves a field unchanged.
 
         Args:
           decorrelate: an observable or observables, or "none" for no decorrelation.
           classes: one text per class: "background=gamma_gamma+gamma_jet", or "h" for the class of one label.
-          kind: as for the task. A regression drops all fields of a classification, and the reverse.
+          kind: as for the task. A regression drops all fields of a classification, and vice versa.
           **fields: other fields of the task.
 
         Raises:
@@ -318,12 +318,12 @@ class Task:
         return dataclasses.replace(self, **changes)
 
     def to_json(self) -> dict:
-        """The task as JSON holds it; `Task(**json)` is the task again."""
+        """The task as JSON; `Task(**json)` restores it."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
 
 def _classes(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """{"background": ("gamma_gamma", "gamma_jet"), "h": ("h",)} of the texts that `Task.changed` takes."""
+    """{"background": ("gamma_gamma", "gamma_jet"), "h": ("h",)} from the texts that `Task.changed` takes."""
     classes = {}
     for text in given:
         name, _, labels = text.partition("=")

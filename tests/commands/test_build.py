@@ -1,4 +1,4 @@
-"""One command builds a dataset, says what it built, and says in a paragraph what is to be mended."""
+"""One command builds a dataset and prints a summary, or one paragraph with the remedy."""
 
 import json
 import pathlib

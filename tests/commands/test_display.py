@@ -1,4 +1,4 @@
-"""The command: pictures of events from datasets, AODSIM and ntuples, and errors that name the thing."""
+"""The display command: pictures of events from datasets, AODSIM and ntuples, and clear errors."""
 
 import concurrent.futures
 import os

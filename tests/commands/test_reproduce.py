@@ -1,4 +1,4 @@
-"""The paper's tables are trained row by row, and written with what is finished and what is not."""
+"""The paper's tables are trained row by row, and written with the finished and unfinished rows."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The command: what it prints, and errors that name the thing in one paragraph."""
+"""The score command: its output, and errors of one paragraph that name the cause."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A scan of decorrelation methods and strengths becomes a table and a figure, and resumes."""
+"""A scan of decorrelation methods and strengths gives a table and a figure, and can be resumed."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Batches: every event in its turn, the classes in equal parts, the same ones wherever a training starts."""
+"""Batches contain every event once and the classes in equal parts, and do not depend on the starting step."""
 
 import concurrent.futures
 import json

@@ -1,4 +1,4 @@
-"""A damaged dataset ends in a DatasetError that names its folder, or in the events that were written."""
+"""A damaged dataset raises a DatasetError that names its folder, or returns the events that were written."""
 
 import collections
 

@@ -1,4 +1,4 @@
-"""Hits go into a dataset and come out as hits or as images, with TensorFlow and without."""
+"""Stored hits are read back as hits or as images, with and without TensorFlow."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""A split's flat arrays hold what the dataset holds; changed ones are made again."""
+"""The flat arrays of a split equal the dataset; changed arrays are made again."""
 
 import concurrent.futures
 import errno

@@ -1,4 +1,4 @@
-"""Showers go into a dataset and come out as crystals or as images, with TensorFlow and without."""
+"""Stored showers are read back as crystals or as images, with and without TensorFlow."""
 
 import numpy as np
 import pytest

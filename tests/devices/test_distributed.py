@@ -1,4 +1,4 @@
-"""Two processes train as one does; where one dies, so does the other, and the checkpoint is whole."""
+"""Two processes train like one. If one dies, the other ends too, and the checkpoint is intact."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""A program starts again with the settings that suit the host, once, and not against the user's."""
+"""A program restarts once with the settings for the host, and keeps the user's settings."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""Which devices a training takes, and that what one layout of them saved goes on in another."""
+"""The choice of devices of a training, and resuming a run on other devices."""
 
 import jax
 import numpy as np

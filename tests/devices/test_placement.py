@@ -1,4 +1,4 @@
-"""On the device or streamed: the same batches, the same training."""
+"""A sample on the device or streamed gives the same batches and the same training."""
 
 import dataclasses
 

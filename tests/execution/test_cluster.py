@@ -1,4 +1,4 @@
-"""A cluster gives the dataset that one machine gives, and loses no more than it must."""
+"""A cluster makes the same dataset as one machine, and loses as little work as possible."""
 
 import concurrent.futures
 import dataclasses

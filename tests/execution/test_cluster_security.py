@@ -1,4 +1,4 @@
-"""A cluster serves those who have its certificates, and unencrypted connections are warned of."""
+"""A cluster accepts only clients with its certificates, and unencrypted connections cause a warning."""
 
 import os
 import stat

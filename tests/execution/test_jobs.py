@@ -1,4 +1,4 @@
-"""A job fixes its events; whatever runs the jobs gives the same ones, in order, once."""
+"""A job determines its events; every executor returns the same events, in order, once."""
 
 import concurrent.futures
 import os

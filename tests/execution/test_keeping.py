@@ -1,4 +1,4 @@
-"""What cannot be kept on disk is one sentence with its folder; what was kept badly is made again."""
+"""A failed write gives an error of one sentence that names the folder; damaged results are made again."""
 
 import concurrent.futures
 

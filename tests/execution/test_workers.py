@@ -1,4 +1,4 @@
-"""Worker processes have environments of their own, and leave that of their parent unchanged."""
+"""Worker processes have their own environments and do not change the environment of their parent."""
 
 import os
 import time

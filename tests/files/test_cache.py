@@ -1,4 +1,4 @@
-"""Programs are loaded from folders that their owner alone may write."""
+"""Programs are loaded only from folders that no other user may write."""
 
 import os
 

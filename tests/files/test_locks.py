@@ -1,4 +1,4 @@
-"""A lock is held by one process at a time, and a second is told by whom."""
+"""One process at a time holds a lock, and the error of a second process names the owner."""
 
 import os
 import socket

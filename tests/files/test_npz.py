@@ -1,4 +1,4 @@
-"""Files of arrays come back as they were written, and no damaged or oversized one is believed."""
+"""Files of arrays are read back exactly, and damaged or oversized files are rejected."""
 
 import io
 import zipfile

@@ -1,4 +1,4 @@
-"""A checkpoint is read back exactly, by any number of devices, and holds a classifier that needs no more."""
+"""A checkpoint is read back exactly, on any number of devices, and contains a complete classifier."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""The folder of a run has one owner at a time; a folder that cannot hold a run is refused at the start."""
+"""The folder of a run has one owner at a time; a folder unusable for a run is rejected at the start."""
 
 import json
 import os

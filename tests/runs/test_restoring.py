@@ -1,4 +1,4 @@
-"""What is no sound checkpoint of its config, or no input of its classifier, is refused in words that help."""
+"""Invalid checkpoints, and invalid inputs of a classifier, are rejected with helpful messages."""
 
 import json
 import shutil
