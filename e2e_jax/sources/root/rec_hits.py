@@ -113,7 +113,7 @@ def _cells(collection: str, hit_ids: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _ecal_table(collection: str) -> tuple[np.uint32, np.ndarray]:
-    """Detector bits of the ids, and table from the other bits to the cell; its last entry is for other ids."""
+    """Detector bits of the ids, and table from the other bits to cells; its last entry is for other ids."""
     if collection == "eb":
         cells = np.arange(geometry.EB_CELLS)
         names, bits = ids.encode_eb(*geometry.eb_coordinates(cells)), 17

@@ -105,10 +105,10 @@ class Spots(EnergySpots):
         return seen._on_grid(row, column, geometry.EB_ROWS, geometry.EB_COLUMNS, events)
 
     def _in_gap(self) -> np.ndarray:
-        """Whether each lies between two modules, bool `[n]`."""
+        """Mask of the spots between two modules, bool `[n]`."""
         half = GAP / CRYSTAL_PITCH / 2
         across = np.abs(self.row - geometry.EB_ROWS // 2)
-        # `%` gives the same and takes several times as long.
+        # `%` gives the same but takes several times as long.
         shifted = self.column + half
         shifted -= MODULE_COLUMNS * np.floor(shifted / MODULE_COLUMNS)
         gap = np.abs(shifted - half) < half

@@ -58,7 +58,7 @@ def _shape(since_peak: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def covariance() -> np.ndarray:
-    """Covariance of the samples' noise, GeV^2 `[SAMPLES, SAMPLES]`; a fitted amplitude has noise `EB_NOISE`."""
+    """Covariance of the samples' noise, GeV^2 `[SAMPLES, SAMPLES]`; fitted amplitudes have `EB_NOISE`."""
     steps = np.abs(np.subtract.outer(np.arange(SAMPLES), np.arange(SAMPLES)))
     correlation = np.array(NOISE_CORRELATION)[steps]
     weights = _least_squares(np.stack([pulse(0.0), np.ones(SAMPLES)]), correlation)[0]

@@ -104,11 +104,11 @@ class Entries:
 
 
 def entries(particles: Particles) -> Entries:
-    """Takes particles that miss the barrel to the endcaps' faces; those that miss these too are dropped."""
+    """Move particles that miss the barrel to the endcaps' faces; those that miss both are dropped."""
     at_face, reached = to_plane(particles, ENDCAP_Z)
     at_face = at_face[reached & (at_face.radius < LARGEST_RADIUS)]
     direction = at_face.momentum / np.linalg.norm(at_face.momentum, axis=1, keepdims=True)
-    # Crystals stand back by up to 6 cm from the foremost.
+    # The fronts of crystals are up to 6 cm behind the foremost one.
     cell = crystal_at(*at_face.position.T)
     gap = np.where(cell >= 0, _fronts()[cell], ENDCAP_Z) - ENDCAP_Z
     place = at_face.position + (gap / np.abs(direction[:, 2]))[:, None] * direction

@@ -47,7 +47,7 @@ def ecal_endcap_readout(
       rng: source of the noise.
       noise: standard deviation of the noise, for all crystals or per crystal `[EE_CELLS]`, GeV.
       threshold: zero suppression, in units of the noise.
-      tower_et: transverse energy, in GeV, above which a supercrystal and its eight neighbors are read in full.
+      tower_et: transverse energy, in GeV, above which all of a supercrystal and its eight neighbors is read.
 
     Returns:
       Hits with `cell` (uint16) and `energy` (float32, GeV), in the order of the cells.

@@ -22,7 +22,7 @@ SEED_HADRONS = (111, 221, 331, 113, 223)
 TRACKS = (211, 321, 11, 13, 15)
 """Particles that the enrichment filter counts as charged tracks (its list has no protons)."""
 
-# Figures of the CMS configuration of the filter (CMSSW, PythiaFilterGammaGamma; GeV and rad).
+# Values of the CMS configuration of the filter (CMSSW, PythiaFilterGammaGamma; GeV and rad).
 SEED_PT, SEED_ETA = 5.0, 2.8
 ELECTRON_PT, EM_ETA = 2.0, 2.8
 WINDOW_ETA, WINDOW_PHI = 0.12, 0.2
@@ -32,7 +32,7 @@ PROMPT_PT = 15.0
 MAX_TRACKS, MAX_TRACKS_PAIR = 2, 4
 MIN_MASS = 80.0
 
-# The quick look: cluster window wide enough for a supercluster, seeds soft enough for split photons.
+# Quick look: the cluster window is wide enough for a supercluster, the seeds soft enough for split photons.
 QUICK_SEED_PT = 2.0
 QUICK_WINDOW_ETA, QUICK_WINDOW_PHI = 0.12, 0.35
 
@@ -124,7 +124,7 @@ def find_seeds(record: Ragged) -> np.ndarray:
 
 
 def mark_prompt(record: Ragged) -> Ragged:
-    """The record with `prompt` added: final photons above 15 GeV from two generations of partons or leptons."""
+    """Add `prompt` to the record: final photons above 15 GeV from two generations of partons or leptons."""
     pdg, mother = np.abs(record.pdg), first_mothers(record)
     prompt = (record.status > 0) & (record.pdg == PHOTON) & (record.pt > PROMPT_PT)
     prompt &= (pdg[mother] <= PHOTON) & (pdg[mother[mother]] <= PHOTON)

@@ -127,18 +127,18 @@ def shoot(gun: Gun, events: int, rng: np.random.Generator) -> Particles:
 
 
 def decays(gun: Decay, events: int, rng: np.random.Generator) -> Particles:
-    """The photons of a batch of decays, isotropic where the decaying particle is at rest: `[2 events]`."""
+    """The photons of a batch of decays, isotropic in the rest frame of the decaying particle, `[2 events]`."""
     pt, phi = rng.uniform(*gun.pt, events), rng.uniform(-np.pi, np.pi, events)
     eta, mass = rng.uniform(-gun.max_eta, gun.max_eta, events), rng.uniform(*gun.mass, events)
     momentum = np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)], axis=1)
     size = np.linalg.norm(momentum, axis=1)
     energy, axis = np.hypot(size, mass), momentum / size[:, None]
-    # Two directions at right angles to the flight; the axis is never along z below the largest eta.
+    # Two directions at right angles to the flight; below the largest eta, the flight is never along z.
     across = np.stack([-axis[:, 1], axis[:, 0], np.zeros(events)], axis=1)
     across /= np.linalg.norm(across, axis=1, keepdims=True)
     around = np.cross(axis, across)
     cosine, angle = rng.uniform(-1, 1, events), rng.uniform(-np.pi, np.pi, events)
-    # Written without the boost, which is infinite for a mass of 0.
+    # Computed without the boost, which is infinite for a mass of 0.
     transverse = mass / 2 * np.sqrt(1 - cosine**2)
     sideways = transverse[:, None] * (np.cos(angle)[:, None] * across + np.sin(angle)[:, None] * around)
     first = (size + energy * cosine)[:, None] / 2 * axis + sideways
