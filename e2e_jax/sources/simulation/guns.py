@@ -127,7 +127,7 @@ def shoot(gun: Gun, events: int, rng: np.random.Generator) -> Particles:
 
 
 def decays(gun: Decay, events: int, rng: np.random.Generator) -> Particles:
-    """The photons of a batch of decays, isotropic in the rest frame of the decaying particle, `[2 events]`."""
+    """Photons of a batch of decays, isotropic in the rest frame of the decaying particle, `[2 events]`."""
     pt, phi = rng.uniform(*gun.pt, events), rng.uniform(-np.pi, np.pi, events)
     eta, mass = rng.uniform(-gun.max_eta, gun.max_eta, events), rng.uniform(*gun.mass, events)
     momentum = np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)], axis=1)

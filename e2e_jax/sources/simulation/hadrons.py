@@ -2,7 +2,8 @@
 
 A shower begins in the tracker, in the ECAL or behind it. The earlier it begins, the more energy it leaves in
 the ECAL. Neutral pions of its first interaction make a compact part, which looks like a photon. The shares of
-the parts are approximate: in total, a shower that begins in the barrel crystals leaves 0.4 of its energy there.
+the parts are approximate. In total, a shower that begins in the barrel crystals leaves 0.4 of its energy
+there.
 """
 
 import numpy as np

@@ -35,7 +35,7 @@ HCAL_THRESHOLD = 0.5
 """GeV; an HCAL channel with less energy is dropped."""
 HB_DEEP_SHARE = {15: 0.1, 16: 0.25}
 """Share of a tower's energy in depth 2, the last layers: the barrel towers with two depths are |ieta| 15
-and 16 (CMS-TDR-002). The shares are approximate: the layers' part of the absorber behind a shower's maximum."""
+and 16 (CMS-TDR-002). The shares are rough: the layers' part of the absorber behind a shower's maximum."""
 HE_SHARES = {
     **dict.fromkeys((*range(18, 27), 29), (0.6, 0.4)),
     **dict.fromkeys((27, 28), (0.5, 0.3, 0.2)),
@@ -68,8 +68,8 @@ PEDESTAL_SPREAD = 0.36
 SEED = 2011
 """Seed of the pedestals."""
 RATIOS = ((0.15, 1.0), (0.1, 0.5))
-"""Ranges for one in-time pulse: the ratio of the first sample after the peak to the peak, and of the second to
-the first (CMSSW, `hscpParameters`)."""
+"""Ranges for one in-time pulse: the ratio of the first sample after the peak to the peak, and of the second
+to the first (CMSSW, `hscpParameters`)."""
 PEAK_SHARE, OUTER_SHARE = (0.4, 0.7), (0.0, 0.1)
 """Ranges of the share of the peak, and of the share outside four samples that start one before the peak."""
 
@@ -171,7 +171,7 @@ def _pedestal_offsets() -> np.ndarray:
 def _one_pulse(over: np.ndarray, samples: np.ndarray, iphi: np.ndarray) -> np.ndarray:
     """Mask of events whose profile is that of one in-time pulse, `[events]`.
 
-    The profile is summed over the channels above threshold in the iphi of the brightest one and both neighbors.
+    The profile is the sum of the channels above threshold in the iphi of the brightest one and its neighbors.
 
     Args:
       over: bool `[events, channels]`, channels over threshold.

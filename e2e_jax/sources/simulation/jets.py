@@ -239,7 +239,7 @@ def _matched(found: dict, partons: dict, cuts: selection.Jets, label: str) -> np
 
 
 def _seed(image: np.ndarray, eta: float, phi: float) -> tuple[int, int]:
-    """Row and column of the most energetic HCAL tower near a direction; the tower there if none has energy."""
+    """Row and column of the most energetic HCAL tower near a direction; the tower itself if all are empty."""
     hcal = image[:: projections.TOWER_SIDE, :: projections.TOWER_SIDE, 2]
     row, column = divmod(int(_tower(np.array(eta), np.array(phi))), geometry.HCAL_COLUMNS)
     best, place = hcal[row, column], (row, column)

@@ -22,14 +22,14 @@ class SimulationJob(Job):
       label: its index among the study's samples.
       era: has the run number and the pile-up.
       seed: 63-bit seed of everything random in the job.
-      events: events to deliver, after the selection.
-      select: which events are delivered.
+      events: number of events after the selection.
+      select: the selection.
       endcaps: simulate the endcaps too.
       fast: the faster generator settings, see `sources.simulation`.
-      reduction: which rec hits are kept, see `sources.simulation`.
-      lumi: luminosity section of the events: unique in a dataset, so that (run, lumi, event) is.
-      split: the split they are for; no two splits share any pile-up.
-      pileup_shards: files of pile-up that are drawn from, see `sources.simulation.pool_files`.
+      reduction: rule for the rec hits that are kept, see `sources.simulation`.
+      lumi: luminosity section of the events, unique in a dataset, so (run, lumi, event) is unique too.
+      split: the split of the events; no two splits share any pile-up.
+      pileup_shards: number of pile-up files, see `sources.simulation.pool_files`.
     """
 
     sample: Sample
@@ -46,7 +46,7 @@ class SimulationJob(Job):
     pileup_shards: int = 1
 
     def content(self) -> dict:
-        """What fixes the events, for JSON."""
+        """Everything that determines the events, for JSON."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         sample, era = dataclasses.asdict(self.sample), dataclasses.asdict(self.era)
         return fields | {"sample": sample, "era": era, "select": self.select.identity()}

@@ -240,10 +240,10 @@ def _subclusters(sums: np.ndarray) -> np.ndarray:
 
 
 def _position(window: np.ndarray, clusters: Ragged) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the shower is: eta, phi as seen from the origin, and its depth along that direction in cm.
+    """Position of the shower: eta, phi as seen from the origin, and its depth along that direction in cm.
 
-    The log-weighted barycentre of the 5x5 crystals; in phi its energy-weighted mean with the outer dominoes.
-    Crystals are known by their front faces, and their axes leave the line from the origin with the depth.
+    The log-weighted center of the 5x5 crystals; in phi, its energy-weighted mean with the outer dominoes. The
+    positions of crystals are those of their front faces; the tilt of their axes adds a shift with the depth.
     """
     weight = log_weights(window, window.sum(axis=(1, 2)), POSITION_WEIGHT)
     total = weight.sum(axis=(1, 2))
@@ -256,7 +256,7 @@ def _position(window: np.ndarray, clusters: Ragged) -> tuple[np.ndarray, np.ndar
 
     depth = RADIATION_LENGTH * (DEPTH_OFFSET + np.log(clusters.energy))
     aside = OFF_POINTING * depth / CRYSTAL_PITCH
-    # Column c is iphi = c + 1, centred at (iphi - 10.5) degrees.
+    # Column c is iphi = c + 1, centered at (iphi - 10.5) degrees.
     phi = np.radians((column + step + aside - 9.5 + 180) % 360 - 180)
     return eta + np.sign(eta) * geometry.EB_CRYSTAL_SIZE * aside, phi, depth
 
