@@ -18,18 +18,17 @@ from e2e_jax.study import Task
 
 
 def load_classifier(workdir, which="best"):
-    """Loads a trained classifier; needs nothing but its folder, on any device.
+    """Load a trained classifier; needs only its folder, on any device.
 
-    The classifier of a run of several networks (`config.seeds`) is their ensemble.
+    A run with several networks (`config.seeds`) gives their ensemble.
 
     Args:
       workdir: the folder of a run, or the name of a released classifier, such as "cms_b".
-      which: "best" (of the best epoch), "latest" (of the last step saved), or the step of a checkpoint.
+      which: "best" (the best epoch), "latest" (the last saved step), or the step of a checkpoint.
 
     Raises:
-      WorkdirError: there is no run or released classifier of this name, no such checkpoint, or no epoch is
-        finished yet; the checkpoint is damaged, from another version, or of another config or network than
-        the config describes.
+      WorkdirError: the run, released classifier or checkpoint does not exist, or no epoch is finished yet;
+        or the checkpoint is damaged, from another version, or does not match the config or its network.
     """
     workdir = zoo.folder_of(workdir)
     config = read_config(workdir)

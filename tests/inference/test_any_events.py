@@ -1,4 +1,4 @@
-"""Any event has probabilities or NaN, by the same rules in prediction and in exported files."""
+"""Every event gets probabilities or NaN, by the same rules in prediction and in exported files."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""An exported file scores as `Classifier.predict` does, without this code, or is not written."""
+"""An exported file gives the scores of `Classifier.predict` without this code, or is not written."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Prediction in few sizes of batches; a classifier of showers refuses what it does not see."""
+"""Prediction uses few batch sizes; a shower classifier refuses inputs that it does not use."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""A release is a small folder that opens like the run it comes from, and holds nothing of the machine."""
+"""A release is a small folder that opens like its run and contains no data of the training machine."""
 
 import json
 from pathlib import Path

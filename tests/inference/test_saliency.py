@@ -1,4 +1,4 @@
-"""The gradient of a score is what a small change of a hit does to it."""
+"""The gradient of a score predicts the effect of a small change of a hit."""
 
 import numpy as np
 import pytest

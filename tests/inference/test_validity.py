@@ -1,4 +1,4 @@
-"""Events that no source of the training gives are refused, or get NaN, in every form."""
+"""Events that no source of the training can give are refused, or get NaN, in every input form."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where a checksum covers a format, no damage gives other content; and no damage crashes a reader."""
+"""If a checksum covers a format, damage never gives other content; no damage crashes a reader."""
 
 import subprocess
 import sys

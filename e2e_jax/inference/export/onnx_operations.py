@@ -18,7 +18,7 @@ INLINED = {
     **dict.fromkeys(("jit", "pjit", "remat2", "checkpoint"), "jaxpr"),
     **dict.fromkeys(("closed_call", "custom_jvp_call", "custom_vjp_call"), "call_jaxpr"),
 }
-"""Operations that hold a program, and the parameter in which they do."""
+"""Operations that contain a program, and the parameter with this program."""
 
 
 def _same(operation):

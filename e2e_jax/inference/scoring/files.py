@@ -194,16 +194,16 @@ def _rows(
     predicted: str,
     counts: Counter,
 ) -> Iterator[output.Rows]:
-    """The rows of each job with the index of its file, without events that came before.
+    """The rows of each job with the index of its file, without repeated events.
 
-    Counts them, by the column `predicted`.
+    Counts rows, and those with NaN in the column `predicted`.
     """
     seen, bad_files, names = SeenEvents(), set(), [one.name for one in found]
     try:
         for index, (job, rows) in zip(indices, results):
             job.found.check_unchanged()
             for reason, number in json.loads(str(rows.pop(jobs.SKIPPED))).items():
-                # A file counts once, however many jobs read from it.
+                # A file counts once, for any number of jobs that read it.
                 if not reason.startswith("file: ") or (index, reason) not in bad_files:
                     reading.skipped[reason] += number
                     bad_files.add((index, reason))

@@ -1,4 +1,4 @@
-"""A list names files, each once, in an order that stays; whatever else it is, it says what is wrong."""
+"""A list names files, each once, in a fixed order; any other content is an error that names the fault."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""From lists of files to the events of a dataset: each once, whole, the same on any executor, or an error."""
+"""Lists of files give complete, unique events of a dataset, equal on every executor, or an error."""
 
 import collections
 import concurrent.futures

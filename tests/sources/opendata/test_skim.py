@@ -1,4 +1,4 @@
-"""What the first pass finds in a file is kept, used again, and chosen from in the order of the files."""
+"""Results of the first pass are kept and reused, and events are chosen in the order of the files."""
 
 import collections
 import dataclasses

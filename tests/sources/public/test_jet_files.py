@@ -1,4 +1,4 @@
-"""Images of jets come out of Parquet and HDF5 as they went in; a fault is told with file and row group."""
+"""Images of jets are read from Parquet and HDF5 as they were written; errors name file and row group."""
 
 import h5py
 import numpy as np

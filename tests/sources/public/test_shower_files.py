@@ -1,4 +1,4 @@
-"""Crops come out of HDF5 as they went in, piece by piece; what is wrong with a file is said with its name."""
+"""Crops are read from HDF5 as they were written, piece by piece; errors name the file."""
 
 import zlib
 

@@ -1,4 +1,4 @@
-"""Laws of a real CMS file: ten events, read in one call. Skipped where there is none."""
+"""Laws of a real CMS file: ten events, read in one call. Skipped if the file is missing."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Read through a real HTTP server: what is read is what is there, and no fault of it blocks a reader."""
+"""Reading through a real HTTP server gives the file's content, and no fault of the server blocks a reader."""
 
 import contextlib
 import socket

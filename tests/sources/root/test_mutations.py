@@ -1,4 +1,4 @@
-"""Damaged files: each ends in a SourceError, or in the very data that was written.
+"""A damaged file raises a SourceError or gives exactly the data that were written.
 
 E2E_MUTATIONS=5000 damages that many files of each kind instead of the default.
 """

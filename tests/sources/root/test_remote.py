@@ -1,4 +1,4 @@
-"""A file that cannot be opened is one error that names it and says what to do."""
+"""A file that cannot be opened raises one error with its name and advice."""
 
 import builtins
 import pickle

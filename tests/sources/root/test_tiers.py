@@ -1,4 +1,4 @@
-"""Another tier is another table: the same events, read from branches of other names."""
+"""Another tier needs only another table: the same events are read from branches with other names."""
 
 import dataclasses
 

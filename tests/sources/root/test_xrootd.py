@@ -1,4 +1,4 @@
-"""Read through a real XRootD server: what is read is what is there, and no fault of it blocks a reader."""
+"""Reading through a real XRootD server gives the file's content, and no fault of it blocks a reader."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""A particle gun: records of single particles, as the generator would make them."""
+"""A particle gun: records of single particles in the format of the generator."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Digis: what goes in as energy and time comes out of the fit, with the noise that was asked for."""
+"""Digis: the fit recovers energy and time with the requested noise."""
 
 import numpy as np
 import pytest

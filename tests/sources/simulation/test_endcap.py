@@ -1,4 +1,4 @@
-"""What enters an endcap lands in the crystals and towers where geometry says, and all of it."""
+"""Energy that enters an endcap is deposited completely, in the crystals and towers given by the geometry."""
 
 import numpy as np
 import pytest

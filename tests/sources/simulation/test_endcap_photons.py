@@ -1,4 +1,4 @@
-"""Laws of the photon reconstruction in the endcaps, on showers put in by hand."""
+"""Laws of the photon reconstruction in the endcaps, for showers built by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Particle guns: what is shot, what the tracker does to it, and what the barrel shows."""
+"""Particle guns: shot particles, interactions in the tracker, and hits in the barrel."""
 
 import dataclasses
 import pickle

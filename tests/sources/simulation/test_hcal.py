@@ -1,4 +1,4 @@
-"""Laws of the HCAL read-out: depths, noise, and the flags that put a hit into AODSIM."""
+"""Laws of the HCAL read-out: depths, noise, and the flags that keep a hit in AODSIM."""
 
 import math
 

@@ -1,8 +1,9 @@
-"""Nothing tells the classes apart but their physics.
+"""Only physics distinguishes the classes.
 
-Every class goes through the same detector and pile-up. A boosted-tree classifier on what is no part of
-the hard collision must not separate any pair of them: number, energy and place of hits and tracks in the
-sector of phi where the hard collision left least, far from photons and recoil, and the order of its tracks.
+Every class has the same detector and pile-up simulation. A boosted-tree classifier must not separate any pair
+of classes by quantities unrelated to the hard collision: number, energy and position of hits and tracks in
+the sector of phi with the least energy from the hard collision, far from photons and recoil, and the order of
+its tracks.
 """
 
 import itertools

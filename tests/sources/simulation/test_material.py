@@ -1,4 +1,4 @@
-"""Decays, conversions and bremsstrahlung conserve what they must."""
+"""Decays, conversions and bremsstrahlung obey their conservation laws."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The table that minimum-bias collisions start from is the one that Pythia integrates."""
+"""The table for the start of minimum-bias collisions equals the one that Pythia integrates."""
 
 import importlib.metadata
 import re

@@ -1,4 +1,4 @@
-"""Pools of pile-up come back from their files, and nothing but sound ones do; each split has its own."""
+"""Pile-up pools are read back from their files, damaged ones are refused; each split has its own pool."""
 
 import dataclasses
 

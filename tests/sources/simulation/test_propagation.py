@@ -1,4 +1,4 @@
-"""Helices and straight lines end where geometry says."""
+"""Helices and straight lines end at the positions given by geometry."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Laws of the read-out: what is kept, how much noise, and what the reduction leaves."""
+"""Laws of the read-out: kept hits, noise, and the reduction."""
 
 import math
 

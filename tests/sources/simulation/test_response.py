@@ -1,4 +1,4 @@
-"""What is known of the CMS barrel, in the simulated one: showers, resolution, occupancy."""
+"""Known properties of the CMS barrel in the simulated one: showers, resolution, occupancy."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
-"""The built-in collisions are the same, bit for bit, whatever the code around their simulation looks like.
+"""The built-in collisions do not change, bit for bit, when the code around their simulation changes.
 
-The digests are those of the datasets of version 3.0.0. After a change of the physics print new ones:
+The digests are those of the datasets of version 3.0.0. After a change of the physics, print new ones:
 `python -m tests.sources.simulation.test_same_events`.
 """
 

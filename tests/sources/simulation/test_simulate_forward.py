@@ -1,4 +1,4 @@
-"""The whole detector, from task to selected events: alike on both sides, and in the barrel what it was."""
+"""Jobs of the whole detector: both sides are alike, and the barrel is as without endcaps."""
 
 import dataclasses
 
