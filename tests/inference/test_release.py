@@ -142,7 +142,7 @@ def test_a_released_classifier_is_found_by_its_name(run, tmp_path, monkeypatch):
     assert zoo.folder_of("mine", tmp_path / "zoo") == tmp_path / "zoo" / "mine"
     with pytest.raises(WorkdirError, match=r"There is no run in yours.* mine\."):
         zoo.folder_of("yours", tmp_path / "zoo")
-    # A folder of this name comes first, and a path is no name.
+    # A folder with this name has precedence, and a path is not a name.
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     assert zoo.folder_of("mine", tmp_path / "zoo") == Path("mine")

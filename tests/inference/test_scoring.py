@@ -325,7 +325,7 @@ def test_what_cannot_be_written_is_told_and_leaves_the_earlier_file(
     assert [found.name for found in tmp_path.iterdir()] == ["scores.parquet"]
 
 
-# Elsewhere
+# Other machines
 
 
 def test_a_worker_with_other_code_or_another_checkpoint_refuses(kinematics, tmp_path):

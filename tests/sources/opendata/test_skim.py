@@ -186,7 +186,7 @@ def test_counts_of_what_was_skipped_add_up_over_the_files():
 
 
 def holding(runs):
-    """The chosen events of a label, which has so many of each run."""
+    """The chosen events of a label with these numbers of events per run."""
     events = [run for run, number in runs.items() for _ in range(number)]
     return choose([("x", found(events))], runs)
 

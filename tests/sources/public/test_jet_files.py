@@ -100,7 +100,7 @@ def test_files_without_labels_are_read_as_such_where_that_is_asked(tmp_path):
 
 
 def changed(key, row, value, n=N, channels=3):
-    """Images and columns of which one number is another."""
+    """Images and columns with one number changed."""
     given, columns = images_of(n, channels), columns_of(n)
     if key == "image":
         given[row, 1, 60, 60] = value
@@ -184,7 +184,7 @@ def test_truncated_and_other_files_are_told(tmp_path, parquet):
 
 
 def test_memory_of_a_read_is_that_of_a_few_rows(tmp_path):
-    """A row group with many jets is read in parts: no piece has more than some rows."""
+    """A row group with many jets is read in parts with a limited number of rows."""
     from e2e_jax.sources.public import jet_parquet
 
     n = 2 * jet_files.TOGETHER + 5
