@@ -214,4 +214,4 @@ def _write(path, rows):
 
 
 KEPT_AS = Format(".npz", _write, _read)
-"""How the scores of a job are kept."""
+"""Storage of the scores of a job."""

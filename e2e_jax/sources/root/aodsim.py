@@ -253,7 +253,7 @@ def _check_photons(photons: Ragged, entries: np.ndarray, faults: Faults):
 
 
 def repeated(rows: np.ndarray, sound: np.ndarray) -> np.ndarray:
-    """Marks sound rows that repeat an earlier sound row, bool `[n]`."""
+    """Mask of sound rows that repeat an earlier sound row, bool `[n]`."""
     order = np.lexsort(rows[sound].T)  # stable: equal rows keep their order
     rows = rows[sound][order]
     again = np.zeros(len(sound), bool)
@@ -264,7 +264,7 @@ def repeated(rows: np.ndarray, sound: np.ndarray) -> np.ndarray:
 def _complete(
     tree: Tree, tier: Tier, candidates: Candidates, label: int, faults: Faults
 ) -> Iterator[tuple[Candidates, Events]]:
-    """Yields candidates in groups, and the same events with hits; drops events with faulty hits."""
+    """Yield candidates in groups, and the same events with hits; drop events with faulty hits."""
     for group in tree.groups(tier.hits, candidates.entry):
         rows = candidates[np.searchsorted(candidates.entry, group)]
         columns = tree.read(tier.hits, group)

@@ -99,7 +99,7 @@ def read_sound(path, entries, reading: Reading = AS_IS) -> tuple[np.ndarray, Eve
 def _events(
     tree: Tree, entries: np.ndarray, label: int, faults: Faults
 ) -> Iterator[tuple[np.ndarray, Events]]:
-    """Yields the entries without a fault and their events, in groups."""
+    """Yield the entries without a fault and their events, in groups."""
     hcal = [*HCAL_BRANCHES][tree.table]
     names, seen = [*BRANCHES, hcal], np.zeros((0, 3), np.int64)
     for group in tree.groups(names, entries):

@@ -256,7 +256,7 @@ class Tree:
 
 
 def _consumed(chunks: list) -> Iterator:
-    """Yields chunks and releases each one when the next is requested."""
+    """Yield chunks and release each one when the next is requested."""
     chunks.reverse()
     while chunks:
         yield chunks.pop()

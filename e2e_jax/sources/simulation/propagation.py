@@ -1,4 +1,4 @@
-"""From the vertex to the calorimeter: straight lines and exact helices in a uniform field."""
+"""Propagation from the vertex to the calorimeter: straight lines and exact helices in a uniform field."""
 
 import numpy as np
 
