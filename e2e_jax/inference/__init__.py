@@ -1,1 +1,1 @@
-"""Inference: what a trained classifier is used for."""
+"""Inference: uses of a trained classifier."""

@@ -1,4 +1,4 @@
-"""The card of a released classifier: what it is, what it was trained on, how good it is, and its limits."""
+"""The card of a released classifier: description, training data, performance and limits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def card(classifier: Classifier, results: Mapping, parameters: int, name: str) -
     """The card in Markdown.
 
     Args:
-      classifier: what is released.
+      classifier: the released classifier.
       results: the content of results.json.
-      parameters: how many numbers the network has learnt.
-      name: of the release.
+      parameters: number of parameters of the network.
+      name: name of the release.
     """
     task, dataset, events = classifier.task, results["dataset"], results["events"]
     classes = ", ".join(f"`{one}` ({task.title(one)})" for one in classifier.classes)

@@ -1,4 +1,4 @@
-"""Several networks of one config, trained with different seeds, as one classifier."""
+"""Ensembles: several networks of one config, trained with different seeds, as one classifier."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from e2e_jax.inference.prediction import Classifier
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ensemble(Classifier):
-    """A classifier whose predictions, of a regression also their deviations, are the means of its networks'.
+    """A classifier whose predictions (and, for a regression, deviations) are means over its networks.
 
     Attributes:
       members: the networks.
-      params: of each of them.
+      params: parameters of each network.
     """
 
     members: tuple[Classifier, ...]
 
 
 def ensemble(members: Sequence[Classifier]) -> Ensemble:
-    """The ensemble of networks that differ in their parameters alone."""
+    """The ensemble of networks that differ only in their parameters."""
     first = members[0]
     return Ensemble(
         name=first.name,
@@ -39,7 +39,7 @@ def ensemble(members: Sequence[Classifier]) -> Ensemble:
 
 
 def one_network(classifier: Classifier) -> Classifier:
-    """The classifier itself, for what works on the parameters of one network.
+    """The classifier itself, for functions that need the parameters of one network.
 
     Raises:
       WorkdirError: it is an ensemble.
@@ -54,7 +54,7 @@ def one_network(classifier: Classifier) -> Classifier:
 
 
 def _predictors(members: Sequence[Classifier]) -> list[Callable]:
-    """What predicts with the parameters of each: one compiled program for all with the same scales."""
+    """The predictor of each member; members with the same scales share one compiled program."""
     first = members[0]
     return [first._predict if one.task.scales == first.task.scales else one._predict for one in members]
 

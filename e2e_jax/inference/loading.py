@@ -1,4 +1,4 @@
-"""Loads the classifier of a run, which a finished or a running training left in its folder."""
+"""Loads the classifier of a finished or running training from its folder."""
 
 import functools
 from pathlib import Path
@@ -18,18 +18,17 @@ from e2e_jax.study import Task
 
 
 def load_classifier(workdir, which="best"):
-    """Loads a trained classifier; needs nothing but its folder, on any device.
+    """Load a trained classifier; needs only its folder, on any device.
 
-    The classifier of a run of several networks (`config.seeds`) is their ensemble.
+    A run with several networks (`config.seeds`) gives their ensemble.
 
     Args:
       workdir: the folder of a run, or the name of a released classifier, such as "cms_b".
-      which: "best" (of the best epoch), "latest" (of the last step saved), or the step of a checkpoint.
+      which: "best" (the best epoch), "latest" (the last saved step), or the step of a checkpoint.
 
     Raises:
-      WorkdirError: there is no run or released classifier of this name, no such checkpoint, or no epoch is
-        finished yet; the checkpoint is damaged, from another version, or of another config or network than
-        the config describes.
+      WorkdirError: the run, released classifier or checkpoint does not exist, or no epoch is finished yet;
+        or the checkpoint is damaged, from another version, or does not match the config or its network.
     """
     workdir = zoo.folder_of(workdir)
     config = read_config(workdir)
@@ -59,7 +58,7 @@ def load_classifier(workdir, which="best"):
 
 
 def _described(config, task, path):
-    """The objects that the config in `path` describes, and the shapes of the network's parameters."""
+    """The objects described by the config in `path`, and the shapes of the network's parameters."""
     try:
         run = experiment.of(config, task)
         return run, jax.eval_shape(lambda: run.initial_params(jax.random.key(0)))
@@ -71,7 +70,7 @@ def _described(config, task, path):
 
 
 def _check_shapes(path, saved, expected):
-    """Refuses the parameters of another network than this code builds; names where they differ."""
+    """Refuse parameters that do not fit the network built by this code; the error names the differences."""
     saved, expected = _shapes(saved), _shapes(expected)
     differing = [name for name in sorted(saved | expected) if saved.get(name) != expected.get(name)]
     if not differing:
@@ -86,6 +85,6 @@ def _check_shapes(path, saved, expected):
 
 
 def _shapes(tree):
-    """{"features/stem/kernel": (7, 7, 3, 16)}"""
+    """Shapes by path, such as {"features/stem/kernel": (7, 7, 3, 16)}."""
     name = functools.partial(jax.tree_util.keystr, simple=True, separator="/")
     return {name(path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}

@@ -1,4 +1,4 @@
-"""Events, hits or images in, predictions out: the forward pass of a network on all devices."""
+"""Prediction from events, hits or images: the forward pass of a network on all devices."""
 
 import dataclasses
 import functools
@@ -20,16 +20,16 @@ from e2e_jax.models.preprocessing import Inputs
 from e2e_jax.study import Task
 
 LENGTH_STEP = 128
-"""Padded lengths are multiples of this, so that similar events share one compiled program."""
+"""Padded lengths are multiples of this, so similar events share one compiled program."""
 
 LONGEST_USUAL = 4096
-"""Entries of a list up to which events are padded together, as those of collisions are."""
+"""Maximum list length of events that are padded together; usual collisions are shorter."""
 
 GROUP_ENTRIES = 2**20
-"""Padded entries of a collection in a group of longer events, about that of a usual batch."""
+"""Padded entries of a collection in a group of longer events, similar to a usual batch."""
 
 INVALID = ("raise", "nan")
-"""What `Classifier.predict` can do with invalid events."""
+"""Treatments of invalid events by `Classifier.predict`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Classifier:
     """A trained network: a classifier, or the regression of observables.
 
     Attributes:
-      name: of the config it was trained with.
-      task: what it learnt.
-      inputs: what it sees of an event.
+      name: name of the training config.
+      task: the task that it learned.
+      inputs: the inputs of the network.
       network: the network.
       params: the network's parameters.
     """
@@ -58,7 +58,7 @@ class Classifier:
 
     @property
     def columns(self):
-        """Names of what `predict` returns, such as "probability_h" or "predicted_mass"."""
+        """Names of the columns of `predict`, such as "probability_h" or "predicted_mass"."""
         return self.task.columns
 
     def predict_observables(self, events_or_images, invalid="raise"):
@@ -67,8 +67,8 @@ class Classifier:
         Args, errors: as for `predict`.
 
         Returns:
-          {"mass": f4 `[n]`} of each target, and with a Gaussian loss {"mass_sigma": f4 `[n]`}, its standard
-          deviation; {} of a classifier.
+          {"mass": f4 `[n]`} for each target, and with a Gaussian loss {"mass_sigma": f4 `[n]`}, its standard
+          deviation; {} for a classifier.
         """
         values = dict(zip(self.columns, self.predict(events_or_images, invalid).T))
         found = {name: values[f"predicted_{name}"] for name in self.task.targets}
@@ -76,21 +76,21 @@ class Classifier:
         return found | {name: sigma for name, sigma in sigmas.items() if sigma is not None}
 
     def predict(self, events_or_images, invalid="raise"):
-        """What the network predicts, in the order of `columns`: of a classifier the probabilities.
+        """Predictions of the network, in the order of `columns`; for a classifier, the probabilities.
 
         Args:
-          events_or_images: the events of the task's kind, such as `Events`; a padded batch of their hits
-            (`to_batch`); or images in GeV, with what they are divided by, if anything: {"barrel": [n, 170,
-            360, channels], "mass": [n]}. In numpy.
-          invalid: what to do with events that no source of the training gives
-            (`validity.is_invalid`): "raise", or "nan" for NaN in place of their predictions.
+          events_or_images: events of the task's kind, such as `Events`; a padded batch of their hits
+            (`to_batch`); or images in GeV, with the observable by which they are divided, if any:
+            {"barrel": [n, 170, 360, channels], "mass": [n]}. Arrays are numpy.
+          invalid: treatment of events that no source of the training can give
+            (`validity.is_invalid`): "raise", or "nan" for NaN predictions.
 
         Returns:
-          f4 `[n, columns]`; of a classifier `[n, classes]`, in the order of `classes`.
+          f4 `[n, columns]`; for a classifier `[n, classes]`, in the order of `classes`.
 
         Raises:
-          ValueError: the input is none of these; or, with "raise", an event is invalid or has no finite
-            predictions.
+          ValueError: the input has another form; or, with "raise", an event is invalid or has a prediction
+            that is not finite.
         """
         if invalid not in INVALID:
             raise ValueError(f"invalid is {invalid!r}; it is one of {', '.join(map(repr, INVALID))}.")
@@ -120,12 +120,12 @@ class Predictor:
     """The compiled forward pass: (params, events or images) -> predictions f4 [n, columns], on the host.
 
     Args:
-      task: what was learnt.
+      task: the task.
       network: the network.
-      inputs: what it sees.
-      together: events of a batch; fewer events are in a batch of the next power of two.
-      setup: how the devices work together; `Setup()` by default. A batch is spread over as many of this
-        process's devices as divide it.
+      inputs: the inputs of the network.
+      together: events per batch; fewer events are padded to the next power of two.
+      setup: use of the devices; `Setup()` by default. A batch is spread over the largest number of this
+        process's devices that divides it.
       views: symmetric views of each event over which the predictions are averaged
         (`detector.symmetries.views`). More than 1 needs hits, not images.
     """
@@ -149,18 +149,18 @@ class Predictor:
 
     @property
     def devices(self) -> list:
-        """The devices of this process that are used: all of them where the setup asks for more."""
+        """The devices of this process that are used: all of them if the setup has more."""
         return jax.local_devices()[: self._setup.devices or None]
 
     def batches(self, events_or_images):
-        """Yields what `padded_batches` does, the batches on the devices."""
+        """Yield the results of `padded_batches`, with the batches on the devices."""
         make = functools.partial(padded_batches, events_or_images, self._together)
         for batch, rows in prefetch(make, ahead=1):
             _, split = self._for_size(_rows(batch))
             yield jax.device_put(batch, split), rows
 
     def of_batches(self, params, batches):
-        """The predictions for what `batches` yields; a list of it can be used again and again."""
+        """The predictions for the results of `batches`; a list of these results can be reused."""
         params = jax.device_get(params)
         parts, places = [np.zeros((0, len(self._task.columns)), np.float32)], [np.zeros(0, int)]
         for batch, rows in batches:
@@ -197,9 +197,9 @@ class Predictor:
 
 
 def padded_batches(events_or_images, most):
-    """Yields (a padded batch of at most `most` rows, the rows of the events that it begins with).
+    """Yield (a padded batch of at most `most` rows, the rows of its events).
 
-    Events of similar length are together, so that padding stays bounded. The last event fills a batch up.
+    Events of similar length share a batch, so padding is bounded. Copies of the last event fill a batch.
     """
     for group in _groups(events_or_images):
         size = min(most, 1 << (len(group) - 1).bit_length())
@@ -215,10 +215,10 @@ def padded_batches(events_or_images, most):
 
 
 def _groups(events_or_images):
-    """The rows of each group: events whose longest lists have the same length but for a factor of 4.
+    """The rows of each group: events whose longest lists have the same length within a factor of 4.
 
-    All events up to `LONGEST_USUAL` are one group. The groups of longer ones hold at most `GROUP_ENTRIES`
-    padded entries of a collection, or one event. Batches and images are one group, as they are padded.
+    All events up to `LONGEST_USUAL` form one group. Groups of longer events have at most `GROUP_ENTRIES`
+    padded entries of a collection, or one event. Batches and images form one group, because they are padded.
     """
     if not isinstance(events_or_images, Record):
         rows = np.arange(_rows(events_or_images))
@@ -241,7 +241,7 @@ def _rows(events_or_images):
 
 
 def _select(events_or_images, rows):
-    """Some events of a record, or of a batch or images."""
+    """Select events of a record, or of a batch or images."""
     if isinstance(events_or_images, Record):
         return events_or_images[rows]
     return jax.tree.map(lambda leaf: np.asarray(leaf)[rows], dict(events_or_images))

@@ -1,9 +1,9 @@
-"""A small folder that holds a trained classifier and nothing to resume from, to keep next to the code.
+"""Releases: small folders with a trained classifier, without the state for resuming, stored with the code.
 
-`load_classifier` opens it like the folder of a run. It holds config.json, results.json, a card, checkpoints/
-with the best epoch's parameters alone, and the probabilities that the classifier gave, when it was released,
-to a sample of events. The sample is in samples/ next to it: the first validation events of each label of a
-dataset, shared by all releases of this dataset.
+`load_classifier` opens a release like the folder of a run. It contains config.json, results.json, a card,
+checkpoints/ with only the best epoch's parameters, and the classifier's probabilities for a sample of events
+at the time of the release. The sample is in samples/ in the parent folder: the first validation events of
+each label of a dataset, shared by all releases of this dataset.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ SCORES = f"{PROBABILITIES}.npz"
 CONTENT = {CONFIG, RESULTS, CHECKPOINTS, SCORES, CARD}
 LARGEST = 500_000
 LARGEST_SAMPLE = 1_200_000
-"""Bytes of a release and of the sample next to it: they travel with every clone of the code."""
+"""Maximum bytes of a release and of its sample; both are part of every clone of the code."""
 
 
 def release(workdir, output, per_class: int = 60, dataset: Dataset | None = None) -> Path:
-    """Writes the release of a finished run, whole or not at all; an earlier release is replaced.
+    """Write the release of a finished run, atomically; an earlier release is replaced.
 
     Args:
       workdir: folder of the run.
       output: folder to write; its name is that of the release.
-      per_class: events of each label in the sample, where there is none of this dataset yet; 0 for none.
-      dataset: what the run was trained on; the one that its config names by default.
+      per_class: events of each label in the sample, if this dataset has no sample yet; 0 for none.
+      dataset: the dataset of the training; by default the one in its config.
 
     Returns:
       The folder.
 
     Raises:
-      WorkdirError: the run is not finished or evaluated, `output` holds something else, the sample there is
-        of another build of the dataset, or the release or the sample is too large.
+      WorkdirError: the run is not finished or evaluated, `output` contains something else, the existing
+        sample is from another build of the dataset, or the release or the sample is too large.
     """
     workdir, output = Path(workdir).expanduser(), Path(output).expanduser()
     check_path(output)
@@ -93,7 +93,7 @@ def release(workdir, output, per_class: int = 60, dataset: Dataset | None = None
 
 
 def read_events(name_or_folder):
-    """The events of the sample next to a release, and the probabilities that it gave them when released.
+    """The events of a release's sample, and their probabilities at the time of the release.
 
     Args:
       name_or_folder: as for `load_classifier`.
@@ -102,7 +102,7 @@ def read_events(name_or_folder):
       A `Record`, and f4 `[n, classes]`.
 
     Raises:
-      WorkdirError: there is no sample, or it cannot be read.
+      WorkdirError: the sample does not exist or cannot be read.
     """
     folder = zoo.folder_of(name_or_folder)
     path, record = _sample_path(folder, read_config(folder)), KINDS[Task(**read_about(folder)["task"]).events]
@@ -121,7 +121,7 @@ def _sample_path(folder: Path, config) -> Path:
 
 
 def _sample(output: Path, config, classifier: Classifier, results: dict, per_class: int, dataset):
-    """The sample next to a release; made of the first validation events of each label where there is none."""
+    """The sample of a release; if missing, made from the first validation events of each label."""
     path, fingerprint = _sample_path(output, config), results["dataset"].get("fingerprint", "")
     record = KINDS[classifier.task.events]
     if path.exists():
@@ -145,7 +145,7 @@ def _sample(output: Path, config, classifier: Classifier, results: dict, per_cla
 
 
 def _results(workdir):
-    """results.json without the folders and the system of the machine that trained."""
+    """results.json without the folders and the system of the training machine."""
     path = workdir / RESULTS
     try:
         results = json.loads(path.read_text())
@@ -173,7 +173,7 @@ def _refuse_large(path: Path, largest: int):
 
 
 def _put(part, output):
-    """Moves the new folder to its place; the old one goes when the new one is there."""
+    """Move the new folder to its place, then delete the old one."""
     old = part.with_name(f"{part.name}.old")
     if output.exists():
         os.replace(output, old)

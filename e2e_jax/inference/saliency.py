@@ -1,4 +1,4 @@
-"""Which hits make an event look like a class: the gradient of its score, through the images, to each hit."""
+"""Saliency of hits for a class: the gradient of the score, through the images, with respect to each hit."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from e2e_jax.models import backend, heads
 from e2e_jax.models.forward import logits_function
 
 STRENGTHS = {"eb": "energy", "ee": "energy", "hcal": "energy", "tracks": "pt"}
-"""What the score is differentiated by: the hits' energies and the tracks' transverse momenta, in GeV."""
+"""Variables of the gradient: the hits' energies and the tracks' transverse momenta, in GeV."""
 
 CHUNK = 12
-"""Events whose gradients are computed together; a network's maps of an event take some megabytes."""
+"""Events whose gradients are computed together; the feature maps of an event take some megabytes."""
 
 
 def hit_gradients(classifier: Classifier, events: Events, name: str = "") -> dict[str, np.ndarray]:
-    """The gradient of a class's probability by the energy of every hit.
+    """Gradient of a class's probability with respect to the energy of every hit.
 
-    How much the probability of an event would rise, to first order, for one GeV more in a hit that it has.
-    The observable that images are divided by stays as it is. A hit that no image shows, or whose
-    pixel is below the threshold, has the gradient 0.
+    This is the increase of an event's probability, to first order, per GeV added to an existing hit. The
+    observable by which images are divided is constant. A hit outside the images, or with its pixel below the
+    threshold, has the gradient 0.
 
     Args:
-      classifier: a classifier that sees images.
+      classifier: a classifier that uses images.
       events: any events.
       name: one of `classifier.classes`; the signal by default.
 
@@ -35,7 +35,7 @@ def hit_gradients(classifier: Classifier, events: Events, name: str = "") -> dic
       {"eb": f4 [hits], ...} in 1/GeV, one array for each of `STRENGTHS`, in the order of `events.eb.energy`.
 
     Raises:
-      ValueError: there is no such class, or the classifier sees no hits.
+      ValueError: the class is unknown, or the classifier uses no hits.
       WorkdirError: the classifier is an ensemble.
     """
     classifier = one_network(classifier)
@@ -51,14 +51,14 @@ def hit_gradients(classifier: Classifier, events: Events, name: str = "") -> dic
         )
     if inputs.kind not in ("images", "tokens"):
         raise ValueError(f"This classifier sees {inputs.kind}: its score does not depend on any hit.")
-    # By XLA, which computes the gradient of images; the C++ of a CPU does not.
+    # With XLA, which computes the gradient of images; the C++ code for CPUs does not.
     logits_of = logits_function(classifier.network, inputs, backend.ANY)
     column = classifier.classes.index(name)
 
     def score(strengths, batch):
         hits = {c: {**batch[c], STRENGTHS[c]: strengths[c]} for c in COLLECTIONS}
         logits = logits_of(classifier.params, {**batch, **hits})
-        # Events do not see each other, so the gradient of the sum has that of each.
+        # Events are independent, so the gradient of the sum contains the gradient of each.
         return jnp.sum(heads.predictions(logits, classifier.task)[:, column])
 
     gradient = jax.jit(jax.grad(score))

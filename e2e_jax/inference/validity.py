@@ -1,14 +1,14 @@
-"""Which events a classifier may score: those that a source of its training could have given.
+"""Validity of events: a classifier scores only events that a source of its training could give.
 
-A classifier gives any input confident probabilities, also an event that its selection would have refused. The
-rules here are those of the training's sources: a pT of each photon that the network reads, observables that
-the selection can give, finite energies below `rec_hits.MAX_ENERGY`, and hits in cells that the detector has.
-`Classifier.predict` applies them to records and batches, and the exported files apply the same function
-inside their graph.
+A classifier returns confident probabilities for any input, also for events that its selection would refuse.
+The rules here are those of the training's sources: a pT for each photon that the network reads, possible
+observables of the selection, finite energies below `rec_hits.MAX_ENERGY`, and hits in existing cells.
+`Classifier.predict` applies them to records and batches, and exported files apply the same function in their
+graph.
 
-The cuts by which a selection chooses a region (pt, |eta|, a mass above 90 GeV) are not among the rules: a
-diphoton of a sideband or of another mass hypothesis is a sensible input, and a classifier does not store the
-region of its training. What the rules refuse is no diphoton at all.
+The cuts by which a selection chooses a region (pt, |eta|, a mass above 90 GeV) are not rules: a diphoton of a
+sideband or of another mass hypothesis is a sensible input, and a classifier does not store the region of its
+training. The rules refuse only events that are no diphotons at all.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from e2e_jax.sources.root.rec_hits import MAX_ENERGY
 from e2e_jax.study import Task
 
 READ = "read_events(path, select=...), for instance select=e2e_jax.study.photons()"
-"""How events of files get their observables."""
+"""Advice for events of files without observables."""
 
 
 class Rule(NamedTuple):
     """Values that break a rule.
 
     Attributes:
-      name: of the column, such as "mass" or "eb.energy".
-      values: of the column, by events (and entries), or of a record's collection by entries.
-      bad: where the rule is broken, bool of the shape of `values`.
+      name: name of the column, such as "mass" or "eb.energy".
+      values: values of the column, by events (and entries), or of a record's collection by entries.
+      bad: mask of the values that break the rule, bool of the shape of `values`.
       why: what is wrong, after "name = value".
     """
 
@@ -47,13 +47,13 @@ class Rule(NamedTuple):
 
 
 def is_invalid(events_or_batch, task: Task, inputs: Inputs, xp=np):
-    """Which events no source of the training gives, bool `[n]`.
+    """Mask of events that no source of the training can give, bool `[n]`.
 
     Args:
       events_or_batch: a record, a padded batch of hits, or images, with `checked_columns`. Padding (cell 0,
-        energy 0) breaks no rule. Only the columns that are there are checked.
-      task: names the kind of the events, and their observables.
-      inputs: what the classifier sees.
+        energy 0) breaks no rule. Missing columns are not checked.
+      task: defines the kind of the events, and their observables.
+      inputs: the inputs of the classifier.
       xp: numpy, or jax.numpy for a batch inside a compiled program.
     """
     columns = _columns(events_or_batch)
@@ -64,7 +64,7 @@ def is_invalid(events_or_batch, task: Task, inputs: Inputs, xp=np):
 
 
 def reason(events_or_batch, task: Task, inputs: Inputs) -> str:
-    """A sentence that names the first event, in the order of the rules, that `is_invalid`."""
+    """A sentence about the first invalid event, in the order of the rules."""
     for rule in _rules(_columns(events_or_batch), task, inputs, np):
         if rule.bad.any():
             place = tuple(np.argwhere(rule.bad)[0])
@@ -74,12 +74,12 @@ def reason(events_or_batch, task: Task, inputs: Inputs) -> str:
 
 
 def check_columns(events_or_batch, task: Task, inputs: Inputs) -> None:
-    """Refuses columns that do not belong together or are missing, and what is neither hits nor images.
+    """Refuse missing or inconsistent columns, and inputs that are neither hits nor images.
 
     Args: as for `is_invalid`.
 
     Raises:
-      ValueError: it names the entry that does not fit or is missing, and what was expected.
+      ValueError: names the inconsistent or missing entry, and the expected one.
     """
     if isinstance(events_or_batch, KINDS[task.events]):
         _check_record(events_or_batch)
@@ -103,7 +103,7 @@ def check_columns(events_or_batch, task: Task, inputs: Inputs) -> None:
 
 
 def _rules(columns: Mapping[str, np.ndarray], task: Task, inputs: Inputs, xp) -> Iterator[Rule]:
-    """The rules that columns may break; with numpy only those that are broken."""
+    """The rules for the columns; with numpy, only broken rules."""
     record = KINDS[task.events]
     for name, values in columns.items():
         collection, _, column = name.rpartition(".")
@@ -137,12 +137,12 @@ def _cell_rules(name, cells, energy, inputs, record, xp) -> Iterator[Rule]:
 
 
 def _is_small(values: np.ndarray) -> bool:
-    """Whether all values are finite and below the limit, without an array in between."""
+    """Whether all values are finite and below the limit, computed without a temporary array."""
     return not values.size or bool(values.min() > -MAX_ENERGY and values.max() < MAX_ENERGY)
 
 
 def _columns(events_or_batch) -> dict[str, np.ndarray]:
-    """The columns that a network may read, by name: "mass", "eb.cell" (of a record by entries), "barrel"."""
+    """The columns that a network may read, by name: "mass", "eb.cell" (for a record by entries), "barrel"."""
     if not isinstance(events_or_batch, Record):
         return {
             jax.tree_util.keystr(path, simple=True, separator="."): leaf
@@ -156,13 +156,13 @@ def _columns(events_or_batch) -> dict[str, np.ndarray]:
 
 
 def _rows(events_or_batch, columns):
-    """How many events there are; a symbol in a program for any number of them."""
+    """Number of events; a symbol in a program for any number of events."""
     first = next(iter(columns.values()))
     return len(events_or_batch) if isinstance(events_or_batch, Record) else np.shape(first)[0]
 
 
 def _by_event(rule: Rule, events_or_batch, xp):
-    """Which events break a rule, bool `[n]`."""
+    """Mask of the events that break a rule, bool `[n]`."""
     collection = rule.name.partition(".")[0]
     if isinstance(events_or_batch, Record) and collection in events_or_batch.COLLECTIONS:
         bad = np.zeros(len(events_or_batch), bool)

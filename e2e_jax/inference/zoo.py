@@ -1,4 +1,4 @@
-"""The released classifiers by name: a checkout and an installation hold them in `e2e_jax/zoo/`."""
+"""The released classifiers by name, stored in `e2e_jax/zoo/` of a checkout or an installation."""
 
 from pathlib import Path
 
@@ -6,23 +6,23 @@ from e2e_jax.errors import WorkdirError
 from e2e_jax.runs.folder import CONFIG
 
 FOLDER = Path(__file__).parents[1] / "zoo"
-"""In a checkout a link to `release/`."""
+"""In a checkout, a link to `release/`."""
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    """The released classifiers."""
+    """Names of the released classifiers."""
     return sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
 
 
 def folder_of(name_or_folder, folder: Path = FOLDER) -> Path:
-    """The folder of a released classifier or of a run; a folder that exists comes before a name.
+    """The folder of a released classifier or of a run; an existing folder has precedence over a name.
 
     Args:
       name_or_folder: one of `names`, or a path.
-      folder: of the released classifiers.
+      folder: folder of the released classifiers.
 
     Raises:
-      WorkdirError: a single word names neither a folder nor a released classifier.
+      WorkdirError: a single word is neither a folder nor the name of a released classifier.
     """
     path = Path(name_or_folder).expanduser()
     if path.exists() or len(path.parts) != 1:

@@ -1,4 +1,4 @@
-"""The events of a ROOT file, of either kind that is known."""
+"""Reads the events of a ROOT file, AODSIM or flat ntuple."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ Result = TypeVar("Result")
 
 
 def read_events(path: str | os.PathLike, select: Selection | Callable | None = None) -> Events:
-    """Reads all events of AODSIM files or of flat ntuples into memory.
+    """Read all events of AODSIM files or of flat ntuples into memory.
 
     Args:
       path: a file, a pattern such as ``data/*.root``, or a ``root://`` or ``https://`` address.
-      select: of AODSIM files, the selection that events must pass, which also gives their observables: one
-        such as `photons()` or `studies.hgg.SELECTIONS["central"]`, or a function. All events by default.
+      select: for AODSIM files, the selection, which also computes the observables: a selection such as
+        `photons()` or `studies.hgg.SELECTIONS["central"]`, or a function. All events by default.
 
     Raises:
-      SourceError: the file is of another kind, damaged, or holds values that cannot be.
+      SourceError: the file has another format, is damaged, or contains invalid values.
       StudyError: the selection cannot be applied.
-      ValueError: the file is a flat ntuple, which was selected before.
+      ValueError: `select` is given for a flat ntuple, which is already selected.
     """
     select = None if select is None else Selection.of(select)
     return of_either(path, lambda reader: reader.read_events(path, select))
 
 
 def of_either(path: str | os.PathLike, read: Callable[[ModuleType], Result]) -> Result:
-    """What `read` gives with the module that reads the file: `aodsim`, or `ntuple`.
+    """Call `read` with the module that reads the file: `aodsim` or `ntuple`.
 
     Raises:
-      SourceError: what `read` raises; or the file has neither tree.
+      SourceError: raised by `read`; or the file has neither tree.
     """
     try:
         return read(aodsim)

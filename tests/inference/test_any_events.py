@@ -1,4 +1,4 @@
-"""Any event has probabilities or NaN, by the same rules in prediction and in exported files."""
+"""Every event gets probabilities or NaN, by the same rules in prediction and in exported files."""
 
 import dataclasses
 import functools
@@ -26,14 +26,14 @@ classifier = functools.cache(lambda name: classifier_of(CONFIGS[name]()))
 
 
 def quick(examples):
-    """Settings: no deadline, since the first example compiles, and the same examples every time."""
+    """Settings: no deadline, because the first example compiles, and the same examples every time."""
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
     return settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=checks)
 
 
 @st.composite
 def any_events(draw, **sizes):
-    """Events with any finite numbers, some of them ordinary, and in half of the cases any ids."""
+    """Events with any finite numbers, some of them usual, and in half of the cases any ids."""
     ordinary = draw(st.booleans())
     values = finite(0, 100) if ordinary else None
     masses = finite(-1, 200) if ordinary else None
@@ -95,7 +95,7 @@ def test_an_exported_file_agrees_with_predict_on_any_event(events):
     shapes, score = exported("image")
     batch = events.to_batch(dict.fromkeys(events.COLLECTIONS, MOST))
     scored = np.asarray(score(signature.as_inputs(batch, shapes)))
-    # The file sees its inputs alone; so does this batch.
+    # The file gets only its inputs, and so does this batch.
     seen = {name: batch[name] for name in shapes}
     np.testing.assert_allclose(scored, classifier("image").predict(seen, invalid="nan"), atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""An exported file scores as `Classifier.predict` does, without this code, or is not written."""
+"""An exported file gives the scores of `Classifier.predict` without this code, or is not written."""
 
 import json
 import subprocess
@@ -52,11 +52,11 @@ MODELS = {
     "tokens": token_config,
     "authors'": lambda: _config("hcal_centric", matches_authors=True),
 }
-"""Every network, geometry and normalization there is, small."""
+"""Small configs of every network, geometry and normalization."""
 
 
 def events_batch(n=3):
-    """Hits on every kind of cell, tracks in all directions, and directions that no cell has."""
+    """Hits on every kind of cell, tracks in all directions, also in directions without cells."""
     events = sample(per_class=n, hits=30)
     rng = np.random.default_rng(5)
     tracks = events.tracks.columns
@@ -111,7 +111,7 @@ def test_stablehlo_scores_any_number_of_hits_as_predict_does(name):
 
 @pytest.mark.slow
 def test_a_file_calls_nothing_of_this_machine():
-    # The paper's widths, for which a CPU takes our own C++ here.
+    # With the paper's widths, a CPU uses the C++ code of this package.
     config = image_config()
     config.model.widths = (16, 32)
     classifier = classifier_of(config)

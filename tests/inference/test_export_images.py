@@ -1,4 +1,4 @@
-"""Jets and crops leave as one tensor, NHWC with any number of events, scaled in the file or before it."""
+"""Exported jets and crops are one NHWC tensor with any number of events, scaled in the file or before it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Prediction in few sizes of batches; a classifier of showers refuses what it does not see."""
+"""Prediction uses few batch sizes; a shower classifier refuses inputs that it does not use."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from tests.synthetic import kinematics_config, sample
 
 @pytest.fixture
 def classifier():
-    """One that gives every shower the same probabilities."""
+    """A classifier that gives every shower the same probabilities."""
     made = classifier_of(showers_vgg.get_config())
     return dataclasses.replace(made, _predict=lambda params, showers: np.full((len(showers), 2), 0.5))
 
@@ -56,7 +56,7 @@ def test_small_numbers_of_events_share_few_programs(caplog):
         for count in range(1, 24):
             np.testing.assert_allclose(predict(params, events[:count]), whole[:count], rtol=1e-6)
     programs = [record for record in caplog.records if "Compiling jit(_forward)" in record.getMessage()]
-    # 1, 2, 4, 8 and 16 events, and config.evaluate.batch_size, which is there already.
+    # 1, 2, 4, 8 and 16 events, and config.evaluate.batch_size, which is already compiled.
     assert 1 <= len(programs) <= 5
 
 

@@ -1,4 +1,4 @@
-"""A release is a small folder that opens like the run it comes from, and holds nothing of the machine."""
+"""A release is a small folder that opens like its run and contains no data of the training machine."""
 
 import json
 from pathlib import Path
@@ -142,7 +142,7 @@ def test_a_released_classifier_is_found_by_its_name(run, tmp_path, monkeypatch):
     assert zoo.folder_of("mine", tmp_path / "zoo") == tmp_path / "zoo" / "mine"
     with pytest.raises(WorkdirError, match=r"There is no run in yours.* mine\."):
         zoo.folder_of("yours", tmp_path / "zoo")
-    # A folder of this name comes first, and a path is no name.
+    # A folder with this name has precedence, and a path is not a name.
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     assert zoo.folder_of("mine", tmp_path / "zoo") == Path("mine")

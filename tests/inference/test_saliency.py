@@ -1,4 +1,4 @@
-"""The gradient of a score is what a small change of a hit does to it."""
+"""The gradient of a score predicts the effect of a small change of a hit."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.synthetic import image_config, kinematics_config, sample
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "column"), [("eb", "energy"), ("tracks", "pt")])
 def test_the_gradient_is_what_a_little_more_energy_does(name, column):
-    """Moved along its gradient by a small step, a score changes by the gradient's length times the step."""
+    """A small step along the gradient changes a score by the gradient's length times the step."""
     classifier, events, step = classifier_of(image_config()), sample(per_class=4), 0.01
     ragged = getattr(events, name)
     gradient, values = hit_gradients(classifier, events)[name].astype(np.float64), ragged.columns[column]
@@ -21,10 +21,10 @@ def test_the_gradient_is_what_a_little_more_energy_does(name, column):
     for sign in (1, -1):
         values[:] = before + sign * step * gradient / np.maximum(length, 1e-30)[ragged.event_index]
         scores.append(classifier.predict(events)[:, 1].astype(np.float64))
-    steep = length > 1e-4  # enough to be seen in float32
+    steep = length > 1e-4  # visible in float32
     assert steep.sum() >= 3
     change = (scores[0] - scores[1])[steep] / (2 * step)
-    # The median: a step may take an event over a kink of the network.
+    # The median, because a step may cross a kink of the network for some events.
     assert np.median(abs(change / length[steep] - 1)) < 0.03
 
 

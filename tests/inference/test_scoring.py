@@ -1,4 +1,4 @@
-"""The scores of a file are what predict gives for its events, however often the command was interrupted."""
+"""The scores of a file equal the predictions for its events, also after interruptions."""
 
 import concurrent.futures
 import dataclasses
@@ -65,7 +65,7 @@ def aodsim_file(tmp_path_factory):
 
 
 def read_table(path):
-    """The columns of a Parquet file, and what describes them."""
+    """The columns of a Parquet file, and their description."""
     table = parquet.read_table(path)
     about = json.loads(parquet.read_metadata(path).metadata[output.METADATA])
     return {name: table[name].to_numpy() for name in table.column_names}, about
@@ -76,7 +76,7 @@ def score(*arguments, **options):
 
 
 def check(path, events, workdir, labels=None):
-    """The file holds the events and what the classifier gives for all of them at once."""
+    """The file contains the events and the classifier's predictions for all of them at once."""
     columns, _ = read_table(path)
     classifier = load_classifier(workdir)
     found = np.stack([columns[f"probability_{name}"] for name in classifier.classes], axis=1)
@@ -241,7 +241,7 @@ def test_many_small_pieces_are_written_as_few(monkeypatch):
 
 
 class Counting(concurrent.futures.ThreadPoolExecutor):
-    """Counts the jobs that it gets, and is interrupted when some are done."""
+    """Executor that counts its jobs, and is interrupted after some of them."""
 
     def __init__(self, most=100):
         super().__init__(1)
@@ -263,7 +263,7 @@ def interrupt(*arguments, after=2):
 
 
 def jobs_done(*arguments):
-    """How many of the five jobs of an AODSIM file are done when the command continues."""
+    """Number of finished jobs, of the five of an AODSIM file, when the command continues."""
     with Counting() as executor:
         score(*arguments, executor=executor, job_events=2)
     return executor.count
@@ -325,7 +325,7 @@ def test_what_cannot_be_written_is_told_and_leaves_the_earlier_file(
     assert [found.name for found in tmp_path.iterdir()] == ["scores.parquet"]
 
 
-# Elsewhere
+# Other machines
 
 
 def test_a_worker_with_other_code_or_another_checkpoint_refuses(kinematics, tmp_path):

@@ -1,4 +1,4 @@
-"""A prediction averaged over symmetric views: invariant, and the mean of those of the views."""
+"""A prediction averaged over symmetric views is invariant and equals the mean over the views."""
 
 import jax.numpy as jnp
 import numpy as np

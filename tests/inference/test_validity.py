@@ -1,4 +1,4 @@
-"""Events that no source of the training gives are refused, or get NaN, in every form."""
+"""Events that no source of the training can give are refused, or get NaN, in every input form."""
 
 import dataclasses
 from pathlib import Path
@@ -26,7 +26,7 @@ from tests.synthetic import image_config, kinematics_config, sample
 ROOT = Path(__file__).parents[2]
 
 BAD = 4
-"""The event that a test spoils."""
+"""The event that a test changes."""
 
 
 def mass(value):
@@ -59,7 +59,7 @@ SPOILT = {
 
 @pytest.fixture(scope="module")
 def classifier():
-    """It sees all detectors, and the mass by nothing but the check."""
+    """A classifier that uses all detectors; only the check uses the mass."""
     config = image_config()
     config.inputs.geometry, config.inputs.channels = "hcal_centric", ("tracks", "ecal", "hcal")
     config.inputs.normalization = "none"
@@ -167,7 +167,7 @@ def test_showers_have_no_rule_of_mass():
 
 
 def without_photons(events, rows, first=0):
-    """The events, some of them without their photons from a rank on."""
+    """The events, some of them without the photons above a rank."""
     pt = events.photons.pt.copy()
     for row in rows:
         pt[events.photons.offsets[row] + first : events.photons.offsets[row + 1]] = 0
@@ -232,7 +232,7 @@ def test_events_of_the_real_file_without_two_photons_are_refused():
     np.testing.assert_array_equal(np.isnan(scored).any(axis=1), events.mass == 0)
 
 
-# Columns that do not belong together
+# Inconsistent columns
 
 
 def replaced(ragged, **changes):
@@ -285,7 +285,7 @@ def test_columns_of_a_batch_that_do_not_fit_are_named(classifier, name):
 
 @pytest.fixture
 def shapes_seen():
-    """A classifier that gives the number of tracks, and the padded shapes that its network saw."""
+    """A classifier that returns the number of tracks, and the padded shapes of its network's inputs."""
     seen = []
 
     def predict(params, events):
@@ -307,7 +307,7 @@ def with_tracks(counts):
 
 
 def test_an_event_of_many_hits_is_padded_alone(shapes_seen):
-    """Among 300 events one with 300,000 tracks; padded together they would be 90 million."""
+    """One of 300 events has 300,000 tracks; padded together they would be 90 million."""
     classifier, seen = shapes_seen
     counts = np.full(300, 50)
     counts[[7, 150]] = 300_000, 20_000

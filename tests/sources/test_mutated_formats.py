@@ -1,4 +1,4 @@
-"""Where a checksum covers a format, no damage gives other content; and no damage crashes a reader."""
+"""If a checksum covers a format, damage never gives other content; no damage crashes a reader."""
 
 import subprocess
 import sys
@@ -12,14 +12,14 @@ from benchmarks import mutations
 ROOT = Path(__file__).parents[2]
 
 COVERED = ("root-uncompressed-checksum", "hdf5-fletcher32", "kept-npz", "pileup-pool")
-"""Of these, no other content is ever read."""
+"""Formats for which damage never gives other content."""
 
 OTHERS = ("root-some-uncompressed", "hdf5")
 
 
 @pytest.mark.slow
 def test_damage_is_told_or_does_no_harm():
-    """In a process without JAX, as each read forks."""
+    """Run in a process without JAX, because each read forks."""
     command = [sys.executable, "benchmarks/mutations.py", "--mutations=60", "--seed=1", *COVERED, *OTHERS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()[2:]]

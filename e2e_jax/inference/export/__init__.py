@@ -1,8 +1,8 @@
-"""A classifier as one file that scores hits or images outside of this code.
+"""Exports a classifier to one file that scores hits or images without this code.
 
     e2e-jax export --workdir=DIR --format=stablehlo|onnx [--input=hits|images] --output=FILE
 
-or, in a program, `files.export(workdir, path, format, given)`. What the file computes is what
-`Classifier.predict` does, from the hits or the images in GeV to the probabilities, parameters included:
-`signature` says with what inputs, `stablehlo` and `onnx_file` write the formats.
+or, in a program, `files.export(workdir, path, format, given)`. The file computes the same as
+`Classifier.predict`, from the hits or the images in GeV to the probabilities, and contains the parameters.
+`signature` defines the inputs; `stablehlo` and `onnx_file` write the formats.
 """

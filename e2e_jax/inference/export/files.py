@@ -1,4 +1,4 @@
-"""From a run to an exported file that was tried out before it got its name."""
+"""Exports a run to a file that is tested before it gets its final name."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from e2e_jax.inference.loading import load_classifier
 
 FORMATS = ("stablehlo", "onnx")
 TOLERANCE = 1e-5
-"""Largest difference of a probability from `Classifier.predict`, in float32, with which a file is written."""
+"""Largest allowed difference of a probability from `Classifier.predict`, in float32."""
 
 PROBED = 5
-"""Events on which a file is compared."""
+"""Number of events for this comparison."""
 
 
 SCALINGS = ("inside", "outside")
 
 
 def export(workdir, output, form, given="hits", which="best", scaling="inside"):
-    """Writes the classifier of a run as one file, whole or not at all.
+    """Write the classifier of a run to one file, atomically.
 
     Args:
       workdir: folder of the run.
       output: the file to write.
       form: one of `FORMATS`.
-      given: "hits" or "images", what the file scores.
+      given: input of the file, "hits" or "images".
       which: the checkpoint, as for `load_classifier`.
       scaling: one of `SCALINGS`: whether thresholds and scale of images are in the file or applied before.
 
     Returns:
-      A few lines that say what was written: inputs, output, size, largest difference from `predict`.
+      A summary of a few lines: inputs, output, size, largest difference from `predict`.
 
     Raises:
-      ExportError: it cannot be exported so; or the file would score otherwise than `predict`.
+      ExportError: this export is impossible, or the scores of the file would differ from `predict`.
       WorkdirError: the run cannot be loaded, or it is an ensemble.
     """
     output = Path(output).expanduser()
@@ -70,7 +70,7 @@ def export(workdir, output, form, given="hits", which="best", scaling="inside"):
 
 
 def _content(classifier, shapes, form):
-    """(the file's content, a function that scores with it; None where there is nothing to run it)."""
+    """(the file's content, a function that scores with it; None if no runtime is installed)."""
     if form == "stablehlo":
         content = stablehlo.to_bytes(classifier, shapes)
         return content, stablehlo.scorer(content)

@@ -1,7 +1,7 @@
-"""ONNX from the program that JAX traces: every operation of the scoring function becomes an ONNX node.
+"""Converts the program that JAX traces to ONNX: every operation of the scoring function becomes an ONNX node.
 
-One definition serves both: a new network, geometry or preprocessing exports without a word here, unless it
-needs an operation that `onnx_operations` does not have, which is then named. Integers are int32 in the file.
+So a new network, geometry or preprocessing needs no code here. If it uses an operation that is missing in
+`onnx_operations`, the error names it. Integers are int32 in the file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from e2e_jax.inference.export import onnx_operations, onnx_shapes
 from e2e_jax.inference.export.signature import flat_names, output_name, scoring_function
 
 OPSET = 18
-"""Of July 2022; the first whose ReduceMax takes its axes as an input."""
+"""Version of July 2022, the first whose ReduceMax takes its axes as an input."""
 
 IR_VERSION = 9
 
@@ -31,11 +31,11 @@ def to_bytes(classifier, shapes):
 
     Args:
       classifier: the classifier.
-      shapes: its inputs, of `signature.input_shapes`; in the model they have the names of
+      shapes: its inputs, from `signature.input_shapes`; in the model they have the names of
         `signature.flat_names`.
 
     Raises:
-      ExportError: an operation of the classifier has no counterpart here.
+      ExportError: an operation of the classifier is not supported.
     """
     score = scoring_function(classifier)
     leaves, structure = jax.tree.flatten(shapes)
@@ -49,7 +49,7 @@ def to_bytes(classifier, shapes):
 
 
 def scorer(content):
-    """The function inputs -> probabilities of a model's bytes, by onnxruntime."""
+    """The function inputs -> probabilities of a model's bytes, with onnxruntime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -57,10 +57,10 @@ def scorer(content):
 
 
 class Graph:
-    """An ONNX graph in the making. A value in it is a numpy array, or the name of a tensor (a `Tensor`).
+    """An ONNX graph under construction. A value in it is a numpy array, or the name of a tensor (a `Tensor`).
 
     Attributes:
-      inputs: the tensors that the model is given.
+      inputs: the input tensors of the model.
     """
 
     def __init__(self, shapes):
@@ -73,7 +73,7 @@ class Graph:
                     self._sizes[str(size)] = self.node("Shape", tensor, start=axis, end=axis + 1)
 
     def run(self, program, constants, arguments):
-        """Adds the operations of a jaxpr; returns its results. What depends on no input is computed here."""
+        """Add the operations of a jaxpr; returns its results. Values without inputs are computed here."""
         values = dict(zip([*program.constvars, *program.invars], [*map(np.asarray, constants), *arguments]))
 
         def value_of(atom):
@@ -85,11 +85,11 @@ class Graph:
         return [value_of(atom) for atom in program.outvars]
 
     def node(self, operation, *operands, name=None, **attributes):
-        """Adds a node with one result, and returns the result."""
+        """Add a node with one result, and return the result."""
         return self.nodes(operation, *operands, names=[name or f"t{len(self._nodes)}"], **attributes)[0]
 
     def nodes(self, operation, *operands, names, **attributes):
-        """Adds a node with several results of these names, and returns them."""
+        """Add a node with several results of these names, and return them."""
         operands = [self._named(value) for value in operands]
         self._nodes.append(helper.make_node(operation, operands, names, **attributes))
         return [Tensor(name) for name in names]
@@ -131,7 +131,7 @@ class Graph:
         name = equation.primitive.name
         if name in onnx_operations.INLINED:
             inner = equation.params[onnx_operations.INLINED[name]]
-            # A closed jaxpr brings its constants.
+            # A closed jaxpr contains its constants.
             return self.run(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), operands)
         if name in onnx_operations.STRUCTURED:
             return onnx_operations.STRUCTURED[name](self, equation, operands)
@@ -147,7 +147,7 @@ class Graph:
         return [onnx_operations.OPERATIONS[name](self, equation, *operands)]
 
     def _named(self, value):
-        """The name of a value in the graph; arrays become constants, each content once."""
+        """The name of a value in the graph; arrays become constants, equal arrays only one."""
         if isinstance(value, Tensor):
             return value.name
         value = np.ascontiguousarray(onnx_shapes.portable(value)).reshape(np.shape(value))
@@ -177,7 +177,7 @@ class Tensor:
 
 
 def _is_fixed(equation):
-    """Whether the results have sizes that are known now."""
+    """Whether the sizes of the results are known now."""
     return all(isinstance(size, int) for variable in equation.outvars for size in variable.aval.shape)
 
 

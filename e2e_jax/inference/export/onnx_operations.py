@@ -1,7 +1,7 @@
-"""The operations of JAX in terms of ONNX's: one function each, (graph, equation, operands) -> result.
+"""Translates JAX operations to ONNX, one function each: (graph, equation, operands) -> result.
 
 The operations of JAX are documented at docs.jax.dev (jax.lax), those of ONNX at onnx.ai/onnx/operators.
-Operands are tensors of the graph or numpy arrays; the equation holds the operation's parameters and shapes.
+Operands are tensors of the graph or numpy arrays; the equation has the operation's parameters and shapes.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ INLINED = {
     **dict.fromkeys(("jit", "pjit", "remat2", "checkpoint"), "jaxpr"),
     **dict.fromkeys(("closed_call", "custom_jvp_call", "custom_vjp_call"), "call_jaxpr"),
 }
-"""Operations that hold a program, and the parameter in which they do."""
+"""Operations that contain a program, and the parameter with this program."""
 
 
 def _same(operation):
-    """An operation that is one of ONNX's by itself."""
+    """Translate to one ONNX operation."""
     return lambda graph, equation, *operands: graph.node(operation, *operands)
 
 
@@ -64,7 +64,7 @@ def _square(graph, equation, x):
 
 
 def _angle(graph, equation, y, x):
-    """The angle of (x, y), -pi to pi, which ONNX has for x > 0 alone."""
+    """The angle of (x, y), -pi to pi; ONNX has it only for x > 0."""
     half = graph.node("Atan", graph.node("Div", y, x))
     turn = graph.node("Where", graph.node("Less", y, np.float32(0)), np.float32(-np.pi), np.float32(np.pi))
     angle = graph.node("Where", graph.node("Less", x, np.float32(0)), graph.node("Add", half, turn), half)
@@ -84,7 +84,7 @@ def _clamp(graph, equation, low, x, high):
 def _select(graph, equation, which, *cases):
     if len(cases) != 2 or taken(equation).dtype != bool:
         refuse(equation, "more than two cases")
-    if taken(equation, 1).dtype == bool:  # onnxruntime chooses between numbers only
+    if taken(equation, 1).dtype == bool:  # onnxruntime selects only between numbers
         yes, no = graph.node("And", which, cases[1]), graph.node("And", graph.node("Not", which), cases[0])
         return graph.node("Or", yes, no)
     return graph.node("Where", which, cases[1], cases[0])
@@ -95,7 +95,7 @@ def _convert(graph, equation, x):
 
 
 def product(graph, equation, a, b):
-    """A matrix product, or Einstein's sum where the axes are others."""
+    """A matrix product, or an Einsum for other axes."""
     (left, right), (left_batch, right_batch) = equation.params["dimension_numbers"]
     ranks = [len(taken(equation, i).shape) for i in (0, 1)]
     if ranks == [2, 2] and (tuple(left), tuple(right)) == ((1,), (0,)):
@@ -165,7 +165,7 @@ def _any(graph, equation, x):
 
 
 def _scan(graph, equation, operands):
-    """A loop of a fixed number of turns, unrolled."""
+    """A loop with a fixed number of iterations, unrolled."""
     p = equation.params
     constants, carried = operands[: p["num_consts"]], operands[p["num_consts"] :]
     if len(carried) != p["num_carry"] or len(equation.outvars) != p["num_carry"]:
@@ -176,7 +176,7 @@ def _scan(graph, equation, operands):
 
 
 def _top_k(graph, equation, operands):
-    """The largest entries along the last axis, and where they are."""
+    """The largest entries along the last axis, and their indices."""
     p = equation.params
     name = graph.node("Identity", operands[0]).name
     values, places = graph.nodes(
@@ -190,7 +190,7 @@ def _log_of_one_more(graph, equation, x):
 
 
 def _branch(graph, equation, operands):
-    """Of a choice by platform, the program for any; other choices are not known."""
+    """The default program of a choice by platform; other choices are not supported."""
     platforms = equation.params.get("branches_platforms")
     if not platforms or None not in platforms:
         refuse(equation, "choices other than by platform")
@@ -215,7 +215,7 @@ STRUCTURED = {
     "scan": _scan,
     "top_k": _top_k,
 }
-"""Operations that hold several programs, have no operands or several results: (graph, equation, [operands])
+"""Operations with several programs, without operands or with several results: (graph, equation, [operands])
 -> [results]."""
 
 _BY_THEMSELVES = "abs add asinh cos cosh div exp floor log max min mul neg pow sign sin sinh sqrt sub tanh"

@@ -1,4 +1,4 @@
-"""Where entries go: the operations of JAX that arrange, cut, look up and place them, in terms of ONNX's.
+"""Translates the JAX operations that arrange, slice, look up and place entries to ONNX.
 
 As in `onnx_operations`, each function is (graph, equation, *operands) -> result.
 """
@@ -13,13 +13,13 @@ from e2e_jax.inference.export.signature import ExportError
 
 
 def portable(array):
-    """An array with a type that every ONNX operation takes: all integers but sizes are int32."""
+    """An array with a type that every ONNX operation takes: all integers except sizes are int32."""
     array = np.asarray(array)
     return array.astype(onnx_type(array.dtype)) if array.dtype != np.int64 else array
 
 
 def onnx_type(dtype):
-    """The type in the file of an array's type."""
+    """The ONNX type of an array's type."""
     return np.dtype(np.int32) if np.issubdtype(dtype, np.integer) else np.dtype(dtype)
 
 
@@ -34,7 +34,7 @@ def taken(equation, operand=0):
 
 
 def refuse(equation, what):
-    """Says which use of an operation has no counterpart."""
+    """Raise the error for an unsupported use of an operation."""
     raise ExportError(
         f"The ONNX export knows {equation.primitive.name!r} without {what} "
         f"({equation.source_info.name_stack}). Export the classifier as stablehlo."
@@ -47,7 +47,7 @@ def reshape(graph, equation, x):
 
 
 def broadcast(graph, equation, x, *_):
-    """New axes of length 1 where there are none, then each to its length."""
+    """Insert missing axes with length 1, then expand each axis to its length."""
     sizes, places = made(equation).shape, equation.params["broadcast_dimensions"]
     aligned = [1] * len(sizes)
     for place, size in zip(places, taken(equation).shape):
@@ -92,7 +92,7 @@ def cut(graph, equation, x):
 
 
 def iota(graph, equation):
-    """As `lax.iota`, also of symbolic sizes."""
+    """As `lax.iota`, also for symbolic sizes."""
     sizes, axis = made(equation).shape, equation.params["dimension"]
     stop = graph.node("Squeeze", graph.size(sizes[axis]), np.array([0]))
     steps = graph.node("Range", np.array(0, np.int64), stop, np.array(1, np.int64))
@@ -103,7 +103,7 @@ def iota(graph, equation):
 
 
 def gather(graph, equation, x, indices):
-    """Entries of a table by computed indices, or a fixed slice."""
+    """Entries of a table at computed indices, or a fixed slice."""
     p, sizes = equation.params, taken(equation).shape
     numbers, slices = p["dimension_numbers"], p["slice_sizes"]
     indexed = numbers.start_index_map
@@ -126,7 +126,7 @@ def gather(graph, equation, x, indices):
 
 
 def _along(graph, equation, x, indices):
-    """Entries along the last axis, chosen for each place of the others (`take_along_axis`)."""
+    """Entries along the last axis, with indices per position on the other axes (`take_along_axis`)."""
     p, sizes = equation.params, taken(equation).shape
     numbers, last = p["dimension_numbers"], len(sizes) - 1
     before = tuple(range(last))
@@ -145,7 +145,7 @@ def _along(graph, equation, x, indices):
 
 
 def scatter_add(graph, equation, x, indices, updates):
-    """Each update added to one entry, chosen by all axes behind those of the batch, counted along one."""
+    """Add each update to one entry; its index counts all axes after the batch axes as one."""
     p, sizes = equation.params, taken(equation).shape
     numbers, batch = p["dimension_numbers"], len(p["dimension_numbers"].operand_batching_dims)
     inner = tuple(range(batch, len(sizes)))

@@ -1,4 +1,4 @@
-"""What an exported file computes, and of what: the scoring function, and the shapes of its inputs."""
+"""The scoring function of an exported file, and the shapes of its inputs."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from e2e_jax.models.forward import logits_function
 
 GIVEN = ("hits", "images")
 EVENTS = "events"
-"""Name of the batch dimension; the other symbolic dimensions have the names of the collections of hits."""
+"""Name of the batch dimension; other symbolic dimensions have the names of collections of hits."""
 
 
 def in_float32(classifier):
-    """The classifier computing in float32, which every runtime has; its parameters always are."""
+    """The classifier with computations in float32, which every runtime supports, like its parameters."""
     network = dataclasses.replace(classifier.network, precision="float32")
     predictor = Predictor(classifier.task, network, classifier.inputs)
     return dataclasses.replace(classifier, network=network, _predict=predictor)
 
 
 def scaled_outside(classifier):
-    """The classifier of images that are preprocessed already: without thresholds, scale and normalization.
+    """The classifier for preprocessed images: without thresholds, scale and normalization.
 
     Raises:
-      ExportError: what its images are divided by is another input, or it sees no images.
+      ExportError: its images are divided by another input, or it uses no images.
     """
     inputs = classifier.inputs
     if inputs.normalization != preprocessing.NONE or inputs.kind not in ("images", "showers"):
@@ -46,9 +46,9 @@ def scaled_outside(classifier):
 
 
 def scoring_function(classifier):
-    """The pure function {input: array} -> predictions f4 [n, columns], parameters inside, by XLA alone.
+    """The pure function {input: array} -> predictions f4 [n, columns], with parameters inside, only with XLA.
 
-    An event that `validity.is_invalid` has NaN for predictions.
+    An event for which `validity.is_invalid` is true gets NaN.
     """
     predictions = _predictions(classifier)
 
@@ -71,7 +71,7 @@ def _predictions(classifier):
 
 
 def input_shapes(classifier, given):
-    """The inputs that the classifier reads, as arrays without content and with symbolic dimensions.
+    """The inputs of the classifier, as arrays without content and with symbolic dimensions.
 
     Args:
       classifier: the classifier.
@@ -83,7 +83,7 @@ def input_shapes(classifier, given):
       observables that decide whether an event is valid. Every symbolic dimension is at least 1.
 
     Raises:
-      ExportError: `given` is neither, or the classifier sees no images.
+      ExportError: `given` is neither, or the classifier uses no images.
     """
     inputs, observables = classifier.inputs, classifier.task.known_observables
     if given not in GIVEN:
@@ -120,18 +120,18 @@ def input_shapes(classifier, given):
 
 
 def output_name(classifier):
-    """The name of the output: "probabilities" of a classifier, otherwise "predictions"."""
+    """The name of the output: "probabilities" for a classifier, otherwise "predictions"."""
     return "predictions" if classifier.task.targets else "probabilities"
 
 
 def flat_names(tree):
-    """The leaves of nested inputs by names: {"eb": {"cell": x}} -> {"eb.cell": x}."""
+    """Flatten nested inputs: {"eb": {"cell": x}} -> {"eb.cell": x}."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
 def as_inputs(batch, shapes):
-    """A batch of `Events.to_batch`, or images, as the arrays that `shapes` asks for."""
+    """Convert a batch of `Events.to_batch`, or images, to the arrays of `shapes`."""
     return {
         name: as_inputs(batch[name], shape) if isinstance(shape, dict) else batch[name].astype(shape.dtype)
         for name, shape in shapes.items()
@@ -159,12 +159,12 @@ def probe(shapes, events, seed=0):
 
 
 def _portable(dtype):
-    """Cells as int32, which every format and language has."""
+    """Type of an input; cells are int32, which every format and language supports."""
     return np.int32 if np.issubdtype(dtype, np.integer) else dtype
 
 
 def _only_read(score, shapes):
-    """The shapes without what `score` does not read."""
+    """The shapes of the inputs that `score` reads."""
     leaves, structure = jax.tree.flatten(shapes)
     program = jax.make_jaxpr(lambda *leaves: score(jax.tree.unflatten(structure, leaves)))(*leaves).jaxpr
     read = {id(variable) for equation in program.eqns for variable in equation.invars}

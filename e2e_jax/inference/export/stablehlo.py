@@ -1,11 +1,11 @@
-"""StableHLO through `jax.export`: any batch size, on CPUs and NVIDIA GPUs.
+"""Exports to StableHLO with `jax.export`, for any batch size, on CPUs and NVIDIA GPUs.
 
-The file is read with JAX alone, no other package and none of this code:
+Reading the file needs only JAX, and none of this code:
 
     scored = jax.export.deserialize(bytearray(open(FILE, "rb").read())).call(inputs)
 
-JAX promises to read it for six months of its later versions. `mlir_module_serialized` of what it reads is
-the StableHLO portable artifact for other compilers.
+JAX guarantees that its versions of the next six months read it. `mlir_module_serialized` of the deserialized
+object is the StableHLO portable artifact for other compilers.
 """
 
 import jax
@@ -18,11 +18,11 @@ PLATFORMS = ("cpu", "cuda")
 
 
 def to_bytes(classifier, shapes):
-    """The scoring function of a classifier as a serialised `jax.export.Exported`.
+    """The scoring function of a classifier as a serialized `jax.export.Exported`.
 
     Args:
       classifier: the classifier.
-      shapes: its inputs, of `signature.input_shapes`.
+      shapes: its inputs, from `signature.input_shapes`.
 
     Raises:
       ExportError: the program would call code of this machine.

@@ -1,1 +1,1 @@
-"""A classifier over files of events: probabilities and observables per event, in a Parquet or ROOT file."""
+"""Scores files of events: probabilities and observables per event, in a Parquet or ROOT file."""

@@ -1,4 +1,4 @@
-"""From a classifier and files of events to one file of scores, written whole or not at all."""
+"""Scores files of events with a classifier and writes one file of scores, atomically."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from e2e_jax.studies.hgg import SELECTIONS
 from e2e_jax.study.selection import Selection
 
 AT_ONCE = 2
-"""Jobs that run at once in this process: one reads while the other one computes."""
+"""Jobs that run at the same time in this process: one reads while the other one computes."""
 
 
 class Scored(NamedTuple):
-    """What was written.
+    """Summary of a file of scores.
 
     Attributes:
       path: the file.
-      events: rows of it.
-      invalid: rows whose predictions are NaN.
+      events: number of rows.
+      invalid: number of rows whose predictions are NaN.
       columns: names of the predictions.
-      skipped: reason -> events left out, "file: reason" -> files.
+      skipped: reason -> dropped events, "file: reason" -> dropped files.
     """
 
     path: Path
@@ -63,28 +63,28 @@ def score(
     job_events: int = jobs.JOB_EVENTS,
     progress: bool = True,
 ) -> Scored:
-    """Writes the predictions and observables of all events of some files.
+    """Write the predictions and observables of all events of some files.
 
-    What is scored is kept in the folder `.<name>.parts` next to the file until the file is written, so the
-    same call continues after an interruption. An earlier file is replaced when the new one is whole.
+    Scores are kept in the folder `.<name>.parts` next to the file until the file is written, so the same call
+    continues after an interruption. An earlier file is replaced when the new one is complete.
 
     Args:
       workdir: folder of the run, or of a release.
-      given: what to score, see `inputs.find`.
+      given: the inputs, see `inputs.find`.
       path: the file to write; its ending is one of `output.WRITERS`.
       which: the checkpoint, as for `load_classifier`.
-      select: of AODSIM files, score only the events that pass this selection: a key of
+      select: for AODSIM files, score only the events that pass this selection: a key of
         `studies.hgg.SELECTIONS`, or the file or module of a study. By default all events, with the
-        observables that the selection of the run's study gives.
-      on_error: "fail" ends at the first fault of a file, or event that comes twice; "skip" leaves such events
-        and files out and counts them, here and in what describes the columns.
+        observables of the selection of the run's study.
+      on_error: "fail" raises an error at the first fault of a file, or repeated event; "skip" drops such
+        events and files and counts them, here and in the description of the columns.
       data_dir: folder of the datasets, for their names.
       executor: where to run; by default in this process, on its devices.
-      job_events: most events of a job, whose hits are in memory together.
+      job_events: maximum events per job, whose hits are in memory together.
       progress: whether to show a progress bar.
 
     Raises:
-      ScoreError: the output cannot be written, or an input is not what the classifier scores.
+      ScoreError: the output cannot be written, or the classifier cannot score an input.
       SourceError, DatasetError, StudyError, WorkdirError: an input, the selection or the run cannot be read.
       JobError: a worker died or failed.
     """
@@ -132,7 +132,7 @@ def _check_output(path: Path) -> None:
 
 
 def _selection(workdir, select: str) -> Selection | None:
-    """The selection that was named, or that of the run's study; None where this study cannot be found."""
+    """The named selection, or that of the run's study; None if this study cannot be found."""
     if select in SELECTIONS:
         return SELECTIONS[select]
     if select:
@@ -151,7 +151,7 @@ def _selection(workdir, select: str) -> Selection | None:
 
 
 def _about(classifier, model: jobs.Model, found: list[inputs.Input]) -> dict:
-    """What the columns mean, for JSON."""
+    """Description of the columns, for JSON."""
     task = classifier.task
     return {
         "e2e_jax": __version__,
@@ -167,7 +167,7 @@ def _about(classifier, model: jobs.Model, found: list[inputs.Input]) -> dict:
 
 @contextlib.contextmanager
 def _kept(path: Path) -> Iterator[Path]:
-    """Yields the folder of what is scored, owned by this process; removes it at the end if all went well."""
+    """Yield the folder of kept scores, locked by this process; removes it after success."""
     folder = path.with_name(f".{path.name}.parts")
     try:
         with locks.locked(folder / "lock"):
@@ -194,16 +194,16 @@ def _rows(
     predicted: str,
     counts: Counter,
 ) -> Iterator[output.Rows]:
-    """The rows of each job with the index of its file, without events that came before.
+    """The rows of each job with the index of its file, without repeated events.
 
-    Counts them, by the column `predicted`.
+    Counts rows, and those with NaN in the column `predicted`.
     """
     seen, bad_files, names = SeenEvents(), set(), [one.name for one in found]
     try:
         for index, (job, rows) in zip(indices, results):
             job.found.check_unchanged()
             for reason, number in json.loads(str(rows.pop(jobs.SKIPPED))).items():
-                # A file counts once, however many jobs read from it.
+                # A file counts once, for any number of jobs that read it.
                 if not reason.startswith("file: ") or (index, reason) not in bad_files:
                     reading.skipped[reason] += number
                     bad_files.add((index, reason))

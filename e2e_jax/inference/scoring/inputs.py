@@ -1,4 +1,4 @@
-"""What can be scored: AODSIM files, flat ntuples, datasets, and the public HDF5 files of showers."""
+"""Inputs of scoring: AODSIM files, flat ntuples, datasets, and the public HDF5 files of showers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ AODSIM, NTUPLE, CROPS, DATASET = "AODSIM", "flat ntuple", "HDF5", "dataset"
 """Formats of an input."""
 
 SPLIT = "validation"
-"""The split of a dataset that is scored where none is named."""
+"""Default split of a dataset."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ENDINGS = (".root", ".hdf5", ".h5")
@@ -40,17 +40,17 @@ class Input:
     """A file, or a split of a dataset.
 
     Attributes:
-      name: as the user gave it, for messages.
+      name: name given by the user, for messages.
       form: one of the formats of this module.
       path: absolute path of the file or of the dataset's folder; or a root:// or https:// address.
       state: changes when the content does; "" for an address.
-      events: how many there are.
-      kind: of the events, a key of `events.kinds.KINDS`.
-      labels: names of the labels of its events; () where these are not known.
-      observables: those that its events have.
-      split: of a dataset.
-      view: of showers, a key of `crops.SHAPES`.
-      digis: whether its showers have them.
+      events: number of events.
+      kind: kind of the events, a key of `events.kinds.KINDS`.
+      labels: names of the labels of its events; () if unknown.
+      observables: observables of its events.
+      split: split of a dataset.
+      view: view of showers, a key of `crops.SHAPES`.
+      digis: whether its showers have digis.
       endcaps: whether the endcaps were measured or simulated.
     """
 
@@ -68,29 +68,29 @@ class Input:
     endcaps: bool = True
 
     def check_unchanged(self) -> None:
-        """Refuses a file that was replaced meanwhile.
+        """Refuse a file that was replaced in the meantime.
 
         Raises:
-          ScoreError: its size or time of change is another.
+          ScoreError: its size or modification time has changed.
         """
         if self.form != DATASET and file_state(self.path) != self.state:
             raise ScoreError(f"{self.name} was changed while it was scored. Start again once it is complete.")
 
 
 def find(given: Iterable[str], data_dir: str = "", reading: Reading = AS_IS) -> list[Input]:
-    """The inputs that paths, patterns and names of datasets stand for, in order; each must be readable.
+    """Find the inputs for paths, patterns and names of datasets, in order; each must be readable.
 
     Args:
       given: files, patterns such as "*.root", addresses, and folders or names of datasets, with a
-        split behind a colon where it is not `SPLIT`.
-      data_dir: folder of the datasets, for their names; TFDS's own where it is empty.
-      reading: what is done about files that cannot be read.
+        split after a colon if it is not `SPLIT`.
+      data_dir: folder of the datasets, for their names; that of TFDS if empty.
+      reading: options for files that cannot be read.
 
     Raises:
-      SourceError: a file cannot be read, or lacks what is needed.
+      SourceError: a file cannot be read, or lacks a needed part.
       DatasetError: a dataset cannot be read.
       ScoreError: an input is given twice, or no file can be read.
-      ValueError: there is no such file or dataset.
+      ValueError: a file or dataset does not exist.
     """
     inputs = []
     for name in given:
@@ -119,7 +119,7 @@ def _names_file(name: str) -> bool:
 
 
 def _files(name: str, reading: Reading) -> Iterator[Input]:
-    """The files of a path, pattern or address, without those at fault where these are skipped."""
+    """The files of a path, pattern or address; drops faulty files if `reading` skips them."""
     for path in root_files.expand(name):
         try:
             yield _file(path)
@@ -131,7 +131,7 @@ def _files(name: str, reading: Reading) -> Iterator[Input]:
 
 def _file(name: str) -> Input:
     path = name if remote.is_remote(name) else os.path.realpath(os.path.expanduser(name))
-    # Before it is read, so that a later change is noticed.
+    # Taken before the file is read, so that a later change is detected.
     state = file_state(path)
     if _is_hdf5(path):
         from e2e_jax.sources.public import shower_files  # imports h5py
@@ -182,15 +182,15 @@ def _dataset(name: str, data_dir: str) -> Input:
 
 
 def check(found: Input, classifier: Classifier, select: Selection | None) -> None:
-    """Refuses events of which the classifier cannot score any.
+    """Refuse an input of which the classifier cannot score any event.
 
     Args:
       found: the input.
-      classifier: what scores.
-      select: gives the events of AODSIM files their observables, if any.
+      classifier: the classifier.
+      select: computes the observables of AODSIM files, if any.
 
     Raises:
-      ScoreError: it names the input and what it lacks.
+      ScoreError: names the input and what it lacks.
     """
     task, inputs = classifier.task, classifier.inputs
     if found.kind != task.events:
@@ -238,18 +238,18 @@ def read(
     unread: Iterable[str],
     source: Reading = AS_IS,
 ) -> tuple[np.ndarray, Record]:
-    """Some consecutive events: their entries in the input, int64 `[n]`, and the events.
+    """Read consecutive events: their entries in the input, int64 `[n]`, and the events.
 
     Args:
       found: the input.
-      first, count: the first event, counted from 0, and how many.
-      select: of AODSIM files, gives the observables.
-      only_selected: leave out the events that `select` refuses.
+      first, count: the first event, counted from 0, and the number of events.
+      select: for AODSIM files, computes the observables.
+      only_selected: drop the events that `select` refuses.
       unread: collections to leave empty.
       source: how files are read.
 
     Raises:
-      SourceError, DatasetError: they cannot be read.
+      SourceError, DatasetError: the events cannot be read.
       StudyError: the selection cannot be applied.
     """
     entries = np.arange(first, first + count)

@@ -1,4 +1,4 @@
-"""The jobs of scoring: some consecutive events of an input, scored on whatever machine runs them."""
+"""The jobs of scoring: consecutive events of an input, scored on the machine that runs the job."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ from e2e_jax.study import Task
 from e2e_jax.study.selection import Selection
 
 JOB_EVENTS = 1000
-"""Most events of a job. Their hits are in memory together."""
+"""Maximum events per job. Their hits are in memory together."""
 
 ADDRESS = ("run", "lumi", "event")
 
 IDENTITY, SKIPPED = "events.identity", "events.skipped"
-"""What a job gives next to its columns, under names that no observable can have: `identity.identities` of the
-events of ROOT files, and JSON of reason -> events (or "file: reason" -> 1) that were left out."""
+"""Further results of a job, under names that no observable can have: `identity.identities` of the events of
+ROOT files, and JSON of reason -> dropped events (or "file: reason" -> 1)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """The classifier that scores.
+    """The classifier of a job.
 
     Attributes:
       workdir: absolute path of its folder.
       which: the checkpoint, as for `load_classifier`.
-      digest: of the checkpoint.
-      code: of the code and the version of JAX, see `code_digest`.
+      digest: digest of the checkpoint.
+      code: digest of the code and the version of JAX, see `code_digest`.
     """
 
     workdir: str
@@ -65,11 +65,11 @@ class Model:
         return cls(str(folder), which, _digest(folder, which), code_digest())
 
     def load(self) -> Classifier:
-        """The classifier; a process keeps the last one.
+        """Load the classifier; a process caches the last one.
 
         Raises:
           WorkdirError: as `load_classifier`.
-          ScoreError: the checkpoint is another than when this was made.
+          ScoreError: the checkpoint has changed since this object was made.
           ClusterError: this machine has other code.
         """
         return _loaded(self)
@@ -91,7 +91,7 @@ def _loaded(model: Model) -> Classifier:
 
 
 def _digest(workdir, which: str | int) -> str:
-    """Of the checkpoint; of an ensemble, of those of its networks."""
+    """Digest of the checkpoint; for an ensemble, of the checkpoints of its networks."""
     if (config := read_config(workdir)).seeds > 1:
         return digests.of_json([_digest(folder, which) for folder in members_of(workdir, config)])
     return read_about(step_path(workdir, "latest" if which == "best" else which))["sha256"]
@@ -99,7 +99,7 @@ def _digest(workdir, which: str | int) -> str:
 
 @functools.cache
 def code_digest() -> str:
-    """Changes with the code of this package, and with the version of JAX."""
+    """Digest of the code of this package and the version of JAX."""
     package, code = pathlib.Path(e2e_jax.__file__).parent, hashlib.sha256(jax.__version__.encode())
     for path in sorted(path for path in package.rglob("*") if path.suffix in (".py", ".h", ".cc")):
         code.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
@@ -108,14 +108,14 @@ def code_digest() -> str:
 
 @dataclasses.dataclass(frozen=True)
 class ScoreJob(Job):
-    """Some consecutive events of an input.
+    """Consecutive events of an input.
 
     Attributes:
       found: the input.
-      first, events: the first event, counted from 0, and how many.
-      model: what scores them.
-      select: of AODSIM files, gives the observables.
-      only_selected: leave out the events that `select` refuses.
+      first, events: the first event, counted from 0, and the number of events.
+      model: the classifier.
+      select: for AODSIM files, computes the observables.
+      only_selected: drop the events that `select` refuses.
       on_error: one of `faults.ON_ERROR`.
     """
 
@@ -128,7 +128,7 @@ class ScoreJob(Job):
     on_error: str = "fail"
 
     def content(self) -> dict:
-        """What fixes the result, for JSON."""
+        """Everything that determines the result, for JSON."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields |= {name: dataclasses.asdict(fields[name]) for name in ("found", "model")}
         return fields | {"select": self.select and self.select.identity()}
@@ -145,7 +145,7 @@ def jobs_of(
     size: int,
     on_error: str = "fail",
 ) -> Iterator[tuple[int, ScoreJob]]:
-    """Yields (index of the input, job of at most `size` events) in the order of the events."""
+    """Yield (index of the input, job of at most `size` events) in the order of the events."""
     for index, one in enumerate(found):
         by_selection = (select, only_selected) if one.form == inputs.AODSIM else (None, False)
         for first in range(0, one.events, size):
@@ -171,7 +171,7 @@ def columns_of(task: Task) -> dict[str, type]:
 
 
 def score(job: ScoreJob) -> dict[str, np.ndarray]:
-    """Runs in a worker: `columns_of` of the events of a job, without "file"; `SKIPPED`, perhaps `IDENTITY`.
+    """Score a job in a worker; returns `columns_of` without "file", `SKIPPED`, and `IDENTITY` for ROOT files.
 
     Raises:
       As `Model.load` and `inputs.read`.
@@ -208,10 +208,10 @@ def _read(path):
 
 
 def _write(path, rows):
-    """Keeps the scores of a job; not those of a file that could not be read."""
+    """Keep the scores of a job, except those of a file that could not be read."""
     if not unreadable(json.loads(str(rows[SKIPPED]))):
         npz.write(path, rows)
 
 
 KEPT_AS = Format(".npz", _write, _read)
-"""How the scores of a job are kept."""
+"""Storage of the scores of a job."""

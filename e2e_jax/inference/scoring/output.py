@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 TREE, ABOUT = "scores", "about"
-"""Names in a ROOT file: of the tree, and of the text that describes it (JSON)."""
+"""Names in a ROOT file: the tree, and the text that describes it (JSON)."""
 
 METADATA = b"e2e_jax"
 """Key of the same text in the metadata of a Parquet file."""
@@ -22,15 +22,15 @@ Rows = Mapping[str, np.ndarray]
 
 
 class Writer(Protocol):
-    """Appends rows to an open file."""
+    """Writer that appends rows to an open file."""
 
     def __call__(self, rows: Rows) -> None:
-        """Appends some rows."""
+        """Append rows."""
 
 
 @contextlib.contextmanager
 def parquet(path, columns: Mapping[str, type], about: Mapping) -> Iterator[Writer]:
-    """Opens a new Parquet file; `about`, as it is in the end, goes to its metadata."""
+    """Open a new Parquet file; the final state of `about` is stored in its metadata."""
     import pyarrow
     from pyarrow import parquet
 
@@ -43,7 +43,7 @@ def parquet(path, columns: Mapping[str, type], about: Mapping) -> Iterator[Write
 
 @contextlib.contextmanager
 def root(path, columns: Mapping[str, type], about: Mapping) -> Iterator[Writer]:
-    """Opens a new ROOT file with the tree `TREE`; `about`, as it is in the end, is the text `ABOUT`."""
+    """Open a new ROOT file with the tree `TREE`; the final state of `about` is stored as the text `ABOUT`."""
     import uproot
 
     with uproot.recreate(path) as file:
@@ -53,11 +53,11 @@ def root(path, columns: Mapping[str, type], about: Mapping) -> Iterator[Writer]:
 
 
 WRITERS = {".parquet": parquet, ".root": root}
-"""Ending of a file -> what opens it."""
+"""Ending of a file -> function that opens it."""
 
 
 def grouped(parts: Iterator[Rows]) -> Iterator[Rows]:
-    """The same rows, about `GROUP_ROWS` at a time, as small groups are read slowly."""
+    """The same rows, about `GROUP_ROWS` at a time, because small groups are slow to read."""
     waiting, count = [], 0
     for rows in parts:
         waiting.append(rows)

@@ -18,7 +18,7 @@ WORKERS = 16
 """Files checked at the same time; most of the time is spent waiting for the server."""
 
 SHOWN = 10
-"""Most files of one status that the report names."""
+"""Maximum files per status that the report names."""
 
 ONLINE, OTHER = "online", "unreadable"
 STATUSES = {
@@ -44,12 +44,12 @@ class Seen:
 
 
 def look(file: str, content: Content, reading: Reading, checksums: bool = False) -> Seen:
-    """Checks one file.
+    """Check one file.
 
     Args:
-      file: as it is listed.
+      file: path or address from the list.
       content: size and checksum from its list.
-      reading: how it would be read.
+      reading: options for reading it.
       checksums: also compare the checksum, which reads the whole file.
     """
     address, waits = portal.address(file, reading.protocol), (reading.timeout, reading.retries)
@@ -68,10 +68,10 @@ def look_at_all(
     checksums: bool = False,
     progress: bool = False,
 ) -> dict[str, list[Seen]]:
-    """Checks the files of every label, in order; arguments as in `look`.
+    """Check the files of every label, in order; arguments as in `look`.
 
     Raises:
-      SourceError: none of the first files has an answer, which is a problem of the network.
+      SourceError: the server answers for none of the first files, which is a problem of the network.
     """
     seen, answered = {name: [] for name in files}, False
     total = sum(map(len, files.values()))

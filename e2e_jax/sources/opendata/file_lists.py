@@ -81,7 +81,7 @@ SAMPLES: dict[str, Sample] = {
         files=1_548,
     ),
 }
-"""Label -> the sample that the paper used."""
+"""Label -> the sample used by the paper."""
 
 
 def files_of_labels(
@@ -100,8 +100,7 @@ def files_of_labels(
       label -> file -> size and checksum from its list.
 
     Raises:
-      SourceError: a list is absent, unreadable or empty, lists a file twice, or one file is listed for two
-        labels.
+      SourceError: a list is missing, unreadable or empty, contains a file twice, or a file has two labels.
     """
     return distinct({label: _listed(label, lists, protocol) for label in labels})
 

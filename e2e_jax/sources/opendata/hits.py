@@ -33,7 +33,7 @@ from e2e_jax.study.samples import Era
 from e2e_jax.study.selection import Selection
 
 JOB_EVENTS = 2000
-"""Most events per job of hits. A job takes tens of megabytes and of seconds; opening its file takes one."""
+"""Maximum events per job. A job takes tens of megabytes and tens of seconds; opening its file takes 1 s."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class HitsJob:
     """A job that reads the hits of chosen events of one file.
 
     Attributes:
-      file: path or remote address, as it is listed.
+      file: path or remote address from the list.
       entries: their entries in the file, ascending.
       addresses: (run, lumi, event) of each, from the skim.
       label: index of the label.
@@ -76,14 +76,14 @@ class HitsJob:
 
 
 class Hits(NamedTuple):
-    """Result of a `HitsJob`: its events, and reason -> events (or "file: reason" -> 1) left out."""
+    """Result of a `HitsJob`: its events, and reason -> dropped events (or "file: reason" -> 1)."""
 
     events: Events
     skipped: Mapping[str, int]
 
 
 def read_hits(job: HitsJob) -> Hits:
-    """Reads the chosen events of a file; runs in a worker.
+    """Read the chosen events of a file; runs in a worker.
 
     Raises:
       SourceError: the file or an event is faulty and `on_error` is "fail", the network fails, or the file
@@ -107,13 +107,13 @@ def read_hits(job: HitsJob) -> Hits:
 
 
 def write_hits(path: str | os.PathLike, hits: Hits) -> None:
-    """Stores hits on disk atomically, unless the file could not be read."""
+    """Store hits on disk atomically, unless the file could not be read."""
     if not skim.unreadable(hits.skipped):
         write_events(path, hits.events, skipped=np.array(json.dumps(hits.skipped)))
 
 
 def read_kept_hits(path: str | os.PathLike, on_error: str = "skip") -> Hits | None:
-    """The hits that `write_hits` stored, or None; also if events were left out and `on_error` is "fail"."""
+    """Hits stored by `write_hits`; None if missing, or if events were dropped and `on_error` is "fail"."""
     kept = read_noted(path)
     if kept is None or "skipped" not in kept[1]:
         return None
@@ -126,8 +126,8 @@ class OpenDataEvents:
 
     Args:
       files: label -> its files and their contents, both in order, see `file_lists.files_of_labels`.
-      sizes: how many events, of which eras.
-      select: which events pass, and their observables.
+      sizes: numbers of events, and their eras.
+      select: chooses events and computes their observables.
       seed: determines the split of each chosen event.
       on_error: one of `faults.ON_ERROR`.
       run: `jobs.run_jobs`, with an executor.
@@ -136,10 +136,10 @@ class OpenDataEvents:
       version: version of the reading code; results of other versions are not reused.
       title: of the progress bars; "" for none.
       protocol: how files of the portal are read, see `Reading`.
-      strict: fewer events than `sizes` asks for are an error.
+      strict: fewer events than in `sizes` are an error.
 
     Raises:
-      ValueError: there is no such `on_error` or `protocol`.
+      ValueError: `on_error` or `protocol` is unknown.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class OpenDataEvents:
 
     @property
     def chosen(self) -> dict[str, quotas.Chosen]:
-        """The chosen events of each label; skims what has not been skimmed.
+        """The chosen events of each label; skims files without a skim.
 
         With `on_error` "skip" every event of a split has been read. An unreadable event was replaced by the
         next one of its era, if there is one.
@@ -205,7 +205,7 @@ class OpenDataEvents:
         return quotas.table(chosen, used, self._sizes, published)
 
     def events(self, split: str) -> Iterator[Events]:
-        """Yields the events of one of `jobs.SPLITS`."""
+        """Yield the events of one of `jobs.SPLITS`."""
         wanted, names = {}, list(self._files)
         for job, rows in self._hits_jobs(self.chosen, self.splits):
             here = self.splits[names[job.label]][rows] == SPLITS.index(split)
@@ -284,14 +284,14 @@ class OpenDataEvents:
                     yield HitsJob(file, entries, taken, label, *reads), rows
 
     def _unreadable(self, chosen, splits) -> set[tuple[str, int]]:
-        """Reads the hits of the events of all splits; returns (file, entry) of the unreadable ones."""
+        """Read the hits of the events of all splits; return (file, entry) of the unreadable ones."""
         bad = set()
         for job, hits in self._hits([job for job, _ in self._hits_jobs(chosen, splits)], "all"):
             read = set(_addresses(hits.events))
             pairs = zip(job.entries, job.addresses)
             bad |= {(job.file, entry) for entry, address in pairs if address not in read}
             for reason, events in hits.skipped.items():
-                # Files count once, however many jobs read from them.
+                # A file counts once, for any number of jobs that read it.
                 if not reason.startswith("file: ") or (job.file, reason) not in self._bad_files:
                     self._skipped[reason] += events
                     self._bad_files.add((job.file, reason))
@@ -303,7 +303,7 @@ class OpenDataEvents:
         return self._results(jobs, read_hits, self._scratch, kept_as, f"hits, {title}", "event")
 
     def _results(self, jobs, produce, folder, kept_as, title, unit):
-        """`run_jobs`, raising the `SourceError` of a job itself."""
+        """Call `run_jobs`; raises the `SourceError` of a job itself."""
         options = {"kept_as": kept_as, "unit": unit, "progress": self._title and f"{self._title} {title}"}
         try:
             yield from self._run(jobs, produce, cache_dir=folder, version=self._version, **options)
@@ -327,7 +327,7 @@ def _changed(job: HitsJob) -> SourceError:
 
 
 def _with_way_out(error: SourceError) -> SourceError:
-    """The error with the ways out of a build appended."""
+    """The error with advice for continuing the build appended."""
     if error.reason in skim.NEVER_SKIPPED:
         way = "What was read is kept; the same command continues from there."
     else:

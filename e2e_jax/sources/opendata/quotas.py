@@ -1,7 +1,7 @@
 """Chooses the events of a dataset: the first selected events of each era, split at random.
 
 The run-dependent simulation marks the eras of 2012 by run numbers. All labels have the same proportions of
-eras, so that detector conditions do not separate the labels.
+eras, so detector conditions do not separate the labels.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ ADDRESS = ("run", "lumi", "event")
 
 
 class QuotaError(ValueError):
-    """There are fewer selected events than asked for; the message counts them by label and era."""
+    """Fewer selected events than requested; the message counts them by label and era."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Largest number of events per label.
+    """Maximum numbers of events per label.
 
     Attributes:
       train, validation, test: events in the split.
-      sample: events chosen before the split, of which some may be unused; 0 for the sum of the splits.
+      sample: events chosen before the split; some may remain unused. 0 for the sum of the splits.
       eras: the eras and their shares; empty for the first events of any run.
     """
 
@@ -78,8 +78,8 @@ class Chosen:
       columns: "file" (index into `files`), "entry", "run", "lumi", "event": int64 `[n]`; the observables:
         float32 `[n]`; "photons", the two leading ones: float32 `[n, 2, 3]`.
       found: run of an era (or `ANY_RUN`) -> events found, at most its quota.
-      other_runs: run -> selected events of runs that have no quota.
-      skipped: reason -> events left out, "file: reason" -> files left out.
+      other_runs: run -> selected events of runs without a quota.
+      skipped: reason -> dropped events, "file: reason" -> dropped files.
       entries: total number of events read.
     """
 
@@ -100,15 +100,15 @@ def choose(
     on_error: str = "fail",
     refused: Collection[tuple[str, int]] = frozenset(),
 ) -> Chosen:
-    """Takes the first events of each era in the order of the files, until all quotas are filled.
+    """Take the first events of each era in the order of the files, until all quotas are filled.
 
     `skims` is not consumed further. `share` handles quotas that were not filled.
 
     Args:
       skims: (file, its skim), in the order of the list.
       quotas: events wanted.
-      on_error: what to do about an event that was chosen before: raise ("fail") or count it ("skip").
-      refused: (file, entry) of events to leave out.
+      on_error: treatment of repeated events: raise ("fail") or count ("skip").
+      refused: (file, entry) of events to drop.
 
     Raises:
       SourceError: an event occurs twice and `on_error` is "fail".
@@ -262,7 +262,7 @@ def split_events(run: np.ndarray, label: int, used: Mapping[str, Quotas], seed: 
     """The split of each chosen event of a label, at random within its era.
 
     Args:
-      run: run numbers of the events `[n]`; of each era at least as many as `used` asks for.
+      run: run numbers of the events `[n]`; each era has at least as many as in `used`.
       label: index of the label.
       used: split -> events of each era, see `share`.
       seed: seed of the dataset.

@@ -1,9 +1,8 @@
 """The first pass over AODSIM: finds the events that pass the selection.
 
-The samples are 7 TB, of which a dataset uses about 1 %. The first pass reads only the photons and the
-addresses of the events, file by file, and stops when the quotas of all eras are filled. The hits of the
-chosen events are read in a second pass (`hits`). The skim of each file is kept as a small Parquet file, so
-no file is skimmed twice.
+The samples are 7 TB; a dataset uses about 1 %. The first pass reads only the photons and the addresses of the
+events, file by file, and stops when the quotas of all eras are filled. The second pass (`hits`) reads the
+hits of the chosen events. The skim of each file is kept as a small Parquet file, so no file is skimmed twice.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from e2e_jax.sources.root.reading import Reading
 from e2e_jax.study.selection import Selection
 
 NEVER_SKIPPED = ("network", "untrusted")
-"""Reasons of a `SourceError` that concern a server, and so all of its files."""
+"""Reasons of a `SourceError` that concern a server, and therefore all of its files."""
 
 _NUMBERS = ("entry", "run", "lumi", "event")
 _PHOTONS = [f"{which}_{column}" for which in ("leading", "trailing") for column in ("pt", "eta", "phi")]
@@ -40,8 +39,8 @@ class FileSkim:
     """Result of the first pass over one file.
 
     Attributes:
-      candidates: the events that pass the selection, of the `candidates.entries` events read.
-      skipped: reason -> events left out, or "file: reason" -> 1 if the whole file was left out.
+      candidates: the events that pass the selection, among the `candidates.entries` events read.
+      skipped: reason -> dropped events, or "file: reason" -> 1 if the whole file was dropped.
     """
 
     candidates: Candidates
@@ -53,10 +52,10 @@ class SkimJob:
     """A job that skims one file.
 
     Attributes:
-      file: path or remote address, as it is listed.
-      select: which events pass.
+      file: path or remote address from the list.
+      select: the selection.
       on_error: one of `faults.ON_ERROR`. A skim without a fault is valid for both.
-      state: size and time of a local file, so that a changed file is skimmed again.
+      state: size and time of a local file, so a changed file is skimmed again.
       content: size and checksum from the file's list, which are compared before the skim.
       protocol: how the file is read, see `Reading`. A skim is valid for both protocols.
     """
@@ -88,7 +87,7 @@ def file_state(path: str) -> str:
 
 
 def skim_file(job: SkimJob) -> FileSkim:
-    """The first pass over a file; runs in a worker.
+    """Skim a file; runs in a worker.
 
     Raises:
       SourceError: the file or an event is faulty and `on_error` is "fail", or its server cannot be reached.
@@ -112,7 +111,7 @@ def _no_candidates(select: Selection) -> Candidates:
 
 
 def write_skim(path: str | os.PathLike, skim: FileSkim) -> None:
-    """Stores the skim of a file as Parquet, atomically.
+    """Store the skim of a file as Parquet, atomically.
 
     The skim of a file that could not be read is not stored: a server that refuses, a missing file or an
     incomplete copy is not a property of the file's content. The next build tries such a file again.
@@ -127,15 +126,15 @@ def write_skim(path: str | os.PathLike, skim: FileSkim) -> None:
 
 
 def unreadable(skipped: Mapping[str, int]) -> bool:
-    """Whether the whole file was left out, not only some of its events."""
+    """Whether the whole file was dropped, not only some of its events."""
     return any(reason.startswith("file: ") for reason in skipped)
 
 
 def read_skim(path: str | os.PathLike, on_error: str = "skip") -> FileSkim | None:
-    """The skim that `write_skim` stored, with the two leading photons; None if absent or unreadable.
+    """The skim stored by `write_skim`, with the two leading photons; None if missing or unreadable.
 
     Args:
-      on_error: with "fail", a skim that left events out also counts as absent.
+      on_error: with "fail", a skim with dropped events also counts as missing.
     """
     try:
         table = pyarrow.parquet.read_table(path)
@@ -160,5 +159,5 @@ def numeric_table(numbers: Mapping[str, np.ndarray], photons: np.ndarray) -> pya
 
 
 def write_table(path: str | os.PathLike, table: pyarrow.Table) -> None:
-    """Writes a Parquet file atomically."""
+    """Write a Parquet file atomically."""
     atomic.write_file(path, lambda file: pyarrow.parquet.write_table(table, file))

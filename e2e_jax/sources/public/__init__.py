@@ -1,1 +1,1 @@
-"""Files that others published."""
+"""Public files of other authors."""

@@ -1,4 +1,4 @@
-"""Opens HDF5 files of others, and verifies that what is read is what they store."""
+"""Opens HDF5 files of other authors, and verifies that the numbers read are those stored."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from e2e_jax.errors import SourceError
 
 @contextlib.contextmanager
 def opened(path, check: Callable):
-    """Yields what `check(path, file)` gives of an HDF5 file; what h5py raises becomes a `SourceError`."""
+    """Yield the result of `check(path, file)` for an HDF5 file; errors of h5py become a `SourceError`."""
     try:
         with h5py.File(path, "r") as file:
             yield check(path, file)
     except (SourceError, ModuleNotFoundError):
         raise
-    except Exception as error:  # h5py raises errors of many kinds on damaged content
+    except Exception as error:  # h5py raises many types of errors on damaged content
         if isinstance(error, FileNotFoundError):
             reason, what = "missing_file", "does not exist"
         elif "signature not found" in str(error):
@@ -34,7 +34,7 @@ def opened(path, check: Callable):
 
 
 def check_storage(path, file, names: Sequence[str]) -> None:
-    """Refuses numbers of other files, numbers that the file does not store, and numbers that it has twice.
+    """Refuse numbers that are stored in other files, not stored at all, or stored twice.
 
     Args:
       path: of the file, for errors.
@@ -42,7 +42,7 @@ def check_storage(path, file, names: Sequence[str]) -> None:
       names: the datasets in it.
 
     Raises:
-      SourceError: it names the file and the dataset.
+      SourceError: the check fails; the error names the file and the dataset.
     """
     ranges = []
     for name in names:
@@ -64,16 +64,16 @@ def check_storage(path, file, names: Sequence[str]) -> None:
 
 
 def _stored(path, dataset) -> list[tuple[int, int]]:
-    """First byte of each stored part of a dataset, and the one behind it."""
+    """First byte of each stored part of a dataset, and the byte after its end."""
     if not dataset.chunks:
         complete = dataset.id.get_storage_size() == dataset.nbytes
-        start = dataset.id.get_offset()  # None where the numbers lie in the header
+        start = dataset.id.get_offset()  # None if the numbers are in the header
         ranges = [] if start is None else [(start, start + dataset.nbytes)]
     else:
         chunks = []
         dataset.id.chunk_iter(chunks.append)
         complete = sorted(chunk.chunk_offset for chunk in chunks) == _grid(dataset, slice(0, len(dataset)))
-        # A chunk that skipped a filter, as compression would gain nothing, has its full size.
+        # A chunk that was stored without compression has its full size.
         size = math.prod(dataset.chunks) * dataset.dtype.itemsize
         complete &= all(chunk.size >= size for chunk in chunks if chunk.filter_mask)
         ranges = [(chunk.byte_offset, chunk.byte_offset + chunk.size) for chunk in chunks]
@@ -88,9 +88,9 @@ def _stored(path, dataset) -> list[tuple[int, int]]:
 
 
 def check_found(dataset, rows: slice) -> None:
-    """Raises an OSError where HDF5 does not find a chunk of some rows, and would read zeros in its place.
+    """Raise an OSError if HDF5 does not find a chunk of some rows; it would read zeros instead.
 
-    `_stored` lists all chunks of the tree. A read searches the tree by its keys, which may be damaged.
+    `_stored` lists all chunks of the tree. Reading searches the tree by its keys, which may be damaged.
     """
     if dataset.chunks:
         for offset in _grid(dataset, rows):
@@ -98,7 +98,7 @@ def check_found(dataset, rows: slice) -> None:
 
 
 def _grid(dataset, rows: slice) -> list[tuple[int, ...]]:
-    """The offsets of the chunks that hold some rows, in order."""
+    """The offsets of the chunks that contain some rows, in order."""
     first = rows.start // dataset.chunks[0] * dataset.chunks[0]
     starts = [range(first, rows.stop, dataset.chunks[0])]
     starts += [range(0, size, step) for size, step in zip(dataset.shape[1:], dataset.chunks[1:])]

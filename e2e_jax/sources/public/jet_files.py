@@ -1,12 +1,13 @@
 """Reads the public images of jets: Parquet and HDF5 files of 125 x 125 pixels and 3 or 8 channels.
 
-Quarks and gluons (arXiv:1902.08276), three Parquet files with one jet in each row group, or one HDF5 file:
-`X_jets`, `pt`, `m0` and `y`, 1 for a quark. Boosted top quarks (arXiv:2104.14659): the same columns; or
-`jet`, `pT`, `m` and `Y`; or `jet` alone in files without labels. A Parquet image is [channel, row, column],
-an HDF5 one [row, column, channel]. Files are read in pieces, so memory does not grow with them.
+The quark and gluon jets (arXiv:1902.08276) are three Parquet files with one jet per row group, or one HDF5
+file. The columns are `X_jets`, `pt`, `m0` and `y` (1 for a quark). The files of boosted top quarks
+(arXiv:2104.14659) have the same columns; or `jet`, `pT`, `m` and `Y`; or only `jet`, in files without labels.
+The axes of an image are [channel, row, column] in Parquet and [row, column, channel] in HDF5. Files are read
+in pieces, so memory does not grow with their size.
 
-What is checked: columns, types and shapes; that all images have the resolution and the channels of the
-dataset; labels; that numbers are finite and in range. An error names the file and the row group, or the row.
+Checked: columns, types and shapes; resolution and channels of all images; labels; numbers that are not finite
+or out of range. An error names the file and the row group, or the row.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ NAMES = {
     "pt": ("pt", "pT"),
     "m0": ("m0", "m", "mass"),
 }
-"""What a column holds -> its names in the public files."""
+"""Content of a column -> its names in the public files."""
 
 PIECE = 500
-"""Jets of a job."""
+"""Jets per job."""
 
 TOGETHER = 20
-"""Most rows of a Parquet file that are read together: 7.5 MB of three channels, which caches hold."""
+"""Maximum rows of a Parquet file that are read together: 7.5 MB for three channels, which fits caches."""
 
 SHARE = 5
 """Every fifth piece of a file is validation."""
@@ -47,17 +48,17 @@ SIDE = jet_pixels.SIDE
 
 @dataclasses.dataclass(frozen=True)
 class ImagesJob(Job):
-    """Some consecutive jets of a file.
+    """Consecutive jets of a file.
 
     Attributes:
       path: the file.
-      groups: of a Parquet file, the first row group and the one behind the last.
-      first, events: the first row, counted from 0, and how many.
-      channels: of the file's images, names of `jet_pixels.CHANNELS`, in order.
+      groups: for a Parquet file, the first row group and the one after the last.
+      first, events: the first row, counted from 0, and the number of rows.
+      channels: channels of the file's images, names of `jet_pixels.CHANNELS`, in order.
       observables: which of "pt" and "m0" are read.
       labelled: whether the labels are read.
       lumi: luminosity section of the jets, unique in a dataset.
-      on_error: "fail", or "skip" to leave out jets at fault.
+      on_error: "fail", or "skip" to drop faulty jets.
     """
 
     path: str
@@ -77,10 +78,10 @@ class ImagesJob(Job):
 
 
 def files_of(folder, endings: Sequence[str]) -> list[pathlib.Path]:
-    """The files of a folder with some endings, by name; or the file itself.
+    """The files of a folder with some endings, sorted by name; or the file itself.
 
     Raises:
-      SourceError: there are none.
+      SourceError: no file is found.
     """
     folder = pathlib.Path(folder).expanduser()
     found = sorted(folder.iterdir()) if folder.is_dir() else [folder]
@@ -96,23 +97,23 @@ def files_of(folder, endings: Sequence[str]) -> list[pathlib.Path]:
 
 
 def identity(paths: Iterable[pathlib.Path]) -> list:
-    """What tells some files from others: their names and sizes."""
+    """Identity of files: their names and sizes."""
     return [[path.name, path.stat().st_size] for path in paths]
 
 
 def file_jobs(
     paths: Iterable[pathlib.Path], like: Mapping, on_error: str = "fail", piece: int = PIECE
 ) -> dict[str, list[ImagesJob]]:
-    """The jobs of "train" and "validation", that read all jets of the files.
+    """The jobs of "train" and "validation" that read all jets of the files.
 
     Args:
       paths: the files.
-      like: fields of `ImagesJob` that all jobs have: `channels`, `observables` and `labelled`.
+      like: fields of `ImagesJob` shared by all jobs: `channels`, `observables` and `labelled`.
       on_error: "fail" or "skip", see `read`.
-      piece: about how many jets a job reads.
+      piece: approximate number of jets per job.
 
     Raises:
-      SourceError: a file cannot be read, lacks a column, or has one of another type or shape.
+      SourceError: a file cannot be read, or a column is missing or has another type or shape.
       ValueError: `on_error` is neither.
     """
     check_on_error(on_error)
@@ -131,10 +132,10 @@ def file_jobs(
 
 
 def read(job: ImagesJob) -> Jets:
-    """The jets of a job; each has its row in the file as its number, and the label -1 in a file without.
+    """Read the jets of a job. Their numbers are rows of the file; the label is -1 in a file without labels.
 
     Raises:
-      SourceError: as `file_jobs`; the file cannot be read there; or, unless the job says "skip", a jet has a
+      SourceError: as `file_jobs`; these rows cannot be read; or, unless `on_error` is "skip", a jet has a
         label outside {0, 1}, or a number that is not finite or out of range.
     """
     reader, parts = _reader(job.path), []
@@ -160,12 +161,12 @@ def read(job: ImagesJob) -> Jets:
 
 
 def _labels(given: np.ndarray) -> np.ndarray:
-    """Labels as integers; those that are none become -1."""
+    """Labels as integers; invalid ones become -1."""
     return np.where((given == 0) | (given == 1), given, -1).astype(np.int32)
 
 
 def _faults(jets: Jets, columns: Mapping) -> dict[str, np.ndarray]:
-    """Reason -> which jets have it."""
+    """Reason -> mask of the jets with this fault."""
     n = len(jets)
     finite, inside = np.ones(n, bool), np.ones(n, bool)
     for name in jets.COLLECTIONS:
@@ -182,7 +183,7 @@ def _faults(jets: Jets, columns: Mapping) -> dict[str, np.ndarray]:
 
 
 def _refuse(job: ImagesJob, row: int, first: int, bad: Mapping, columns: Mapping, reader) -> None:
-    """Raises for a jet at fault, a row of a piece that begins with row `first` of the file."""
+    """Raise for a faulty jet: a row of a piece that begins at row `first` of the file."""
     reason = next(name for name, of in bad.items() if of[row])
     label = columns["y"][row] if job.labelled else None
     what = {
@@ -199,10 +200,10 @@ def _refuse(job: ImagesJob, row: int, first: int, bad: Mapping, columns: Mapping
 
 
 def found_columns(path, names: Iterable[str], wanted: Sequence[str]) -> dict[str, str]:
-    """What is wanted, a key of `NAMES` -> the name of its column.
+    """Each wanted key of `NAMES` -> the name of its column.
 
     Raises:
-      SourceError: there is none.
+      SourceError: a column is missing.
     """
     names = list(names)
     found = {key: next((name for name in NAMES[key] if name in names), None) for key in wanted}
@@ -220,7 +221,7 @@ def found_columns(path, names: Iterable[str], wanted: Sequence[str]) -> dict[str
 
 
 def wrong_shape(path, where: str, found: Sequence, channels: Sequence[str]) -> SourceError:
-    """The error about images of another resolution or number of channels."""
+    """The error for images of another resolution or number of channels."""
     other = {3: "parquet or cms_jets/hdf5", 8: "tops"}
     has = next((size for size in found if size != SIDE and size in other), None)
     way = f" Images of {has} channels are read by cms_jets/{other[has]}." if has else ""
@@ -233,7 +234,7 @@ def wrong_shape(path, where: str, found: Sequence, channels: Sequence[str]) -> S
 
 
 def _reader(path):
-    """The module-like object that reads a file of its kind."""
+    """The module that reads the format of a file."""
     if pathlib.Path(path).suffix == ".parquet":
         from e2e_jax.sources.public import jet_parquet
 
@@ -244,10 +245,10 @@ def _reader(path):
 
 
 def state(path) -> tuple[str, int, int]:
-    """What a file that was opened is known by: it is opened again where it was replaced.
+    """Cache key of an open file, which changes when the file is replaced.
 
     Raises:
-      SourceError: it does not exist.
+      SourceError: the file does not exist.
     """
     try:
         about = os.stat(path)

@@ -15,14 +15,14 @@ LAST = True
 
 
 def pieces(job: ImagesJob, piece: int) -> Iterator[tuple[tuple[int, int], int, int]]:
-    """((0, 0), first row, rows) of the jobs of a file, whose datasets are checked.
+    """Check the datasets of a file and yield ((0, 0), first row, rows) of its jobs.
 
-    A job reads whole chunks of the file, which are read and decompressed once, unless the file is too short
-    for `SHARE` such jobs.
+    A job reads whole chunks, so each chunk is read and decompressed once, unless the file is too short for
+    `SHARE` such jobs.
 
     Args:
-      job: of the file; its rows do not matter.
-      piece: least rows of a job.
+      job: a job of the file; its rows are ignored.
+      piece: minimum rows of a job.
     """
     with hdf5.opened(job.path, _checked(job, storage=True)) as datasets:
         images = datasets["image"]
@@ -35,7 +35,7 @@ def pieces(job: ImagesJob, piece: int) -> Iterator[tuple[tuple[int, int], int, i
 
 
 def rows(job: ImagesJob) -> Iterator[tuple[int, Mapping]]:
-    """(first row, columns) of a job; "image" is `[n, 125, 125, channels]`."""
+    """Yield (first row, columns) of a job; "image" is `[n, 125, 125, channels]`."""
     taken = slice(job.first, job.first + job.events)
     with hdf5.opened(job.path, _checked(job)) as datasets:
         for dataset in datasets.values():
@@ -48,16 +48,16 @@ def rows(job: ImagesJob) -> Iterator[tuple[int, Mapping]]:
 
 
 def place(job: ImagesJob, row: int) -> str:
-    """How errors name a row of the file."""
+    """Name of a row of the file, for errors."""
     return f"Row {row}"
 
 
 def _checked(job: ImagesJob, storage: bool = False):
-    """A function of (path, open file) that gives what is wanted -> its dataset, of the right shape and type.
+    """Make a function of (path, open file) that returns wanted key -> dataset, with checked shapes and types.
 
     Args:
-      job: says what is wanted.
-      storage: verify that all numbers are stored, too.
+      job: defines the wanted keys.
+      storage: also verify that all numbers are stored.
     """
 
     def check(path, file) -> dict[str, h5py.Dataset]:

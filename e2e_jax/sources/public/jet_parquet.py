@@ -20,10 +20,10 @@ LAST = False
 
 @functools.lru_cache(maxsize=1)
 def _opened(state) -> tuple[pq.ParquetFile, np.ndarray]:
-    """A file, and the first row of each row group with their number behind.
+    """A file, and the first row of each row group, followed by the number of rows.
 
-    The footer of a file with one jet in each row group takes as long to read as hundreds of jets, so that a
-    process keeps it.
+    The result is cached: the footer of a file with one jet per row group takes as long to read as hundreds
+    of jets.
     """
     path = state[0]
     with _reading(path):
@@ -34,18 +34,18 @@ def _opened(state) -> tuple[pq.ParquetFile, np.ndarray]:
 
 
 def pieces(job: ImagesJob, piece: int) -> Iterator[tuple[tuple[int, int], int, int]]:
-    """(row groups, first row, rows) of the jobs of a file, whose columns are checked.
+    """Check the columns of a file and yield (row groups, first row, rows) of its jobs.
 
     Args:
-      job: of the file; its row groups do not matter.
-      piece: least rows of a job, where a row group has fewer and the file enough for `SHARE` jobs.
+      job: a job of the file; its row groups are ignored.
+      piece: minimum rows of a job, if row groups are smaller and the file is large enough for `SHARE` jobs.
     """
     file, starts = _opened(jet_files.state(job.path))
     _columns(job, file)
     piece = min(piece, max(1, int(starts[-1]) // jet_files.SHARE))
     group = 0
     while group < len(starts) - 1:
-        # As many whole row groups as reach `piece` rows.
+        # Whole row groups, until there are `piece` rows.
         end = int(np.searchsorted(starts, starts[group] + piece, side="left"))
         end = min(max(end, group + 1), len(starts) - 1)
         if rows := int(starts[end] - starts[group]):
@@ -54,7 +54,7 @@ def pieces(job: ImagesJob, piece: int) -> Iterator[tuple[tuple[int, int], int, i
 
 
 def rows(job: ImagesJob) -> Iterator[tuple[int, Mapping]]:
-    """(first row, columns) of some rows of a job after others; "image" is `[n, channels, 125, 125]`."""
+    """Yield (first row, columns) of a job piece by piece; "image" is `[n, channels, 125, 125]`."""
     file, _ = _opened(jet_files.state(job.path))
     columns = _columns(job, file)
     first = job.first
@@ -71,7 +71,7 @@ def rows(job: ImagesJob) -> Iterator[tuple[int, Mapping]]:
 
 
 def place(job: ImagesJob, row: int) -> str:
-    """How errors name a row of the file."""
+    """Name of a row of the file, for errors."""
     _, starts = _opened(jet_files.state(job.path))
     group = int(np.searchsorted(starts, row, side="right")) - 1
     inside = f", row {row - starts[group]}" if starts[group + 1] - starts[group] > 1 else ""
@@ -79,7 +79,7 @@ def place(job: ImagesJob, row: int) -> str:
 
 
 def _columns(job: ImagesJob, file: pq.ParquetFile) -> dict[str, str]:
-    """What is wanted -> its column; each has the type that it must have."""
+    """Wanted key -> its column; checks the types."""
     schema = file.schema_arrow
     found = jet_files.found_columns(job.path, schema.names, job.wanted)
     for key, name in found.items():
@@ -99,7 +99,7 @@ def _columns(job: ImagesJob, file: pq.ParquetFile) -> dict[str, str]:
 
 
 def _images(job: ImagesJob, first: int, column) -> np.ndarray:
-    """The images `[n, channels, 125, 125]` of a column of lists, all of this shape."""
+    """Images `[n, channels, 125, 125]` of a column of lists; checks their shapes."""
     n, values = len(column), column
     for size in (len(job.channels), SIDE, SIDE):
         lengths = values.value_lengths().to_numpy(zero_copy_only=False)
@@ -123,14 +123,14 @@ def _shape(image) -> list:
 
 
 def _filled(values) -> np.ndarray:
-    """The numbers of a column; NaN where there is none, which is then refused as such."""
+    """The numbers of a column; missing values become NaN, which is refused later."""
     numbers = values.to_numpy(zero_copy_only=False)
     return numbers if numbers.dtype.kind in "fiu" else np.asarray(numbers, np.float64)
 
 
 @contextlib.contextmanager
 def _reading(path, job: ImagesJob | None = None):
-    """Errors of pyarrow become a `SourceError` that names the file, and the row groups."""
+    """Convert errors of pyarrow to a `SourceError` that names the file and the row groups."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:

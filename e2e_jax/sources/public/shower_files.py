@@ -1,15 +1,16 @@
-"""Reads the public crops of showers: HDF5 files of 32 x 32 images, one file a particle.
+"""Reads the public crops of showers: HDF5 files of 32 x 32 images, one file per particle.
 
-Those of the authors of arXiv:1807.11916, `SinglePhotonPt50_IMGCROPS_n249k_RHv1.hdf5` and its namesake of
-electrons, hold `X` (n, 32, 32, 2), the energy in GeV and the time in ns of each crystal, both over 50, and
-`y` (n), 0 for a photon and 1 for an electron. A file is read in pieces, so memory does not grow with it.
+The authors of arXiv:1807.11916 published `SinglePhotonPt50_IMGCROPS_n249k_RHv1.hdf5` and a corresponding file
+of electrons. They contain `X` (n, 32, 32, 2), the energy in GeV and the time in ns of each crystal, both
+divided by 50, and `y` (n), 0 for a photon and 1 for an electron. A file is read in pieces, so memory does not
+grow with its size.
 
-What is checked: types and shapes; that every chunk is stored in this file, and found; labels; that energies
-and times are finite and in range; that each event has a hit. HDF5 itself verifies the numbers of a chunk
-where the writer chose a checksum (`fletcher32=True`) or compression (`compression="gzip"`, with its adler32).
-What is not guaranteed: in a file with neither, as h5py writes by default, a damaged number that stays in
-range is not noticed. Neither is damage to the file's own tables that leads to other numbers in range, such as
-two chunks that change places.
+Checked: types and shapes; that every chunk is stored in this file and can be found; labels; that energies and
+times are finite and in range; that each event has a hit. HDF5 itself verifies the numbers of a chunk if the
+file has a checksum (`fletcher32=True`) or compression (`compression="gzip"`, with its adler32).
+Not guaranteed: h5py writes neither by default. In such a file, a damaged number that stays in range is not
+detected. Damage to the file's own tables that gives other numbers in range, such as two exchanged chunks, is
+not detected either.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from e2e_jax.sources.root.rec_hits import MAX_ENERGY
 from e2e_jax.study.samples import PARTICLES
 
 SCALE = 50.0
-"""GeV and ns of a pixel that holds 1."""
+"""GeV and ns for a pixel value of 1."""
 
 MAX_TIME = 1000.0
-"""ns; the ten samples of a crystal's pulse span 250."""
+"""Largest time in ns; the ten samples of a crystal's pulse span 250 ns."""
 
 SMALLEST = 1e-20
-"""Of a pixel that is not 0: a damaged byte of a 0 makes smaller ones."""
+"""Smallest nonzero pixel value; a damaged byte of a 0 gives smaller ones."""
 
 PIECE = 1000
-"""Most events read together: 8 MB of images."""
+"""Maximum events read together: 8 MB of images."""
 
 SHARE = 5
 """Every fifth piece of a file is validation."""
@@ -51,13 +52,13 @@ PIXELS = (crops.SIDE, crops.SIDE, 2)
 
 @dataclasses.dataclass(frozen=True)
 class CropsJob(Job):
-    """Some consecutive events of a file.
+    """Consecutive events of a file.
 
     Attributes:
       path: the file.
-      first, events: the first event, counted from 0, and how many.
+      first, events: the first event, counted from 0, and the number of events.
       lumi: luminosity section of the events, unique in a dataset.
-      on_error: "fail", or "skip" to leave out events at fault.
+      on_error: "fail", or "skip" to drop faulty events.
     """
 
     path: str
@@ -68,10 +69,10 @@ class CropsJob(Job):
 
 
 def class_files(folder) -> dict[str, pathlib.Path]:
-    """The file of each class in a folder: the only one with its name in the file's, such as "Photon".
+    """The file of each class in a folder: the only file whose name contains the class, such as "Photon".
 
     Raises:
-      SourceError: a class has no file, or several.
+      SourceError: a class has no file, or several files.
     """
     folder = pathlib.Path(folder).expanduser()
     names = sorted(path for path in folder.glob("*") if path.suffix in (".hdf5", ".h5"))
@@ -89,21 +90,21 @@ def class_files(folder) -> dict[str, pathlib.Path]:
 
 
 def count(path) -> int:
-    """The events of a file; errors as `file_jobs`."""
+    """Number of events of a file; errors as `file_jobs`."""
     with _opened(path) as (images, _):
         return len(images)
 
 
 def file_jobs(paths: Iterable, on_error: str = "fail", piece: int = PIECE) -> dict[str, list[CropsJob]]:
-    """The jobs of "train" and "validation", that read all events of the files.
+    """The jobs of "train" and "validation" that read all events of the files.
 
     Args:
       paths: the files.
       on_error: "fail" or "skip", see `read`.
-      piece: most events a job.
+      piece: maximum events per job.
 
     Raises:
-      SourceError: a file is no HDF5, truncated, lacks a dataset or has one of another shape.
+      SourceError: a file is not HDF5 or is truncated, or a dataset is missing or has another shape.
       ValueError: `on_error` is neither.
     """
     check_on_error(on_error)
@@ -121,11 +122,11 @@ def file_jobs(paths: Iterable, on_error: str = "fail", piece: int = PIECE) -> di
 
 
 def read(job: CropsJob) -> Showers:
-    """The events of a job, in the view "crop"; each has its row in the file as its number.
+    """Read the events of a job, in the view "crop". Their numbers are rows of the file.
 
     Raises:
-      SourceError: as `file_jobs`; the file cannot be read there; or, unless the job says "skip", an event
-        has a label outside {0, 1}, a pixel that is not finite or out of range, or no hit.
+      SourceError: as `file_jobs`; these rows cannot be read; or, unless `on_error` is "skip", an event has a
+        label outside {0, 1}, a pixel that is not finite or out of range, or no hit.
     """
     rows = slice(job.first, job.first + job.events)
     with _opened(job.path) as (images, labels):
@@ -149,7 +150,7 @@ def read(job: CropsJob) -> Showers:
 
 
 def _showers(pixels: np.ndarray, label: np.ndarray, number: np.ndarray, lumi: int) -> Showers:
-    """Hits of images `[n, 1024, 2]`: wherever there is an energy."""
+    """Hits of images `[n, 1024, 2]`: the pixels with an energy."""
     n = len(pixels)
     event, cell = np.nonzero(pixels[..., 0])
     values = np.float32(SCALE) * pixels[event, cell].astype(np.float32)
@@ -167,7 +168,7 @@ def _showers(pixels: np.ndarray, label: np.ndarray, number: np.ndarray, lumi: in
 
 
 def _refuse(job: CropsJob, label: np.ndarray, faults: dict[str, np.ndarray]) -> None:
-    """Raises for the first event at fault."""
+    """Raise for the first faulty event."""
     row = min(int(np.flatnonzero(bad)[0]) for bad in faults.values() if bad.any())
     reason = next(name for name, bad in faults.items() if bad[row])
     what = {
@@ -186,7 +187,7 @@ def _refuse(job: CropsJob, label: np.ndarray, faults: dict[str, np.ndarray]) -> 
 
 
 def _opened(path):
-    """Opens the checked datasets X and y of a file, see `hdf5.opened`."""
+    """Open the checked datasets X and y of a file, see `hdf5.opened`."""
     return hdf5.opened(path, _checked)
 
 

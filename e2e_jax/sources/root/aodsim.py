@@ -1,8 +1,8 @@
-"""Collision events from CMS AODSIM files, as the CERN Open Data portal has them.
+"""Reads collision events from CMS AODSIM files, such as those of the CERN Open Data portal.
 
-Only the branches named in `tiers` are read, in two passes: the skim takes photons and the EventAuxiliary of
-all entries, and the selection picks some; then the hits of those are read. Memory is bounded by
-`root_files.MAX_BYTES` of numbers at a time, whatever the size of the file.
+Only the branches named in `tiers` are read, in two passes. The skim reads photons and the EventAuxiliary of
+all entries, and the selection chooses events. The second pass reads the hits of the chosen events. Memory is
+bounded by `root_files.MAX_BYTES` of numbers at a time, for files of any size.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from e2e_jax.sources.root.tiers import TIERS, Tier
 from e2e_jax.study.selection import Selection, kept
 
 MAX_PHOTON_ETA = 10.0
-"""Photons beyond are faults: no calorimeter is there."""
+"""Photons beyond the calorimeters are faults."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Candidates:
     """Selected events of a file, before their hits are read.
 
     Attributes:
-      entry: int64 `[n]`, ascending, where in the file.
+      entry: int64 `[n]`, ascending entry numbers in the file.
       run, lumi, event: int64 `[n]`.
       photons: `pt` in GeV, `eta` and `phi`, leading first.
-      observables: name -> float32 `[n]`, what the selection gave.
-      entries: events of the file that were looked at.
+      observables: name -> float32 `[n]`, returned by the selection.
+      entries: number of events of the file that were examined.
     """
 
     entry: np.ndarray
@@ -52,7 +52,7 @@ class Candidates:
         return len(self.entry)
 
     def __getitem__(self, rows) -> Candidates:
-        """Selects by slice, boolean mask or index array; `entries` stays."""
+        """Select by slice, boolean mask or index array; `entries` does not change."""
         columns = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "entries"}
         observables = {name: values[rows] for name, values in columns.pop("observables").items()}
         columns = {name: column[rows] for name, column in columns.items()}
@@ -60,7 +60,7 @@ class Candidates:
 
 
 def count_entries(path: str | os.PathLike) -> int:
-    """The entries of a file that has all the branches that are read.
+    """Number of entries of a file; verifies that the file has all branches that are read.
 
     Raises:
       SourceError: as `root_files.open_tree`.
@@ -77,18 +77,18 @@ def read_candidates(
     content: Content = UNKNOWN,
     tiers: Sequence[Tier] = TIERS,
 ) -> Candidates:
-    """The first pass over one file: its events that pass the selection.
+    """Read the events of one file that pass the selection, without hits (the first pass).
 
     Args:
       path: a local file or a remote address.
-      select: which events pass; all by default. One that reads more than photons reads all hits here too.
-      reading: how the file is read. A file that cannot be read is an error whatever `on_error` is.
+      select: the selection; all events pass by default. If it uses more than photons, all hits are read here.
+      reading: how the file is read. A file that cannot be read is an error for any `on_error`.
       content: as in `root_files.open_tree`.
-      tiers: what the file may be.
+      tiers: accepted data tiers.
 
     Raises:
-      SourceError: the file cannot be read (reasons as in `root_files.open_tree`), or an event cannot be
-        believed: "bad_auxiliary", "not_finite" or "out_of_range" (photons), "duplicate".
+      SourceError: the file cannot be read (reasons as in `root_files.open_tree`), or an event is invalid:
+        "bad_auxiliary", "not_finite" or "out_of_range" (photons), "duplicate".
     """
     photons_only = select is None or select.photons_only
     tables = [tier.skim for tier in tiers] if photons_only else _tables(tiers)
@@ -116,21 +116,21 @@ def read_entries(
     reading: Reading = AS_IS,
     tiers: Sequence[Tier] = TIERS,
 ) -> Events:
-    """The second pass over one file: chosen events with their hits, in the order asked for.
+    """Read chosen events of one file with their hits, in the requested order (the second pass).
 
-    Only the baskets that hold them are read.
+    Only the baskets that contain these events are read.
 
     Args:
       path: a local file or a remote address.
       entries: entry numbers, each once, in any order.
       label: index of the events' label.
-      select: gives the events their observables; all the chosen events are returned.
+      select: computes the observables; all the chosen events are returned.
       reading, tiers: as in `read_candidates`.
 
     Raises:
-      SourceError: as `read_candidates`; of hits, also "bad_id", "duplicate_hit", "unsorted" and
+      SourceError: as `read_candidates`; for hits, also "bad_id", "duplicate_hit", "unsorted" and
         "count_mismatch".
-      ValueError: there is no such entry, or one is asked for twice.
+      ValueError: an entry does not exist, or is requested twice.
     """
     return read_sound(path, entries, label, select, reading=reading, tiers=tiers)[1]
 
@@ -144,7 +144,7 @@ def read_sound(
     reading: Reading = AS_IS,
     tiers: Sequence[Tier] = TIERS,
 ) -> tuple[np.ndarray, Events]:
-    """As `read_entries`, with the entry number of each event, int64 `[n]`: without those at fault."""
+    """Like `read_entries`, but drops faulty events and also returns entry numbers, int64 `[n]`."""
     wanted = np.atleast_1d(np.asarray(entries, np.int64))
     with root_files.open_tree(path, tiers[0].tree, *_tables(tiers), reading=reading) as tree:
         ascending = np.unique(wanted)
@@ -160,7 +160,7 @@ def read_sound(
             observables = {} if select is None else select(events).observables
             parts.append(dataclasses.replace(events, observables=observables))
             found.append(rows.entry)
-    place = np.argsort(wanted)[np.searchsorted(ascending, np.concatenate(found))]  # in the order asked for
+    place = np.argsort(wanted)[np.searchsorted(ascending, np.concatenate(found))]  # in the requested order
     return wanted[np.sort(place)], Events.concatenate(parts)[np.argsort(place)]
 
 
@@ -172,17 +172,17 @@ def iterate_events(
     reading: Reading = AS_IS,
     tiers: Sequence[Tier] = TIERS,
 ) -> Iterator[Events]:
-    """Reads files piece by piece, with bounded memory.
+    """Read files piece by piece, with bounded memory.
 
     Args:
       path: a file, a remote address, a glob pattern, or a list of these.
-      select: which events pass, and their observables; by default all, without observables.
+      select: chooses events and computes their observables; by default all events, without observables.
       label: index of the events' label.
       reading: how files are read.
-      tiers: what the files may be.
+      tiers: accepted data tiers.
 
     Yields:
-      `Events` of one file each, in the order of the files and their entries; never empty.
+      `Events`, never empty, each from one file, in the order of the files and their entries.
 
     Raises:
       SourceError: as `read_entries` and `root_files.each_tree`.
@@ -199,7 +199,7 @@ def iterate_events(
 
 
 def read_events(path, select: Selection | None = None, **options) -> Events:
-    """Reads whole files, as `iterate_events` with the same arguments; the pieces are put together."""
+    """Read whole files into one `Events`; arguments and errors as `iterate_events`."""
     return Events.concatenate([no_events(select), *iterate_events(path, select, **options)])
 
 
@@ -210,7 +210,7 @@ def _tables(tiers: Sequence[Tier]) -> list[Types]:
 def _skim(
     tree: Tree, tier: Tier, entries: np.ndarray, select: Selection | None, faults: Faults
 ) -> Candidates:
-    """The sound and selected ones of the entries."""
+    """Candidates: the entries without faults that pass the selection."""
     none, nothing = np.zeros(0, np.int64), no_events(select)
     parts = [(none, none.reshape(0, 3), nothing.photons, dict(nothing.observables), none > 0)]
     for group in tree.groups(tier.skim, entries):
@@ -224,7 +224,7 @@ def _skim(
         _check_photons(photons, group, faults)
         photons, keep, observables = by_pt(photons), np.ones(len(group), bool), {}
         if select is not None:
-            with np.errstate(all="ignore"):  # photons with a fault are left out below
+            with np.errstate(all="ignore"):  # faulty photons are dropped below
                 keep, observables, _ = select(_without_hits(address, photons))
         parts.append((group, address, photons, observables, keep))
     group, address, lists, columns, keep = zip(*parts)
@@ -238,7 +238,7 @@ def _skim(
 
 
 def _without_hits(address: np.ndarray, photons: Ragged) -> Events:
-    """Events with their photons, for a selection that reads nothing else."""
+    """Events with photons only, for a selection that uses nothing else."""
     none, no_hits = np.zeros(len(address), np.int64), Events.empty()
     lists = {name: Ragged.from_counts(none, getattr(no_hits, name).columns) for name in Events.COLLECTIONS}
     return Events(*address.T, label=np.full(len(address), -1, np.int32), photons=photons, **lists)
@@ -253,8 +253,8 @@ def _check_photons(photons: Ragged, entries: np.ndarray, faults: Faults):
 
 
 def repeated(rows: np.ndarray, sound: np.ndarray) -> np.ndarray:
-    """Which of the sound rows were there before, bool `[n]`."""
-    order = np.lexsort(rows[sound].T)  # stable: the first of equal rows stays the first
+    """Mask of sound rows that repeat an earlier sound row, bool `[n]`."""
+    order = np.lexsort(rows[sound].T)  # stable: equal rows keep their order
     rows = rows[sound][order]
     again = np.zeros(len(sound), bool)
     again[np.flatnonzero(sound)[order[1:]]] = (rows[1:] == rows[:-1]).all(axis=1)
@@ -264,7 +264,7 @@ def repeated(rows: np.ndarray, sound: np.ndarray) -> np.ndarray:
 def _complete(
     tree: Tree, tier: Tier, candidates: Candidates, label: int, faults: Faults
 ) -> Iterator[tuple[Candidates, Events]]:
-    """Candidates, some at a time, and the same with their hits; those whose hits have faults left out."""
+    """Yield candidates in groups, and the same events with hits; drop events with faulty hits."""
     for group in tree.groups(tier.hits, candidates.entry):
         rows = candidates[np.searchsorted(candidates.entry, group)]
         columns = tree.read(tier.hits, group)
@@ -291,7 +291,7 @@ def _complete(
 
 
 def _lists(tree: Tree, columns: dict[str, Column], prefix: str) -> Ragged:
-    """The columns of one collection, which must agree on how many entries each event has."""
+    """The columns of one collection; all must have the same number of values per event."""
     counts = [column.counts for column in columns.values()]
     for name, other in zip(columns, counts):
         if len(other) != len(counts[0]) or (other != counts[0]).any():
@@ -304,5 +304,5 @@ def _lists(tree: Tree, columns: dict[str, Column], prefix: str) -> Ragged:
 
 
 def no_events(select: Selection | None = None) -> Events:
-    """An `Events` without any, with the observables of a selection, to join others to."""
+    """An empty `Events` with the observables of a selection, to concatenate with others."""
     return Events.empty([observable.name for observable in select.observables] if select else ())

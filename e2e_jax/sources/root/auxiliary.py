@@ -1,10 +1,10 @@
-"""Run, luminosity section and event number, from the bytes of CMS's EventAuxiliary.
+"""Decodes run, luminosity section and event number from the bytes of CMS's EventAuxiliary.
 
-The branch is not split into leaves, and uproot cannot read its class. An entry begins with two blocks,
-each a big-endian 4-byte count with bit 30 set, a 2-byte version, and the rest of `count` bytes: the hash
-of the process history, then the EventID, which is run, luminosity section and event as unsigned 4-byte
-numbers. Where a version is not positive, a 4-byte checksum follows it (ROOT's TBufferFile and CMSSW's
-DataFormats/Provenance).
+The branch is not split into leaves, and uproot cannot read its class. An entry begins with two blocks. Each
+block is a big-endian 4-byte count with bit 30 set, a 2-byte version, and the rest of `count` bytes. The first
+block contains the hash of the process history. The second contains the EventID: run, luminosity section and
+event as unsigned 4-byte numbers. If a version is not positive, a 4-byte checksum follows it (ROOT's
+TBufferFile and CMSSW's DataFormats/Provenance).
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ _EVENT_ID = 12
 
 
 def addresses(entries: Column) -> tuple[np.ndarray, np.ndarray]:
-    """Decodes the entries of the branch.
+    """Decode the entries of the branch.
 
     Args:
-      entries: the bytes of each, uint8.
+      entries: the bytes of each entry, uint8.
 
     Returns:
-      int64 `[n, 3]`, run, luminosity section and event; and bool `[n]`, which of them are sound: the
-      blocks are as described, and no number is 0.
+      int64 `[n, 3]`, run, luminosity section and event; and bool `[n]`, true for sound entries: the blocks
+      are as described, and no number is 0.
     """
     end = np.cumsum(entries.counts)
     start = end - entries.counts
     history = _number(entries.values, start, 4)
     sound = (history & 0xC0000000) == _FLAG
     block = start + 4 + (history & ~_FLAG)
-    # Where the first block is unsound, its place stands in for what cannot be found.
+    # If the first block is invalid, the second cannot be found; the position of the first is used instead.
     sound &= block + 6 + _EVENT_ID <= end
     block = np.where(sound, block, start)
     header = _number(entries.values, block, 4)
@@ -46,7 +46,7 @@ def addresses(entries: Column) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _number(values: np.ndarray, at: np.ndarray, size: int) -> np.ndarray:
-    """Big-endian unsigned numbers at some places; those beyond the end are cut."""
+    """Big-endian unsigned numbers at some positions, clipped to the end."""
     out = np.zeros(len(at), np.int64)
     for i in range(size if len(values) else 0):
         out = out << 8 | values[np.clip(at + i, 0, len(values) - 1)]

@@ -1,9 +1,8 @@
-"""The baskets of one branch of a tree: where they are, and the lists of numbers in them.
+"""The baskets of one branch of a tree: their positions, and the lists of numbers in them.
 
-A basket is a compressed piece of a branch: a key, the numbers of some entries, and where each entry
-starts (TBasket, TKey and RZip of ROOT's TFile documentation). The checksum of the compression covers
-the numbers, nothing covers the key and the tree's table of baskets: so all that these say twice is
-compared.
+A basket is a compressed piece of a branch: a key, the numbers of some entries, and the start of each entry
+(TBasket, TKey and RZip of ROOT's TFile documentation). The checksum of the compression covers the numbers.
+No checksum covers the key and the tree's table of baskets, so values stored in both are compared.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from uproot.interpretation.numerical import AsDtype
 from e2e_jax.errors import SourceError
 
 RAW = "raw"
-"""The type of a branch whose entries are taken as bytes, whatever class they hold."""
+"""The type of a branch whose entries are read as bytes, for any class."""
 
 
 class Column(NamedTuple):
@@ -36,7 +35,7 @@ class Column(NamedTuple):
 
 
 def corrupt(path: str, branch: str, basket: int, why: str) -> SourceError:
-    """The error of a basket that contradicts its tree."""
+    """The error for a basket that contradicts its tree."""
     message = (
         f"{path} is damaged: basket {basket} of branch {branch} cannot be right, as {why}. Fetch it again."
     )
@@ -45,17 +44,17 @@ def corrupt(path: str, branch: str, basket: int, why: str) -> SourceError:
 
 @dataclasses.dataclass(frozen=True)
 class Branch:
-    """A branch of numbers, of which each entry has a list.
+    """A branch with a list of numbers per entry.
 
     Attributes:
       path, name: file and branch, for messages.
-      branch: uproot's.
-      dtype: of the numbers, as stored.
+      branch: the branch object of uproot.
+      dtype: stored type of the numbers.
       header: bytes in front of each entry's numbers.
-      length: numbers of each entry where it is fixed, else None.
+      length: numbers per entry if it is fixed, else None.
       offsets: int64 `[baskets + 1]`, first entry of each basket and the end.
-      seeks, sizes: of each basket, where it lies in the file, and its bytes.
-      bytes: of all the numbers, decompressed.
+      seeks, sizes: position of each basket in the file, and its size in bytes.
+      bytes: size of all the numbers, decompressed.
     """
 
     path: str
@@ -71,10 +70,10 @@ class Branch:
 
     @classmethod
     def of(cls, path: str, branch: uproot.TBranch, types: Sequence[str], entries: int) -> Branch:
-        """Reads the table of a branch's baskets and checks it.
+        """Read and check the table of a branch's baskets.
 
         Raises:
-          SourceError: the numbers are of none of the `types` ("wrong_type"), or the table contradicts
+          SourceError: the type of the numbers is not in `types` ("wrong_type"), or the table contradicts
             itself ("corrupt").
         """
         dtype, header, length = _kind(path, branch, types)
@@ -96,15 +95,15 @@ class Branch:
         return cls(path, name, branch, dtype, header, length, offsets, seeks, sizes, int(stored))
 
     def holding(self, entries: np.ndarray) -> list[int]:
-        """The baskets that hold any of the ascending entries."""
+        """The baskets that contain any of the ascending entries."""
         return np.flatnonzero(np.diff(np.searchsorted(entries, self.offsets))).tolist()
 
     def range(self, number: int) -> tuple[int, int]:
-        """First byte of a basket in the file, and the one behind it."""
+        """First byte of a basket in the file, and the byte after its end."""
         return self.seeks[number], self.seeks[number] + self.sizes[number]
 
     def unpack(self, number: int, chunk) -> tuple[np.ndarray, np.ndarray]:
-        """The bytes of a basket's numbers, and where those of each entry start, `[entries + 1]`.
+        """Bytes of a basket's numbers, and the start of each entry, `[entries + 1]`.
 
         Args:
           chunk: uproot's chunk of the basket's bytes.
@@ -127,12 +126,12 @@ class Branch:
         return data, starts
 
     def join(self, entries: np.ndarray, parts: Mapping[int, tuple[np.ndarray, np.ndarray]]) -> Column:
-        """The numbers of the ascending entries, from the baskets that hold them.
+        """Numbers of the ascending entries, from the baskets that contain them.
 
         Args:
-          parts: by ascending number of the basket, what `unpack` gave of it.
+          parts: number of the basket, ascending -> the result of `unpack`.
         """
-        # All baskets at once: the lists are short, and so are baskets.
+        # All baskets are joined in one step, because lists and baskets are short.
         numbers = np.array(list(parts), np.int64)
         data = [np.zeros(0, np.uint8), *(data for data, _ in parts.values())]
         starts = np.concatenate([np.zeros(0, np.int64), *(starts for _, starts in parts.values())])
@@ -160,7 +159,7 @@ class Branch:
         return Column(counts // size, values)
 
     def _pick(self, data: np.ndarray, counts: np.ndarray, rows: np.ndarray | None):
-        """Counts and bytes of some of the lists, or all, without their headers."""
+        """Counts and bytes of all or some of the lists, without their headers."""
         lengths = counts - self.header
         if lengths.min(initial=0) < 0:
             why = f"entries are shorter than their {self.header} bytes of header"
@@ -192,7 +191,7 @@ def _kind(path: str, branch: uproot.TBranch, types: Sequence[str]) -> tuple[np.d
         return np.dtype(np.uint8), 0, None
     try:
         kind = branch.interpretation
-    except Exception:  # uproot cannot tell what it is: then it is not what is wanted
+    except Exception:  # a type that uproot cannot interpret is not a wanted one
         kind = None
     content, header, length = kind, 0, None
     if isinstance(kind, AsJagged):

@@ -1,7 +1,7 @@
-"""Files behind a server, read in ranges of bytes so that nothing waits for ever.
+"""Reads files on a server in ranges of bytes, with a timeout on every request.
 
-A failing network may recover, a corrupt file does not. A request that failed because of the network is
-repeated after a pause and on a new connection; every other error is reported at once.
+A failing network may recover; a corrupt file does not. A request that failed because of the network is
+repeated after a pause on a new connection. Every other error is reported at once.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from uproot.source.coalesce import coalesce_requests
 from e2e_jax.errors import SourceError
 
 TIMEOUT = 30.0
-"""Seconds a server may take to answer one request, of 10 MB at most."""
+"""Maximum seconds for the answer to one request, of at most 10 MB."""
 
 RETRIES = 3
-"""Times a request is repeated after a network error."""
+"""How often a request is repeated after a network error."""
 
 PAUSE = 1.0
-"""Seconds before the first repetition; each further one waits twice as long."""
+"""Seconds before the first repetition, doubled for each further one."""
 
 
 class NetworkError(Exception):
-    """A failure that a repetition may mend.
+    """A failure that may disappear when the request is repeated.
 
     Attributes:
-      pause: seconds that the server asks to wait before the repetition.
+      pause: seconds to wait before the repetition, requested by the server.
     """
 
     def __init__(self, words: str, pause: float = 0.0):
@@ -43,18 +43,18 @@ class NetworkError(Exception):
 
 
 class Connection(abc.ABC):
-    """An open file of a server, opened again where the network broke.
+    """An open file on a server, opened again after a network error.
 
-    A subclass opens the file, fetches pieces of it, and gives up what it holds.
+    A subclass opens the file, fetches pieces of it, and releases its resources.
 
     Args:
       url: the address of the file.
-      timeout: most seconds that the server may take to answer one request.
+      timeout: maximum seconds for the answer to one request.
       retries: how often a request is repeated after a network error.
 
     Attributes:
       size: bytes of the file.
-      piece_bytes: most bytes of one piece.
+      piece_bytes: maximum bytes of one piece.
 
     Raises:
       SourceError: here or from `read`, see `remote.open_file`.
@@ -74,21 +74,21 @@ class Connection(abc.ABC):
 
     @abc.abstractmethod
     def _open(self) -> int:
-        """Opens the file and returns its size.
+        """Open the file and return its size.
 
         `_attempt` counts the repetitions of the request so far.
         """
 
     @abc.abstractmethod
     def _fetch(self, pieces: list[tuple[int, int]]) -> list[bytes]:
-        """The bytes of some pieces (start, stop), each of `piece_bytes` at most."""
+        """Bytes of pieces (start, stop), each of at most `piece_bytes`."""
 
     @abc.abstractmethod
     def _drop(self) -> None:
-        """Gives up the open file, without waiting for the server."""
+        """Release the open file, without waiting for the server."""
 
     def read(self, ranges: list[tuple[int, int]]) -> list[bytes]:
-        """The bytes of each range (start, stop); fewer where the file ends before."""
+        """Bytes of each range (start, stop); fewer if the file ends before stop."""
         cut = [self._pieces(start, min(stop, self.size)) for start, stop in ranges]
         pieces = [piece for some in cut for piece in some]
         with self._lock:
@@ -99,7 +99,7 @@ class Connection(abc.ABC):
         return [b"".join(next(following) for _ in some) for some in cut]
 
     def close(self) -> None:
-        """Closes the file, without waiting for the server."""
+        """Close the file, without waiting for the server."""
         self.closed = True
         self._drop()
         self._opened = False
@@ -109,12 +109,12 @@ class Connection(abc.ABC):
         return [(first, min(first + size, stop)) for first in range(start, stop, size)]
 
     def _patiently(self, request: Callable):
-        """The result of a request, which is repeated after a network error."""
+        """The result of a request; repeats it after a network error."""
         asked = 0.0
         for attempt in range(self._retries + 1):
             self._attempt = attempt
             if attempt:
-                # Not all the workers of a cluster at the same moment.
+                # A random pause, so that the workers of a cluster do not retry at the same moment.
                 pause = PAUSE * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
                 time.sleep(max(pause, min(asked, self._timeout)))
             if self.closed:
@@ -135,7 +135,7 @@ class Connection(abc.ABC):
         ) from last
 
     def _open_same(self) -> None:
-        """Opens the file and compares its size with the one it had before."""
+        """Open the file and verify that its size has not changed."""
         size = self._open()
         if self.size not in (None, size):
             self._drop()
@@ -152,21 +152,21 @@ class Connection(abc.ABC):
 
 
 class RemoteSource(uproot.source.chunk.Source):
-    """How uproot reads the bytes of a remote file.
+    """Source of the bytes of a remote file for uproot.
 
-    uproot's own readers wait for minutes on a server that is silent, or for ever.
+    uproot's own readers wait minutes or without limit for a silent server.
 
     Args:
       file_path: the address of the file.
-      connect: makes its `Connection`.
-      **options: what uproot passes to every source.
+      connect: opens its `Connection`.
+      **options: arguments that uproot passes to every source.
     """
 
     def __init__(self, file_path: str, connect: Callable[[str], Connection], **options):
         super().__init__()
         self._file_path = file_path
         self._connection = connect(file_path)
-        # Bytes arrive while those that came before are decompressed.
+        # Bytes are fetched while earlier ones are decompressed.
         self._executor = concurrent.futures.ThreadPoolExecutor(1)
 
     def chunk(self, start: int, stop: int) -> uproot.source.chunk.Chunk:

@@ -1,4 +1,4 @@
-"""Events that cannot be believed: the first one ends the reading, or all are left out and counted."""
+"""Faulty events: either the first one raises an error, or all are dropped and counted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from e2e_jax.errors import SourceError
 from e2e_jax.events.base import Ragged
 
 ON_ERROR = ("fail", "skip")
-"""What to do about a fault."""
+"""Allowed values of `on_error`."""
 
 
 class Faults:
@@ -18,11 +18,11 @@ class Faults:
 
     Args:
       path: the file.
-      on_error: "fail" raises a `SourceError` on the first fault, "skip" notes the events.
-      skipped: counts the noted events by reason, each event once.
+      on_error: "fail" raises a `SourceError` on the first fault; "skip" records the events.
+      skipped: counts the recorded events by reason, each event once.
 
     Raises:
-      ValueError: `on_error` is none of `ON_ERROR`.
+      ValueError: `on_error` is not in `ON_ERROR`.
     """
 
     def __init__(self, path: str, on_error: str = "fail", skipped: collections.Counter | None = None):
@@ -32,17 +32,17 @@ class Faults:
         self._entries = np.zeros(0, np.int64)
 
     def sound(self, entries: np.ndarray) -> np.ndarray:
-        """Which entries have no fault, bool `[n]`."""
+        """Mask of the entries without a fault, bool `[n]`."""
         return ~np.isin(entries, self._entries)
 
     def mark(self, reason: str, faulty: np.ndarray, entries: np.ndarray, why: str):
-        """Notes faulty events.
+        """Record faulty events.
 
         Args:
-          reason: slug to count by.
+          reason: slug under which they are counted.
           faulty: bool `[n]`.
           entries: int64 `[n]`, their entry numbers in the file.
-          why: completes "entry 3 of the file: ".
+          why: text after "entry 3 of the file: ".
         """
         if not faulty.any():
             return
@@ -59,11 +59,11 @@ class Faults:
             self._skipped[reason] += len(new)
 
     def mark_values(self, reason: str, bad: np.ndarray, lists: Ragged, entries: np.ndarray, why: str):
-        """Notes the events that have a bad value in a list.
+        """Record the events that have a bad value in a list.
 
         Args:
           bad: bool `[lists.offsets[-1]]`.
-          lists: the lists of the entries; the columns of the first bad place are shown.
+          lists: the lists of the entries; the error shows the columns of the first bad value.
           reason, entries, why: as in `mark`.
         """
         if not bad.any():
@@ -75,7 +75,7 @@ class Faults:
 
 
 def check_on_error(on_error: str):
-    """Raises a ValueError if there is no such way."""
+    """Raise a ValueError unless `on_error` is in `ON_ERROR`."""
     if on_error not in ON_ERROR:
         raise ValueError(f"on_error is {on_error!r}; it can be {' or '.join(map(repr, ON_ERROR))}.")
 

@@ -1,7 +1,7 @@
-"""What a list of files states about the content of a file: its size and its checksum.
+"""Size and checksum of a file, as stated in a list of files.
 
-The CERN Open Data portal publishes both, in `<sample>_file_index.json`. Lists of one's own may state them
-behind a path, either or both: `path size:3523917 adler32:ae5ac4a2`.
+The CERN Open Data portal publishes both in `<sample>_file_index.json`. A user's list may state either or both
+after a path: `path size:3523917 adler32:ae5ac4a2`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _STATED = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """The content that a file should have.
+    """Expected content of a file.
 
     Attributes:
-      size: bytes, or None where it is not stated.
-      adler32: checksum of the whole file (zlib's adler32), or None where it is not stated.
+      size: bytes, or None if not stated.
+      adler32: checksum of the whole file (zlib's adler32), or None if not stated.
     """
 
     size: int | None = None
@@ -36,36 +36,36 @@ class Content:
 
 
 UNKNOWN = Content()
-"""Of a file of which nothing is stated."""
+"""For a file without a stated content."""
 
 
 def split(line: str) -> tuple[str, Content]:
-    """The path of a line of a list, and what the line states about the content."""
+    """The path of a line of a list, and the content that the line states."""
     path, size, adler32 = _STATED.fullmatch(line).group("path", "size", "adler32")
     return path, Content(size and int(size), adler32 and int(adler32, 16))
 
 
 def of_index(entry: dict) -> tuple[str, Content]:
-    """The same of an entry of a `file_index.json`: {"uri": ..., "size": ..., "checksum": "adler32:..."}.
+    """Parse an entry of `file_index.json`: {"uri": ..., "size": ..., "checksum": "adler32:..."}.
 
     Raises:
-      KeyError, TypeError, ValueError: the entry is something else.
+      KeyError, TypeError, ValueError: the entry has another form.
     """
     kind, _, digits = entry["checksum"].partition(":")
     return entry["uri"], Content(int(entry["size"]), int(digits, 16) if kind == "adler32" else None)
 
 
 def check(path: str, size: int, content: Content, blocks: Iterable[bytes] | None = None) -> None:
-    """Compares a file with its stated content.
+    """Compare a file with its stated content.
 
     Args:
       path: the file.
       size: its size in bytes.
-      content: what it should have.
-      blocks: its bytes in order, to compare the checksum too; they are used only if one is stated.
+      content: its expected content.
+      blocks: its bytes in order, used only if a checksum is stated.
 
     Raises:
-      SourceError: it has another size ("size_mismatch") or checksum ("checksum_mismatch").
+      SourceError: the size ("size_mismatch") or the checksum ("checksum_mismatch") differs.
     """
     if content.size not in (None, size):
         raise SourceError(

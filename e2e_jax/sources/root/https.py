@@ -1,7 +1,7 @@
-"""Files at https:// and http:// addresses, read in ranges of bytes through requests.
+"""Reads files at https:// and http:// addresses in ranges of bytes, with the requests library.
 
-A server that ignores ranges would send the whole file for each of them: that is an error, unless the file is
-no larger than one request may be. Proxies (HTTPS_PROXY) and further authorities (REQUESTS_CA_BUNDLE) are set
+A server that ignores ranges would send the whole file for each range. This is an error, unless the whole file
+fits into one request. Proxies (HTTPS_PROXY) and further certificate authorities (REQUESTS_CA_BUNDLE) are set
 as for any program that uses requests.
 """
 
@@ -20,23 +20,23 @@ from e2e_jax.sources.root import portal
 from e2e_jax.sources.root.connection import Connection, NetworkError
 
 CONNECT = 10.0
-"""Most seconds to connect to one of a host's addresses."""
+"""Maximum seconds to connect to one of a host's addresses."""
 
 PARALLEL = 6
-"""Connections to one server: as many as browsers open."""
+"""Connections to one server, as in browsers."""
 
 KEPT = 64
-"""Most connections of a process to one server that stay open, for all files that are read at once."""
+"""Maximum open connections of a process to one server, shared by all files."""
 
 PIECE_BYTES = 8 * 2**20
-"""Most bytes of one request, and of a file that is read from a server without ranges."""
+"""Maximum bytes of one request, and of a file that is read from a server without ranges."""
 
 NOT_FOUND = {404, 410}
 BUSY = {408, 425, 429, 500, 502, 503, 504}
 """Status codes after which a repetition may succeed (RFC 9110, RFC 6585)."""
 
 MANY = 100
-"""Most ranges of one request: its header stays below 4 kB."""
+"""Maximum ranges of one request, so that its header stays below 4 kB."""
 
 _RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+)")
 _PART = re.compile(r"content-range: *bytes (\d+)-(\d+)/(\d+)", re.IGNORECASE)
@@ -60,7 +60,7 @@ class HttpConnection(Connection):
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _open(self) -> int:
-        # A repetition uses connections of its own: those that are shared may be what fails.
+        # A repetition uses new connections, because the shared ones may be the cause.
         self._session = _new_session(ipv4=self._attempt % 2 == 1) if self._attempt else _shared(os.getpid())
         self._place, self._whole = self._url, None
         try:
@@ -72,7 +72,7 @@ class HttpConnection(Connection):
     def _size(self) -> int:
         """The size of the file, from the answer to a request for its first byte."""
         with self._answer({"Range": "bytes=0-0"}) as response:
-            # Further requests go where this one was redirected to.
+            # Further requests use the address that this one was redirected to.
             self._place = response.url
             stated = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
             if response.status_code == 200:
@@ -85,7 +85,7 @@ class HttpConnection(Connection):
             return int(stated[3])
 
     def _small_file(self, response) -> bytes:
-        """The whole of a file whose server ignores ranges."""
+        """The whole file, for a server that ignores ranges."""
         length = response.headers.get("Content-Length")
         if length is not None and int(length) > PIECE_BYTES:
             raise self._without_ranges()
@@ -112,7 +112,7 @@ class HttpConnection(Connection):
         return list(self._executor.map(self._piece, pieces))
 
     def _pieces_of_one(self, pieces: list[tuple[int, int]]) -> list[bytes] | None:
-        """The pieces, by one request; None if the server does not answer one with all of them."""
+        """The pieces from one request; None if the server does not send all of them."""
         if len(pieces) == 1:
             return [self._piece(pieces[0])]
         ranges = ",".join(f"{start}-{stop - 1}" for start, stop in pieces)
@@ -126,7 +126,7 @@ class HttpConnection(Connection):
         parts = dict(self._parts(body, (boundary[1] or boundary[2]).encode()))
         found = []
         for start, stop in pieces:
-            # A server may send neighbors as one part.
+            # A server may send adjacent pieces as one part.
             place = max((first for first in parts if first <= start), default=None)
             if place is None or len(parts[place]) < stop - place:
                 return None
@@ -156,7 +156,7 @@ class HttpConnection(Connection):
             if response.status_code == 200:
                 raise self._without_ranges()
             if response.status_code != 206 and self._place != self._url:
-                # A place that a server redirected to need not last.
+                # The target of a redirection may expire.
                 raise NetworkError(f"{self._place} answers {response.status_code} {response.reason}")
             if response.status_code != 206:
                 raise self._refused(response)
@@ -169,7 +169,7 @@ class HttpConnection(Connection):
 
     @contextlib.contextmanager
     def _answer(self, headers: dict[str, str]) -> Iterator:
-        """A response whose content has not been read; every failure of the network is a NetworkError."""
+        """A response before its content is read; network failures become a NetworkError."""
         import requests
         import urllib3
 
@@ -192,7 +192,7 @@ class HttpConnection(Connection):
             raise NetworkError(words) from error
 
     def _content(self, response) -> Iterator[bytes]:
-        """The content of a response: no longer than the timeout, and no more than one request may be."""
+        """The content of a response, limited by the timeout and the size of one request."""
         end, sent = time.monotonic() + self._timeout, 0
         while part := response.raw.read1(_BLOCK):
             sent += len(part)
@@ -203,7 +203,7 @@ class HttpConnection(Connection):
                 raise NetworkError(f"no complete answer within {self._timeout:g} seconds")
 
     def _refused(self, response) -> SourceError:
-        """The error of an answer that repeating the request would not change."""
+        """The error for an answer that would not change if the request were repeated."""
         words = f"{response.status_code} {response.reason}"
         if response.status_code in NOT_FOUND:
             return portal.absent(self._url, words)
@@ -247,7 +247,7 @@ def _groups(pieces: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
 
 @functools.cache
 def _shared(process: int):
-    """The session of a process: a connection that stays open saves the next file a handshake."""
+    """The session of a process; its open connections save a handshake per file."""
     return _new_session(ipv4=False)
 
 
@@ -255,7 +255,7 @@ def _new_session(ipv4: bool):
     """A session of requests.
 
     Args:
-      ipv4: connect to IPv4 addresses only. A host may announce IPv6 addresses that lead nowhere from here.
+      ipv4: connect to IPv4 addresses only. A host may announce IPv6 addresses that cannot be reached.
     """
     try:
         import requests
@@ -269,7 +269,7 @@ def _new_session(ipv4: bool):
     class Adapter(requests.adapters.HTTPAdapter):
         def init_poolmanager(self, *args, **kwargs):
             if ipv4:
-                # An IPv6 socket cannot be bound to this address, so that IPv6 addresses are passed over.
+                # An IPv6 socket cannot be bound to this address, so IPv6 addresses are skipped.
                 kwargs["source_address"] = ("0.0.0.0", 0)
             super().init_poolmanager(*args, **kwargs)
 

@@ -1,13 +1,13 @@
-"""Collision events from the flat ntuples of the paper's authors and of the works that followed.
+"""Reads collision events from the flat ntuples of the paper's authors and of later works.
 
-Their tree has one dense image a sub-detector, of which most is zero; here it becomes the sparse
-`Events` again. An ntuple keeps less than AODSIM:
+Their tree has one dense image per sub-detector, mostly zeros. It is converted to sparse `Events`. An ntuple
+contains less than AODSIM:
 
-- the photons are not in it: `photons` is empty, and the observable `mass` is the ntuple's `m0`;
-- the HCAL depths are summed, and ring 29 is in ring 28: all hits get depth 1. With only
-  `HBHE_energy_EB`, |ieta| > 17 is missing;
-- the momenta of the tracks at one crystal are summed, and count as one track at its centre;
-- the selection was made when it was written.
+- It has no photons: `photons` is empty, and the observable `mass` is the ntuple's `m0`.
+- The HCAL depths are summed, and ring 29 is in ring 28: all hits get depth 1. With only
+  `HBHE_energy_EB`, |ieta| > 17 is missing.
+- The momenta of the tracks at one crystal are summed, and count as one track at its center.
+- The selection was applied when the ntuple was written.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ BRANCHES = {
     **dict.fromkeys(("runId", "lumiId", "eventId"), _NUMBER),
     **dict.fromkeys((*_ECAL, *_TRACKS), _FLOAT),
 }
-"""What is read besides the HCAL: branch -> types its numbers may have."""
+"""Branches that are read besides the HCAL: branch -> allowed types of its numbers."""
 
 HCAL_BRANCHES = {"HBHE_energy": 28, "HBHE_energy_EB": 17}
-"""HCAL images of 72 columns and their rings a side; the first that the tree has is read."""
+"""HCAL images of 72 columns and their rings per side; the first one found in the tree is read."""
 
 _TABLES = [BRANCHES | {hcal: _FLOAT} for hcal in HCAL_BRANCHES]
 
 HCAL_PHI_SHIFT = 2
-"""Columns by which the authors turn the HCAL image: column = iphi - 1 + 2."""
+"""Columns by which the authors rotate the HCAL image: column = iphi - 1 + 2."""
 
 
 def iterate_events(
     path, select: Selection | None = None, *, label: int = -1, reading: Reading = AS_IS
 ) -> Iterator[Events]:
-    """Reads ntuples piece by piece, with bounded memory; arguments and errors as `aodsim.iterate_events`.
+    """Read ntuples piece by piece, with bounded memory; arguments and errors as `aodsim.iterate_events`.
 
     Args:
-      select: must be None, as there are no photons to select by.
+      select: must be None, because an ntuple has no photons.
     """
     if select is not None:
         raise ValueError(
@@ -73,18 +73,18 @@ def iterate_events(
 
 
 def read_events(path, select: Selection | None = None, **options) -> Events:
-    """Reads whole ntuples, as `iterate_events` with the same arguments; the pieces are put together."""
+    """Read whole ntuples into one `Events`; arguments and errors as `iterate_events`."""
     return Events.concatenate([Events.empty(["mass"]), *iterate_events(path, select, **options)])
 
 
 def count_entries(path) -> int:
-    """The entries of an ntuple that has all the branches that are read; errors as `root_files.open_tree`."""
+    """Number of entries of an ntuple; verifies its branches. Errors as `root_files.open_tree`."""
     with root_files.open_tree(path, TREE, *_TABLES) as tree:
         return tree.entries
 
 
 def read_sound(path, entries, reading: Reading = AS_IS) -> tuple[np.ndarray, Events]:
-    """Reads ascending entries of one ntuple: the numbers of those without a fault, and their events.
+    """Read ascending entries of one ntuple; returns the numbers and events of those without a fault.
 
     Raises:
       SourceError: as `iterate_events`.
@@ -99,7 +99,7 @@ def read_sound(path, entries, reading: Reading = AS_IS) -> tuple[np.ndarray, Eve
 def _events(
     tree: Tree, entries: np.ndarray, label: int, faults: Faults
 ) -> Iterator[tuple[np.ndarray, Events]]:
-    """Entries without a fault, some at a time, and their events."""
+    """Yield the entries without a fault and their events, in groups."""
     hcal = [*HCAL_BRANCHES][tree.table]
     names, seen = [*BRANCHES, hcal], np.zeros((0, 3), np.int64)
     for group in tree.groups(names, entries):
@@ -133,7 +133,7 @@ def _scalars(tree: Tree, columns: dict[str, Column], seen: np.ndarray, entries: 
     with np.errstate(invalid="ignore"):
         address = numbers.astype(np.int64)
     faults.mark("bad_auxiliary", ~(numbers >= 0).all(axis=1), entries, "its run, lumi or event is no number")
-    # Some ntuples hold the event number as float32, which is not exact from 2^24 on.
+    # Some ntuples store the event number as float32, which is not exact from 2^24 on.
     exact = (address[:, 2] < 2**24) | (columns["eventId"].values.dtype.kind != "f")
     again = aodsim.repeated(np.concatenate([seen, address]), np.ones(len(seen) + len(address), bool))[
         len(seen) :
@@ -160,13 +160,13 @@ def _image(tree: Tree, columns: dict[str, Column], name: str, size: int) -> np.n
 
 
 def _sparse(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers of pixels that are not zero by event, their places, their values."""
+    """Nonzero pixels: their number per event, positions and values."""
     event, place = np.nonzero(image)
     return np.bincount(event, minlength=len(image)), place, image[event, place].astype(np.float32)
 
 
 def _hits(collection: str, image: np.ndarray, entries: np.ndarray, faults: Faults) -> Ragged:
-    """Hits of the pixels that are not zero; the place of a pixel is its cell."""
+    """Hits of the nonzero pixels; the position of a pixel is its cell."""
     counts, cell, energy = _sparse(image)
     hits = Ragged.from_counts(counts, {"cell": cell.astype(np.uint16), "energy": energy})
     if collection == "ee":
@@ -177,7 +177,7 @@ def _hits(collection: str, image: np.ndarray, entries: np.ndarray, faults: Fault
 
 
 def _towers(image: np.ndarray) -> np.ndarray:
-    """The HCAL image by cells at depth 1: the shift in phi is undone, and wide towers are one cell again."""
+    """The HCAL image by cells at depth 1: undoes the shift in phi and joins the halves of wide towers."""
     rings = image.shape[1] // geometry.HCAL_COLUMNS // 2
     image = image.reshape(len(image), 2 * rings, geometry.HCAL_COLUMNS)
     rows = geometry.HCAL_ROWS // 2 + np.arange(-rings, rings)
@@ -185,14 +185,14 @@ def _towers(image: np.ndarray) -> np.ndarray:
     towers[:, rows] = np.roll(image, -HCAL_PHI_SHIFT, axis=2)
     ring = np.concatenate([np.arange(29, 0, -1), np.arange(1, 30)])
     wide = ring > geometry.HCAL_LAST_NARROW
-    # Each half of a wide tower was given half of its energy.
+    # Each half of a wide tower has half of its energy.
     towers[:, wide, 0::2] += towers[:, wide, 1::2]
     towers[:, wide, 1::2] = 0
     return towers.reshape(len(image), -1)
 
 
 def _tracks(image: np.ndarray, entries: np.ndarray, faults: Faults) -> Ragged:
-    """Tracks at the centres of the crystals, of EB and then EE, that have momenta."""
+    """Tracks at the centers of the EB and then EE crystals that have momenta."""
     counts, place, pt = _sparse(image)
     eta, phi = _crystal_centres()
     columns = {"pt": pt, "eta": eta[place], "phi": phi[place]}
@@ -204,7 +204,7 @@ def _tracks(image: np.ndarray, entries: np.ndarray, faults: Faults) -> Ragged:
 
 @functools.cache
 def _crystal_centres() -> tuple[np.ndarray, np.ndarray]:
-    """Eta and phi, float32 `[EB_CELLS + EE_CELLS]`, of the crystals; NaN where there is none."""
+    """Eta and phi of the crystals, float32 `[EB_CELLS + EE_CELLS]`; NaN for cells without a crystal."""
     eta, phi = np.full((2, geometry.EB_CELLS + geometry.EE_CELLS), np.nan, np.float32)
     eta[: geometry.EB_CELLS] = np.repeat(geometry.eb_eta_centres(), geometry.EB_COLUMNS)
     phi[: geometry.EB_CELLS] = np.tile(geometry.eb_phi_centres(), geometry.EB_ROWS)

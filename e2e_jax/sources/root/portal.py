@@ -1,12 +1,12 @@
-"""The CERN Open Data portal: the two addresses of each of its files, and its files on tape.
+"""The CERN Open Data portal: the two addresses of each file, and files on tape.
 
-The portal serves a file as root://eospublic.cern.ch//eos/opendata/..., and over https, by its own host, as
-https://opendata.cern.ch/eos/opendata/... The first host also speaks https, but with a certificate of CERN's
-own authority, and it redirects to port 8443 of others.
+The portal serves a file as root://eospublic.cern.ch//eos/opendata/..., and from its own host as
+https://opendata.cern.ch/eos/opendata/... The first host also supports https, but with a certificate of CERN's
+own authority, and it redirects to port 8443 of other hosts.
 
-Since 2025 parts of the data are on tape only. The portal then deletes the copy on disk
-(cernopendata-portal, cold_storage/storage.py), so that both servers report that there is no such file. A
-request on the page of its record brings it back.
+Since 2025 parts of the data are on tape only. The portal deletes the copy on disk of such a file
+(cernopendata-portal, cold_storage/storage.py), so both servers report that the file does not exist. A request
+on the page of its record restores it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _SERVERS = {"root": "root://eospublic.cern.ch//", "https": "https://opendata.cer
 
 
 def holds(path: str) -> bool:
-    """Whether a path is the address of a file of the portal."""
+    """Whether a path is the address of a file on the portal."""
     return _FILE.fullmatch(path) is not None
 
 
 def address(path: str, protocol: str) -> str:
-    """The address of a file of the portal in a protocol; other paths, and any with protocol "", as they are.
+    """Address of a portal file in a protocol; other paths, and all paths with protocol "", do not change.
 
     Args:
       protocol: one of `PROTOCOLS`, or "".
@@ -37,21 +37,21 @@ def address(path: str, protocol: str) -> str:
 
 
 def check_protocol(protocol: str) -> None:
-    """Raises a ValueError if there is no such protocol."""
+    """Raise a ValueError if the protocol is unknown."""
     if protocol and protocol not in PROTOCOLS:
         raise ValueError(f"protocol is {protocol!r}; it can be {' or '.join(map(repr, PROTOCOLS))}.")
 
 
 def record_page(record: int) -> str:
-    """The page of a record, where files on tape are requested."""
+    """Address of the page of a record, where files on tape can be requested."""
     return f"https://opendata.cern.ch/record/{record}"
 
 
 def absent(path: str, words: str) -> SourceError:
-    """The error of a file that its server does not have.
+    """The error for a file that does not exist on its server.
 
     Args:
-      words: what the server reports.
+      words: the server's message.
     """
     if holds(path):
         return offline(path, words)
@@ -63,7 +63,7 @@ def absent(path: str, words: str) -> SourceError:
 
 
 def offline(path: str, words: str) -> SourceError:
-    """The error of a file that is on tape only."""
+    """The error for a file that is on tape only."""
     return SourceError(
         path,
         "offline",

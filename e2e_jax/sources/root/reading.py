@@ -1,4 +1,4 @@
-"""How files of events are read: what is done about faults, how long servers are waited for."""
+"""Options for reading files of events: handling of faults, timeouts of servers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Reading:
     Attributes:
       on_error: "fail" raises a `SourceError` on the first fault. "skip" drops events with a fault, and files,
         or the rest of a file, that cannot be read.
-      skipped: counts what was dropped: events by reason, files by "file: " and the reason.
-      timeout: most seconds that a server may take to answer one request.
+      skipped: counts dropped events by reason, and dropped files by "file: " and the reason.
+      timeout: maximum seconds for the answer to one request.
       retries: how often a request is repeated after a network error.
-      protocol: one of `portal.PROTOCOLS`, for files of the CERN Open Data portal; "" reads each file at the
-        address that is listed.
+      protocol: one of `portal.PROTOCOLS`, for files of the CERN Open Data portal; "" uses the listed address
+        of each file.
 
     Raises:
-      ValueError: there is no such `on_error` or `protocol`.
+      ValueError: `on_error` or `protocol` is unknown.
     """
 
     on_error: str = "fail"
@@ -43,18 +43,18 @@ class Reading:
         portal.check_protocol(self.protocol)
 
     def faults(self, path: str) -> Faults:
-        """What becomes of the faulty events of a file."""
+        """The `Faults` of a file."""
         return Faults(path, self.on_error, self.skipped)
 
     def repeated(
         self, file: str, address: Mapping[str, np.ndarray], first: np.ndarray, files: Sequence[str]
     ) -> None:
-        """Refuses or counts the events of a file that were read before.
+        """Refuse or count the events of a file that were read before.
 
         Args:
           file: for the message.
           address: "run", "lumi" and "event" of the events, int64 `[n]`.
-          first: of each, the place in `files` of the file in which it was read before, or -1.
+          first: index in `files` of the file in which each event was read before, or -1.
           files: all files.
         """
         if not (again := first >= 0).any():
@@ -74,7 +74,7 @@ class Reading:
 
     @contextlib.contextmanager
     def file(self):
-        """Counts a file that cannot be read, where faults are skipped; what was read of it before counts."""
+        """With "skip", count a file that cannot be read; events read from it before the error are kept."""
         try:
             yield
         except SourceError as error:
@@ -84,4 +84,4 @@ class Reading:
 
 
 AS_IS = Reading()
-"""Ends at the first fault."""
+"""Default options: the first fault is an error."""

@@ -1,4 +1,4 @@
-"""Rec hits and tracks as CMS files have them, made into the collections of `Events`, and checked."""
+"""Converts the rec hits and tracks of CMS files to the collections of `Events`, and checks them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from e2e_jax.events.base import Ragged
 from e2e_jax.sources.root.faults import Faults
 
 MAX_ENERGY = 1e5
-"""GeV; what is beyond is no energy, as no beam has it."""
+"""Upper bound in GeV, above any beam energy."""
 
 HIGH_PURITY = 1 << 2
 """Bit of `reco::TrackBase::quality_` (CMSSW, DataFormats/TrackReco)."""
 
 NO_CELL = np.uint16(0xFFFF)
-"""Stands for the cell of an id that names none."""
+"""Cell of an id that names no cell."""
 
 
 def hits(collection: str, raw: Ragged, entries: np.ndarray, faults: Faults) -> Ragged:
-    """Rec hits with `cell` and `energy` from those with `id` and `energy`.
+    """Converts rec hits with `id` and `energy` to rec hits with `cell` and `energy`.
 
     Args:
       collection: "eb", "ee" or "hcal".
       raw: DetIds (uint32) and energies in GeV of each event.
       entries: entry numbers of the events.
-      faults: is told of ids that name no cell ("bad_id"), of cells that an event has twice
-        ("duplicate_hit"), of ids that do not ascend ("unsorted"), and of energies that are none
-        ("not_finite", "out_of_range").
+      faults: collects ids that name no cell ("bad_id"), cells that appear twice in an event
+        ("duplicate_hit"), ids that do not ascend ("unsorted"), and invalid energies ("not_finite",
+        "out_of_range").
     """
     name = collection.upper()
     cell, energy = _cells(collection, raw.id), raw.energy
@@ -41,12 +41,12 @@ def hits(collection: str, raw: Ragged, entries: np.ndarray, faults: Faults) -> R
 
 
 def tracks(raw: Ragged, entries: np.ndarray, faults: Faults) -> Ragged:
-    """highPurity tracks with `pt` (GeV), `eta` and `phi` from those with `px`, `py`, `pz` and `quality`.
+    """Selects highPurity tracks and converts `px`, `py`, `pz` to `pt` (GeV), `eta` and `phi`.
 
     Args:
       raw: momenta at the perigee in GeV, and quality bits.
       entries: entry numbers of the events.
-      faults: is told of momenta that are none ("not_finite", "out_of_range").
+      faults: collects invalid momenta ("not_finite", "out_of_range").
     """
     pure = _kept(raw, (raw.quality & HIGH_PURITY) != 0, ("px", "py", "pz"))
     px, py, pz = pure.px, pure.py, pure.pz
@@ -60,13 +60,13 @@ def tracks(raw: Ragged, entries: np.ndarray, faults: Faults) -> Ragged:
 
 
 def _kept(raw: Ragged, keep: np.ndarray, names: Sequence[str]) -> Ragged:
-    """Some columns of `raw.filter(keep)`, in a fraction of the time."""
+    """Some columns of `raw.filter(keep)`, computed faster."""
     kept = np.flatnonzero(keep)
     return Ragged(np.searchsorted(kept, raw.offsets), {name: raw.columns[name].take(kept) for name in names})
 
 
 def mark_unlikely(values: np.ndarray, lists: Ragged, entries: np.ndarray, faults: Faults, what: str):
-    """Marks values `[lists.offsets[-1]]` that are not within `MAX_ENERGY`."""
+    """Mark values `[lists.offsets[-1]]` whose magnitude exceeds `MAX_ENERGY`."""
     if values.max(initial=0.0) <= MAX_ENERGY and values.min(initial=0.0) >= -MAX_ENERGY:  # false for NaN too
         return
     finite = np.isfinite(values)
@@ -76,9 +76,9 @@ def mark_unlikely(values: np.ndarray, lists: Ragged, entries: np.ndarray, faults
 
 
 def _mark_order(cell: np.ndarray, raw: Ragged, entries: np.ndarray, faults: Faults, name: str):
-    """Marks the events in which a cell has two hits, or whose hits do not ascend by id.
+    """Mark the events in which a cell has two hits, or whose hits do not ascend by id.
 
-    CMSSW sorts these collections (`edm::SortedCollection`), so that a damaged id is seldom in its place.
+    CMSSW sorts these collections (`edm::SortedCollection`), so a damaged id usually breaks the order.
     """
     if len(cell) < 2:
         return
@@ -99,7 +99,7 @@ def _mark_order(cell: np.ndarray, raw: Ragged, entries: np.ndarray, faults: Faul
 
 
 def _cells(collection: str, hit_ids: np.ndarray) -> np.ndarray:
-    """Cells of the ids, `NO_CELL` where there is none."""
+    """Cells of the ids; `NO_CELL` for an id without a cell."""
     if collection != "hcal":
         first, table = _ecal_table(collection)
         return table.take(hit_ids ^ first, mode="clip")
@@ -108,12 +108,12 @@ def _cells(collection: str, hit_ids: np.ndarray) -> np.ndarray:
     return _each(ids.hcal_cell, hit_ids)
 
 
-# Looking cells up takes a tenth of the time of decoding ids.
+# Looking up a cell takes a tenth of the time of decoding its id.
 
 
 @functools.cache
 def _ecal_table(collection: str) -> tuple[np.uint32, np.ndarray]:
-    """The detector's bits of the ids, and the cell by the other bits; the last is for all other ids."""
+    """Detector bits of the ids, and table from the other bits to cells; its last entry is for other ids."""
     if collection == "eb":
         cells = np.arange(geometry.EB_CELLS)
         names, bits = ids.encode_eb(*geometry.eb_coordinates(cells)), 17
@@ -137,7 +137,7 @@ def _hcal_place(hit_ids: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _hcal_table() -> np.ndarray:
-    """The cell by `_hcal_place` of the ids of 2012."""
+    """Table from `_hcal_place` of an id of 2012 to its cell."""
     grid = np.meshgrid([ids.HB, ids.HE], np.arange(-29, 30), np.arange(1, 73), np.arange(1, 8), indexing="ij")
     subdetector, ieta, iphi, depth = (axis.ravel() for axis in grid)
     ring = abs(ieta)
@@ -150,7 +150,7 @@ def _hcal_table() -> np.ndarray:
 
 
 def _each(cells_of, hit_ids: np.ndarray) -> np.ndarray:
-    """Cells by a function that refuses the ids together if one of them is bad."""
+    """Cells from a function that raises for all ids if one of them is bad."""
     try:
         return cells_of(hit_ids)
     except ValueError:

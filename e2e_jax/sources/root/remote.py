@@ -1,4 +1,4 @@
-"""Opens files of events, on this machine or behind a server, so that nothing waits for ever."""
+"""Opens local and remote files of events, with a timeout on every request."""
 
 from __future__ import annotations
 
@@ -33,36 +33,36 @@ def is_remote(path: str | os.PathLike) -> bool:
 
 
 def connect(url: str, timeout: float = TIMEOUT, retries: int = RETRIES) -> Connection:
-    """An open file at an address, to be closed; arguments and errors as `open_file`."""
+    """Open the file at an address; the caller closes it. Arguments and errors as `open_file`."""
     return _CONNECTIONS[url.partition("://")[0]](url, timeout, retries)
 
 
 @contextlib.contextmanager
 def open_file(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = RETRIES) -> Iterator:
-    """Opens a ROOT file and yields uproot's `ReadOnlyDirectory`, closed at the end.
+    """Open a ROOT file and yield uproot's `ReadOnlyDirectory`, closed at the end.
 
-    Reading its objects goes the same guarded way as opening it: a request that fails for the network
-    is repeated `retries` times, on a new connection, with growing pauses; none waits longer than
-    `timeout`. So no read takes more than about `(retries + 1) * timeout` seconds and the pauses.
+    Opening the file and reading its objects follow the same rules: a request that fails because of the
+    network is repeated `retries` times, on a new connection, with growing pauses. No request waits longer
+    than `timeout`. So a read takes at most about `(retries + 1) * timeout` seconds plus the pauses.
 
     Args:
-      path: a file of this machine, or a root:// or https:// address.
-      timeout: most seconds that a server may take to answer one request.
+      path: a local file, or a root:// or https:// address.
+      timeout: maximum seconds for the answer to one request.
       retries: how often a request is repeated after a network error.
 
     Raises:
       SourceError: here or while reading; reason "vanished" (no such file), "offline" (on tape only, see
-        `portal`), "network" (given up after the retries), "changed" (another size after reconnecting),
-        "no_ranges" or "untrusted" (see `https`), or "unreadable" (refused). What uproot raises on the content
-        of a file passes as it is.
-      ModuleNotFoundError: a root:// address, without the XRootD client installed.
+        `portal`), "network" (failed after all retries), "changed" (another size after reconnecting),
+        "no_ranges" or "untrusted" (see `https`), or "unreadable" (refused). Errors of uproot about the
+        content of a file are not converted.
+      ModuleNotFoundError: the address is root:// and the XRootD client is not installed.
     """
     path = os.fspath(path)
     if is_remote(path):
         connected = functools.partial(connect, timeout=timeout, retries=retries)
         options = {"handler": RemoteSource, "connect": connected}
     else:
-        # One file handle and plain reads: a memory map of a file that shrinks would kill the process.
+        # Plain reads: with a memory map, a file that shrinks would kill the process.
         options = {"handler": uproot.source.file.MultithreadedFileSource, "use_threads": False}
     with _file_system_errors(path):
         file = uproot.open({path: None}, **options)
@@ -71,7 +71,7 @@ def open_file(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = 
 
 
 def size(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = RETRIES) -> int:
-    """The bytes of a file; arguments and errors as `open_file`."""
+    """Size of a file in bytes; arguments and errors as `open_file`."""
     path = os.fspath(path)
     if is_remote(path):
         with contextlib.closing(connect(path, timeout, retries)) as connection:
@@ -81,7 +81,7 @@ def size(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = RETRI
 
 
 def blocks(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = RETRIES) -> Iterator[bytes]:
-    """The content of a file, some megabytes at a time; arguments and errors as `open_file`."""
+    """Yield the content of a file, some megabytes at a time; arguments and errors as `open_file`."""
     path = os.fspath(path)
     if is_remote(path):
         with contextlib.closing(connect(path, timeout, retries)) as connection:
@@ -94,7 +94,7 @@ def blocks(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = RET
 
 
 def read_text(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = RETRIES) -> str:
-    """The whole of a UTF-8 text file, such as the index of a sample; arguments and errors as `open_file`."""
+    """Content of a UTF-8 text file, such as the index of a sample; arguments and errors as `open_file`."""
     path = os.fspath(path)
     try:
         return b"".join(blocks(path, timeout, retries)).decode()
@@ -104,7 +104,7 @@ def read_text(path: str | os.PathLike, timeout: float = TIMEOUT, retries: int = 
 
 @contextlib.contextmanager
 def _file_system_errors(path: str):
-    """Turns what this machine's file system raises into a SourceError."""
+    """Convert errors of the local file system to a SourceError."""
     try:
         yield
     except FileNotFoundError as error:

@@ -1,19 +1,20 @@
-"""Trees of ROOT files, read branch by branch and checked.
+"""Reads and checks trees of ROOT files, branch by branch.
 
-uproot finds the baskets and decompresses them. Whatever it raises on a damaged file becomes a `SourceError`.
+uproot finds and decompresses the baskets. Every error that it raises on a damaged file becomes a
+`SourceError`.
 
-What is guaranteed: a damaged file ends in a `SourceError` or gives the numbers that were written, wherever a
-checksum covers the numbers. That is the case
-- in baskets compressed with zlib (as CMS files of 2012 are), LZMA or LZ4, which have a checksum each;
-- in all of a file of this machine whose list states a checksum (`file_contents`).
-Keys and tables, which no checksum of ROOT covers, are compared with each other: the tree's number of
-entries, the baskets' places, lengths, entries, branch names and offsets, and the lengths of the branches of
-one collection. The readers (`aodsim`, `ntuple`, `rec_hits`) check the range of every column.
+Guaranteed: if a checksum covers the numbers, a damaged file either raises a `SourceError` or gives the
+numbers that were written. A checksum covers
+- each basket compressed with zlib (as in CMS files of 2012), LZMA or LZ4;
+- a whole local file, if its list states a checksum (`file_contents`).
+No checksum of ROOT covers keys and tables, so they are compared with each other: the tree's number of
+entries; the positions, lengths, entries, branch names and offsets of the baskets; the lengths of the branches
+of one collection. The readers (`aodsim`, `ntuple`, `rec_hits`) check the range of every column.
 
-What is not guaranteed: ROOT stores a basket as it is where compression gains nothing. Damage to the numbers
-in such a basket is noticed only if a number leaves its range, or an id names no cell or is not in the order
-of ids. Of a remote file, the size is compared with the list's, but not the checksum, which would need all
-of its bytes. `benchmarks/mutations.py` counts what goes unnoticed.
+Not guaranteed: ROOT stores a basket uncompressed if compression does not make it smaller. Damage to the
+numbers in such a basket is detected only if a number is out of range, or an id names no cell or breaks the
+order of ids. For a remote file, the size is compared with the list, but not the checksum, which would need
+the whole file. `benchmarks/mutations.py` counts undetected damage.
 """
 
 from __future__ import annotations
@@ -41,20 +42,20 @@ from e2e_jax.sources.root.reading import AS_IS, Reading
 __all__ = ["RAW", "Column", "SourceError", "Tree", "each_tree", "expand", "open_tree"]
 
 MAX_BYTES = 8 * 2**20
-"""Most bytes, uncompressed, that `Tree.groups` puts together: what is in the cache is read again soon."""
+"""Maximum uncompressed bytes of a group of `Tree.groups`: a group fits the cache until its data are used."""
 
 RAW, Column = baskets.RAW, baskets.Column
 
 Types = Mapping[str, Sequence[str]]
-"""Branch -> the types its numbers may have."""
+"""Branch -> allowed types of its numbers."""
 
 
 def expand(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[str]:
-    """The files that a path, a glob pattern, or a list of both names, in order; remote addresses stay.
+    """Expand a path, a glob pattern, or a list of both to files, in order; remote addresses do not change.
 
     Raises:
-      SourceError: nothing is named ("empty"), a pattern has no match ("vanished"), or the same file is
-        named twice ("duplicate").
+      SourceError: the list is empty ("empty"), a pattern has no match ("vanished"), or a file is named twice
+        ("duplicate").
     """
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     files = [file for path in given for file in _matches(os.fspath(path))]
@@ -89,12 +90,12 @@ def each_tree(
     read: Callable[[Tree, Faults], Iterator[Events]],
     reading: Reading = AS_IS,
 ) -> Iterator[Events]:
-    """What `read` yields of the tree of one file after the other, never empty.
+    """Yield the non-empty results of `read` for the tree of each file in turn.
 
     Args:
       paths: as in `expand`.
       name, tables: as in `open_tree`.
-      read: gets a tree and what becomes of its faulty events.
+      read: function of a tree and its `Faults`.
       reading: how files are read.
 
     Raises:
@@ -120,19 +121,19 @@ def open_tree(
     reading: Reading = AS_IS,
     content: file_contents.Content = file_contents.UNKNOWN,
 ) -> Iterator[Tree]:
-    """Opens a tree of a file and finds the branches that are to be read, at any depth.
+    """Open a tree of a file and find the branches to read, at any depth.
 
     Args:
       path: a local file or a remote address.
       name: the tree.
-      *tables: name of each branch -> the types its numbers may have, such as ("float32",), or (RAW,). The
-        first table counts whose branches the tree has.
+      *tables: name of each branch -> allowed types of its numbers, such as ("float32",), or (RAW,). The first
+        table whose branches the tree has is used.
       reading: how files are read.
-      content: size and checksum that the file should have, where its list states them.
+      content: expected size and checksum, if the list of files states them.
 
     Raises:
-      SourceError: here or while reading. Reasons: those of `remote.open_file`, "truncated", "unreadable" (no
-        ROOT file), "size_mismatch", "checksum_mismatch", "missing_tree", "missing_branch", "wrong_type",
+      SourceError: here or while reading. Reasons: those of `remote.open_file`, "truncated", "unreadable" (not
+        a ROOT file), "size_mismatch", "checksum_mismatch", "missing_tree", "missing_branch", "wrong_type",
         "empty" (no entries), "corrupt".
     """
     path = portal.address(os.fspath(path), reading.protocol)
@@ -140,7 +141,7 @@ def open_tree(
         with _translated(path, f"opening {name}"):
             _check_start(path)
             file = stack.enter_context(remote.open_file(path, reading.timeout, reading.retries))
-            # The checksum of a remote file would need all of its bytes.
+            # The checksum of a remote file would need the whole file.
             blocks = None if remote.is_remote(path) else remote.blocks(path)
             file_contents.check(path, file.file.source.num_bytes, content, blocks)
             tree = _with_table(path, _tree(path, file, name), tables)
@@ -148,7 +149,7 @@ def open_tree(
 
 
 def _with_table(path: str, tree: uproot.TTree, tables: Sequence[Types]) -> Tree:
-    """The tree by the first table whose branches it has; otherwise the error of the first table."""
+    """The tree with the first table that fits it; if none fits, raises the error of the first table."""
     errors = []
     for place, table in enumerate(tables):
         try:
@@ -161,7 +162,7 @@ def _with_table(path: str, tree: uproot.TTree, tables: Sequence[Types]) -> Tree:
 
 
 def _tree(path: str, file, name: str) -> uproot.TTree:
-    """The tree of an open file, if it has it whole."""
+    """The tree of an open file; raises if it is missing or incomplete."""
     if file.file.fEND > file.file.source.num_bytes:
         raise _truncated(path, file.file.source.num_bytes, file.file.fEND)
     if name not in file:
@@ -178,12 +179,12 @@ def _tree(path: str, file, name: str) -> uproot.TTree:
 
 
 class Tree:
-    """An open tree, whose branches have been found to be what they should be.
+    """An open tree with checked branches.
 
     Attributes:
       path: the file.
       entries: number of entries.
-      table: place of its table among those that `open_tree` was given.
+      table: index of its table among the arguments of `open_tree`.
     """
 
     def __init__(self, path: str, tree: uproot.TTree, types: Types, table: int = 0):
@@ -194,9 +195,9 @@ class Tree:
         }
 
     def read(self, names: Iterable[str], entries: np.ndarray | None = None) -> dict[str, Column]:
-        """Reads branches, of all entries or of some.
+        """Read branches for all or some entries.
 
-        Only the baskets that hold one of the entries are fetched, those of all branches in one request.
+        Only the baskets that contain one of the entries are fetched, for all branches in one request.
 
         Args:
           entries: ascending entry numbers.
@@ -211,7 +212,7 @@ class Tree:
             ranges = [self._branches[name].range(number) for name, number in wanted]
             self._check_ranges(ranges, wanted)
             parts, chunks = {name: {} for name in names}, self._fetch(ranges)
-            # Chunks are let go one by one, so that compressed and decompressed bytes do not add up.
+            # Chunks are released one by one, to limit memory.
             for (name, number), chunk in zip(wanted, _consumed(chunks)):
                 parts[name][number] = self._branches[name].unpack(number, chunk)
             return {name: self._branches[name].join(entries, parts.pop(name)) for name in names}
@@ -219,10 +220,10 @@ class Tree:
     def groups(
         self, names: Iterable[str], entries: np.ndarray, max_bytes: int = MAX_BYTES
     ) -> list[np.ndarray]:
-        """Cuts ascending entries into groups whose branches take a bounded number of bytes.
+        """Split ascending entries into groups whose branches take a bounded number of bytes.
 
-        Cuts are where the baskets of all the branches end, so that none is read twice, unless the
-        entries between two such places are too many.
+        A group ends where the baskets of all branches end, so no basket is read twice, unless there are too
+        many entries between two such boundaries.
         """
         branches = [self._branches[name] for name in names]
         bounds = functools.reduce(np.intersect1d, [branch.offsets for branch in branches])
@@ -255,14 +256,14 @@ class Tree:
 
 
 def _consumed(chunks: list) -> Iterator:
-    """Lets go of each chunk as soon as the next is asked for."""
+    """Yield chunks and release each one when the next is requested."""
     chunks.reverse()
     while chunks:
         yield chunks.pop()
 
 
 def _find(path: str, tree: uproot.TTree, types: Types) -> dict[str, uproot.TBranch]:
-    """The branches by name. Their paths need not be known: the top of each is a prefix of its name."""
+    """Find the branches by name. The top branch of each is a prefix of its name, so no paths are needed."""
     tops = [branch for branch in tree.branches if any(name.startswith(branch.name) for name in types)]
     found = {}
     for top in tops:
@@ -284,7 +285,7 @@ def _find(path: str, tree: uproot.TTree, types: Types) -> dict[str, uproot.TBran
 
 @contextlib.contextmanager
 def _translated(path: str, doing: str) -> Iterator[None]:
-    """Turns whatever a reader raises on a bad file into a SourceError."""
+    """Convert every error that a reader raises on a bad file to a SourceError."""
     try:
         yield
     except (SourceError, ModuleNotFoundError):
@@ -294,7 +295,7 @@ def _translated(path: str, doing: str) -> Iterator[None]:
 
 
 def _diagnosed(path: str, doing: str, error: Exception) -> SourceError:
-    """What an error says of the file."""
+    """The SourceError for an error of uproot."""
     try:
         _check_start(path)
     except SourceError as found:
@@ -308,7 +309,7 @@ def _diagnosed(path: str, doing: str, error: Exception) -> SourceError:
 
 
 def _check_start(path: str):
-    """Raises a SourceError if the first bytes of a local file say that it is cut, or no ROOT file."""
+    """Raise a SourceError if the first bytes of a local file show that it is truncated or not a ROOT file."""
     if remote.is_remote(path) or not os.path.isfile(path):
         return
     with pathlib.Path(path).open("rb") as file:
@@ -316,7 +317,7 @@ def _check_start(path: str):
     if head[:4] != b"root"[: len(head)]:
         message = f"{path} is no ROOT file: it starts with {head[:8]!r}. Check the list of files."
         raise SourceError(path, "unreadable", message)
-    # The end of the file is 4 bytes, or 8 where the version is over a million (ROOT's TFile.h).
+    # The end of the file is stored in 4 bytes, or 8 for versions over a million (ROOT's TFile.h).
     wide = int.from_bytes(head[4:8], "big") >= 1_000_000
     end = int.from_bytes(head[12:20] if wide else head[12:16], "big")
     if len(head) < 20 or end > size:

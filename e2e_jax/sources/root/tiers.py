@@ -1,6 +1,6 @@
-"""The branches of each data tier of CMS: where a file holds what is read of an event.
+"""The branches of each CMS data tier that are read.
 
-Another tier, or another release that names its branches differently, is another `Tier` in `TIERS`.
+Support another tier, or a release with other branch names, by adding a `Tier` to `TIERS`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from e2e_jax.sources.root.root_files import RAW, Types
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tier:
-    """Names of a tier.
+    """Names of the tree and branches of a tier.
 
     Attributes:
       tree: the tree of the events.
@@ -37,13 +37,13 @@ class Tier:
 
     @functools.cached_property
     def skim(self) -> Types:
-        """What the first pass reads."""
+        """Branches of the first pass."""
         photons = {f"{self.photons}{name}_": ("float32",) for name in ("pt", "eta", "phi")}
         return {self.auxiliary: (RAW,)} | photons
 
     @functools.cached_property
     def hits(self) -> Types:
-        """What the second pass reads."""
+        """Branches of the second pass."""
         prefixes = self.calorimeters.values()
         return (
             {f"{prefix}id_.id_": ("uint32",) for prefix in prefixes}
@@ -62,8 +62,8 @@ AODSIM = Tier(
     photons="recoPhotons_photons__RECO.obj.",
     tracks="recoTracks_generalTracks__RECO.obj.",
 )
-"""AODSIM of CMSSW 5_3: the samples of 2012, and those of 2011 as the portal has them (Summer11LegDR), which
-were reconstructed with the same release. The tests read a file of 2011."""
+"""AODSIM of CMSSW 5_3: the samples of 2012, and those of 2011 on the portal (Summer11LegDR), which were
+reconstructed with the same release. The tests read a file of 2011."""
 
 TIERS = (AODSIM,)
-"""The tiers that are known; a file is read as the first one whose branches it has."""
+"""The supported tiers; a file is read as the first one whose branches it has."""

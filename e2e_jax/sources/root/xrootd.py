@@ -1,4 +1,4 @@
-"""Files at root:// addresses, read through XRootD's client."""
+"""Reads files at root:// addresses through the XRootD client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from e2e_jax.sources.root import portal
 from e2e_jax.sources.root.connection import Connection, NetworkError
 
 GRACE = 3.0
-"""Seconds beyond the timeout that the XRootD client has to report it, before it is given up."""
+"""Seconds after the timeout in which the XRootD client must report it."""
 
 VECTOR_PIECES = 1024
 VECTOR_PIECE_BYTES = 2_097_136
@@ -40,7 +40,7 @@ RESPONSE = 400
 
 SERVER_NOT_FOUND = {3011, 3029}
 SERVER_BUSY = {3005, 3007, 3008, 3012, 3014, 3017, 3020, 3024, 3033, 3034, 3035}
-"""Codes of a server that has lost the file, or may well have it later, from XProtocol.hh."""
+"""Codes of a server that lost the file or may have it later, from XProtocol.hh."""
 
 OFFLINE = 8
 """The flag of a file that is on tape only (kXR_offline, XProtocol.hh)."""
@@ -57,10 +57,10 @@ class XRootDConnection(Connection):
 
     def _open(self) -> int:
         if self._attempt:
-            # A host may announce IPv6 addresses that lead nowhere from here.
+            # A host may announce IPv6 addresses that cannot be reached.
             self._client.EnvPutInt("PreferIPv4", 1)
         self._file = self._client.File()
-        # The client's own recovery would not notice that the file is another one now.
+        # The client's own recovery would not detect that the file was replaced.
         self._file.set_property("ReadRecovery", "false")
         try:
             self._ask(self._file.open, self._url)
@@ -93,11 +93,11 @@ class XRootDConnection(Connection):
 
     @property
     def _seconds(self) -> int:
-        """The client counts whole seconds, and takes zero for its default."""
+        """Timeout in whole seconds, as the client needs; not zero, which selects its default."""
         return max(1, math.ceil(self._timeout))
 
     def _ask(self, request, *args):
-        """The response to a request of the client, or an error within the timeout."""
+        """The response to a request of the client; raises after the timeout."""
         answers = queue.SimpleQueue()
         status = request(*args, timeout=self._seconds, callback=lambda *answer: answers.put(answer))
         response = None
@@ -129,7 +129,7 @@ _CLOSING, _UNANSWERED = set(), []
 
 
 def _abandon(file, seconds: int):
-    """Closes a file without waiting: its destructor would, so the object stays until the answer."""
+    """Close a file without waiting. Its destructor would wait, so the object is kept until the answer."""
     _CLOSING.add(file)
     if not file.close(timeout=seconds, callback=lambda *_: _CLOSING.discard(file)).ok:
         _CLOSING.discard(file)
@@ -137,9 +137,9 @@ def _abandon(file, seconds: int):
 
 @functools.cache
 def _client():
-    """The XRootD client; where the environment has no XRD_ settings of its own, with short waits."""
-    # Its libraries are to use their own symbols: after `import tensorflow`, as in the `tfds` command, some
-    # would be TensorFlow's, and the process would crash.
+    """The XRootD client, with short waits unless XRD_ variables are set in the environment."""
+    # Its libraries must use their own symbols. After `import tensorflow`, as in the `tfds` command, some
+    # symbols would be those of TensorFlow, and the process would crash.
     flags = sys.getdlopenflags()
     sys.setdlopenflags(flags | getattr(os, "RTLD_DEEPBIND", 0))
     try:
@@ -152,7 +152,7 @@ def _client():
         ) from error
     finally:
         sys.setdlopenflags(flags)
-    # At the very end it looks at every object there is, which makes other libraries' deprecated ones warn.
+    # At exit it inspects every object, which triggers deprecation warnings of other libraries.
     atexit.register(warnings.simplefilter, "ignore", FutureWarning)
     for name, value in CLIENT_SETTINGS.items():
         client.EnvPutInt(name, value)

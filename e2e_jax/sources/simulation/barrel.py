@@ -1,4 +1,4 @@
-"""The barrel in units of crystals: where particles enter it, and where spots of energy fall."""
+"""The barrel in units of crystals: entry points of particles and positions of energy spots."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MODULE_ROWS = (0, 25, 45, 65)
 MODULE_COLUMNS = 20
 """Crystals in phi of a supermodule."""
 GAP = 0.6
-"""cm between the crystals of two modules, rounded from the 6 to 7 mm of the CMS ECAL TDR."""
+"""cm between the crystals of two modules; the CMS ECAL TDR has 6 to 7 mm."""
 GAP_LOSS = 0.3
-"""Share of the energy in a gap that no crystal sees, as the rest goes on into them. Assumed, so that a photon
-in the middle of a gap loses a tenth of its energy."""
+"""Share of the energy in a gap that is lost; the rest continues into crystals. Assumed, so that a photon in
+the middle of a gap loses a tenth of its energy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Entries(Columns):
     """Particles at the barrel's front face.
 
     Attributes:
-      particles: `[n]`, on the front face.
+      particles: `[n]`, at the front face.
       row, column: float64 `[n]`; crystal (r, c) covers `[r, r + 1) x [c, c + 1)`.
-      slope_row, slope_column: float64 `[n]`, sideways per unit of depth, relative to the crystals.
+      slope_row, slope_column: float64 `[n]`, lateral shift per unit of depth, relative to the crystals.
     """
 
     particles: Particles
@@ -47,27 +47,27 @@ class Entries(Columns):
 
 
 def to_face(particles: Particles) -> tuple[Particles, np.ndarray]:
-    """The particles that reach the barrel, on its front face, and bool `[n]`: which they are not."""
+    """Particles that reach the barrel, moved to its front face, and bool `[n]`, true for all others."""
     at_face, reached = to_radius(particles, ECAL_RADIUS)
     reached &= np.abs(np.arcsinh(at_face.position[:, 2] / ECAL_RADIUS)) < geometry.EB_MAX_ETA
     return at_face[reached], ~reached
 
 
 def enter(particles: Particles) -> Entries:
-    """Takes particles to the barrel's front face; those that miss it are dropped."""
+    """Move particles to the barrel's front face; those that miss it are dropped."""
     return entries(to_face(particles)[0])
 
 
 def entries(at_face: Particles) -> Entries:
-    """Where and how particles on the barrel's front face enter the crystals.
+    """Entry points and slopes of particles at the barrel's front face.
 
-    The crystals are seen from the nominal interaction point, the particles come from theirs: the
-    difference, and the crystals' off-pointing, is the slope at which a shower crosses crystals.
+    The slope of a shower across crystals has two causes. The crystals point near the nominal interaction
+    point, but particles come from their own vertex; and the crystal axes are tilted on purpose.
     """
     eta = np.arcsinh(at_face.position[:, 2] / ECAL_RADIUS)
     phi = np.arctan2(at_face.position[:, 1], at_face.position[:, 0])
     row = np.interp(eta, geometry.eb_eta_edges(), np.arange(geometry.EB_ROWS + 1))
-    column = (np.degrees(phi) + 10) % 360  # iphi = 1 is centred at -9.5 degrees
+    column = (np.degrees(phi) + 10) % 360  # iphi = 1 is centered at -9.5 degrees
 
     direction = at_face.momentum / np.linalg.norm(at_face.momentum, axis=1, keepdims=True)
     outward = at_face.position / np.linalg.norm(at_face.position, axis=1, keepdims=True)
@@ -85,7 +85,7 @@ class Spots(EnergySpots):
     """Points of energy in a batch of events, in units of crystals.
 
     Attributes:
-      event: `[n]`, the event each belongs to.
+      event: `[n]`, index of the event.
       row, column: `[n]`; crystal (r, c) covers `[r, r + 1) x [c, c + 1)`; columns wrap around.
       energy: `[n]`, GeV.
     """
@@ -98,17 +98,17 @@ class Spots(EnergySpots):
     def in_crystals(self, events: int) -> np.ndarray:
         """Energy in each crystal, float64 `[events, 61200]`.
 
-        What falls past the barrel's ends is lost, and a part of what falls between two modules.
+        Energy beyond the barrel's ends is lost, and so is a part of the energy between two modules.
         """
         row, column = np.floor(self.row), np.floor(self.column)
         seen = dataclasses.replace(self, energy=self.energy * (1 - GAP_LOSS * self._in_gap()))
         return seen._on_grid(row, column, geometry.EB_ROWS, geometry.EB_COLUMNS, events)
 
     def _in_gap(self) -> np.ndarray:
-        """Whether each lies between two modules, bool `[n]`."""
+        """Mask of the spots between two modules, bool `[n]`."""
         half = GAP / CRYSTAL_PITCH / 2
         across = np.abs(self.row - geometry.EB_ROWS // 2)
-        # `%` gives the same and takes several times as long.
+        # `%` gives the same but takes several times as long.
         shifted = self.column + half
         shifted -= MODULE_COLUMNS * np.floor(shifted / MODULE_COLUMNS)
         gap = np.abs(shifted - half) < half
@@ -117,9 +117,9 @@ class Spots(EnergySpots):
         return gap
 
     def in_towers(self, events: int) -> np.ndarray:
-        """Energy in the HCAL towers behind, 5x5 crystals each, float64 `[events, HCAL_TOWERS]`.
+        """Energy in the HCAL towers behind 5x5 crystals each, float64 `[events, HCAL_TOWERS]`.
 
-        Tower iphi = 1 lies behind crystals iphi 11 to 15.
+        Tower iphi = 1 is behind crystals iphi 11 to 15.
         """
         row = np.floor((self.row - geometry.EB_ROWS // 2) / 5) + geometry.HCAL_ROWS // 2
         column = np.floor(self.column / 5) - 2

@@ -1,4 +1,4 @@
-"""Arrays of one length, kept together."""
+"""Dataclasses of arrays with equal lengths."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Columns:
-    """What a dataclass of equally long arrays can do: join and select."""
+    """Base of dataclasses of equally long arrays: concatenation and selection."""
 
     @classmethod
     def concatenate(cls, parts: Iterable[Self]) -> Self:
@@ -20,17 +20,17 @@ class Columns:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def __getitem__(self, rows) -> Self:
-        """Rows by slice, boolean mask or index array."""
+        """Select rows by slice, boolean mask or index array."""
         return type(self)(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
 
 class EnergySpots(Columns):
-    """Points of energy: a dataclass of columns, `event` and `energy` (GeV) among them."""
+    """Base of points of energy: dataclasses of columns with `event` and `energy` (GeV)."""
 
     event: np.ndarray
     energy: np.ndarray
 
     def _binned(self, cell: np.ndarray, inside: np.ndarray, cells: int, events: int) -> np.ndarray:
-        """Energy in each cell, float64 `[events, cells]`, of the spots that are `inside`."""
+        """Energy in each cell from the spots that are `inside`, float64 `[events, cells]`."""
         index = self.event * cells + np.where(inside, cell, 0)
         return np.bincount(index, self.energy * inside, events * cells).reshape(events, cells)

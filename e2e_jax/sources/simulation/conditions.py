@@ -1,9 +1,9 @@
-"""Where the ECAL is not uniform: noise that grows with the pseudorapidity, and dead crystals.
+"""Non-uniformity of the ECAL: noise that grows with the pseudorapidity, and dead crystals.
 
-Known: the mean noise of a crystal (CMS ECAL TDR), that it grows with the radiation, so with abs(eta), and
-the shares of working crystals, 99.1 % of the barrel and 98.6 % of the endcaps (CMS in 2012). Assumed: how the
-noise grows, and which crystals are dead: most of them belong to whole read-out units of 5x5. They are the
-same in every event.
+Known: the mean noise of a crystal (CMS ECAL TDR); that the noise grows with the radiation, and therefore with
+abs(eta); the shares of working crystals, 99.1 % of the barrel and 98.6 % of the endcaps (CMS in 2012).
+Assumed: the form of the growth, and the choice of the dead crystals. Most of them form whole read-out units
+of 5x5. They are the same in every event.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from e2e_jax.detector import geometry
 from e2e_jax.events.base import Ragged
 
 BARREL_NOISE = (0.037, 0.009)
-"""GeV at eta 0, and what is added at the end of the barrel, as the square of eta; 0.040 on average."""
+"""GeV at eta 0, and the increase at the end of the barrel, quadratic in eta; 0.040 on average."""
 ENDCAP_NOISE, ENDCAP_GROWTH = 0.120, 0.5
 """GeV at abs(eta) 1.5, and the exponent per unit of eta; 0.150 on average."""
 DEAD_TOWERS, DEAD_CRYSTALS = 20, 50
@@ -24,7 +24,7 @@ DEAD_TOWERS, DEAD_CRYSTALS = 20, 50
 DEAD_SUPERCRYSTALS, DEAD_ENDCAP_CRYSTALS = 5, 80
 """Supercrystals of 5x5 crystals and single crystals of the endcaps that are dead: 1.4 %."""
 SEED = 2012
-"""Fixes which crystals are dead."""
+"""Seed of the choice of dead crystals."""
 
 
 @functools.cache
@@ -37,7 +37,7 @@ def barrel_noise() -> np.ndarray:
 
 @functools.cache
 def endcap_noise() -> np.ndarray:
-    """Noise of each endcap crystal by cell, float32 `[EE_CELLS]`, GeV; zero where there is no crystal."""
+    """Noise of each endcap crystal by cell, float32 `[EE_CELLS]`, GeV; zero for cells without a crystal."""
     crystals = geometry.ee_crystals()
     noise = np.zeros(geometry.EE_CELLS, np.float32)
     noise[crystals.cell] = ENDCAP_NOISE * np.exp(ENDCAP_GROWTH * (np.abs(crystals.eta) - 1.5))
@@ -46,7 +46,7 @@ def endcap_noise() -> np.ndarray:
 
 @functools.cache
 def dead_barrel() -> np.ndarray:
-    """Which barrel crystals are dead, bool `[61200]`."""
+    """Mask of dead barrel crystals, bool `[61200]`."""
     rng = np.random.default_rng(SEED)
     dead = np.zeros((geometry.EB_ROWS, geometry.EB_COLUMNS), bool)
     towers = dead.reshape(geometry.EB_ROWS // 5, 5, geometry.EB_COLUMNS // 5, 5)
@@ -60,7 +60,7 @@ def dead_barrel() -> np.ndarray:
 
 @functools.cache
 def dead_endcaps() -> np.ndarray:
-    """Which endcap cells are dead, bool `[EE_CELLS]`."""
+    """Mask of dead endcap cells, bool `[EE_CELLS]`."""
     rng = np.random.default_rng(SEED)
     dead = np.zeros((2, geometry.EE_SIDE, geometry.EE_SIDE), bool)
     cells = geometry.ee_crystals().cell.astype(np.int64)

@@ -1,14 +1,14 @@
 """Digis: the ten samples of a barrel crystal's pulse, and energy and time fitted to them.
 
-A pulse that peaks at t_max is f(t) = (1 + (t - t_max) / (alpha beta))^alpha exp(-(t - t_max) / beta), from
-alpha beta before its peak on (CMS, "Time reconstruction and performance of the CMS electromagnetic
-calorimeter", arXiv:0911.4044, section 3); alpha and beta are those that CMSSW fits the barrel with. Four
-samples come before the pulse. The noise of the samples is correlated as CMSSW simulates it.
+A pulse that peaks at t_max is f(t) = (1 + (t - t_max) / (alpha beta))^alpha exp(-(t - t_max) / beta),
+starting alpha beta before its peak (CMS, "Time reconstruction and performance of the CMS electromagnetic
+calorimeter", arXiv:0911.4044, section 3). alpha and beta are the values that CMSSW uses for the barrel. Four
+samples precede the pulse. The noise of the samples is correlated as in CMSSW.
 
-Amplitudes are generalised least-squares fits of pulse, pedestal and, for the time, the pulse's derivative:
-the weights method (CMS NOTE 2006/037) with the noise's covariance. The noise of the amplitude
-is the read-out's `EB_NOISE`; that of the time then comes out as 35.3 ns times noise over amplitude,
-where the test beam measured 35.1 (arXiv:0911.4044). Pulses of other bunch crossings are left out.
+Amplitudes are generalized least-squares fits of pulse, pedestal and, for the time, the pulse's derivative:
+the weights method (CMS NOTE 2006/037) with the noise's covariance. The noise of the amplitude is the
+read-out's `EB_NOISE`. The resulting noise of the time is 35.3 ns times noise over amplitude; the test beam
+measured 35.1 (arXiv:0911.4044). Pulses of other bunch crossings are not included.
 """
 
 import functools
@@ -23,32 +23,32 @@ BUNCH_CROSSING = 25.0
 ALPHA, BETA = 1.138, 1.652 * BUNCH_CROSSING
 """Shape of the barrel's pulse and its decay in ns (CMSSW, `EBamplitudeFitParameters`)."""
 PEAK = 5 * BUNCH_CROSSING
-"""ns after the first sample; the pulse of a particle in time peaks on the sixth."""
+"""ns after the first sample; an in-time pulse peaks at the sixth sample."""
 NOISE_CORRELATION = (1.0, 0.71073, 0.55721, 0.46089, 0.40449, 0.35931, 0.33924, 0.32439, 0.31581, 0.30481)
-"""Between samples 0, 1, ... 9 apart (CMSSW, `EBCorrNoiseMatrixG12`)."""
+"""Correlation of samples with distances 0, 1, ... 9 (CMSSW, `EBCorrNoiseMatrixG12`)."""
 GAIN_RATIOS = (1, 2, 12)
-"""Gain 12 over gains 12, 6 and 1."""
+"""Ratios of gain 12 to gains 12, 6 and 1."""
 LARGEST_COUNT = 4095
-"""Of a 12-bit ADC. A sample beyond is read at the next lower gain, and scaled to gain 12."""
+"""Maximum of a 12-bit ADC. A higher sample is read at the next lower gain, and scaled to gain 12."""
 LATEST = 25.0
-"""ns; pulses are looked for this long before and after their time."""
+"""ns; pulses are fitted within this range before and after their nominal time."""
 BRIGHT = 5 * EB_NOISE
-"""GeV; fainter pulses tell too little of their time: their energy is that of a pulse in time."""
+"""GeV; fainter pulses do not constrain the time, so they get the energy of an in-time pulse."""
 ROUNDS = 4
-"""Of the fit for bright pulses: each is made with the tabulated pulse nearest to the time of the last."""
+"""Steps of the fit of bright pulses; each uses the tabulated pulse nearest to the last fitted time."""
 STEP = 0.25
-"""ns between tabulated pulses; between them a straight line errs by less than 1 ps."""
+"""ns between tabulated pulses; linear interpolation has an error of less than 1 ps."""
 IN_TIME = round(LATEST / STEP)
-"""Which of them is that of a pulse in time."""
+"""Index of the tabulated in-time pulse."""
 
 
 def pulse(time: np.ndarray) -> np.ndarray:
-    """Samples `[..., SAMPLES]` of a pulse with amplitude 1 whose time, in ns, is late by `time` `[...]`."""
+    """Samples `[..., SAMPLES]` of a pulse with amplitude 1 that is late by `time` `[...]`, in ns."""
     return _shape(np.arange(SAMPLES) * BUNCH_CROSSING - PEAK - np.asarray(time)[..., None])[0]
 
 
 def _shape(since_peak: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pulse, and its derivative by its own time: how it changes as it comes later."""
+    """The pulse, and its derivative with respect to its delay."""
     rise = np.maximum(1 + since_peak / (ALPHA * BETA), 0)
     decay = np.exp(-since_peak / BETA)
     value = rise**ALPHA * decay
@@ -58,7 +58,7 @@ def _shape(since_peak: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def covariance() -> np.ndarray:
-    """Of the samples' noise, GeV^2 `[SAMPLES, SAMPLES]`, such that the amplitude of a fit has `EB_NOISE`."""
+    """Covariance of the samples' noise, GeV^2 `[SAMPLES, SAMPLES]`; fitted amplitudes have `EB_NOISE`."""
     steps = np.abs(np.subtract.outer(np.arange(SAMPLES), np.arange(SAMPLES)))
     correlation = np.array(NOISE_CORRELATION)[steps]
     weights = _least_squares(np.stack([pulse(0.0), np.ones(SAMPLES)]), correlation)[0]
@@ -66,20 +66,20 @@ def covariance() -> np.ndarray:
 
 
 def _least_squares(shapes: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Weights `[shapes, SAMPLES]` that take samples to the factors of `shapes` in their sum."""
+    """Weights `[shapes, SAMPLES]` that fit samples by a sum of `shapes` and give their factors."""
     whitened = np.linalg.solve(noise, shapes.T)
     return np.linalg.solve(shapes @ whitened, whitened.T)
 
 
 @functools.cache
 def amplitude_weights() -> np.ndarray:
-    """Weights `[SAMPLES]` of the amplitude of a pulse in time; the pedestal drops out of them."""
+    """Weights `[SAMPLES]` for the amplitude of an in-time pulse; the pedestal cancels."""
     return _least_squares(np.stack([pulse(0.0), np.ones(SAMPLES)]), covariance())[0]
 
 
 @functools.cache
 def _pulse_weights() -> np.ndarray:
-    """Weights `[times, 2, SAMPLES]` of amplitude, and of amplitude times delay, for pulses near each time."""
+    """Weights `[times, 2, SAMPLES]` for amplitude, and amplitude times delay, of pulses near each time."""
     tables = []
     for time in np.arange(-LATEST, LATEST + STEP, STEP):
         shapes = np.stack([*_shape(np.arange(SAMPLES) * BUNCH_CROSSING - PEAK - time), np.ones(SAMPLES)])
@@ -89,13 +89,13 @@ def _pulse_weights() -> np.ndarray:
 
 @functools.cache
 def time_noise() -> float:
-    """ns; the time of a pulse of amplitude A is measured to this times `EB_NOISE` / A."""
+    """Time resolution in ns of a pulse of amplitude A, divided by `EB_NOISE` / A."""
     weights = _pulse_weights()[IN_TIME, 1]
     return float(np.sqrt(weights @ covariance() @ weights)) / EB_NOISE
 
 
 def smeared_time(energy: np.ndarray, late: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Times in ns, float32 `[m]`, as `reconstruct` finds them on average: where no samples are made.
+    """Times in ns, float32 `[m]`, with the resolution of `reconstruct`, without making samples.
 
     Args:
       energy: `[m]`, measured, GeV.
@@ -109,15 +109,15 @@ def smeared_time(energy: np.ndarray, late: np.ndarray, rng: np.random.Generator)
 def digitise(
     energy: np.ndarray, time: np.ndarray, rng: np.random.Generator, fluctuation: np.ndarray | None = None
 ) -> np.ndarray:
-    """The samples of crystals: pulses, correlated noise, pedestal, gains and counts.
+    """Make the samples of crystals: pulses, correlated noise, pedestal, gains and counts.
 
     Args:
       energy: `[m]`, GeV.
-      time: `[m]`, ns by which the pulses are late.
+      time: `[m]`, delay of the pulses, ns.
       rng: source of the noise.
-      fluctuation: `[m]`, GeV that the noise adds to the amplitude of a pulse in time, where it is known
-        already: noise is then drawn among all that does so. So crystals that were read for their energy
-        get samples with that energy, and no samples need be made for the others.
+      fluctuation: `[m]`, GeV that the noise adds to the amplitude of an in-time pulse, if already known. The
+        noise is then drawn under this condition. So crystals that were read for their energy get samples with
+        that energy, and the others need no samples.
 
     Returns:
       uint16 `[m, SAMPLES]`, in counts of gain 12.
@@ -131,7 +131,7 @@ def digitise(
 
 
 def counts(samples: np.ndarray) -> np.ndarray:
-    """ADC counts, uint16, of samples in GeV above the pedestal, each at the highest gain that holds it."""
+    """ADC counts, uint16, of samples in GeV above the pedestal, each at the highest gain without overflow."""
     signal = samples / GEV_PER_COUNT
     read = np.full(signal.shape, np.nan)
     for ratio in GAIN_RATIOS:
@@ -143,17 +143,17 @@ def counts(samples: np.ndarray) -> np.ndarray:
 
 
 def reconstruct(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Energies in GeV and times in ns, float32 `[m]`, of samples `[m, SAMPLES]` in counts.
+    """Fit energies in GeV and times in ns, float32 `[m]`, to samples `[m, SAMPLES]` in counts.
 
-    Pulses above `BRIGHT` are fitted in energy and time. Fainter ones get the energy of a pulse in time,
-    and the time of the first step of that fit; without a pulse above the noise the time is 0.
+    For pulses above `BRIGHT`, energy and time are fitted. Fainter pulses get the energy of an in-time pulse,
+    and the time of the first step of that fit. Without a pulse above the noise, the time is 0.
     """
     energy, time = fit((np.asarray(samples, np.float64) - PEDESTAL) * GEV_PER_COUNT)
     return energy.astype(np.float32), time.astype(np.float32)
 
 
 def fit(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same, in float64, of samples `[m, SAMPLES]` in GeV, whatever their pedestals are."""
+    """Like `reconstruct`, in float64, for samples `[m, SAMPLES]` in GeV with any pedestals."""
     energy = signal @ amplitude_weights()
     tables = _pulse_weights()
     delayed = signal @ tables[IN_TIME, 1]

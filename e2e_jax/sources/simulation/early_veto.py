@@ -1,14 +1,14 @@
-"""Drops collisions that cannot be selected before Pythia spends most of its time on them.
+"""Drops collisions that cannot be selected, before the expensive steps of Pythia.
 
 Pythia evolves a collision downwards in transverse momentum: initial-state radiation, multi-parton
-interactions and final-state radiation share one sequence. Down to `SCALE` a gamma+jet collision takes 16 %
-of its time in the fast mode and 12 % in the full mode; soft radiation, soft multi-parton interactions and
-hadronization take the rest, and change the hard photons and jets little. So there is a veto after the hard
-process and one at `SCALE`.
+interactions and final-state radiation share one sequence. The evolution to `SCALE` takes 16 % of the time of
+a gamma+jet collision in the fast mode and 12 % in the full mode. Soft radiation, soft multi-parton
+interactions and hadronization take the rest, and hardly change the hard photons and jets. So there is a veto
+after the hard process and one at `SCALE`.
 
-The second one asks for an electromagnetic parton and another parton with a high enough mass. Two jets that
-both look like photons are no reason to keep a collision: they made none of 4423 selected gamma+jet events.
-`benchmarks/early_veto.py` measures what the vetoes drop and lose.
+The second veto requires an electromagnetic parton and another parton with a high enough mass. It drops
+collisions with two jets that both look like photons: these gave none of 4423 selected gamma+jet events.
+`benchmarks/early_veto.py` measures how many collisions, and how many selected events, the vetoes drop.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ SCALE = 2.0
 """Transverse momentum of the evolution at the second veto, GeV."""
 
 ELECTROMAGNETIC = (22, 11, 15)
-"""PDG codes of what can become a photon candidate alone. A photon may split into two leptons early."""
+"""PDG codes of partons that can become a photon candidate alone. A photon may split into two leptons."""
 LEAST_PT = 5.0
-"""Least transverse momentum of a parton that can become a photon candidate, GeV."""
+"""Minimum transverse momentum of a parton that can become a photon candidate, GeV."""
 PAIR_RADIUS = 0.2
-"""Leptons of one photon lie within this distance in (eta, phi)."""
+"""Maximum distance in (eta, phi) of the leptons of one photon."""
 CORE_RADIUS = 0.4
-"""A quark or gluon counts with the partons within this distance, which may share its hadrons."""
+"""A quark or gluon is combined with the partons within this distance, which may share its hadrons."""
 JET_MARGIN = 0.2
-"""A photon candidate's abs(eta) may be smaller than that of the parton it comes from by this much."""
+"""Maximum decrease of abs(eta) from a parton to its photon candidate."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """What a collision needs to go on.
+    """Requirements for continuing a collision.
 
     Attributes:
       hard_eta: largest abs(eta) of the two outgoing partons of the hard process.
       photon_eta: largest abs(eta) of the electromagnetic parton of the pair at `SCALE`.
-      mass: least mass of the pair at `SCALE`, GeV; 0 is no veto there.
+      mass: minimum mass of the pair at `SCALE`, GeV; 0 disables the second veto.
     """
 
     hard_eta: float
@@ -83,7 +83,7 @@ def has_pair(partons: list[Parton], bounds: Bounds) -> bool:
 
 
 def early_veto(pythia8mc, bounds: Bounds):
-    """Pythia's user hook that drops collisions outside the bounds."""
+    """User hook of Pythia that drops collisions outside the bounds."""
 
     class EarlyVeto(pythia8mc.UserHooks):
         def canVetoProcessLevel(self):

@@ -1,8 +1,8 @@
-"""The endcaps: where particles enter them, and where spots of energy fall on the true crystals and towers.
+"""The endcaps: entry points of particles, and positions of energy spots in the true crystals and towers.
 
-The crystals of an endcap stand on a grid in x and y. Their axes, and the planes between them, meet
-1.3 m beyond the interaction point (CMS ECAL TDR): seen from that focus the grid is regular and the
-crystals do not taper, so a point inside one is found from its projection. Lengths are in cm.
+The crystals of an endcap form a grid in x and y. Their axes, and the planes between them, meet at a focus
+1.3 m beyond the interaction point (CMS ECAL TDR). In the projection from that focus the grid is regular and
+the crystals do not taper, so the projection of a point gives its crystal. Lengths are in cm.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from e2e_jax.sources.simulation.propagation import ENDCAP_Z, to_plane
 FOCUS = 130.0
 """The axes of the crystals of one endcap meet at this distance beyond the interaction point."""
 LARGEST_RADIUS = 180.0
-"""Particles further from the beam at the endcap's face pass by the crystals and the towers behind."""
+"""Particles farther from the beam at the endcap's face miss the crystals and the towers behind them."""
 _STEP = 0.02
-"""Fineness of the table of crystal columns; the crystals are 2.9 wide."""
+"""Step of the table of crystal columns; the crystals are 2.9 wide."""
 
 
 def project(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points as the crystals of their endcap see them: (x, y) seen from the focus, on the front face."""
+    """Project points from the focus of their endcap's crystals to the front face; returns (x, y)."""
     scale = (ENDCAP_Z + FOCUS) / (np.abs(z) + FOCUS)
     return x * scale, y * scale
 
 
 def crystal_at(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Cell of the crystal that holds each point, int64; -1 where there is none."""
+    """Cell of the crystal that contains each point, int64; -1 if there is none."""
     table = _columns()
     column, row = (table[_index(place, len(table))] for place in project(x, y, z))
     side = geometry.EE_SIDE
@@ -43,7 +43,7 @@ def crystal_at(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def column_centres() -> np.ndarray:
-    """Projected x of the columns of crystals (of the rows in y alike), float64 `[100]`."""
+    """Projected x of the columns of crystals, and equally y of the rows, float64 `[100]`."""
     crystals = geometry.ee_crystals()
     column = geometry.ee_coordinates(crystals.cell)[0] - 1
     x, _ = project(crystals.x, crystals.y, crystals.z)
@@ -63,7 +63,7 @@ def _columns() -> np.ndarray:
 
 
 def _index(place: np.ndarray, length: int) -> np.ndarray:
-    """Row in `_columns`; what lies outside goes to its ends, which are of no crystal."""
+    """Row in `_columns`; positions outside map to its ends, which have no crystal."""
     return np.clip(np.floor(place * (1 / _STEP)).astype(np.int32) + length // 2, 0, length - 1)
 
 
@@ -73,8 +73,8 @@ class Entries:
 
     Attributes:
       particles: `[n]`.
-      frame: float32 `[n, 12]`: the place, and three unit vectors: along the particle's direction,
-        and across it, away from the beam and around it.
+      frame: float32 `[n, 12]`: the position and three unit vectors: along the particle's direction, and
+        across it, away from the beam and around the beam.
     """
 
     particles: Particles
@@ -85,13 +85,13 @@ class Entries:
 
     @property
     def eta(self) -> np.ndarray:
-        """abs(eta) of the place as seen from the origin, `[n]`."""
+        """abs(eta) of the position as seen from the origin, `[n]`."""
         return np.abs(_direction(*self.frame[:, :3].T)[0])
 
     def spots(
         self, owner: np.ndarray, depth: np.ndarray, out: np.ndarray, around: np.ndarray, energy: np.ndarray
     ) -> Spots:
-        """Spots of entry `owner`, at a depth along its direction and two distances across it."""
+        """Spots of the entries `owner`, at a depth along their direction and two distances across it."""
         frame = self.frame[owner]
         x, y, z = (
             frame[:, axis]
@@ -104,11 +104,11 @@ class Entries:
 
 
 def entries(particles: Particles) -> Entries:
-    """Takes particles that miss the barrel to the endcaps' faces; those that miss these too are dropped."""
+    """Move particles that miss the barrel to the endcaps' faces; those that miss both are dropped."""
     at_face, reached = to_plane(particles, ENDCAP_Z)
     at_face = at_face[reached & (at_face.radius < LARGEST_RADIUS)]
     direction = at_face.momentum / np.linalg.norm(at_face.momentum, axis=1, keepdims=True)
-    # Crystals stand back by up to 6 cm from the foremost.
+    # The fronts of crystals are up to 6 cm behind the foremost one.
     cell = crystal_at(*at_face.position.T)
     gap = np.where(cell >= 0, _fronts()[cell], ENDCAP_Z) - ENDCAP_Z
     place = at_face.position + (gap / np.abs(direction[:, 2]))[:, None] * direction
@@ -133,7 +133,7 @@ class Spots(EnergySpots):
     """Points of energy in a batch of events.
 
     Attributes:
-      event: `[n]`, the event each belongs to.
+      event: `[n]`, index of the event.
       x, y, z: `[n]`, cm.
       energy: `[n]`, GeV.
     """
@@ -145,14 +145,14 @@ class Spots(EnergySpots):
     energy: np.ndarray
 
     def in_crystals(self, events: int) -> np.ndarray:
-        """Energy in each crystal, float64 `[events, EE_CELLS]`; what falls next to the crystals is lost."""
+        """Energy in each crystal, float64 `[events, EE_CELLS]`; energy outside the crystals is lost."""
         cell = crystal_at(self.x, self.y, self.z)
         return self._binned(cell, cell >= 0, geometry.EE_CELLS, events)
 
     def in_towers(self, events: int) -> np.ndarray:
-        """Energy in the HCAL towers of their directions, float64 `[events, HCAL_TOWERS]`.
+        """Energy in the HCAL towers in the directions of the spots, float64 `[events, HCAL_TOWERS]`.
 
-        What falls beyond |eta| = 3 is lost.
+        Energy beyond |eta| = 3 is lost.
         """
         ieta, iphi = geometry.hcal_tower(*_direction(self.x, self.y, self.z))
         inside = ieta != 0

@@ -1,9 +1,9 @@
 """Photons from the hits of the ECAL endcaps: 5x5 clusters, superclusters, energy and direction.
 
-After the multi5x5 algorithm of CMS (CMSSW, `multi5x5BasicClusters` and `multi5x5SuperClusters`):
-5x5 crystals around local maxima, each crystal in one cluster, and the clusters in a road along phi
-together, where bremsstrahlung and conversions spread the energy. What the preshower measures, and
-CMS adds, is not simulated: the correction of the energy makes up for it on average.
+The algorithm follows CMS (CMSSW, `multi5x5BasicClusters` and `multi5x5SuperClusters`). A cluster has the 5x5
+crystals around a local maximum; each crystal is in one cluster. A supercluster collects the clusters in a
+window along phi, where bremsstrahlung and conversions spread the energy. CMS adds the energy measured by the
+preshower, which is not simulated; the energy correction compensates for it on average.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from e2e_jax.sources.simulation.shapes import endcap_shapes, endcap_windows, log
 from e2e_jax.sources.simulation.showers import PRESHOWER_ETA
 
 CLUSTER_ET = 0.25
-"""GeV, least transverse energy of the seed crystal of a cluster."""
+"""GeV, minimum transverse energy of the seed crystal of a cluster."""
 SUPERCLUSTER_ET = 1.0
-"""GeV, least transverse energy of the cluster that leads a supercluster."""
+"""GeV, minimum transverse energy of the leading cluster of a supercluster."""
 ROAD_ETA, ROAD_PHI = 0.05, 0.2
-"""Half-widths of the road in which a supercluster collects clusters: narrower than CMS's, which
-collects more pile-up and corrects for it."""
+"""Half-widths of the window in which a supercluster collects clusters. CMS uses a wider one, which collects
+more pile-up, and corrects for it."""
 DEPTH_OFFSET, DEPTH_OFFSET_PRESHOWER = 7.4, 5.4
 """The shower's depth in the crystals is RADIATION_LENGTH (offset + ln E/GeV).
 
-The barrel's offset, and behind the preshower two radiation lengths less: so the median direction of
-this simulation's photons is right to 0.001 in eta.
+The offset is that of the barrel; behind the preshower it is two radiation lengths less. With these values the
+median direction of the simulated photons is right to 0.001 in eta.
 """
 HCAL_CONE = 0.15
 """Distance in (eta, phi) up to which HCAL energy counts as behind a photon."""
@@ -45,23 +45,23 @@ HCAL_CONE = 0.15
 CORRECTION_ETA = (1.51, 1.56, 1.61, 1.66, 2.5)
 UNCONVERTED_CORRECTION = (1.100, 1.049, 1.032, 1.039, 1.036)
 CONVERTED_CORRECTION = (1.150, 1.047, 1.027, 1.041, 1.036)
-"""Factors on the energy, at these abs(eta) and linear between, that put the peak at the true energy.
+"""Factors on the energy at these abs(eta), interpolated linearly, that put the peak at the true energy.
 
-Medians over this simulation's own photons from Higgs bosons (tracker material, 20 pile-up collisions);
-the edge of the endcap and the preshower show in them.
+Medians over this simulation's own photons from Higgs bosons (tracker material, 20 pile-up collisions). They
+show the edge of the endcap and the preshower.
 """
 
 
 def clusters(hits: Ragged) -> Ragged:
-    """Groups the hits of each event into clusters, and these into superclusters.
+    """Group the hits of each event into clusters, and these into superclusters.
 
     Args:
       hits: `cell` and `energy` in GeV, ECAL endcaps, in the order of the cells.
 
     Returns:
       Clusters in falling order of their seed's transverse energy: `seed_cell` (uint16), `energy` (GeV,
-      float32, of the 5x5 crystals that no earlier cluster has) and `supercluster` (int64, the place in the
-      event of the cluster that leads its supercluster, itself for the leader; -1 for a cluster of none).
+      float32, of the 5x5 crystals that are in no earlier cluster) and `supercluster` (int64, index in the
+      event of the leading cluster of its supercluster, its own index for a leader; -1 without supercluster).
     """
     side, row, column = place(hits.cell)
     image = np.zeros((len(hits), 2, geometry.EE_SIDE + 4, geometry.EE_SIDE + 4), np.float32)
@@ -86,14 +86,14 @@ def clusters(hits: Ragged) -> Ragged:
 def reconstruct_endcap_photons(
     hits: Ragged, hcal_hits: Ragged, found: Ragged, vertex_z: np.ndarray, *, minimum_pt: float = 10.0
 ) -> Ragged:
-    """Makes photons of the superclusters that have little energy behind them.
+    """Make photons from the superclusters with little HCAL energy behind them.
 
     Args:
-      hits: every ECAL endcap hit that was read, in the order of the cells.
+      hits: all ECAL endcap hits that were read, in the order of the cells.
       hcal_hits: HCAL hits (`hcal.Channels.hits`).
       found: `clusters(hits)`.
-      vertex_z: `[n]`, z in cm of the vertex that the photons are taken to come from.
-      minimum_pt: least transverse momentum of a photon, GeV.
+      vertex_z: `[n]`, z in cm of the assumed vertex of the photons.
+      minimum_pt: minimum transverse momentum of a photon, GeV.
 
     Returns:
       Photons in falling order of pt with the columns of `photons.reconstruct_photons`; `seed_cell` is an
@@ -135,7 +135,7 @@ def _ranked_seeds(image: np.ndarray, hits: Ragged) -> tuple[np.ndarray, np.ndarr
 
 
 def _superclusters(found: Ragged) -> np.ndarray:
-    """The leader, by its place in the event, of each cluster's supercluster; -1 for none."""
+    """Index in the event of the leader of each cluster's supercluster; -1 without supercluster."""
     eta, phi, sine = (column[found.seed_cell] for column in directions())
     strong = found.energy * sine > SUPERCLUSTER_ET
     columns = {"eta": eta, "phi": phi, "strong": strong, "there": np.ones(len(eta), bool)}
@@ -152,14 +152,14 @@ def _superclusters(found: Ragged) -> np.ndarray:
 
 
 def _positions(hits: Ragged, found: Ragged, leader: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Where superclusters are, cm `[m, 3]`: the energy-weighted mean of their clusters' places.
+    """Positions of superclusters, cm `[m, 3]`: the energy-weighted mean of their clusters' positions.
 
-    A cluster's place is the log-weighted mean of its crystals', each followed to the depth of the shower.
+    A cluster's position is the log-weighted mean of its crystals' positions at the depth of the shower.
 
     Args:
       hits, found: as in `reconstruct_endcap_photons`.
       leader: flat row of the leader of each cluster.
-      chosen: `[m]`, flat rows of the leaders wanted.
+      chosen: `[m]`, flat rows of the wanted leaders.
     """
     members = np.flatnonzero(np.isin(leader, chosen))
     owner = np.searchsorted(chosen, leader[members])
@@ -184,7 +184,7 @@ def _positions(hits: Ragged, found: Ragged, leader: np.ndarray, chosen: np.ndarr
 
 @functools.cache
 def _crystal_axes() -> tuple[np.ndarray, np.ndarray]:
-    """Front-face centres (cm) and unit vectors along the axes by cell, each float64 `[EE_CELLS, 3]`."""
+    """Front-face centers (cm) and unit vectors along the axes by cell, each float64 `[EE_CELLS, 3]`."""
     crystals = geometry.ee_crystals()
     centre = np.stack([crystals.x, crystals.y, crystals.z], axis=1)
     along = centre + np.sign(crystals.z)[:, None] * np.array([0, 0, FOCUS])
@@ -200,7 +200,7 @@ def _direction(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _hcal_behind(hits: Ragged, event: np.ndarray, eta: np.ndarray, phi: np.ndarray) -> np.ndarray:
-    """HCAL energy in GeV in the towers whose centres lie within `HCAL_CONE` of each direction, `[m]`."""
+    """HCAL energy in GeV in the towers whose centers are within `HCAL_CONE` of each direction, `[m]`."""
     tower_eta, tower_phi = _tower_centres()
     tower = hits.cell.astype(np.int64) % geometry.HCAL_TOWERS
     padded = Ragged(hits.offsets, {"energy": hits.energy, "eta": tower_eta[tower], "phi": tower_phi[tower]})
@@ -212,7 +212,7 @@ def _hcal_behind(hits: Ragged, event: np.ndarray, eta: np.ndarray, phi: np.ndarr
 
 @functools.cache
 def _tower_centres() -> tuple[np.ndarray, np.ndarray]:
-    """Eta and phi of the middle of each HCAL tower, `[HCAL_TOWERS]`; wide towers are known by odd iphi."""
+    """Eta and phi of the center of each HCAL tower, `[HCAL_TOWERS]`; wide towers have odd iphi."""
     edges = np.array(geometry.HCAL_ETA_EDGES)
     ring = (edges[1:] + edges[:-1]) / 2
     eta = np.repeat(np.concatenate([-ring[::-1], ring]), geometry.HCAL_COLUMNS)

@@ -1,7 +1,7 @@
-"""What the electronics keep of the energy in the endcap crystals, and what reaches the analysis format.
+"""Read-out of the endcap crystals, and the choice of hits for the analysis format.
 
-The scheme is the barrel's (see `readout`); the supercrystals of 5x5 crystals stand for the trigger
-towers, whose shapes in the endcaps are irregular.
+The scheme is that of the barrel (see `readout`). Supercrystals of 5x5 crystals replace the trigger towers,
+which have irregular shapes in the endcaps.
 """
 
 from __future__ import annotations
@@ -40,15 +40,14 @@ def ecal_endcap_readout(
     threshold: float = EE_THRESHOLD,
     tower_et: float = TOWER_ET,
 ) -> Ragged:
-    """Reads out the ECAL endcaps: what is above threshold, and all of the interesting regions.
+    """Read out the ECAL endcaps: crystals above threshold, and all crystals of interesting regions.
 
     Args:
       deposits: `[events, EE_CELLS]`, the crystals' energies in GeV before noise, by `geometry.ee_cell`.
       rng: source of the noise.
-      noise: standard deviation of the noise of a crystal, or of each `[EE_CELLS]`, GeV.
+      noise: standard deviation of the noise, for all crystals or per crystal `[EE_CELLS]`, GeV.
       threshold: zero suppression, in units of the noise.
-      tower_et: transverse energy, in GeV, above which a supercrystal and its eight neighbours are read in
-        full.
+      tower_et: transverse energy, in GeV, above which all of a supercrystal and its eight neighbors is read.
 
     Returns:
       Hits with `cell` (uint16) and `energy` (float32, GeV), in the order of the cells.
@@ -68,16 +67,16 @@ def reduce_endcap_hits(hits: Ragged, clusters: Ragged, photons: Ragged, rule: st
     """The ECAL endcap hits that reach the analysis format.
 
     Args:
-      hits: every hit that was read (`ecal_endcap_readout`).
+      hits: all hits that were read (`ecal_endcap_readout`).
       clusters: `endcap_photons.clusters`.
       photons: photons anywhere in the detector, `detector_eta` and `phi`.
       rule: one of `readout.REDUCTIONS`. "aodsim" and "reduced" keep the 5x5 crystals around each cluster of a
         supercluster or above `SOFT_ET` (see `readout.reduce_hits`), and hits with a transverse energy above
         110 MeV within 0.6 in (eta, phi) of a photon (CMSSW, `reducedEcalRecHits`). "selective_readout" keeps
-        every hit.
+        all hits.
 
     Raises:
-      ValueError: there is no such rule.
+      ValueError: the rule is unknown.
     """
     if keeps_all(rule):
         return hits
@@ -105,7 +104,7 @@ def place(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @functools.cache
 def directions() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Eta, phi and sin(theta) by cell, float64 `[EE_CELLS]`; zeros where there is no crystal."""
+    """Eta, phi and sin(theta) by cell, float64 `[EE_CELLS]`; zeros for cells without a crystal."""
     crystals = geometry.ee_crystals()
     table = np.zeros((3, geometry.EE_CELLS))
     table[:, crystals.cell] = crystals.eta, crystals.phi, 1 / np.cosh(crystals.eta)
@@ -113,7 +112,7 @@ def directions() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _full_readout(deposits: np.ndarray, tower_et: float) -> np.ndarray:
-    """Marks `[events, EE_CELLS]` the crystals in the 3x3 supercrystals around those with high E_T."""
+    """Mask `[events, EE_CELLS]` of the crystals in the 3x3 supercrystals around those with high E_T."""
     shape = (len(deposits), 2, _SUPERCRYSTALS, 5, _SUPERCRYSTALS, 5)
     transverse = (deposits * directions()[2]).reshape(shape).sum(axis=(3, 5))
     high = transverse > tower_et

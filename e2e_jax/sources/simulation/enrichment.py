@@ -1,11 +1,11 @@
-"""Generator filters: which events are worth simulating.
+"""Generator filters: select the events to simulate.
 
-Two filters, both far cheaper than making the event. The *quick look* drops events that cannot hold
-two selected photons. The *double EM enrichment* is the filter of the CMS gamma+jet samples.
+Both filters are much cheaper than generating the event. The *quick look* drops events that cannot contain two
+selected photons. The *double EM enrichment* is the filter of the CMS gamma+jet samples.
 
-Both read a record: a `Ragged` with one row an event and the columns `pdg`, `status` (positive for
-final particles), `mother` (row of the first mother within the event, 0 for none) and `px, py, pz`
-in GeV, in Pythia 8's conventions. Row 0 of an event stands for the whole event.
+Both read a record: a `Ragged` with one list per event and the columns `pdg`, `status` (positive for final
+particles), `mother` (row of the first mother within the event, 0 for none) and `px, py, pz` in GeV, in
+Pythia 8's conventions. Row 0 of an event represents the whole event.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ PHOTON, ELECTRON = 22, 11
 SEED_HADRONS = (111, 221, 331, 113, 223)
 """pi0, eta, eta', rho0 and omega: hadrons that can look like a photon."""
 TRACKS = (211, 321, 11, 13, 15)
-"""What the enrichment filter counts as a charged track (its list leaves protons out)."""
+"""Particles that the enrichment filter counts as charged tracks (its list has no protons)."""
 
-# Figures of the CMS configuration of the filter (CMSSW, PythiaFilterGammaGamma; GeV and rad).
+# Values of the CMS configuration of the filter (CMSSW, PythiaFilterGammaGamma; GeV and rad).
 SEED_PT, SEED_ETA = 5.0, 2.8
 ELECTRON_PT, EM_ETA = 2.0, 2.8
 WINDOW_ETA, WINDOW_PHI = 0.12, 0.2
@@ -32,19 +32,19 @@ PROMPT_PT = 15.0
 MAX_TRACKS, MAX_TRACKS_PAIR = 2, 4
 MIN_MASS = 80.0
 
-# The quick look: cluster window wide enough for a supercluster, seeds soft enough for split photons.
+# Quick look: the cluster window is wide enough for a supercluster, the seeds soft enough for split photons.
 QUICK_SEED_PT = 2.0
 QUICK_WINDOW_ETA, QUICK_WINDOW_PHI = 0.12, 0.35
 
 
 def two_clusters(record: Ragged, min_pt: float, max_eta: float, min_mass: float = MIN_MASS) -> np.ndarray:
-    """Quick look: can the event hold two photons of the selection?
+    """Quick look: mask of the events that may contain two photons of the selection.
 
     A cluster is the sum of the final photons and electrons in a window around one of them. The
     window, the thresholds and `max_eta` are looser than the reconstruction and the selection.
 
     Args:
-      record: events, as the module describes.
+      record: events, in the format described in the module.
       min_pt: smallest transverse momentum of a cluster, GeV.
       max_eta: largest abs(eta) of a cluster.
       min_mass: smallest mass of a pair of clusters, GeV.
@@ -70,14 +70,14 @@ def two_clusters(record: Ragged, min_pt: float, max_eta: float, min_mass: float 
 def double_em_enriched(record: Ragged) -> np.ndarray:
     """The CMS "double EM enriched" filter of the gamma+jet samples.
 
-    Seeds are final photons and electrons and light neutral mesons above 5 GeV whose mother,
-    grandmother and great-grandmother are no seeds. Each collects the final photons and electrons
-    in a window around it; two such candidates with few charged tracks near by and a mass above
-    80 GeV accept the event. Prompt photons need no isolation.
+    Seeds are final photons and electrons and light neutral mesons above 5 GeV whose mother, grandmother and
+    great-grandmother are not seeds. A candidate is the sum of the final photons and electrons in a window
+    around a seed. Two candidates with few nearby charged tracks and a mass above 80 GeV accept the event.
+    Prompt photons need no isolation.
     Source: CMSSW, GeneratorInterface/GenFilters, PythiaFilterGammaGamma and its configuration.
 
     Args:
-      record: events, as the module describes.
+      record: events, in the format described in the module.
 
     Returns:
       Boolean `[n]`.
@@ -113,7 +113,7 @@ def first_mothers(record: Ragged) -> np.ndarray:
 
 
 def find_seeds(record: Ragged) -> np.ndarray:
-    """Flat mask of the enrichment filter's seeds; the record has directions."""
+    """Flat mask of the enrichment filter's seeds; the record must have directions."""
     pdg = np.abs(record.pdg)
     final = (record.status > 0) & ((record.pdg == PHOTON) | (pdg == ELECTRON))
     seed = final | np.isin(pdg, SEED_HADRONS)
@@ -124,7 +124,7 @@ def find_seeds(record: Ragged) -> np.ndarray:
 
 
 def mark_prompt(record: Ragged) -> Ragged:
-    """The record with `prompt`: final photons above 15 GeV from two generations of partons or leptons."""
+    """Add `prompt` to the record: final photons above 15 GeV from two generations of partons or leptons."""
     pdg, mother = np.abs(record.pdg), first_mothers(record)
     prompt = (record.status > 0) & (record.pdg == PHOTON) & (record.pt > PROMPT_PT)
     prompt &= (pdg[mother] <= PHOTON) & (pdg[mother[mother]] <= PHOTON)
@@ -134,7 +134,7 @@ def mark_prompt(record: Ragged) -> Ragged:
 def window_sums(
     seeds: Ragged, particles: Ragged, width_eta: float, width_phi: float
 ) -> dict[str, np.ndarray]:
-    """Sums the particles within half-widths in eta and phi of each seed, as massless four-vectors.
+    """Sum the particles within half-widths in eta and phi of each seed, as massless four-vectors.
 
     Returns:
       `px, py, pz, e, pt, eta, phi` of each seed's sum, `[n, longest list of seeds]`; 0 in the padding.
@@ -165,7 +165,7 @@ def tracks_around(candidates: dict[str, np.ndarray], tracks: Ragged) -> np.ndarr
 def has_pair(
     clusters: dict[str, np.ndarray], good: np.ndarray, min_mass: float, allowed: np.ndarray | bool = True
 ) -> np.ndarray:
-    """Whether two different good clusters, allowed together, reach the mass; bool `[n]`."""
+    """Mask of events with two different good clusters, allowed as a pair, that reach the mass; bool `[n]`."""
     e, px, py, pz = (clusters[k][:, :, None] + clusters[k][:, None, :] for k in ("e", "px", "py", "pz"))
     heavy = e**2 - px**2 - py**2 - pz**2 >= min_mass**2
     different = ~np.eye(good.shape[1], dtype=bool)

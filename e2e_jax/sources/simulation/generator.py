@@ -2,11 +2,11 @@
 
 The processes are those of the CMS simulated samples of the paper: gg -> H -> gamma gamma, Born
 diphotons, photon+jet with the double EM enrichment, and inelastic collisions for pile-up.
-Pythia 8: arXiv:2203.11601. The tune is CMS's own for this generator with the parton distributions of its
-2012 samples, CTEQ6L1: CUETP8S1-CTEQ6L1, arXiv:1512.00815. The distributions matter, as initial-state
-radiation follows them: the kinematics of the two selected photons, smeared but without a detector, tell H
-from gamma gamma at an AUC of 0.803 with this tune and with 4C, of CTEQ6L1 too; 0.816 with Monash and 0.815
-with CUETP8M1, which are of NNPDF2.3.
+Pythia 8: arXiv:2203.11601. The tune is CUETP8S1-CTEQ6L1 (arXiv:1512.00815), which CMS made for this generator
+with CTEQ6L1, the parton distributions of its 2012 samples. Initial-state radiation depends on the parton
+distributions. The kinematics of the two selected photons, smeared but without a detector, separate H from
+gamma gamma with an AUC of 0.803 with this tune and with 4C, both with CTEQ6L1; and of 0.816 with Monash and
+0.815 with CUETP8M1, both with NNPDF2.3.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from e2e_jax.sources.simulation.early_veto import Bounds, early_veto
 from e2e_jax.study.samples import Pythia, Sample
 
 Particles = Ragged
-"""Final particles but neutrinos: `pdg`, `charge` (e), `px, py, pz, e` (GeV), `x, y, z` (made at, cm)."""
+"""Final particles except neutrinos: `pdg`, `charge` (e), `px, py, pz, e` (GeV), `x, y, z` (origin, cm)."""
 
 COMMON = (
     "Print:quiet = on",
@@ -39,15 +39,16 @@ COMMON = (
     "Check:event = off",
 )
 """Settings of every process; particles with c tau above 10 mm (K0S, Lambda) decay in the detector. Pythia's
-check of each finished event takes 6 % of the time; `conserving` checks those that are kept."""
+check of each finished event takes 6 % of the time; `conserving` checks only the events that are kept."""
 
 LARGEST_DEVIATION = 1e-4
-"""Of the energy and momentum of an event from those of the beams, in units of their energy, as in Pythia."""
+"""Allowed deviation of an event's energy and momentum from the beams, in units of the beams' energy, as in
+Pythia."""
 
 NEUTRINOS = (12, 14, 16)
 MAX_SEED = 900_000_000
 MOST_IN_VAIN = 100_000
-"""Events after which filters that let none pass are an error."""
+"""Events after which it is an error if none has passed the filters."""
 
 MINIMUM_BIAS = Sample("minimum_bias", Pythia(("SoftQCD:inelastic = on",)))
 """Inelastic collisions, for pile-up."""
@@ -56,36 +57,36 @@ MINIMUM_BIAS = Sample("minimum_bias", Pythia(("SoftQCD:inelastic = on",)))
 def generate(
     sample: Sample, seed: int, *, fast: bool = False, filters: bool = True, chunk: int = 100
 ) -> Generation:
-    """Endless events of one sample that may pass the selection.
+    """Generate an unlimited number of events of one sample that may pass the selection.
 
-    The events depend on sample, seed, fast and filters only: `chunk` cuts the same sequence differently. Each
-    call has its own Pythia object, so jobs share no state; setting it up takes about 0.4 s (0.2 s when fast
+    The events depend only on sample, seed, fast and filters; `chunk` only splits the sequence differently.
+    Each call has its own Pythia object, so jobs share no state. Its start takes about 0.4 s (0.2 s when fast
     or for minimum-bias collisions, see `multiparton`).
 
     Args:
       sample: its source is `Pythia`.
       seed: 0 to 899,999,999.
-      fast: no multiparton interactions, which take most of the time; overlay two more pile-up collisions in
-        their place. Not for minimum-bias collisions, which are made of them.
+      fast: no multiparton interactions, which take most of the time; overlay two more pile-up collisions
+        instead. Not for minimum-bias collisions, which consist of these interactions.
       filters: apply the sample's quick look and enrichment. Its veto always applies.
-      chunk: collisions made at a time.
+      chunk: collisions generated at a time.
 
     Returns:
       An iterator over `Particles` chunks, each with at least one event.
 
     Raises:
       ImportError: pythia8mc or awkward is not installed.
-      StudyError: Pythia refuses a setting, or cannot start with them.
-      ValueError: a seed out of range.
+      StudyError: Pythia refuses a setting, or cannot start with the settings.
+      ValueError: the seed is out of range.
     """
     return Generation(sample, seed, fast=fast, filters=filters, chunk=chunk)
 
 
 class Generation(Iterator[Particles]):
-    """Iterator over chunks of events; counts what was made and what was kept.
+    """Iterator over chunks of events, with counts of generated and yielded events.
 
     Attributes:
-      generated: collisions made so far, after the veto on the hard process.
+      generated: collisions generated so far, after the veto on the hard process.
       passed: events yielded so far.
     """
 
@@ -100,7 +101,7 @@ class Generation(Iterator[Particles]):
         self._charges: dict[int, int] = {}
 
     def start(self, seed: int, fast: bool):
-        """A Pythia object ready to run, and the user hook that it calls."""
+        """Start Pythia; returns the Pythia object and the user hook that it calls."""
         return start_pythia(self.sample, seed, fast)
 
     def __next__(self) -> Particles:
@@ -125,7 +126,7 @@ class Generation(Iterator[Particles]):
                 return self.final_particles(record[keep])
 
     def passing(self, record: Ragged) -> np.ndarray:
-        """Which events of a record (see `record_of`) to keep, boolean `[n]`."""
+        """Mask of the events of a record (see `record_of`) to keep, boolean `[n]`."""
         keep = np.ones(len(record), bool)
         if not self.filters:
             return keep
@@ -136,7 +137,7 @@ class Generation(Iterator[Particles]):
         return keep
 
     def final_particles(self, record: Ragged) -> Particles:
-        """The final particles of a record that a detector can see."""
+        """The final particles of a record that a detector can measure."""
         seen = (record.status > 0) & ~np.isin(np.abs(record.pdg), NEUTRINOS)
         record = record.filter(seen)
         columns = {name: record.columns[name] for name in ("pdg", "px", "py", "pz", "e", "x", "y", "z")}
@@ -156,7 +157,7 @@ class Generation(Iterator[Particles]):
 
 
 def conserving(record: Ragged) -> np.ndarray:
-    """Which events of a record have the energy and momentum of their beams, boolean `[n]`."""
+    """Mask of the events of a record that conserve the energy and momentum of the beams, boolean `[n]`."""
     final, first = record.filter(record.status > 0), record.offsets[:-1]
     tolerance, sound = LARGEST_DEVIATION * record.e[first], np.ones(len(record), bool)
     for name in ("px", "py", "pz", "e"):
@@ -172,20 +173,20 @@ def bounds_of(sample: Sample) -> Bounds:
 
 
 def start_pythia(sample: Sample, seed: int, fast: bool, veto=None):
-    """A Pythia object ready to run, and the veto it calls (kept alive by the caller).
+    """Start Pythia; returns the Pythia object and the veto that it calls, which the caller must keep alive.
 
     Args:
       sample, seed, fast: as for `generate`.
-      veto: user hook in place of the sample's early veto.
+      veto: user hook that replaces the sample's early veto.
 
     Raises:
       ImportError: pythia8mc or awkward is not installed.
-      StudyError: Pythia refuses a setting, or cannot start with them; has Pythia's own message.
+      StudyError: Pythia refuses a setting, or cannot start with the settings; contains Pythia's message.
     """
     try:
         import awkward  # noqa: F401  (nextBatch returns its arrays)
 
-        # The first nextBatch of a process imports this one, and two threads that do so at once wait forever.
+        # The first nextBatch of a process imports this module; two threads that do so at once deadlock.
         import numpy.core.multiarray  # noqa: F401
         import pythia8mc
     except ImportError as error:
@@ -214,12 +215,12 @@ def start_pythia(sample: Sample, seed: int, fast: bool, veto=None):
 
 
 _PRINTING = threading.Lock()
-"""Held while the standard output of the process goes elsewhere."""
+"""Held while the standard output of the process is redirected."""
 
 
 @contextlib.contextmanager
 def printed() -> Iterator[Callable[[], str]]:
-    """Collects what is printed inside by C++, which writes to the file of the standard output itself."""
+    """Collect the output of C++ code in this context, which writes to the standard output directly."""
     with _PRINTING, tempfile.TemporaryFile() as file, contextlib.ExitStack() as stack:
         sys.stdout.flush()
         before = os.dup(1)
@@ -233,7 +234,7 @@ def printed() -> Iterator[Callable[[], str]]:
 
 
 def record_of(batch) -> Ragged:
-    """Pythia's batch of events as a record.
+    """Convert Pythia's batch of events to a record.
 
     Args:
       batch: awkward array from `nextBatch`.
@@ -248,7 +249,7 @@ def record_of(batch) -> Ragged:
     columns = {"pdg": particles.id, "status": particles.status, "mother": particles.mother1}
     columns.update({name: particles.p[name] for name in ("px", "py", "pz", "e")})
     columns = {name: ak.to_numpy(column) for name, column in columns.items()}
-    # Pythia leaves the vertex of prompt particles out, and gives the others in mm.
+    # Pythia gives no vertex for prompt particles, and the others in mm.
     for name, axis in (("x", "px"), ("y", "py"), ("z", "pz")):
         columns[name] = ak.to_numpy(ak.fill_none(particles.vProd[axis], 0.0)) / 10.0
     return Ragged.from_counts(ak.to_numpy(ak.num(batch.prt, axis=1)), columns)

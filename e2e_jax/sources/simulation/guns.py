@@ -1,14 +1,14 @@
 """Particle guns: single electrons and photons, pairs of them, and decays to photons, in the ECAL barrel.
 
-No generator is needed: momenta are drawn, the tracker's material and field do the rest. Electrons radiate,
-photons convert, and the field spreads what comes of it in phi: that is what tells the two apart (M. Andrews
+No generator is needed: momenta are drawn, and the tracker's material and field are simulated. Electrons
+radiate, photons convert, and the field spreads the products in phi. This distinguishes the two (M. Andrews
 et al., arXiv:1807.11916, Section 6).
 
-A shower lights few crystals. In the view "crop" only a window around the hottest crystal is read out, in
-"barrel" everything is; what is read where both look has the same distribution. Energies are those of the
-events' read-out. The time of a crystal is that of the energy in it: when the collision took place, the
-way from the vertex, and the depth of the spots, as light needs longer to the photodiode at the rear
-than the shower does. What a straight flight from the centre of CMS takes is calibrated away.
+A shower covers few crystals. The view "crop" reads out only a window around the hottest crystal; "barrel"
+reads out everything. Crystals in both views have the same distribution. Energies are read out as for
+collision events. The time of a crystal is that of its energy. It depends on the time of the collision, the
+path from the vertex, and the depth of the spots, because light is slower than the shower on the way to the
+photodiode at the rear. The time of a straight flight from the center of CMS is subtracted.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ from e2e_jax.sources.simulation.simulate import measured
 from e2e_jax.study.samples import MASS_A, PT_A, Decay, Gun
 
 RUN = 1
-"""As in simulated samples of CMS."""
+"""Same value as in simulated samples of CMS."""
 BATCH = 50
 """Shots simulated together."""
 PILEUP_SHARDS = 2
-"""Files of pile-up that are drawn from, see `pool_files`."""
+"""Number of pile-up files, see `pool_files`."""
 ELECTRON_MASS = 0.000511
 """GeV."""
 
 SLACK = 4
-"""Crystals read around a crop, as noise may move the highest energy by one."""
+"""Crystals read around a crop, because noise may move the highest energy by one crystal."""
 WINDOW = crops.SIDE + 2 * SLACK
 
 SPEED_OF_LIGHT = 29.979
 """cm/ns."""
 REFRACTIVE_INDEX = 2.2
-"""Of PbWO4 (PDG, atomic and nuclear properties of materials)."""
+"""Refractive index of PbWO4 (PDG, atomic and nuclear properties of materials)."""
 SHOWER_DEPTH = 7.0
-"""cm under the front face; light from there comes at time 0."""
+"""cm behind the front face; light from this depth has time 0."""
 COLLISION_SPREAD = 0.19
-"""ns; a luminous region of 5 cm of bunches that pass through each other."""
+"""ns; spread of collision times, for crossing bunches with a luminous region of 5 cm."""
 SYNCHRONISATION = 0.07
-"""ns, of crystals among each other: a choice between 20 ps, of a test beam with one clock, and 500 ps, the
-first synchronisation of the whole detector (CMS, arXiv:0911.4044)."""
+"""ns, spread between crystals: a choice between 20 ps, from a test beam with one clock, and 500 ps, the first
+synchronization of the whole detector (CMS, arXiv:0911.4044)."""
 
 
 def produce(job: GunJob, pool: pileup.Pool | None = None) -> Showers:
-    """Shoots and reads out `job.events` times; the same job gives the same showers, bit for bit.
+    """Simulate and read out `job.events` shots; the same job gives the same showers, bit for bit.
 
     Args:
-      job: what to make.
+      job: the job.
       pool: the pile-up; by default that of the job's split, from its files.
     """
     rng = np.random.default_rng(job.seed)
@@ -100,7 +100,7 @@ def _shots(job: GunJob, events: int, pool: pileup.Pool | None, rng: np.random.Ge
 
 
 def shoot(gun: Gun, events: int, rng: np.random.Generator) -> Particles:
-    """The particles of a batch of shots, where they are made: `[events * gun.shots]`."""
+    """The particles of a batch of shots at their origin, `[events * gun.shots]`."""
     per_shot = gun.shots
     if isinstance(gun, Decay):
         return decays(gun, events, rng)
@@ -127,18 +127,18 @@ def shoot(gun: Gun, events: int, rng: np.random.Generator) -> Particles:
 
 
 def decays(gun: Decay, events: int, rng: np.random.Generator) -> Particles:
-    """The photons of a batch of decays, isotropic where the decaying particle is at rest: `[2 events]`."""
+    """Photons of a batch of decays, isotropic in the rest frame of the decaying particle, `[2 events]`."""
     pt, phi = rng.uniform(*gun.pt, events), rng.uniform(-np.pi, np.pi, events)
     eta, mass = rng.uniform(-gun.max_eta, gun.max_eta, events), rng.uniform(*gun.mass, events)
     momentum = np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)], axis=1)
     size = np.linalg.norm(momentum, axis=1)
     energy, axis = np.hypot(size, mass), momentum / size[:, None]
-    # Two directions at right angles to the flight; the axis is never along z below the largest eta.
+    # Two directions at right angles to the flight; below the largest eta, the flight is never along z.
     across = np.stack([-axis[:, 1], axis[:, 0], np.zeros(events)], axis=1)
     across /= np.linalg.norm(across, axis=1, keepdims=True)
     around = np.cross(axis, across)
     cosine, angle = rng.uniform(-1, 1, events), rng.uniform(-np.pi, np.pi, events)
-    # Written without the boost, which is infinite for a mass of 0.
+    # Computed without the boost, which is infinite for a mass of 0.
     transverse = mass / 2 * np.sqrt(1 - cosine**2)
     sideways = transverse[:, None] * (np.cos(angle)[:, None] * across + np.sin(angle)[:, None] * around)
     first = (size + energy * cosine)[:, None] / 2 * axis + sideways
@@ -156,7 +156,7 @@ def decays(gun: Decay, events: int, rng: np.random.Generator) -> Particles:
 
 
 def _of_decays(photons: Particles) -> dict[str, np.ndarray]:
-    """The observables of the particles that decayed to pairs of photons."""
+    """Observables of the particles that decayed to pairs of photons."""
     momentum = photons.momentum.reshape(-1, 2, 3).sum(axis=1)
     energy = photons.energy.reshape(-1, 2).sum(axis=1)
     mass = np.sqrt(np.maximum(energy**2 - np.sum(momentum**2, axis=1), 0))
@@ -165,7 +165,7 @@ def _of_decays(photons: Particles) -> dict[str, np.ndarray]:
 
 
 def _generated(particles: Particles, per_shot: int) -> np.ndarray:
-    """(pt, eta, phi), float32 `[events, 2, 3]`, the leading particle first; zeros for one that is not."""
+    """(pt, eta, phi), float32 `[events, 2, 3]`, leading particle first; zeros for a missing particle."""
     phi = np.arctan2(particles.momentum[:, 1], particles.momentum[:, 0])
     of_all = np.stack([particles.pt, particles.eta, phi], axis=1).reshape(-1, per_shot, 3)
     leading_first = np.argsort(-of_all[:, :, :1], axis=1, kind="stable")
@@ -177,10 +177,10 @@ def _generated(particles: Particles, per_shot: int) -> np.ndarray:
 def deposit(
     particles: Particles, collision_time: np.ndarray, events: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What photons and electrons, and all that comes of them in the tracker, leave in the barrel.
+    """Energy deposits in the barrel of photons and electrons and their products in the tracker.
 
     Args:
-      particles: where they are made.
+      particles: at their origin.
       collision_time: `[events]`, ns.
       events: number of events of the batch.
       rng: source of interactions and showers.
@@ -209,7 +209,7 @@ def deposit(
 
 
 def _windows(cell: np.ndarray) -> np.ndarray:
-    """Barrel cells of the windows around the crops of cells `[n]`, int64 `[n, WINDOW**2]`, phi wrapping."""
+    """Barrel cells of the windows around the crops of cells `[n]`, int64 `[n, WINDOW**2]`; phi wraps."""
     first_row, first_column = crops.window(cell)
     step = np.arange(WINDOW)
     row = np.clip(first_row - SLACK, 0, geometry.EB_ROWS - WINDOW)[:, None] + step
@@ -220,13 +220,13 @@ def _windows(cell: np.ndarray) -> np.ndarray:
 def _read(
     deposits: np.ndarray, moment: np.ndarray, full: np.ndarray, with_digis: bool, rng: np.random.Generator
 ) -> tuple[Ragged, np.ndarray]:
-    """Reads out crystals: hits with `cell`, `energy`, `time`, and the samples of each, `[hits, SAMPLES]`.
+    """Read out crystals: hits with `cell`, `energy`, `time`, and the samples of each, `[hits, SAMPLES]`.
 
     Args:
       deposits: `[events, crystals]`, GeV.
       moment: `[events, crystals]`, energy times lateness, GeV ns.
-      full: bool `[events, crystals]`, which to read whatever they show.
-      with_digis: whether to make samples; there are none if not.
+      full: bool `[events, crystals]`, crystals to read with any energy.
+      with_digis: whether to make samples.
       rng: source of all fluctuations.
     """
     signal = measured(deposits, rng)

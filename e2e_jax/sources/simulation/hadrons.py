@@ -1,8 +1,9 @@
-"""Hadrons and muons in the calorimeters: minimum ionising or showering in the ECAL, then the HCAL.
+"""Hadrons and muons in the calorimeters: minimum ionizing or showering in the ECAL, then the HCAL.
 
-A shower begins in the tracker, in the ECAL or behind it. The earlier it begins, the more of it the ECAL sees;
-neutral pions of its first interaction make a compact part, which looks like a photon. The shares of the
-parts are rough: together a shower that begins in the barrel crystals leaves 0.4 of its energy there.
+A shower begins in the tracker, in the ECAL or behind it. The earlier it begins, the more energy it leaves in
+the ECAL. Neutral pions of its first interaction make a compact part, which looks like a photon. The shares of
+the parts are approximate. In total, a shower that begins in the barrel crystals leaves 0.4 of its energy
+there.
 """
 
 import numpy as np
@@ -21,35 +22,35 @@ INTERACTIONS_PER_X0 = 0.3
 """Interaction lengths per radiation length of the tracker (CMS tracker material budget: 0.12 to 0.55 against
 0.4 to 1.85)."""
 COMPACT_SHARE = (1.0, 4.0)
-"""Beta distribution of the share of a shower that its first neutral pions carry."""
+"""Beta distribution of the share of a shower in its first neutral pions."""
 COMPACT_LENGTH = 10.0
-"""cm of PbWO4 in which this part is contained."""
+"""cm of PbWO4 that contain this part."""
 ECAL_SHARE = (2.0, 1.2)
-"""Beta distribution of the share of the rest that is measured where it is contained in the ECAL."""
+"""Beta distribution of the measured share of the rest, if the ECAL contains it."""
 COMPACT_SPOTS, COMPACT_WIDTH = 6, 0.4
 """Spots of the compact part of a shower in the ECAL, and their mean distance from its axis in crystals."""
 ECAL_SPOTS, ECAL_WIDTH = 6, 1.0
-"""The same of the rest."""
+"""Spots and mean distance of the rest."""
 TRACKER_WIDTH = 2.0
 """A shower that began in the tracker is wider by this factor."""
 HCAL_SPOTS, HCAL_WIDTH = 8, 1.5
-"""The same behind it; a tower is 5 crystals wide."""
+"""Spots and mean distance behind the ECAL; a tower is 5 crystals wide."""
 RESPONSE_ENERGY = (2.0, 5.0, 15.0, 30.0, 50.0, 100.0)
 RESPONSE_MEAN = (1.3, 3.3, 11.5, 25.5, 43.6, 89.6)
 RESPONSE_SIGMA = (0.76, 1.4, 2.6, 4.0, 5.5, 9.0)
 """Calorimeter response to hadrons of this energy, GeV (CMS fast simulation of the barrel HCAL)."""
 HCAL_EXCESS, HCAL_EXCESS_ENERGY = 0.25, 20.0
-"""The energy E behind the ECAL is higher by 0.25 / (1 + E / 20 GeV): the table is of showers that begin
-anywhere, and those behind the ECAL are measured better. Fitted to the HB hits over 2 GeV of the real file."""
+"""The energy E behind the ECAL is higher by 0.25 / (1 + E / 20 GeV). The table covers all showers, and those
+that begin behind the ECAL are measured better. Fitted to the HB hits over 2 GeV of the real file."""
 MUON_IN_HCAL = 1.8
 """GeV a muon leaves in the barrel HCAL."""
 
 
 def deposit(entries: Entries, rng: np.random.Generator) -> tuple[Spots, Spots]:
-    """Showers of hadrons, and the trails of muons, in the barrel.
+    """Deposit showers of hadrons and tracks of muons in the barrel.
 
     Returns:
-      Spots in the crystals and in the HCAL, in GeV as the calorimeters measure them.
+      Spots in the crystals and in the HCAL, in GeV as measured by the calorimeters.
     """
     particles = entries.particles
     showers, in_hcal, trail = _showers(particles, CRYSTAL_LENGTH, rng)
@@ -62,7 +63,7 @@ def deposit(entries: Entries, rng: np.random.Generator) -> tuple[Spots, Spots]:
 def deposit_in_endcaps(
     entries: endcap.Entries, rng: np.random.Generator
 ) -> tuple[endcap.Spots, endcap.Spots]:
-    """The same in the endcaps, with the barrel's response."""
+    """Like `deposit`, for the endcaps, with the barrel's response."""
     showers, in_hcal, trail = _showers(entries.particles, ENDCAP_CRYSTAL_LENGTH, rng)
     ionising = np.flatnonzero(trail > 0)
     axis = np.zeros(len(ionising), np.float32)
@@ -79,11 +80,11 @@ def deposit_in_endcaps(
 
 
 def _showers(particles: Particles, length: float, rng: np.random.Generator):
-    """Where the energy of hadrons and muons goes in crystals of this length, cm.
+    """Distribute the energy of hadrons and muons for crystals of this length, cm.
 
     Returns:
-      The two parts of the showers in the ECAL, each (which particles `[m]`, energy `[m]` in GeV, spots, width
-      in crystals `[m, 1]`); the energy behind it `[n]`; that of minimum ionising particles `[n]`.
+      The two parts of the showers in the ECAL, each (particles `[m]`, energy `[m]` in GeV, spots, width in
+      crystals `[m, 1]`); the energy behind the ECAL `[n]`; the energy of minimum ionizing particles `[n]`.
     """
     size, muon, charged = len(particles), particles.is_a(MUON), particles.charge != 0
     response = _response(particles.energy, rng)
@@ -112,9 +113,9 @@ def _showers(particles: Particles, length: float, rng: np.random.Generator):
 
 
 def _response(energy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Measured energy of a shower, a normal about the table.
+    """Measured energy of a shower, normally distributed around the table.
 
-    Below the table the response falls with the square of the energy: slow hadrons stop on the way.
+    Below the table the response falls with the square of the energy, because slow hadrons stop early.
     """
     low = np.minimum(energy / RESPONSE_ENERGY[0], 1) ** 2
     high = np.maximum(energy / RESPONSE_ENERGY[-1], 1)
@@ -130,14 +131,14 @@ def _spread(
     width: float | np.ndarray,
     rng: np.random.Generator,
 ) -> Spots:
-    """Shares energy over spots around the axis, width in crystals, of all or of each `[n, 1]`."""
+    """Distribute energy over spots around the axis; width in crystals, one for all or `[n, 1]`."""
     d_row, d_column, share = _around(energy, spots, width, rng)
     row, column = entries.row[:, None] + d_row, entries.column[:, None] + d_column
     return Spots(np.repeat(entries.particles.event, spots), row.ravel(), column.ravel(), share.ravel())
 
 
 def _around(energy: np.ndarray, spots: int, width: float | np.ndarray, rng: np.random.Generator):
-    """Two coordinates and the energy of `[n, spots]` whose distances from the axis are exponential."""
+    """Two coordinates and the energy of spots `[n, spots]` with exponential distances from the axis."""
     size = (len(energy), spots)
     distance, angle = rng.exponential(width, size), rng.uniform(0, 2 * np.pi, size)
     return (

@@ -1,7 +1,7 @@
 """Jets of simulated collisions: found from tracks and towers, matched to partons, cut out of the image.
 
-The objects that are clustered are the tracks and what the towers measure beyond them, as in the energy flow
-of Delphes (arXiv:1307.6346). A tower is 5 x 5 pixels of the stitched image: its ECAL and its HCAL energy.
+The clustered objects are the tracks and the tower energy that exceeds them, as in the energy flow of Delphes
+(arXiv:1307.6346). A tower has the ECAL and HCAL energy of 5 x 5 pixels of the stitched image.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ CHANNELS = ("tracks", "ecal", "hcal")
 OUTGOING = 23
 """Absolute status of the outgoing partons of the hard process (Pythia 8)."""
 SEARCH = 3
-"""Towers on each side of the jet's among which the most energetic HCAL tower is the center of the image."""
+"""Towers on each side of the jet's tower; the most energetic HCAL tower among them is the image center."""
 LEAST_TOWER = 0.3
-"""GeV of transverse energy from which a tower is clustered: the noise of a tower is below."""
+"""GeV, minimum transverse energy of a clustered tower; the noise of a tower is lower."""
 
 _TOWER_ROWS = projections.FULL_ROWS // projections.TOWER_SIDE
 _MARGIN = jet_pixels.TOWERS // 2
@@ -39,7 +39,7 @@ class Dijets(generator.Generation):
     """Collisions with the final particles and the outgoing partons of the hard process."""
 
     def final_particles(self, record: Ragged) -> Ragged:
-        """The final particles that a detector can see, and the partons; `status` tells them apart."""
+        """The final particles that a detector can measure, and the partons; `status` distinguishes them."""
         seen = (record.status > 0) & ~np.isin(np.abs(record.pdg), generator.NEUTRINOS)
         record = record.filter(seen | (np.abs(record.status) == OUTGOING))
         names = ("pdg", "px", "py", "pz", "e", "x", "y", "z", "status")
@@ -48,11 +48,11 @@ class Dijets(generator.Generation):
 
 
 def produce(job: SimulationJob, pool: pileup.Pool | None = None) -> Jets:
-    """Simulates collisions until `job.events` jets pass the selection; arguments as `simulate.produce`.
+    """Simulate collisions until `job.events` jets pass the selection; arguments as `simulate.produce`.
 
     Raises:
       ImportError: fastjet is not installed.
-      StudyError: no jet passes the selection; or see `generator`.
+      StudyError: no jet passes the selection; or as in `generator`.
     """
     start_fastjet()
     rng = np.random.default_rng(job.seed)
@@ -88,7 +88,7 @@ def produce(job: SimulationJob, pool: pileup.Pool | None = None) -> Jets:
 
 @functools.cache
 def start_fastjet():
-    """The module fastjet, which prints its name when it is first used; that is not shown."""
+    """The module fastjet; hides the banner that it prints at first use."""
     try:
         import fastjet
     except ImportError as error:
@@ -106,8 +106,8 @@ def jets_of(events: Events, partons: Ragged, job: SimulationJob) -> Jets:
     """The jets of events that pass the selection of the job and match a parton.
 
     Args:
-      events: with all hits that were read out.
-      partons: the outgoing ones, `pdg`, `px`, `py`, `pz`.
+      events: events with all hits that were read out.
+      partons: the outgoing partons, `pdg`, `px`, `py`, `pz`.
       job: its selection is `study.jet_selection.Jets`.
     """
     cuts: selection.Jets = job.select.function
@@ -139,9 +139,9 @@ def jets_of(events: Events, partons: Ragged, job: SimulationJob) -> Jets:
 
 
 def objects(image: np.ndarray, tracks) -> np.ndarray:
-    """What is clustered: tracks, and the energy of towers beyond that of the tracks that reach them.
+    """Objects to cluster: tracks, and the energy of towers in excess of the tracks that reach them.
 
-    A track's charge is not stored. Of the two towers where the field may take it, it is counted in the one
+    A track's charge is not stored, so the field may bend it to one of two towers. It is counted in the one
     with more energy.
 
     Args:
@@ -207,8 +207,8 @@ def cluster(momenta: np.ndarray, radius: float, least_pt: float) -> dict[str, np
 
     Args:
       momenta: (px, py, pz, e) of the objects, `[n, 4]`, GeV.
-      radius: of the algorithm.
-      least_pt: GeV.
+      radius: radius of the algorithm.
+      least_pt: minimum pT, GeV.
     """
     fastjet = start_fastjet()
     given = [fastjet.PseudoJet(*momentum) for momentum in momenta.tolist()]
@@ -228,7 +228,7 @@ def _shapes(jet) -> tuple[float, ...]:
 
 
 def _matched(found: dict, partons: dict, cuts: selection.Jets, label: str) -> np.ndarray:
-    """Which jets have their nearest parton within the distance, and of the label's kind."""
+    """Mask of jets whose nearest parton is within the distance and of the label's kind."""
     pt = np.hypot(partons["px"], partons["py"])
     eta, phi = np.arcsinh(partons["pz"] / pt), np.arctan2(partons["py"], partons["px"])
     across = geometry.delta_phi(found["phi"][:, None], phi[None, :])
@@ -239,7 +239,7 @@ def _matched(found: dict, partons: dict, cuts: selection.Jets, label: str) -> np
 
 
 def _seed(image: np.ndarray, eta: float, phi: float) -> tuple[int, int]:
-    """Row and column of the most energetic HCAL tower near a direction; that at it if none has energy."""
+    """Row and column of the most energetic HCAL tower near a direction; the tower itself if all are empty."""
     hcal = image[:: projections.TOWER_SIDE, :: projections.TOWER_SIDE, 2]
     row, column = divmod(int(_tower(np.array(eta), np.array(phi))), geometry.HCAL_COLUMNS)
     best, place = hcal[row, column], (row, column)

@@ -1,4 +1,4 @@
-"""The jobs of simulated datasets: pieces of a sample, small enough for tens of seconds of one core."""
+"""The jobs of simulated datasets: pieces of a sample that take tens of seconds on one core."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from e2e_jax.study.samples import Era, Sample, quotas
 from e2e_jax.study.selection import Selection
 
 EVENTS_PER_SHARD = 2000
-"""Selected events for each file of pile-up: so every one of its collisions appears in about 16 of them."""
+"""Selected events per pile-up file; each of its collisions then appears in about 16 of them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SimulationJob(Job):
-    """Some selected events of one sample and one era, to be simulated.
+    """A number of selected events of one sample and one era, to be simulated.
 
     Attributes:
-      sample: whose events.
-      label: its place among the study's samples.
+      sample: the sample.
+      label: its index among the study's samples.
       era: has the run number and the pile-up.
       seed: 63-bit seed of everything random in the job.
-      events: events to deliver, after the selection.
-      select: which events are delivered.
+      events: number of events after the selection.
+      select: the selection.
       endcaps: simulate the endcaps too.
       fast: the faster generator settings, see `sources.simulation`.
-      reduction: which rec hits are kept, see `sources.simulation`.
-      lumi: luminosity section of the events: unique in a dataset, so that (run, lumi, event) is.
-      split: the split they are for; no two splits share any pile-up.
-      pileup_shards: files of pile-up that are drawn from, see `sources.simulation.pool_files`.
+      reduction: rule for the rec hits that are kept, see `sources.simulation`.
+      lumi: luminosity section of the events, unique in a dataset, so (run, lumi, event) is unique too.
+      split: the split of the events; no two splits share any pile-up.
+      pileup_shards: number of pile-up files, see `sources.simulation.pool_files`.
     """
 
     sample: Sample
@@ -46,7 +46,7 @@ class SimulationJob(Job):
     pileup_shards: int = 1
 
     def content(self) -> dict:
-        """What fixes the events, for JSON."""
+        """Everything that determines the events, for JSON."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         sample, era = dataclasses.asdict(self.sample), dataclasses.asdict(self.era)
         return fields | {"sample": sample, "era": era, "select": self.select.identity()}
@@ -58,15 +58,15 @@ class SimulationJob(Job):
 
 @dataclasses.dataclass(frozen=True)
 class GunJob(Job):
-    """Some shots of one particle gun.
+    """A number of shots of one particle gun.
 
     Attributes:
       sample: its source is a `Gun`.
-      label: its place among the study's samples.
+      label: its index among the study's samples.
       seed: 63-bit seed of everything random in the job.
-      events: shots.
+      events: number of shots.
       lumi: luminosity section of the shots, unique in a dataset.
-      split: the split they are for; no two splits share any pile-up.
+      split: the split of the shots; no two splits share any pile-up.
     """
 
     sample: Sample
@@ -83,18 +83,18 @@ class GunJob(Job):
 def simulation_jobs(
     study: Study, events: int, split: str = "train", *, seed: int | None = None, fast: bool = False
 ) -> list[Job]:
-    """The jobs of a balanced split, those that take longest first.
+    """The jobs of a balanced split, the longest first.
 
     Args:
       study: its samples are simulated.
-      events: selected events of each sample.
+      events: selected events per sample.
       split: one of `jobs.SPLITS`.
-      seed: seed of the dataset, the study's by default; each job derives its own from it, and splits never
-        share one.
+      seed: seed of the dataset, the study's by default; each job derives its own seed from it, and splits
+        never share one.
       fast: as in `SimulationJob`.
 
     Raises:
-      ValueError: the split is not known.
+      ValueError: the split is unknown.
     """
     if split not in SPLITS:
         raise ValueError(f"No split {split!r}; there are {', '.join(SPLITS)}.")
@@ -107,7 +107,7 @@ def _collision_jobs(study: Study, events: int, seed: int, split: str, fast: bool
     jobs: list[SimulationJob] = []
     options = {"select": study.select, "endcaps": study.endcaps, "fast": fast, "split": split}
     if study.events == "jets":
-        # Jets are found and drawn from all that was read out.
+        # Jets and their images need all hits that were read out.
         options["reduction"] = "selective_readout"
     options["pileup_shards"] = max(1, -(-events * len(study.samples) // EVENTS_PER_SHARD))
     for label, sample in enumerate(study.samples):
@@ -133,6 +133,6 @@ def _gun_jobs(study: Study, events: int, seed: int, split: str, fast: bool) -> l
 
 
 def _pieces(events: int, most: int) -> list[int]:
-    """Sizes of the pieces of some events, as equal as they can be and none above `most`."""
+    """Split a number of events into nearly equal sizes of at most `most`."""
     number = -(-events // most)
     return [events * (piece + 1) // number - events * piece // number for piece in range(number)]

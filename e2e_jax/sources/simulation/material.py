@@ -1,7 +1,7 @@
-"""What happens before the calorimeter: decays in flight, conversions and bremsstrahlung.
+"""Interactions before the calorimeter: decays in flight, conversions and bremsstrahlung.
 
-The tracker's material stands on 17 layers of equal thickness, cylinders for what flies into the
-barrel and discs for what flies into the endcaps. A photon converts with the probability
+The tracker's material is on 17 layers of equal thickness: cylinders for particles that fly into the barrel,
+discs for particles that fly into the endcaps. A photon converts with the probability
 1 - exp(-7/9 X) after X radiation lengths; an electron radiates layer by layer with
 the complete-screening spectrum dN/dy = (X / y) (4/3 - 4/3 y + y^2), y = k / E (Rossi; PDG review,
 "Passage of particles through matter"). Photons of bremsstrahlung do not convert again.
@@ -20,19 +20,19 @@ MATERIAL_ETA = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.5, 1.6, 1.8, 2.0, 2.2,
 MATERIAL_X0 = (0.40, 0.42, 0.46, 0.55, 0.75, 1.0, 1.3, 1.75, 1.85, 1.8, 1.6, 1.45, 1.4, 1.3, 1.2)
 """Radiation lengths in front of the ECAL against abs(eta) (CMS tracker material budget)."""
 SOFTEST_PHOTON = 0.01
-"""Bremsstrahlung below this fraction of the electron's energy is not followed."""
+"""Bremsstrahlung below this fraction of the electron's energy is not simulated."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Layers:
-    """Layers of material in the order in which particles meet them, of equal thickness for each.
+    """Layers of material in the order in which particles cross them, with equal thickness for each particle.
 
     Attributes:
-      depth: `[layers]`, where they are, cm.
-      depth_of: how far particles have come, in the same coordinate.
-      move_to: takes particles to given depths; also says which get there.
-      softest_electron: GeV of transverse momentum under which an electron is lost on its way.
-      parts: of a layer's thickness, in each of which an electron sheds at most one photon.
+      depth: `[layers]`, positions of the layers, cm.
+      depth_of: function that returns the positions of particles in the same coordinate.
+      move_to: function that moves particles to given depths; also returns which particles reach them.
+      softest_electron: GeV of transverse momentum below which an electron is lost.
+      parts: parts of a layer; in each part an electron radiates at most one photon.
     """
 
     depth: np.ndarray
@@ -49,7 +49,7 @@ CYLINDERS = Layers(
     np.array([4.4, 7.3, 10.2, 14, 20, 25.5, 33.9, 41.9, 49.8, 54, 60.8, 69.2, 78, 86.8, 96.5, 108, 116]),
     lambda particles: particles.radius,
     to_radius,
-    softest_electron=0.3,  # softer ones curl in the tracker
+    softest_electron=0.3,  # softer electrons curl in the tracker
     parts=2,
 )
 """Radii: pixel and strip layers of the CMS barrel tracker and their supports."""
@@ -61,7 +61,7 @@ DISCS = Layers(
     parts=4,
 )
 """Distances along the beam: where forward particles cross the pixel barrel, the forward pixel discs,
-the inner discs and endcap wheels of the strip tracker, and what stands behind it."""
+the inner discs and endcap wheels of the strip tracker, and the material behind it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,12 +93,12 @@ DECAYS = {
 
 
 def decay_in_flight(particles: Particles, rng: np.random.Generator, endcap_z: float = np.inf) -> Particles:
-    """K0S and Lambda decay, isotropically at rest, if they do so before the ECAL.
+    """Let K0S and Lambda decay before the ECAL, isotropically in their rest frame.
 
     Args:
       particles: `[n]`.
       rng: source of lengths, channels and directions.
-      endcap_z: how far along the beam the ECAL is, cm; endless where it is the barrel alone.
+      endcap_z: distance of the ECAL along the beam, cm; infinite for the barrel alone.
     """
     parts = []
     for pdg, decay in DECAYS.items():
@@ -161,13 +161,13 @@ def radiation_lengths(eta: np.ndarray) -> np.ndarray:
 def cross(
     interact: Callable, particles: Particles, rng: np.random.Generator, endcaps: bool
 ) -> tuple[Particles, Particles]:
-    """Takes particles through the tracker by `convert` or `radiate`.
+    """Move particles through the tracker with `convert` or `radiate`.
 
     Args:
       interact: `convert` or `radiate`.
       particles: photons or electrons.
-      rng: their source of randomness.
-      endcaps: whether those that fly into the endcaps cross discs; everything crosses cylinders if not.
+      rng: source of randomness.
+      endcaps: whether particles that fly into the endcaps cross discs; otherwise all cross cylinders.
     """
     if not endcaps:
         return interact(particles, rng)
@@ -179,7 +179,7 @@ def cross(
 def convert(
     photons: Particles, rng: np.random.Generator, layers: Layers = CYLINDERS
 ) -> tuple[Particles, Particles]:
-    """Photons that reach the ECAL, and the electrons of those that converted.
+    """Convert photons; returns those that reach the ECAL, and the electrons of the others.
 
     The energy is shared as 1 - 4/3 x (1 - x) (Bethe-Heitler, complete screening).
     """
@@ -213,7 +213,7 @@ def _bethe_heitler_share(size: int, rng: np.random.Generator) -> np.ndarray:
 def radiate(
     electrons: Particles, rng: np.random.Generator, layers: Layers = CYLINDERS
 ) -> tuple[Particles, Particles]:
-    """Takes electrons through the tracker; returns those that leave it and the photons they shed."""
+    """Move electrons through the tracker; returns those that leave it and the photons they radiate."""
     shed = []
     ln_range = np.log(1 / SOFTEST_PHOTON)
     for depth in layers.depth:

@@ -1,9 +1,9 @@
-"""The start of Pythia's multi-parton interactions for minimum-bias collisions, kept in a table.
+"""Table of Pythia's multi-parton interactions, for a fast start with minimum-bias collisions.
 
-Pythia integrates their cross-sections when it starts: for non-diffractive collisions and for diffractive
-systems of several masses, 6 s in all. With the table it starts in 0.1 s. A table holds for one version of
-Pythia; another version integrates anew. Make it again after a change of `generator.MINIMUM_BIAS` or of
-`generator.COMMON`: `python -m e2e_jax.sources.simulation.multiparton`.
+Pythia integrates their cross-sections when it starts, for non-diffractive collisions and for diffractive
+systems of several masses. This takes 6 s; with the table, Pythia starts in 0.1 s. A table is valid for one
+version of Pythia; other versions integrate again. After a change of `generator.MINIMUM_BIAS` or
+`generator.COMMON`, make it again: `python -m e2e_jax.sources.simulation.multiparton`.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ WRITE, READ = 1, 2
 
 
 def table() -> pathlib.Path:
-    """The file of the installed version of Pythia, whether or not it exists."""
+    """Path of the table for the installed version of Pythia; it may not exist."""
     version = importlib.metadata.version("pythia8mc")
     return pathlib.Path(__file__).parent / "data" / f"multiparton_{version}.txt"
 
 
 def use(path: pathlib.Path, pythia, mode: int = READ) -> None:
-    """Makes a Pythia object read the table, or write it, when it starts."""
+    """Let a Pythia object read or write the table when it starts."""
     pythia.settings.mode("MultipartonInteractions:reuseInit", mode)
     pythia.settings.word("MultipartonInteractions:initFile", str(path))
 
 
 def write(path: pathlib.Path) -> None:
-    """Integrates and writes a table."""
+    """Integrate and write a table."""
     import pythia8mc
 
     from e2e_jax.sources.simulation import generator

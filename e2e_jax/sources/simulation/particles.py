@@ -1,4 +1,4 @@
-"""Particles on their way through the detector: flat columns, one row a particle."""
+"""Particles in the detector: flat columns, one row per particle."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Particles(Columns):
     """Particles of a batch of events.
 
     Attributes:
-      event: int64 `[n]`, the event each belongs to.
+      event: int64 `[n]`, index of the event.
       pdg: int32 `[n]`, PDG Monte Carlo number.
       charge: int8 `[n]`, in units of e.
-      position: float64 `[n, 3]`, where it was made or where it is now, in cm.
+      position: float64 `[n, 3]`, origin or current position, in cm.
       momentum: float64 `[n, 3]`, in GeV.
       energy: float64 `[n]`, in GeV.
     """
@@ -35,7 +35,7 @@ class Particles(Columns):
 
     @classmethod
     def from_generator(cls, record: Ragged, vertex_z: np.ndarray) -> Particles:
-        """Takes a generator record and moves each event's vertex to `vertex_z` `[events]`, in cm."""
+        """Convert a generator record, and move each event's vertex to `vertex_z` `[events]`, in cm."""
         event = record.event_index
         position = np.stack([record.x, record.y, record.z + vertex_z[event]], axis=1).astype(np.float64)
         momentum = np.stack([record.px, record.py, record.pz], axis=1).astype(np.float64)
@@ -57,12 +57,12 @@ class Particles(Columns):
         return np.hypot(self.position[:, 0], self.position[:, 1])
 
     def is_a(self, *pdg: int) -> np.ndarray:
-        """Whether each is one of these particles or their antiparticles, bool `[n]`."""
+        """Mask of these particles and their antiparticles, bool `[n]`."""
         return np.isin(np.abs(self.pdg), pdg)
 
     def __len__(self) -> int:
         return len(self.event)
 
     def moved(self, position: np.ndarray, momentum: np.ndarray) -> Particles:
-        """The same particles elsewhere, the energy unchanged."""
+        """The same particles with another position and momentum; the energy does not change."""
         return dataclasses.replace(self, position=position, momentum=momentum)

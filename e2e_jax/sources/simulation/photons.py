@@ -1,9 +1,9 @@
 """Photons from the hits of the ECAL barrel: superclusters, shower shapes, energy and direction.
 
 Superclusters follow the hybrid algorithm of CMS (CMS-NOTE 2001/034; parameters of CMSSW's
-`hybridSuperClusters`): a seed crystal, dominoes of five crystals in eta, and a search along phi,
-where bremsstrahlung and conversions spread the energy. Everything works on a batch of events: the
-only loop is over the rank of a seed in its event, as a cluster takes its crystals from later ones.
+`hybridSuperClusters`): a seed crystal, dominoes of five crystals in eta, and a search along phi, where
+bremsstrahlung and conversions spread the energy. All functions work on a batch of events. The only loop is
+over the rank of a seed in its event, because later clusters cannot use the crystals of earlier ones.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from e2e_jax.sources.simulation.propagation import ECAL_RADIUS
 from e2e_jax.sources.simulation.shapes import log_weights, seed_windows, shower_shapes
 
 SEED_ET = 1.0
-"""GeV, least transverse energy of a seed crystal (`HybridBarrelSeedThr`)."""
+"""GeV, minimum transverse energy of a seed crystal (`HybridBarrelSeedThr`)."""
 DOMINO_REACH = 17
 """Dominoes on each side of the seed (`step`)."""
 DOMINO_ENERGY = 0.1
-"""GeV, a domino below this parts one subcluster from the next (`ethresh`)."""
+"""GeV, a domino below this separates two subclusters (`ethresh`)."""
 DOMINO_SEED = 0.35
-"""GeV, a subcluster has a domino above this (`eseed`)."""
+"""GeV, a subcluster must have a domino above this (`eseed`)."""
 
 H_OVER_E = 0.5
 """Largest ratio of HCAL energy (3x3 towers behind the seed) to supercluster energy."""
@@ -40,28 +40,28 @@ pile-up the response is flat in |eta| and energy to 0.2 %.
 """
 
 RADIATION_LENGTH = 0.89
-"""cm, of lead tungstate."""
+"""Radiation length of lead tungstate, cm."""
 DEPTH_OFFSET = 7.4
 """The shower's depth is RADIATION_LENGTH (DEPTH_OFFSET + ln E/GeV) (`posCalc_t0`)."""
 POSITION_WEIGHT = 4.2
-"""Crystals below exp(-4.2) of the 5x5 energy have no say in the position (`posCalc_w0`)."""
+"""Crystals below exp(-4.2) of the 5x5 energy do not contribute to the position (`posCalc_w0`)."""
 
 _ETA = 2
 _DOMINOES = 2 * DOMINO_REACH + 1
 
 
 def superclusters(hits: Ragged, *, seed_et: float = SEED_ET) -> Ragged:
-    """Groups the hits of each event into superclusters.
+    """Group the hits of each event into superclusters.
 
     Args:
       hits: `cell` and `energy` in GeV, ECAL barrel.
-      seed_et: least transverse energy of a seed, GeV.
+      seed_et: minimum transverse energy of a seed, GeV.
 
     Returns:
       Superclusters in falling order of their seed's transverse energy: `seed_cell` (uint16), `energy` (GeV,
       float32, no correction), `outer_energy` (the part more than two crystals in phi from the seed),
-      `outer_step` (its mean distance from the seed in phi, in crystals), and `dominoes` (uint64: bit
-      k is set where the domino k - 17 crystals from the seed in phi belongs to it; see `domino_mask`).
+      `outer_step` (its mean distance from the seed in phi, in crystals), and `dominoes` (uint64: bit k is set
+      if the domino k - 17 crystals from the seed in phi belongs to the supercluster; see `domino_mask`).
     """
     image, hit_row, hit_column = _image(hits)
     seed, rank = _ranked_seeds(image, hits, hit_row, hit_column, seed_et)
@@ -98,13 +98,13 @@ def superclusters(hits: Ragged, *, seed_et: float = SEED_ET) -> Ragged:
 
 
 def local_maxima(hits: Ragged, least_et: float) -> np.ndarray:
-    """Flat rows of the hits above a transverse energy, GeV, that no crystal of the eight around exceeds."""
+    """Flat rows of the hits above a transverse energy, GeV, that none of the eight neighbors exceeds."""
     image, row, column = _image(hits)
     return _ranked_seeds(image, hits, row, column, least_et)[0]
 
 
 def domino_mask(dominoes: np.ndarray) -> np.ndarray:
-    """Unpacks the bits of `dominoes` `[m]` to booleans `[m, 35]`: 17 crystals below the seed to 17 above."""
+    """Unpack the bits of `dominoes` `[m]` to booleans `[m, 35]`: 17 crystals below the seed to 17 above."""
     return (dominoes[:, None] >> np.arange(_DOMINOES, dtype=np.uint64)) & np.uint64(1) > 0
 
 
@@ -116,14 +116,14 @@ def reconstruct_photons(
     *,
     minimum_pt: float = 10.0,
 ) -> Ragged:
-    """Makes photons of the superclusters that have little energy behind them.
+    """Make photons from the superclusters with little HCAL energy behind them.
 
     Args:
-      hits: every ECAL barrel hit that was read, in the order of the cells.
+      hits: all ECAL barrel hits that were read, in the order of the cells.
       hcal_hits: HCAL hits (`hcal.Channels.hits`).
       clusters: `superclusters(hits)`.
-      vertex_z: `[n]`, z in cm of the vertex that the photons are taken to come from.
-      minimum_pt: least transverse momentum of a photon, GeV.
+      vertex_z: `[n]`, z in cm of the assumed vertex of the photons.
+      minimum_pt: minimum transverse momentum of a photon, GeV.
 
     Returns:
       Photons in falling order of pt: `pt`, `energy`, `raw_energy` (GeV), `eta`, `phi` seen from the vertex,
@@ -172,8 +172,8 @@ def chosen_photons(
       direction: `eta` and `phi` seen from the vertex and `detector_eta`, `[m]` each.
       corrections: factors on the energy `[m]` of unconverted and of converted photons.
       behind: `[m]`, HCAL energy behind the photon, GeV.
-      shapes: of `shapes.shower_shapes` or `shapes.endcap_shapes`.
-      minimum_pt: least transverse momentum, GeV.
+      shapes: result of `shapes.shower_shapes` or `shapes.endcap_shapes`.
+      minimum_pt: minimum transverse momentum, GeV.
       events: number of events.
     """
     r9 = shapes["e3x3"] / raw
@@ -190,7 +190,7 @@ def chosen_photons(
 
 
 def turns(rank: np.ndarray) -> list[np.ndarray]:
-    """Places in `rank` `[m]` of the first seed of each event, then of the second of each, and so on."""
+    """Indices in `rank` `[m]` of the first seed of each event, then of the second, and so on."""
     order = np.argsort(rank, kind="stable")
     return np.split(order, np.searchsorted(rank[order], np.arange(1, rank.max(initial=0) + 1)))
 
@@ -227,7 +227,7 @@ def by_rank(seed: np.ndarray, event: np.ndarray, transverse: np.ndarray) -> tupl
 
 
 def _subclusters(sums: np.ndarray) -> np.ndarray:
-    """Marks dominoes `[k, 35]` in a run above `DOMINO_ENERGY` with the seed or one above `DOMINO_SEED`."""
+    """Mask of dominoes `[k, 35]` in a run above `DOMINO_ENERGY` with the seed or one above `DOMINO_SEED`."""
     active = sums > DOMINO_ENERGY
     active[:, DOMINO_REACH] = True
     strong = sums > DOMINO_SEED
@@ -240,10 +240,10 @@ def _subclusters(sums: np.ndarray) -> np.ndarray:
 
 
 def _position(window: np.ndarray, clusters: Ragged) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the shower is: eta, phi as seen from the origin, and its depth along that direction in cm.
+    """Position of the shower: eta, phi as seen from the origin, and its depth along that direction in cm.
 
-    The log-weighted barycentre of the 5x5 crystals; in phi its energy-weighted mean with the outer dominoes.
-    Crystals are known by their front faces, and their axes leave the line from the origin with the depth.
+    The log-weighted center of the 5x5 crystals; in phi, its energy-weighted mean with the outer dominoes. The
+    positions of crystals are those of their front faces; the tilt of their axes adds a shift with the depth.
     """
     weight = log_weights(window, window.sum(axis=(1, 2)), POSITION_WEIGHT)
     total = weight.sum(axis=(1, 2))
@@ -256,7 +256,7 @@ def _position(window: np.ndarray, clusters: Ragged) -> tuple[np.ndarray, np.ndar
 
     depth = RADIATION_LENGTH * (DEPTH_OFFSET + np.log(clusters.energy))
     aside = OFF_POINTING * depth / CRYSTAL_PITCH
-    # Column c is iphi = c + 1, centred at (iphi - 10.5) degrees.
+    # Column c is iphi = c + 1, centered at (iphi - 10.5) degrees.
     phi = np.radians((column + step + aside - 9.5 + 180) % 360 - 180)
     return eta + np.sign(eta) * geometry.EB_CRYSTAL_SIZE * aside, phi, depth
 
@@ -264,8 +264,8 @@ def _position(window: np.ndarray, clusters: Ragged) -> tuple[np.ndarray, np.ndar
 def _hcal_behind(hits: Ragged, event: np.ndarray, seed_cell: np.ndarray) -> np.ndarray:
     """HCAL energy in GeV in the 3x3 towers behind each seed.
 
-    Behind tower row t of the ECAL barrel (0 to 33) lies HCAL row t + 12; behind its tower column lies the
-    HCAL column two below, as HCAL iphi 1 is behind crystals 11 to 15.
+    HCAL row t + 12 is behind tower row t of the ECAL barrel (0 to 33). The HCAL column is two below the tower
+    column, because HCAL iphi 1 is behind crystals 11 to 15.
     """
     index = hits.event_index * geometry.HCAL_TOWERS + hits.cell % geometry.HCAL_TOWERS
     size = len(hits) * geometry.HCAL_TOWERS

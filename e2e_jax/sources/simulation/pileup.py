@@ -1,4 +1,4 @@
-"""Pile-up: minimum-bias collisions simulated once, and overlaid many times."""
+"""Pile-up: minimum-bias collisions, simulated once and overlaid many times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STREAM = 2
 """First word of the seed of the pool's random numbers."""
 BATCH = 50
 SMALLEST_DEPOSIT = 0.002
-"""GeV; less in a crystal or tower of a minimum-bias event is not kept."""
+"""GeV; smaller deposits in a crystal or tower of a minimum-bias event are dropped."""
 SMALLEST_ENDCAP_DEPOSIT = 0.005
 """The same for an endcap crystal, whose noise is larger."""
 VERTEX_SIGMA = 5.0
@@ -27,12 +27,12 @@ QUARTER_TURN = geometry.HCAL_COLUMNS // 4
 
 @dataclasses.dataclass(frozen=True)
 class OutOfTime:
-    """What collisions of neighboring bunch crossings add to the measurements of a batch of events.
+    """Contributions of collisions in neighboring bunch crossings to the measurements of a batch of events.
 
     Attributes:
-      ecal: `[events, 61200]`, to the amplitude of each barrel crystal, GeV; may be negative.
-      hcal: `[crossings, events, HCAL_TOWERS]`, what those of each crossing leave in the towers, GeV.
-      ee: as `ecal` for the endcap crystals; None where the barrel was simulated alone.
+      ecal: `[events, 61200]`, change of the amplitude of each barrel crystal, GeV; may be negative.
+      hcal: `[crossings, events, HCAL_TOWERS]`, energy of each crossing in the towers, GeV.
+      ee: as `ecal` for the endcap crystals; None if only the barrel was simulated.
     """
 
     ecal: np.ndarray
@@ -42,13 +42,13 @@ class OutOfTime:
 
 @dataclasses.dataclass(frozen=True)
 class Placed:
-    """Collisions of a pool as they are overlaid: which, on which event, and how each is turned.
+    """Collisions of a pool assigned to events, with a rotation each.
 
     Attributes:
       chosen: `[collisions]`, index in the pool.
-      event: `[collisions]`, the event each belongs to.
-      turn: `[collisions]`, HCAL towers that each is rotated by in phi.
-      mirror: bool `[collisions]`, whether its eta and z change sign.
+      event: `[collisions]`, index of the event.
+      turn: `[collisions]`, rotation in phi in HCAL towers.
+      mirror: bool `[collisions]`, whether eta and z change sign.
       events: events of the batch.
     """
 
@@ -66,7 +66,7 @@ class Pool:
     Attributes:
       ecal, hcal: `cell` and `energy` in GeV.
       tracks: `pt`, `eta`, `phi`.
-      vertex_z: float32 `[n]`, where along the beam each happened, cm.
+      vertex_z: float32 `[n]`, position along the beam, cm.
       sum_pt2: float32 `[n]`, sum of pT^2 of the tracks of its vertex, GeV^2.
       ee: as `ecal` for the endcap crystals; None in a pool of the barrel alone.
     """
@@ -84,22 +84,21 @@ class Pool:
     def overlay(
         self, deposits: Deposits, collisions: np.ndarray, rng: np.random.Generator, of_the_event: int = 0
     ) -> Deposits:
-        """Adds minimum-bias collisions of the same bunch crossing to each event.
+        """Add minimum-bias collisions of the same bunch crossing to each event.
 
         Each is rotated by a random number of towers in phi and mirrored in eta half of the time, so a
-        pool of thousands gives millions of different overlays. With endcaps, whose crystals stand on a
-        square grid, it is rotated by quarters of a turn.
+        pool of thousands gives millions of different overlays. With endcaps, whose crystals form a square
+        grid, it is rotated by quarter turns.
 
         Args:
-          deposits: of a batch of events.
-          collisions: `[events]`, how many to add to each.
-          rng: chooses and turns them.
-          of_the_event: how many of them belong to the vertex of the event: they stand for its multi-parton
-            interactions.
+          deposits: deposits of a batch of events.
+          collisions: `[events]`, number of collisions to add.
+          rng: chooses and rotates them.
+          of_the_event: number of them at the vertex of the event; they replace its multi-parton interactions.
 
         Returns:
-          The sums, all tracks in the order of phi, and in `vertex_z` and `sum_pt2` the vertex that the
-          event is assigned: the one with the largest sum of pT^2, as in CMS.
+          The sums, all tracks in the order of phi, and in `vertex_z` and `sum_pt2` the vertex assigned to
+          the event: the one with the largest sum of pT^2, as in CMS.
         """
         placed = self._place(collisions, rng)
         ee = deposits.ee if self.ee is None else deposits.ee + self._endcaps(placed)
@@ -115,11 +114,11 @@ class Pool:
         )
 
     def out_of_time(self, collisions: np.ndarray, rng: np.random.Generator) -> OutOfTime:
-        """What collisions of neighboring crossings add.
+        """Contributions of collisions in neighboring crossings.
 
         Args:
-          collisions: `[crossings, events]`, how many there are in each of `crossings.NEIGHBORS`.
-          rng: chooses and turns them.
+          collisions: `[crossings, events]`, number of collisions in each of `crossings.NEIGHBORS`.
+          rng: chooses and rotates them.
         """
         placed = self._place(collisions, rng)
         crossing = np.repeat(np.arange(collisions.size) // collisions.shape[1], collisions.ravel())
@@ -134,11 +133,11 @@ class Pool:
         )
 
     def barrel_energies(self, collisions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """What minimum-bias collisions, turned as in `overlay`, leave in the barrel crystals.
+        """Energies in the barrel crystals from minimum-bias collisions, rotated as in `overlay`.
 
         Args:
-          collisions: `[events]`, how many of them each event has.
-          rng: chooses and turns them.
+          collisions: `[events]`, number of collisions per event.
+          rng: chooses and rotates them.
 
         Returns:
           float64 `[events, 61200]`, GeV.
@@ -146,7 +145,7 @@ class Pool:
         return self._barrel(self._place(collisions, rng))
 
     def _place(self, collisions: np.ndarray, rng: np.random.Generator) -> Placed:
-        """Chooses and turns as many collisions as `[..., events]` asks for."""
+        """Choose and rotate collisions; their numbers are `[..., events]`."""
         events, total = collisions.shape[-1], int(collisions.sum())
         chosen = rng.integers(len(self), size=total)
         if self.ee is None:
@@ -157,7 +156,7 @@ class Pool:
         return Placed(chosen, event, turn, rng.random(total) < 0.5, events)
 
     def _vertex(self, deposits: Deposits, placed: Placed, collisions: np.ndarray, of_the_event: int):
-        """z (cm) and sum of pT^2 of the vertex with the largest one, of each event and its pile-up."""
+        """z (cm) and sum of pT^2 of the vertex with the largest sum, among each event and its pile-up."""
         sum_pt2 = self.sum_pt2[placed.chosen].astype(np.float64)
         rank = np.arange(len(placed.event)) - np.repeat(np.cumsum(collisions) - collisions, collisions)
         own = rank < of_the_event
@@ -195,7 +194,7 @@ class Pool:
 
 
 def _turned(hits: Ragged, shape, turn, placed: Placed, weight=None) -> np.ndarray:
-    """Hits of the chosen collisions, turned, as dense energies `[events, cells]`."""
+    """Rotated hits of the chosen collisions as dense energies `[events, cells]`."""
     rows, columns = shape
     owner = hits.event_index
     row = hits.cell // np.uint16(columns)  # `divmod` and `%` of int64 take several times as long
@@ -223,7 +222,7 @@ def _turned_tracks(tracks: Ragged, turn: np.ndarray, mirror: np.ndarray) -> Ragg
 
 
 def _by_phi(hard: Ragged, soft: Ragged, placed: Placed) -> Ragged:
-    """The tracks of both, of each event in the order of phi, which tells nothing of where they come from."""
+    """Merge the tracks of each event in the order of phi, which does not depend on their origin."""
     owner = np.concatenate([hard.event_index, placed.event[soft.event_index]])
     columns = {name: np.concatenate([hard.columns[name], soft.columns[name]]) for name in hard.columns}
     order = np.lexsort((columns["phi"], owner))
@@ -232,7 +231,7 @@ def _by_phi(hard: Ragged, soft: Ragged, placed: Placed) -> Ragged:
 
 
 def simulate_pool(events: int, seed: int, endcaps: bool = False) -> Pool:
-    """Generates and simulates minimum-bias events; the same arguments give the same pool."""
+    """Generate and simulate minimum-bias events; the same arguments give the same pool."""
     rng = np.random.default_rng([STREAM, seed])
     parts: list[tuple] = []
     made = 0

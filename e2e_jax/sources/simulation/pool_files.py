@@ -1,8 +1,8 @@
-"""The files of minimum-bias collisions: made once by whichever process needs them, and mapped into memory.
+"""Files of minimum-bias collisions, made once by the first process that needs them and mapped into memory.
 
-Each split of a dataset has a pool of its own, so no pile-up of its training appears in its validation. A pool
-is a number of shards: files of `SHARD_EVENTS` collisions, each made from a seed of its own. Several processes
-make different shards at the same time.
+Each split of a dataset has its own pool, so no pile-up of the training appears in the validation. A pool is a
+number of shards: files of `SHARD_EVENTS` collisions, each with its own seed. Several processes make different
+shards at the same time.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from e2e_jax.files import npz
 from e2e_jax.sources.simulation.pileup import Pool, simulate_pool
 
 SHARD_EVENTS = 2_500
-"""Collisions in a file: 5 s of a core."""
+"""Collisions per file; one core needs 5 s."""
 COLLISION_ENERGY = 8000.0
-"""GeV; the calorimeters measure less than this in one collision."""
+"""GeV; upper bound of the energy that the calorimeters measure in one collision."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Shards:
-    """Which pool a job draws its pile-up from.
+    """The pool from which a job draws its pile-up.
 
     Attributes:
-      split: name of the split, which gives the pool its seeds.
+      split: name of the split, which determines the seeds.
       count: number of shards.
-      endcaps: whether it holds the whole detector.
+      endcaps: whether it contains the whole detector.
     """
 
     split: str
@@ -54,33 +54,33 @@ class Shards:
     def path(self, index: int) -> pathlib.Path:
         """The file of a shard in the user's cache, `$XDG_CACHE_HOME/e2e_jax` (`~/.cache/e2e_jax`).
 
-        Its name holds the version of Pythia and a digest of the code that makes it, so another version
-        makes a file of its own.
+        Its name contains the version of Pythia and a digest of the code that makes it, so another version
+        makes another file.
         """
         root = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
         extent = "_endcaps" if self.endcaps else ""
         return root / "e2e_jax" / f"minimum_bias_{_made_by()}{extent}_{self.split}_{index}_{SHARD_EVENTS}.npz"
 
     def open(self, index: int) -> Pool:
-        """A shard, mapped from its file; it is made and written where there is none or a damaged one."""
+        """Map a shard from its file; makes and writes a missing or damaged one."""
         return _opened(self.path(index), self.seed(index), self.endcaps)
 
     def draw(self, rng: np.random.Generator) -> Pool:
-        """A random shard."""
+        """Open a random shard."""
         return self.open(int(rng.integers(self.count)))
 
     def make(self, wait: Callable[[], None] = lambda: time.sleep(0.1)) -> None:
-        """Makes all shards that are missing, next to other processes that do the same.
+        """Make all missing shards; other processes may do the same at the same time.
 
         Args:
-          wait: called again and again while other processes make the last shards.
+          wait: called repeatedly while other processes make the last shards.
         """
         while missing := [index for index in range(self.count) if not self.path(index).exists()]:
             if not any(self._made(index) for index in missing):
                 wait()
 
     def _made(self, index: int) -> bool:
-        """Makes a shard, unless another process is making it."""
+        """Make a shard, unless another process is making it."""
         path = self.path(index)
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
@@ -89,7 +89,7 @@ class Shards:
             except filelock.Timeout:
                 return False
             except (OSError, NotImplementedError):
-                pass  # A file system without locks: every process makes every shard.
+                pass  # Without locks in the file system, every process makes every shard.
             if not path.exists():
                 write_pool(path, simulate_pool(SHARD_EVENTS, self.seed(index), self.endcaps))
         return True
@@ -105,7 +105,7 @@ def _opened(path: pathlib.Path, seed: int, endcaps: bool) -> Pool:
 
 @functools.cache
 def _made_by() -> str:
-    """The version of Pythia and a digest of the code, the tables and numpy, which make the pool."""
+    """Version of Pythia, and digest of the code, the tables and the numpy version that make the pool."""
     package = pathlib.Path(e2e_jax.__file__).parent
     code = hashlib.sha256(np.__version__.encode())
     for folder in ("detector", "sources/simulation"):
@@ -120,7 +120,7 @@ def _made_by() -> str:
 
 
 def write_pool(path: str | os.PathLike, pool: Pool) -> None:
-    """Writes a pool with a digest of its content, completely or not at all.
+    """Write a pool with a digest of its content, atomically.
 
     Raises:
       atomic.WriteError: the disk is full, or the folder cannot be written.
@@ -136,12 +136,12 @@ def write_pool(path: str | os.PathLike, pool: Pool) -> None:
 
 
 def read_pool(path: str | os.PathLike, events: int, endcaps: bool) -> Pool:
-    """Maps a pool into memory and checks its content.
+    """Map a pool into memory and check its content.
 
     Raises:
-      npz.NpzError: the file is damaged, has another digest than its content, or holds no pool of so many
-        events: a cell or an energy is out of range.
-      OSError: the file cannot be read; FileNotFoundError where there is none.
+      npz.NpzError: the file is damaged, its digest differs from that of its content, or it is not a pool of
+        this number of events, or a cell or an energy is out of range.
+      OSError: the file cannot be read; FileNotFoundError if it does not exist.
     """
     arrays = npz.mapped(path)
     digest = arrays.pop("digest", None)
@@ -179,7 +179,7 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _check(pool: Pool, events: int) -> None:
-    """Raises a ValueError if a pool cannot be of so many collisions at 8 TeV."""
+    """Raise a ValueError if a pool is impossible for this number of collisions at 8 TeV."""
     total = np.zeros(events)
     for name, part in _parts(pool).items():
         if not isinstance(part, Ragged):

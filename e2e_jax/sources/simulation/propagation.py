@@ -1,4 +1,4 @@
-"""From the vertex to the calorimeter: straight lines and exact helices in a uniform field."""
+"""Propagation from the vertex to the calorimeter: straight lines and exact helices in a uniform field."""
 
 import numpy as np
 
@@ -13,23 +13,23 @@ ECAL_RADIUS = 129.0
 ENDCAP_Z = 320.0
 """Front faces of the endcap crystals, cm."""
 LARGEST_TURN = 4 * np.pi
-"""Radians; a particle that curls further than this on its way to an endcap is lost in the tracker."""
+"""Radians; a particle that turns more than this before an endcap is lost in the tracker."""
 
 
 def to_radius(particles: Particles, radius: float | np.ndarray) -> tuple[Particles, np.ndarray]:
-    """Moves particles outwards to a cylinder around the beam.
+    """Move particles outward to a cylinder around the beam.
 
     A charge q moves on a circle of radius rho = pT / (0.003 B) cm, positive charges clockwise seen
-    from +z. The crossing with the cylinder follows from the triangle (beam axis, centre of the
-    circle, crossing): cos(beta) = (d^2 + rho^2 - R^2) / (2 d rho), d the distance of the centre.
+    from +z. The crossing with the cylinder follows from the triangle (beam axis, center of the
+    circle, crossing): cos(beta) = (d^2 + rho^2 - R^2) / (2 d rho), d the distance of the center.
 
     Args:
       particles: `[n]`.
-      radius: of the cylinder in cm, a number or `[n]`.
+      radius: radius of the cylinder in cm, a number or `[n]`.
 
     Returns:
       The particles on the cylinder, and bool `[n]`: whether each reaches it before the endcap
-      plane (a particle that does not is returned where it was, or curls in the tracker).
+      plane (a particle that does not keeps its position, or curls in the tracker).
     """
     moved_position, moved_momentum = particles.position.copy(), particles.momentum.copy()
     reached = np.zeros(len(particles), bool)
@@ -44,17 +44,17 @@ def to_radius(particles: Particles, radius: float | np.ndarray) -> tuple[Particl
 
 
 def to_plane(particles: Particles, z: float | np.ndarray) -> tuple[Particles, np.ndarray]:
-    """Moves particles to a plane across the beam, on the side to which they fly.
+    """Move particles to a plane across the beam, on the side to which they fly.
 
-    In a field along the beam a charge turns by 0.003 B dz / pz on its way.
+    In a field along the beam, a charge turns by 0.003 B dz / pz.
 
     Args:
       particles: `[n]`.
-      z: distance of the plane from the centre in cm, a number or `[n]`.
+      z: distance of the plane from the center in cm, a number or `[n]`.
 
     Returns:
-      The particles on the plane, and bool `[n]`: whether each reaches it (one that does not is
-      past it, or turns more than `LARGEST_TURN`; it is returned where it was).
+      The particles on the plane, and bool `[n]`: whether each reaches it. A particle that is already
+      past it, or turns more than `LARGEST_TURN`, does not; it keeps its position.
     """
     pz = particles.momentum[:, 2]
     distance = np.sign(pz) * z - particles.position[:, 2]
@@ -68,7 +68,7 @@ def to_plane(particles: Particles, z: float | np.ndarray) -> tuple[Particles, np
     moved_position[lines] += step[lines, None] * particles.momentum[lines]
     helices = reached & charged
     moved_position[helices], moved_momentum[helices] = _turned(particles[helices], turn[helices])
-    moved_position[reached, 2] = (np.sign(pz) * z)[reached]  # to the last bit
+    moved_position[reached, 2] = (np.sign(pz) * z)[reached]  # exact to the last bit
     return particles.moved(moved_position, moved_momentum), reached
 
 
@@ -97,7 +97,7 @@ def _along_helix(particles: Particles, radius: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _turned(particles: Particles, turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positions and momenta after charged particles turned by an angle `[n]` on their circles."""
+    """Positions and momenta of charged particles after a turn by an angle `[n]` on their circles."""
     (x, y, z), (px, py, pz) = particles.position.T, particles.momentum.T
     pt, sign = np.maximum(particles.pt, 1e-9), np.sign(particles.charge)
     rho = pt / PT_PER_CM

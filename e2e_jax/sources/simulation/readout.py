@@ -1,9 +1,10 @@
-"""What the electronics keep of the energy in the ECAL barrel: noise, thresholds, read-out.
+"""Read-out of the ECAL barrel: noise, thresholds, and the choice of hits for the analysis format.
 
-The ECAL follows the CMS scheme of 2012: zero suppression at 2.5 sigma of the noise everywhere, full read-out
-of the 3x3 trigger towers around every tower whose transverse energy is high, and of the tower alone where it
-is medium (CMS, "The ECAL selective readout", and CMS-NOTE 2006/121). Noise in the empty crystals is drawn
-only where it passes the threshold: 380 crystals an event instead of 61200, with the same distribution.
+The ECAL follows the CMS scheme of 2012 (CMS, "The ECAL selective readout", and CMS-NOTE 2006/121): zero
+suppression at 2.5 sigma of the noise everywhere, full read-out of the 3x3 trigger towers around every tower
+with high transverse energy, and full read-out of a single tower with medium transverse energy. Noise in empty
+crystals is drawn only above the threshold: 380 crystals per event instead of 61200, with the same
+distribution.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ EB_NOISE = 0.040
 EB_THRESHOLD = 2.5
 """Zero suppression of the barrel crystals, in units of the noise: 0.1 GeV."""
 TOWER_ET = 2.0
-"""GeV, transverse energy of a trigger tower (5x5 crystals) that calls for full read-out around it."""
+"""GeV, transverse energy of a trigger tower (5x5 crystals) for full read-out around it."""
 MEDIUM_SHARE = 0.5
-"""Share of this above which the tower alone is read in full."""
+"""Fraction of this energy above which the tower alone is read in full."""
 NEGLIGIBLE = 0.001
-"""GeV; a crystal with less counts as empty: 1/40 of the noise moves its chance to be read by 7 %."""
+"""GeV; a crystal with less counts as empty: 1/40 of the noise changes its read-out probability by 7 %."""
 
 REDUCTIONS = ("aodsim", "reduced", "selective_readout")
-"""Which hits reach the analysis format: all collections as AODSIM has them; those of the ECAL alone, with all
+"""Rules for the hits of the analysis format: all collections as in AODSIM; the ECAL as in AODSIM, with all
 hits of the HCAL; every hit that was read."""
 
 SOFT_ET = 0.45
-"""GeV, transverse energy of a crystal from which the 5x5 around it are kept."""
+"""GeV, minimum transverse energy of a crystal for keeping the 5x5 crystals around it."""
 ISOLATION_RADIUS = 0.6
 ISOLATION_ENERGY = 0.095
-"""Hits above 95 MeV are kept this far from a photon, for isolation (CMSSW, `interestingGamIsoDetIdEB`)."""
+"""Hits above 95 MeV are kept up to this distance from a photon (CMSSW, `interestingGamIsoDetIdEB`)."""
 
 
 def ecal_barrel_readout(
@@ -46,18 +47,18 @@ def ecal_barrel_readout(
     threshold: float = EB_THRESHOLD,
     tower_et: float = TOWER_ET,
 ) -> Ragged:
-    """Reads out the ECAL barrel: what is above threshold, and all of the interesting regions.
+    """Read out the ECAL barrel: crystals above threshold, and all crystals of interesting regions.
 
     Args:
       deposits: `[events, 61200]`, the crystals' energies in GeV before noise, by `geometry.eb_cell`.
       rng: source of the noise.
-      noise: standard deviation of the noise of a crystal, or of each, GeV.
+      noise: standard deviation of the noise, for all crystals or per crystal, GeV.
       threshold: zero suppression, in units of the noise.
-      tower_et: transverse energy, in GeV, above which a tower and its eight neighbours are read in full.
+      tower_et: transverse energy, in GeV, above which a tower and its eight neighbors are read in full.
 
     Returns:
       Hits with `cell` (uint16) and `energy` (float32, GeV), in the order of the cells. Crystals of
-      the full read-out are there with whatever they show, a negative energy too, as in CMS.
+      the full read-out are included with any energy, also negative, as in CMS.
 
     Raises:
       ValueError: `deposits` has another shape.
@@ -67,7 +68,7 @@ def ecal_barrel_readout(
 
 
 def check_shape(deposits: np.ndarray, cells: int, part: str, numbering: str) -> None:
-    """Raises a ValueError unless `deposits` has the shape `[events, cells]`."""
+    """Raise a ValueError unless `deposits` has the shape `[events, cells]`."""
     if deposits.ndim != 2 or deposits.shape[1] != cells:
         raise ValueError(
             f"ECAL {part} deposits have shape {deposits.shape}, expected [events, {cells}]: "
@@ -86,9 +87,9 @@ def read_out(
 
     Args:
       deposits: `[events, crystals]`, GeV before noise.
-      full: bool `[events, crystals]`, which to read whatever they show.
+      full: bool `[events, crystals]`, crystals to read with any energy.
       rng: source of the noise.
-      noise: its standard deviation, or that of each crystal `[crystals]`, GeV.
+      noise: standard deviation of the noise, for all crystals or per crystal `[crystals]`, GeV.
       threshold: zero suppression, in units of the noise.
 
     Returns:
@@ -102,7 +103,7 @@ def read_out(
     drawn_noise = noise[drawn % crystals]
     fluctuated = signal[drawn] + drawn_noise * rng.standard_normal(len(drawn), np.float32)
     keep = (fluctuated > threshold * drawn_noise) | np.ravel(full)[drawn]
-    # Empty crystals that fluctuate above threshold: drawn over all crystals, less those dealt with above.
+    # Empty crystals above threshold are drawn from all crystals; those handled above are removed.
     lone = _bernoulli_positions(_gaussian_tail(threshold) if noise.any() else 0.0, signal.size, rng)
     lone = lone[~np.ravel(state)[lone]]
     tail = noise[lone % crystals] * _truncated_normal(threshold, len(lone), rng)
@@ -121,21 +122,21 @@ def reduce_hits(
     """The ECAL barrel hits that reach the analysis format.
 
     Args:
-      hits: every hit that was read (`ecal_barrel_readout`).
+      hits: all hits that were read (`ecal_barrel_readout`).
       clusters: superclusters (`photons.superclusters`).
       photons: photons (`photons.reconstruct_photons`).
       rule: one of `REDUCTIONS`. "aodsim" and "reduced" are AODSIM's choice (CMSSW, `reducedEcalRecHits`): the
         crystals of the superclusters, 5x5 around their seeds and around local maxima above `SOFT_ET`, and
-        hits above 95 MeV within 0.6 in (eta, phi) of a photon. The local maxima stand for what is kept around
-        electrons, muons and the clusters of particle flow, which are not simulated; without them the events
-        of the real AODSIM file have more hits than ours. "selective_readout" keeps every hit.
-      others: photons in the endcaps, whose neighbourhood may reach into the barrel.
+        hits above 95 MeV within 0.6 in (eta, phi) of a photon. The local maxima replace the hits kept around
+        electrons, muons and particle-flow clusters, which are not simulated; without them the simulated
+        events have fewer hits than those of the real AODSIM file. "selective_readout" keeps all hits.
+      others: photons in the endcaps, whose neighborhood may extend into the barrel.
 
     Returns:
       The hits that are kept, same columns and order.
 
     Raises:
-      ValueError: there is no such rule.
+      ValueError: the rule is unknown.
     """
     if keeps_all(rule):
         return hits
@@ -161,14 +162,14 @@ def reduce_hits(
 
 
 def keeps_all(rule: str) -> bool:
-    """Whether a rule keeps every hit; raises a ValueError where there is no such rule."""
+    """Whether a rule keeps every hit; raises a ValueError if the rule is unknown."""
     if rule not in REDUCTIONS:
         raise ValueError(f"No reduction {rule!r}; there are {', '.join(REDUCTIONS)}.")
     return rule == "selective_readout"
 
 
 def near_directions(event: np.ndarray, eta: np.ndarray, phi: np.ndarray, photons: Ragged) -> np.ndarray:
-    """Which hits `[n]` lie within `ISOLATION_RADIUS` of a photon of their event, as seen from the origin.
+    """Mask of hits `[n]` within `ISOLATION_RADIUS` of a photon of their event, as seen from the origin.
 
     Args:
       event, eta, phi: `[n]`, the event and the direction of each hit.
@@ -184,11 +185,11 @@ def near_directions(event: np.ndarray, eta: np.ndarray, phi: np.ndarray, photons
 
 
 def full_readout(deposits: np.ndarray, tower_et: float) -> np.ndarray:
-    """Marks the crystals `[events, 61200]` that are read whatever they show.
+    """Mask of the crystals `[events, 61200]` that are read with any energy.
 
     Args:
       deposits: `[events, 61200]`, GeV.
-      tower_et: transverse energy of a tower, in GeV, above which its eight neighbors are read as well.
+      tower_et: transverse energy of a tower, in GeV, above which its eight neighbors are also read.
     """
     events = len(deposits)
     rows = deposits.reshape(events, geometry.EB_ROWS // 5, 5, geometry.EB_COLUMNS).sum(axis=2)
@@ -207,7 +208,7 @@ def full_readout(deposits: np.ndarray, tower_et: float) -> np.ndarray:
 
 
 def _near_photons(hits: Ragged, photons: Ragged) -> np.ndarray:
-    """Marks the hits above `ISOLATION_ENERGY` within `ISOLATION_RADIUS` of a photon's seed crystal."""
+    """Mask of the hits above `ISOLATION_ENERGY` within `ISOLATION_RADIUS` of a photon's seed crystal."""
     keep = np.zeros(len(hits.energy), bool)
     eta = geometry.eb_eta_centres()
     candidates = np.flatnonzero(hits.energy > ISOLATION_ENERGY)
@@ -224,12 +225,12 @@ def _near_photons(hits: Ragged, photons: Ragged) -> np.ndarray:
 
 
 def _gaussian_tail(threshold: float) -> float:
-    """Chance of a standard normal number above `threshold`."""
+    """Probability that a standard normal number exceeds `threshold`."""
     return 0.5 * math.erfc(threshold / math.sqrt(2))
 
 
 def _bernoulli_positions(chance: float, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Which of `size` independent trials succeed, in order: the gaps between them are geometric."""
+    """Indices of the successes among `size` independent trials, drawn by their geometric gaps."""
     positions = np.zeros(0, np.int64)
     last = -1 if chance else size
     while last < size:

@@ -1,6 +1,6 @@
 """The detector's response to generated particles: energy in crystals and towers, and tracks.
 
-The barrel alone, or the whole detector to |eta| = 3: whoever needs the barrel does not pay for more.
+Either the barrel alone is simulated, which is faster, or the whole detector to |eta| = 3.
 """
 
 import dataclasses
@@ -13,24 +13,24 @@ from e2e_jax.sources.simulation.particles import ELECTRON, PHOTON, Particles
 from e2e_jax.sources.simulation.propagation import ENDCAP_Z
 
 LARGEST_ETA = 2.6
-"""Particles beyond leave nothing in the barrel, nor a track."""
+"""Particles beyond this leave no energy in the barrel, and no track."""
 LARGEST_ETA_ENDCAPS = 3.2
-"""Particles beyond leave nothing in the endcaps."""
+"""Particles beyond this leave no energy in the endcaps."""
 SOFTEST = 0.02
-"""GeV; less reaches no read-out threshold."""
+"""GeV; smaller energies do not reach a read-out threshold."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Deposits:
-    """What a batch of events leaves in the detector, before read-out.
+    """Energy deposits and tracks of a batch of events, before read-out.
 
     Attributes:
       ecal: float64 `[events, 61200]`, GeV in each barrel crystal.
       hcal: float64 `[events, HCAL_TOWERS]`, GeV in each HCAL tower.
       tracks: `pt`, `eta`, `phi` of reconstructed tracks.
-      vertex_z: float64 `[events]`, where along the beam the collision happened, cm.
-      sum_pt2: float64 `[events]`, sum of pT^2 of the tracks that begin there, GeV^2.
-      ee: float64 `[events, EE_CELLS]`, GeV in each endcap crystal; None where the barrel was simulated alone.
+      vertex_z: float64 `[events]`, position of the collision along the beam, cm.
+      sum_pt2: float64 `[events]`, sum of pT^2 of the tracks from the collision, GeV^2.
+      ee: float64 `[events, EE_CELLS]`, GeV in each endcap crystal; None if only the barrel was simulated.
     """
 
     ecal: np.ndarray
@@ -44,11 +44,11 @@ class Deposits:
 def respond(
     record: Ragged, vertex_z: np.ndarray, rng: np.random.Generator, endcaps: bool = False
 ) -> Deposits:
-    """Simulates a batch of generated events.
+    """Simulate a batch of generated events.
 
     Args:
       record: final particles of the generator (`generator.generate`).
-      vertex_z: `[events]`, where along the beam each collision happened, cm.
+      vertex_z: `[events]`, position of each collision along the beam, cm.
       rng: the only source of randomness.
       endcaps: simulate the whole detector.
     """
@@ -80,7 +80,7 @@ def respond(
 
 
 def _both(part, deposit_light, deposit_heavy, particles: tuple[Particles, Particles], rng):
-    """ECAL and HCAL spots, in one part of the detector, of photons and electrons and of all others."""
+    """ECAL and HCAL spots in one part of the detector: photons and electrons, and all other particles."""
     light, heavy = (part.entries(some) for some in particles)
     spots = zip(deposit_light(light, rng), deposit_heavy(heavy, rng), strict=True)
     return tuple(part.Spots.concatenate(both) for both in spots)

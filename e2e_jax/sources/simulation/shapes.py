@@ -9,7 +9,7 @@ from e2e_jax.events.base import Ragged
 
 
 def seed_windows(hits: Ragged, event: np.ndarray, seed_cell: np.ndarray) -> np.ndarray:
-    """Energies `[m, 5, 5]` in the 5x5 crystals around seeds, zero where nothing was read.
+    """Energies `[m, 5, 5]` in the 5x5 crystals around seeds, zero for crystals without a hit.
 
     Args:
       hits: ECAL barrel hits in the order of the cells.
@@ -57,7 +57,7 @@ def log_weights(window: np.ndarray, total: np.ndarray, offset: float) -> np.ndar
 
 
 def endcap_windows(hits: Ragged, event: np.ndarray, seed_cell: np.ndarray) -> np.ndarray:
-    """Energies `[m, 5, 5]` (y first) in the 5x5 endcap crystals around seeds, zero where nothing was read.
+    """Energies `[m, 5, 5]` (y first) in the 5x5 endcap crystals around seeds, zero without a hit.
 
     Args:
       hits: ECAL endcap hits in the order of the cells.
@@ -74,7 +74,7 @@ def endcap_windows(hits: Ragged, event: np.ndarray, seed_cell: np.ndarray) -> np
 
 
 def _energies(hits: Ragged, cells: int, wanted: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Energies at `wanted` = event * cells + cell, zero where nothing was read or that is not `inside`."""
+    """Energies at `wanted` = event * cells + cell, zero without a hit or if not `inside`."""
     keys = hits.event_index * cells + hits.cell
     if not len(keys):
         return np.zeros(wanted.shape, np.float32)
@@ -83,14 +83,14 @@ def _energies(hits: Ragged, cells: int, wanted: np.ndarray, inside: np.ndarray) 
 
 
 def endcap_shapes(window: np.ndarray, seed_cell: np.ndarray) -> dict[str, np.ndarray]:
-    """The same shapes in the endcaps, where eta runs away from the beam and phi around it.
+    """Shapes as in `shower_shapes`, for the endcaps, where eta is the direction away from the beam.
 
     Distances are in crystals on the grid of ix and iy, counted from the beam, times 0.0447; along phi
     they are the length of the arc (CMSSW, `EcalClusterTools::localCovariances`).
 
     Args:
       window: `[m, 5, 5]` energies in GeV; see `endcap_windows`.
-      seed_cell: `[m]`, the crystals in their middle.
+      seed_cell: `[m]`, the crystals at the centers of the windows.
 
     Returns:
       As `shower_shapes`.

@@ -1,4 +1,4 @@
-"""Electromagnetic showers in lead tungstate: GFlash, drawn as spots of energy.
+"""Electromagnetic showers in lead tungstate: GFlash, simulated as spots of energy.
 
 Grindhammer and Peters, "The parameterized simulation of electromagnetic showers in homogeneous and
 sampling calorimeters", hep-ex/0001020, section 3 and appendix A (homogeneous media). Lengths along
@@ -18,7 +18,7 @@ RADIATION_LENGTH = 0.89
 CRITICAL_ENERGY = 8.74e-3
 """GeV."""
 MOLIERE_RADIUS = 2.19 * 1.096
-"""cm; the factor makes up for gaps and tapering in the CMS barrel."""
+"""cm; the factor corrects for gaps and tapering in the CMS barrel."""
 CRYSTAL_LENGTH, ENDCAP_CRYSTAL_LENGTH = 23.0, 22.0
 """cm, in the barrel and in the endcaps."""
 PRESHOWER = 3.0
@@ -26,18 +26,18 @@ PRESHOWER = 3.0
 PRESHOWER_ETA = (1.653, 2.6)
 """The abs(eta) that it covers."""
 MOST_SPOTS = 2000
-"""Spots of one shower at the most; more only make the lateral fluctuations smaller than 0.5 %."""
+"""Maximum spots of one shower; with more, the lateral fluctuations only fall below 0.5 %."""
 LOWEST_Y = 7.5
-"""Showers under y = 7.5 (65 MeV) take the shape of that energy: the fits hold no lower."""
+"""Showers below y = 7.5 (65 MeV) get the shape of that energy, because the fits are not valid below it."""
 WIDEST = 6.0
 """Moliere radii at which the lateral profile is cut."""
 
 
 def deposit(entries: Entries, rng: np.random.Generator) -> tuple[Spots, Spots]:
-    """Showers of photons and electrons in the barrel.
+    """Deposit showers of photons and electrons in the barrel.
 
     Returns:
-      Spots in the crystals, and those past the crystals' rear face, in the HCAL.
+      Spots in the crystals, and spots behind the crystals' rear face, in the HCAL.
     """
     everything, depth = spots(entries, rng)
     leaks = depth > CRYSTAL_LENGTH
@@ -47,7 +47,7 @@ def deposit(entries: Entries, rng: np.random.Generator) -> tuple[Spots, Spots]:
 
 
 def spots(entries: Entries, rng: np.random.Generator) -> tuple[Spots, np.ndarray]:
-    """Spots of showers in the barrel, and the depth of each under the crystals' front faces in cm."""
+    """Spots of showers in the barrel, and the depth of each behind the crystals' front faces in cm."""
     particles = entries.particles
     owner, depth, radius, angle, energy = _draw(particles, rng)
 
@@ -64,14 +64,14 @@ def spots(entries: Entries, rng: np.random.Generator) -> tuple[Spots, np.ndarray
 def deposit_in_endcaps(
     entries: endcap.Entries, rng: np.random.Generator
 ) -> tuple[endcap.Spots, endcap.Spots]:
-    """Showers of photons and electrons in the endcaps.
+    """Deposit showers of photons and electrons in the endcaps.
 
-    Behind the preshower they begin in its lead, three radiation lengths before the crystals: what
-    they leave there is lost, and photons that are to shower in it mostly do so. Its silicon is not
-    simulated, and the space between lead and crystals is not either.
+    Behind the preshower, showers begin in its lead, three radiation lengths before the crystals. Their energy
+    in the lead is lost; most photons shower there. The silicon of the preshower, and the space between lead
+    and crystals, are not simulated.
 
     Returns:
-      Spots in the crystals, and those past the crystals' rear face, in the HCAL.
+      Spots in the crystals, and spots behind the crystals' rear face, in the HCAL.
     """
     particles = entries.particles
     owner, depth, radius, angle, energy = _draw(particles, rng)
@@ -86,7 +86,7 @@ def deposit_in_endcaps(
 
 
 def _draw(particles: Particles, rng: np.random.Generator):
-    """Spots: whose each is, its depth in cm, its radius in Moliere radii and angle, its energy in GeV."""
+    """Spots: owner, depth in cm, radius in Moliere radii, angle, and energy in GeV."""
     log_y, peak, alpha = _longitudinal(particles.energy, rng)
     start = np.where(particles.is_a(PHOTON), rng.exponential(9 / 7, len(particles)), 0.0)
     count = np.clip(93 * np.log(Z) * particles.energy**0.876, 1, MOST_SPOTS).astype(np.int64)

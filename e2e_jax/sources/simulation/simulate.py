@@ -1,10 +1,10 @@
-"""The embedded source of events: from a job to selected, reconstructed collisions.
+"""The simulated source of events: from a job to selected, reconstructed collisions.
 
-A job says how much of the detector is simulated: the barrel, or all of it to |eta| = 3. What both have in
-common, the barrel of an event, is made by the same code.
+A job defines how much of the detector is simulated: the barrel, or the whole detector to |eta| = 3. The same
+code simulates the barrel in both cases.
 
-Everything made here is fast simulation: honest physics in a simplified detector, never a stand-in
-for a result on CMS Open Data.
+This is a fast simulation: correct physics in a simplified detector. It cannot replace a result on CMS Open
+Data.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from e2e_jax.sources.simulation.response import respond
 from e2e_jax.study.selection import CutCounts, kept
 
 BATCH = 50
-"""Events simulated together; their crystals are dense, half a megabyte each."""
+"""Events simulated together; the dense crystals of an event take half a megabyte."""
 MOST_IN_VAIN = 1000
-"""Simulated events after which a selection that keeps none is an error."""
+"""Simulated events after which it is an error if none has passed the selection."""
 AHEAD = 5
-"""Collisions for each wanted event that a process generates at most while others make the pile-up."""
+"""Maximum collisions per wanted event that a process generates while others make the pile-up."""
 EXTRA_PILEUP_IN_FAST_MODE = 2
-"""Overlays in place of the multi-parton interactions that the fast mode leaves out; of the event's vertex."""
+"""Overlays at the event's vertex that replace the multi-parton interactions missing in the fast mode."""
 
 PHOTOELECTRONS = 1500
 """Per GeV (CMS ECAL TDR: stochastic term with the photodiodes' excess noise)."""
@@ -51,20 +51,20 @@ UNIFORMITY, MISCALIBRATION = 0.003, 0.004
 
 
 def produce(job: SimulationJob, pool: pileup.Pool | None = None) -> Events:
-    """Simulates collisions until `job.events` of them pass the selection.
+    """Simulate collisions until `job.events` of them pass the selection.
 
     Args:
-      job: what to make; the same job always gives the same events, bit for bit.
+      job: the job; the same job always gives the same events, bit for bit.
       pool: the pile-up; by default that of the job's split, from its files.
 
     Returns:
       `job.events` events with hits in the detector's native segmentation.
 
     Raises:
-      StudyError: the selection keeps no event, or cannot be applied; or see `generator`.
-      ValueError: there is no such reduction.
+      StudyError: the selection keeps no event, or cannot be applied; or as in `generator`.
+      ValueError: the reduction is unknown.
     """
-    readout.keeps_all(job.reduction)  # an unknown one is refused before anything is generated
+    readout.keeps_all(job.reduction)  # refuses an unknown reduction before events are generated
     rng = np.random.default_rng(job.seed)
     seed = job.seed % generator.MAX_SEED
     chunks = generator.generate(job.sample, seed, fast=job.fast, chunk=2 * BATCH)
@@ -92,12 +92,12 @@ def produce(job: SimulationJob, pool: pileup.Pool | None = None) -> Events:
 
 
 def collisions_while_made(shards: Shards, collisions: Iterator[Ragged], enough: int) -> Iterator[Ragged]:
-    """Makes the pile-up, and generates collisions as long as other processes make the last of it.
+    """Make the pile-up, and generate collisions while other processes make its last files.
 
     Args:
       shards: the pile-up.
       collisions: chunks of the job's collisions.
-      enough: collisions after which this process only waits.
+      enough: number of collisions after which this process only waits.
 
     Returns:
       The same chunks as `collisions`.
@@ -115,7 +115,7 @@ def collisions_while_made(shards: Shards, collisions: Iterator[Ragged], enough: 
 
 
 def batches(chunks, size: int):
-    """Groups the generator's chunks, whose sizes vary, into batches of `size` events."""
+    """Group the generator's chunks, whose sizes vary, into batches of `size` events."""
     waiting = None
     for chunk in chunks:
         waiting = chunk if waiting is None else Ragged.concatenate([waiting, chunk])
@@ -125,7 +125,7 @@ def batches(chunks, size: int):
 
 
 def simulate(record: Ragged, job: SimulationJob, pool: pileup.Pool, rng: np.random.Generator) -> Events:
-    """One batch, from generated particles to events with all their photons, before the selection."""
+    """Simulate one batch, from generated particles to events with all photons, before the selection."""
     count = len(record)
     extra = EXTRA_PILEUP_IN_FAST_MODE if job.fast else 0
     means = crossings.draw_means(job.era, count, rng)
@@ -148,15 +148,15 @@ def simulate(record: Ragged, job: SimulationJob, pool: pileup.Pool, rng: np.rand
 
 @dataclasses.dataclass(frozen=True)
 class Detected:
-    """What the analysis format holds of a batch of events.
+    """Content of the analysis format for a batch of events.
 
     Attributes:
       eb, ee, hcal: hits, `cell` and `energy`.
       tracks: `pt`, `eta`, `phi`.
       photons: `pt`, `eta`, `phi`, `detector_eta` of all reconstructed photons.
-      barrel, forward: those of each part, with the shapes of `photons.reconstruct_photons`; `forward` is None
-        where the barrel was simulated alone.
-      collision_z, vertex_z: `[events]`, where the collision happened and the vertex it was assigned, cm.
+      barrel, forward: photons of each part, with the shapes of `photons.reconstruct_photons`; `forward` is
+        None if only the barrel was simulated.
+      collision_z, vertex_z: `[events]`, true and assigned position of the vertex along the beam, cm.
     """
 
     eb: Ragged
@@ -181,17 +181,17 @@ def detect(
     endcaps: bool = False,
     of_the_event: int = 0,
 ) -> Detected:
-    """The detector and the reconstruction, of generated events and their pile-up.
+    """Simulate detector and reconstruction for generated events and their pile-up.
 
     Args:
-      record: particles of the events, as `generator.generate` gives them.
-      pool: where the pile-up is drawn from.
-      collisions: `[events]`, pile-up collisions of the same crossing.
-      beside: `[crossings, events]`, those of each of `crossings.NEIGHBORS`.
+      record: particles of the events, from `generator.generate`.
+      pool: source of the pile-up.
+      collisions: `[events]`, number of pile-up collisions in the same crossing.
+      beside: `[crossings, events]`, number of collisions in each of `crossings.NEIGHBORS`.
       rng: the only source of randomness.
       reduction: one of `readout.REDUCTIONS`.
-      endcaps: simulate the whole detector; `pool` must hold it.
-      of_the_event: how many of `collisions` stand for multi-parton interactions of the event.
+      endcaps: simulate the whole detector; `pool` must contain it.
+      of_the_event: how many of `collisions` replace multi-parton interactions of the event.
     """
     collision_z = rng.normal(0, pileup.VERTEX_SIGMA, len(record))
     deposits = respond(record, collision_z, rng, endcaps)
@@ -230,7 +230,7 @@ def _no_hits(events: int) -> Ragged:
 def _endcaps(
     signal: np.ndarray, hcal_hits: Ragged, vertex_z, barrel_photons: Ragged, reduction: str, rng
 ) -> tuple[Ragged, Ragged, Ragged]:
-    """The endcaps of one batch: hits that are kept, their photons, and the photons of the whole detector."""
+    """The endcaps of one batch: kept hits, photons, and the photons of the whole detector."""
     hits = endcap_readout.ecal_endcap_readout(signal, rng, noise=conditions.endcap_noise())
     hits = conditions.alive(hits, conditions.dead_endcaps())
     clusters = endcap_photons.clusters(hits)
@@ -240,7 +240,7 @@ def _endcaps(
 
 
 def _joined(first: Ragged, second: Ragged) -> Ragged:
-    """Photons of both, event by event."""
+    """Concatenate photons event by event."""
     event = np.concatenate([first.event_index, second.event_index])
     order = np.argsort(event, kind="stable")
     names = ("pt", "eta", "phi", "detector_eta")

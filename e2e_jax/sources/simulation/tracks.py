@@ -1,4 +1,4 @@
-"""Reconstructed tracks: efficiency and resolution of the CMS tracker, no pattern recognition."""
+"""Reconstructed tracks: efficiency and resolution of the CMS tracker, without pattern recognition."""
 
 import numpy as np
 
@@ -10,14 +10,14 @@ LOWEST_PT = 0.3
 LARGEST_ETA = 2.5
 BARREL_ETA = 1.5
 EFFICIENCY_BARREL, EFFICIENCY_FORWARD = (0.70, 0.95), (0.60, 0.85)
-"""For highPurity tracks under and over 1 GeV."""
+"""Efficiency of highPurity tracks below and above 1 GeV."""
 DISPLACED = 15.0
 """cm; the efficiency falls as exp(-radius / DISPLACED) with the radius where a track begins."""
 
 
 PROMPT = 0.1
-"""cm; a track that begins this close to the beam axis belongs to the vertex of its collision. Those of K0S,
-Lambda and conversions do not."""
+"""cm; a track that begins within this distance of the beam axis belongs to the vertex of its collision.
+Tracks of K0S, Lambda and conversions do not."""
 
 
 def reconstruct(charged: Particles, events: int, rng: np.random.Generator) -> tuple[Ragged, np.ndarray]:
@@ -27,7 +27,7 @@ def reconstruct(charged: Particles, events: int, rng: np.random.Generator) -> tu
     tracker performance, JINST 9 (2014) P10009).
 
     Returns:
-      The tracks, and the sum of pT^2 of the prompt ones of each event, float64 `[events]`, GeV^2.
+      The tracks, and the sum of pT^2 of the prompt tracks per event, float64 `[events]`, GeV^2.
     """
     charged = charged[(charged.pt > LOWEST_PT) & (np.abs(charged.eta) < LARGEST_ETA)]
     pt, eta = charged.pt, charged.eta

@@ -1,4 +1,4 @@
-"""A look at all files says of each whether it can be read, and where to ask for those on tape."""
+"""The check of files reports which can be read, and where to request files on tape."""
 
 import zlib
 

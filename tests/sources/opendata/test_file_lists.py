@@ -1,4 +1,4 @@
-"""A list names files, each once, in an order that stays; whatever else it is, it says what is wrong."""
+"""A list names files, each once, in a fixed order; any other content is an error that names the fault."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def test_the_samples_are_those_of_the_paper():
     addresses = [url for sample in SAMPLES.values() for url in sample.indexes]
     assert len(set(addresses)) == 6
     for url in addresses:
-        # The folder of the sample, and the same names again in that of the file.
+        # The sample's folder, and the same names in the folder of the file.
         sample = r"(?P<sample>[^/]+)/AODSIM/(?P<processing>PU_RD1_START53_V7N-v\d)/file-indexes/"
         name = r"CMS_MonteCarlo2012_Summer12_DR53X_(?P=sample)_AODSIM_(?P=processing)_\d{5}_file_index\.txt"
         folder = re.escape(f"{STORE}/MonteCarlo2012/Summer12_DR53X/")
@@ -192,7 +192,7 @@ def test_the_portals_json_indexes_state_contents(tmp_path):
     (index,) = SAMPLES["gamma_gamma"].indexes
     path = tmp_path / index.rpartition("/")[2].replace(".txt", ".json")
     entry = {"uri": f"{STORE}/a.root", "size": 12, "checksum": "adler32:0000abcd", "filename": "a.root"}
-    # As the folder of the sample has it, and as the page of the record gives it.
+    # The formats of the sample's folder and of the record's page.
     for index in ([entry], {"key": path.name, "files": [entry | {"availability": "online"}]}):
         path.write_text(json.dumps(index))
         listed = files_of_labels(["gamma_gamma"], tmp_path)["gamma_gamma"]

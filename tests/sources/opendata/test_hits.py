@@ -1,4 +1,4 @@
-"""From lists of files to the events of a dataset: each once, whole, the same on any executor, or an error."""
+"""Lists of files give complete, unique events of a dataset, equal on every executor, or an error."""
 
 import collections
 import concurrent.futures
@@ -43,7 +43,7 @@ def threads():
 
 @pytest.fixture
 def make(tmp_path, threads):
-    """Makes the source of a dataset of the files in a folder."""
+    """Make the source of a dataset from the files in a folder."""
 
     def make(folder, sizes=SIZES, on_error="fail", executor=threads, kept=tmp_path / "skims", **options):
         run = functools.partial(run_jobs, executor=executor)
@@ -65,7 +65,7 @@ def make(tmp_path, threads):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """Counts the reads of each file in each pass: (pass, file name) -> times."""
+    """Count the reads of each file in each pass: (pass, file name) -> times."""
     counts = collections.Counter()
 
     def counting(name, read):
@@ -122,7 +122,7 @@ def test_the_table_says_where_each_event_lies(lists, make):
 
 
 class Backwards(concurrent.futures.Executor):
-    """Finishes what was submitted last first."""
+    """Executor that finishes jobs in reverse order."""
 
     def __init__(self):
         self._waiting, self._lock = [], threading.Lock()
@@ -163,7 +163,7 @@ def test_neither_workers_nor_order_of_completion_matter(lists, make, tmp_path, m
 def test_no_file_is_read_beyond_those_that_fill_the_quotas_and_none_twice(lists, make, reads):
     source = make(lists, Sizes(4, 2, eras=ERAS))
     both(source)
-    # One file of each class has it all; the others may have been begun ahead.
+    # One file of each class is enough; the others may have been started early.
     assert source.metadata()["read"] == {name: {"files": 1, "events": 12} for name in LABELS}
     assert all(count == 1 for count in reads.values())
     assert {name for step, name in reads if step == "read_entries"} == {f"{name}_0.root" for name in LABELS}
@@ -238,7 +238,7 @@ def test_events_of_whatever_run_are_taken_where_asked_for(tmp_path, make):
 
 @pytest.fixture(scope="module")
 def faulty(lists, tmp_path_factory):
-    """Lists with an event whose hits are not finite, an event that comes twice, and a file cut short."""
+    """Lists with an event whose hits are not finite, a repeated event, and a truncated file."""
     folder = tmp_path_factory.mktemp("faulty")
     shutil.copytree(lists, folder, dirs_exist_ok=True)
     events = file_events(0, 1)
@@ -344,7 +344,7 @@ def test_a_file_on_tape_is_told_or_left_out_and_never_kept(lists, make, monkeypa
         source = make(lists, Sizes(4, 2, eras=ERAS), on_error="skip")
         assert len(both(source)["train"]) == 12
         assert source.metadata()["skipped"] == {"file: offline": 1}
-    # Online again, it is read as if nothing had happened.
+    # When it is online again, it is read normally.
     source = make(lists, Sizes(4, 2, eras=ERAS), on_error="skip")
     assert source.metadata()["skipped"] == {}
     assert "h_0.root" in {path.rpartition("/")[2] for path in source.chosen["h"].files}

@@ -1,4 +1,4 @@
-"""What the first pass finds in a file is kept, used again, and chosen from in the order of the files."""
+"""Results of the first pass are kept and reused, and events are chosen in the order of the files."""
 
 import collections
 import dataclasses
@@ -186,7 +186,7 @@ def test_counts_of_what_was_skipped_add_up_over_the_files():
 
 
 def holding(runs):
-    """The chosen events of a label, which has so many of each run."""
+    """The chosen events of a label with these numbers of events per run."""
     events = [run for run, number in runs.items() for _ in range(number)]
     return choose([("x", found(events))], runs)
 

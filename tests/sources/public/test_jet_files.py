@@ -1,4 +1,4 @@
-"""Images of jets come out of Parquet and HDF5 as they went in; a fault is told with file and row group."""
+"""Images of jets are read from Parquet and HDF5 as they were written; errors name file and row group."""
 
 import h5py
 import numpy as np
@@ -100,7 +100,7 @@ def test_files_without_labels_are_read_as_such_where_that_is_asked(tmp_path):
 
 
 def changed(key, row, value, n=N, channels=3):
-    """Images and columns of which one number is another."""
+    """Images and columns with one number changed."""
     given, columns = images_of(n, channels), columns_of(n)
     if key == "image":
         given[row, 1, 60, 60] = value
@@ -184,7 +184,7 @@ def test_truncated_and_other_files_are_told(tmp_path, parquet):
 
 
 def test_memory_of_a_read_is_that_of_a_few_rows(tmp_path):
-    """A row group with many jets is read in parts: no piece has more than some rows."""
+    """A row group with many jets is read in parts with a limited number of rows."""
     from e2e_jax.sources.public import jet_parquet
 
     n = 2 * jet_files.TOGETHER + 5

@@ -1,4 +1,4 @@
-"""Crops come out of HDF5 as they went in, piece by piece; what is wrong with a file is said with its name."""
+"""Crops are read from HDF5 as they were written, piece by piece; errors name the file."""
 
 import zlib
 
@@ -13,7 +13,7 @@ from e2e_jax.sources.public import shower_files
 
 
 def images_of(n, seed=0):
-    """Crops `[n, 32, 32, 2]` of a few crystals with energy and time, over 50."""
+    """Crops `[n, 32, 32, 2]` of a few crystals with energy and time, divided by 50."""
     random = np.random.default_rng(seed)
     images = np.zeros((n, 32 * 32, 2), np.float32)
     for image in images:
@@ -194,7 +194,7 @@ def test_numbers_that_were_never_written_are_no_zeros(tmp_path, chunks):
 
 
 def test_a_chunk_that_claims_to_be_uncompressed_is_refused(tmp_path):
-    """HDF5 would read its compressed bytes as numbers."""
+    """HDF5 would read the compressed bytes as numbers."""
     path, images = tmp_path / "x.hdf5", images_of(10)
     with h5py.File(path, "w") as file:
         dataset = file.create_dataset("X", images.shape, np.float32, chunks=images.shape, compression="gzip")
@@ -218,7 +218,7 @@ def test_a_checksum_of_the_file_notices_every_damaged_number(tmp_path):
 
 
 def test_damage_to_the_keys_of_the_chunks_never_changes_an_event(tmp_path):
-    """HDF5 reads zeros where a damaged key hides a chunk, although the tree lists it."""
+    """HDF5 reads zeros if a damaged key hides a chunk, although the tree lists it."""
     path, images = tmp_path / "x.hdf5", images_of(6)
     with h5py.File(path, "w") as file:
         file.create_dataset("X", data=images, chunks=(3, 16, 16, 2), compression="gzip")

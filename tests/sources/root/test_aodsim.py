@@ -267,7 +267,7 @@ def test_candidates_are_a_table(path):
 
 
 def many_hits(events):
-    """A selection that reads hits, with an observable of them."""
+    """A selection that uses hits, with an observable computed from them."""
     energy = np.bincount(events.eb.event_index, events.eb.energy, len(events))
     return Selected(energy > 50, {"energy": energy})
 

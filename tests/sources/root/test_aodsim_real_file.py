@@ -1,4 +1,4 @@
-"""Laws of a real CMS file: ten events, read in one call. Skipped where there is none."""
+"""Laws of a real CMS file: ten events, read in one call. Skipped if the file is missing."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def events():
 
 
 def test_all_entries_come_in_one_call(events):
-    """Averages an event, known from other readers: 230 EB, 210 EE and 27 HBHE hits, 220 tracks."""
+    """Averages per event, known from other readers: 230 EB, 210 EE and 27 HBHE hits, 220 tracks."""
     assert len(events) == 10
     assert (events.run == 1).all()
     assert len(np.unique(events.event)) == 10
@@ -36,7 +36,7 @@ def test_every_hit_has_a_cell_that_exists(events):
 
 
 def positive(lists, where=True):
-    """Energy of the hits by event."""
+    """Energy of the hits per event."""
     energy = np.where((lists.energy > 0) & where, lists.energy, 0)
     return np.bincount(lists.event_index, energy.astype(np.float64), minlength=len(lists))
 
@@ -58,7 +58,7 @@ def test_images_hold_the_energy_of_the_hits(events, name):
 
 
 def test_showers_are_where_the_photons_are(events):
-    """Barycentres of ECAL hits within 0.1 in eta and 0.2 in phi of the shower, `caloPosition_`."""
+    """Barycenters of ECAL hits within 0.1 in eta and 0.2 in phi of the shower, `caloPosition_`."""
     names = [*CALO_POSITION, f"{AODSIM.photons}pt_"]
     with root_files.open_tree(real_file(), AODSIM.tree, dict.fromkeys(names, ("float32",))) as tree:
         columns = tree.read(names)
@@ -76,7 +76,7 @@ def test_showers_are_where_the_photons_are(events):
 
 
 def barycentre(events, row, eta, phi):
-    """(eta, phi) of the energy near a direction, from that direction."""
+    """(eta, phi) of the energy near a direction, relative to that direction."""
     crystals = geometry.ee_crystals()
     eb, ee = events.eb.event(row), events.ee.event(row)
     place = np.searchsorted(crystals.cell, ee["cell"])

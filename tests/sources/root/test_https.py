@@ -1,4 +1,4 @@
-"""Read through a real HTTP server: what is read is what is there, and no fault of it blocks a reader."""
+"""Reading through a real HTTP server gives the file's content, and no fault of the server blocks a reader."""
 
 import contextlib
 import socket
@@ -26,7 +26,7 @@ def server(tmp_path):
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch):
-    """The pauses before repetitions, none of which is made."""
+    """Records the pauses before repetitions, without waiting."""
     made = []
     monkeypatch.setattr(connection.time, "sleep", made.append)
     return made
@@ -34,7 +34,7 @@ def pauses(monkeypatch):
 
 @pytest.fixture
 def file(server):
-    """A `Connection` to the file, whose server has been asked for its size."""
+    """A `Connection` to the file, after the request for its size."""
     with contextlib.closing(remote.connect(server.url("file"), timeout=0.5)) as opened:
         server.requests.clear()
         yield opened
@@ -46,7 +46,7 @@ def content(url, **options):
 
 
 def failure(url, reason, **options):
-    """The message of the error that reading a file ends in."""
+    """The error message from reading a file."""
     with pytest.raises(SourceError) as caught:
         content(url, **options)
     assert (caught.value.reason, caught.value.path) == (reason, url)

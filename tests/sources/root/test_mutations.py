@@ -1,4 +1,4 @@
-"""Damaged files: each ends in a SourceError, or in the very data that was written.
+"""A damaged file raises a SourceError or gives exactly the data that were written.
 
 E2E_MUTATIONS=5000 damages that many files of each kind instead of the default.
 """
@@ -23,22 +23,22 @@ from e2e_jax.sources.root.tiers import AODSIM
 from tests.aodsim_file import random_events, write_aodsim
 
 FILES = int(os.environ.get("E2E_MUTATIONS", "120"))
-"""Damaged files of each kind."""
+"""Number of damaged files of each kind."""
 
 EVENTS, CLUSTER = 80, 40
 HITS = {"eb": 12, "ee": 8, "hcal": 5, "tracks": 8}
 SECONDS = 120
-"""After which a read is said to hang, on however busy a machine."""
+"""Seconds after which a read counts as hanging, also on a busy machine."""
 
 MEGABYTES = 500
-"""Most memory that reading damaged files may take beyond what reading sound ones does."""
+"""Maximum additional memory for reading damaged files, compared with sound ones."""
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
     """A small file in which a checksum covers every number that is read."""
     events = random_events(EVENTS, seed=11, hits=HITS)
-    # Round numbers: else uproot, as ROOT does, would store baskets that zlib makes no smaller as they are.
+    # Round numbers: otherwise uproot, like ROOT, would store baskets that zlib makes no smaller uncompressed.
     photons = np.round(leading(events.photons) * 8) / 8
     object.__setattr__(events, "photons", from_leading(photons))
     path = write_aodsim(tmp_path_factory.mktemp("sound") / "file.root", events, cluster=CLUSTER)
@@ -63,7 +63,7 @@ def payloads(path):
 
 
 def places(random, covered, count):
-    """Random places in the file; half of them among the keys and tables, which no checksum covers."""
+    """Random positions in the file; half of them in keys and tables, which no checksum covers."""
     if random.random() < 0.5:
         return random.choice(np.flatnonzero(~covered), count)
     return random.integers(0, len(covered), count)
@@ -95,14 +95,14 @@ def swap(content, covered, random):
 
 
 def repeat(content, covered, random):
-    """One part of the file over another."""
+    """Copy one part of the file over another."""
     source, target = places(random, covered, 2)
     part = content[source : source + 2 ** random.integers(0, 11)][: len(content) - target]
     content[target : target + len(part)] = part
 
 
 class Hang(BaseException):
-    """Not an Exception, which a reader would take for a fault of the file."""
+    """Not an Exception, which a reader would treat as a fault of the file."""
 
 
 @contextlib.contextmanager
@@ -162,6 +162,6 @@ def test_damage_ends_in_an_error_or_does_no_harm(sound, damage, tmp_path):
         # uproot leaves a file that it could not open to the garbage collector.
         warnings.simplefilter("ignore")
         gc.collect()
-    assert outcomes.total() - outcomes["harmless"] >= FILES / 10  # else the damage was none
+    assert outcomes.total() - outcomes["harmless"] >= FILES / 10  # otherwise the files were hardly damaged
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 1e3
     assert grown < MEGABYTES

@@ -58,7 +58,7 @@ def test_images_of_the_events_are_those_of_the_ntuple(content, tmp_path):
 
 
 def test_wide_towers_are_put_together_where_they_were_cut(tmp_path, content):
-    """The authors give each half of a tower with |ieta| > 20 half of its energy; iphi turns by two."""
+    """The authors give each half of a tower with |ieta| > 20 half of its energy, and rotate iphi by two."""
     hits = [(28, 71, 4.0), (-21, 1, 2.0), (20, 72, 3.0), (1, 1, 1.0)]
     image = np.zeros((N, 56, 72), np.float32)
     for ieta, iphi, energy in hits:

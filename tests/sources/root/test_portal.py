@@ -1,4 +1,4 @@
-"""A file of the portal has an address in either protocol, and one that is not on disk may be on tape."""
+"""A portal file has an address in both protocols; a file that is not on disk may be on tape."""
 
 import pytest
 

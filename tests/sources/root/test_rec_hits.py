@@ -13,7 +13,7 @@ ENTRIES = np.array([4, 5, 9])
 
 
 def all_ids():
-    """Every id that names a cell, by collection, and the cell by the decoder."""
+    """All ids of cells of a collection, and their cells from the decoder."""
     ieta, iphi, depth = geometry.hcal_coordinates(np.arange(geometry.HCAL_CELLS))
     there = (abs(ieta) <= geometry.HCAL_LAST_NARROW) | (iphi % 2 == 1)
     ieta, iphi, depth = ieta[there], iphi[there], depth[there]
@@ -57,7 +57,7 @@ def test_hcal_ids_of_later_releases_get_the_same_cells():
 
 @pytest.mark.parametrize("name", ["eb", "ee", "hcal"])
 def test_ids_of_no_cell_are_found_as_the_decoder_finds_them(name):
-    """A bit that no id uses may be refused, and may be overlooked."""
+    """A bit that no id uses may be refused or ignored."""
     known, decode = all_ids()[name]
     random = np.random.default_rng(1)
     flipped = random.choice(known, 400) ^ (np.uint32(1) << random.integers(0, 32, 400).astype(np.uint32))

@@ -1,4 +1,4 @@
-"""A file that cannot be opened is one error that names it and says what to do."""
+"""A file that cannot be opened raises one error with its name and advice."""
 
 import builtins
 import pickle
@@ -18,7 +18,7 @@ from tests.xrootd_server import free_port
 
 @pytest.fixture
 def file(tmp_path):
-    """A ROOT file whose name holds what uproot would take for a tree's."""
+    """A ROOT file whose name contains a part that uproot would treat as a tree's name."""
     path = tmp_path / "run:2012.root"
     with uproot.recreate(path) as written:
         written["events"] = {"energy": np.arange(100.0)}
@@ -97,7 +97,7 @@ def test_a_server_that_never_answers_is_given_up_in_seconds():
 
 @pytest.mark.slow
 def test_the_client_loads_after_tensorflow():
-    """As in `tfds build cms_hgg --config=opendata_central`; each brings libraries of the same names."""
+    """As in `tfds build cms_hgg --config=opendata_central`; both have libraries of the same names."""
     pytest.importorskip("XRootD")
     program = "import tensorflow; from e2e_jax.sources.root import xrootd; xrootd._client().FileSystem('root://127.0.0.1:1')"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -19,7 +19,7 @@ ENTRIES, CLUSTER = 47, 6
 def lists():
     random = np.random.default_rng(3)
     counts = random.integers(0, 30, ENTRIES)
-    counts[:CLUSTER] = 0  # a basket of nothing
+    counts[:CLUSTER] = 0  # an empty basket
     a = random.integers(0, 9, counts.sum()).astype(np.float32)
     return {
         "a": awkward.unflatten(a, counts),
@@ -75,7 +75,7 @@ def test_groups_are_bounded_complete_and_end_with_baskets(path, max_bytes):
 
 
 def test_numbers_behind_a_header_are_read(path, lists):
-    """As in branches of std::vector, whose entries begin with ten bytes that are no numbers."""
+    """As in branches of std::vector, whose entries begin with a header of ten bytes."""
     numbers = lists["a"]
     content = [b"0123456789" + np.asarray(some, ">f4").tobytes() for some in numbers]
     entries = awkward.unflatten(np.frombuffer(b"".join(content), np.uint8), [len(entry) for entry in content])
@@ -171,7 +171,7 @@ def test_a_basket_that_contradicts_the_tree_is_refused(path, what):
             values[2], values[3] = values[3], values[2] + (what == "sizes")
         if what == "seeks":
             branch.sizes[2], branch.sizes[3] = branch.sizes[3], branch.sizes[2]
-            values[4] = values[5]  # two branches' baskets in one place made uproot wait for ever
+            values[4] = values[5]  # two branches' baskets at one position made uproot wait without end
         with pytest.raises(SourceError) as raised:
             tree.read(["a"])
     assert raised.value.reason == "corrupt"

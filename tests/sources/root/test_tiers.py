@@ -1,4 +1,4 @@
-"""Another tier is another table: the same events, read from branches of other names."""
+"""Another tier needs only another table: the same events are read from branches with other names."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ OTHER = dataclasses.replace(
 
 
 def renamed(events):
-    """The branches of events under the names of the other tier."""
+    """The branches of events with the names of the other tier."""
     for name, lists in branches(events).items():
         for tier, other in ((AODSIM.eb, OTHER.eb), (AODSIM.photons, OTHER.photons)):
             name = name.replace(tier, other)

@@ -1,4 +1,4 @@
-"""Read through a real XRootD server: what is read is what is there, and no fault of it blocks a reader."""
+"""Reading through a real XRootD server gives the file's content, and no fault of it blocks a reader."""
 
 import signal
 import threading
@@ -16,7 +16,7 @@ from tests.aodsim_file import random_events, write_aodsim
 from tests.xrootd_server import free_port, skip_without_xrootd, xrootd_server
 
 LENGTH = 600_000
-"""Numbers in each branch: baskets beyond what one element of a vector read may hold."""
+"""Numbers in each branch; baskets exceed the limit of one element of a vector read."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def never_again(monkeypatch):
 
 @pytest.fixture
 def path(server, request):
-    """A file of its own for each test, under the server's folder."""
+    """A separate file for each test, in the server's folder."""
     path = server.data / f"{request.node.name}.root"
     random = np.random.default_rng(1)
     with uproot.recreate(path, compression=None) as file:
@@ -52,7 +52,7 @@ def path(server, request):
 
 
 def read(path, meanwhile=lambda: None, **options):
-    """All of a file; `meanwhile` is called when it is open and its tree known."""
+    """The whole of a file; `meanwhile` is called after it is opened and its tree is read."""
     with remote.open_file(path, **options) as file:
         tree = file["events"]
         meanwhile()
@@ -188,7 +188,7 @@ def test_a_file_that_is_on_tape_is_offline(monkeypatch):
     done = types.SimpleNamespace(ok=True)
 
     class File:
-        """A client's file, of a server that reports it as offline."""
+        """A client's file from a server that reports it as offline."""
 
         def set_property(self, name, value):
             pass

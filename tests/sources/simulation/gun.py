@@ -1,4 +1,4 @@
-"""A particle gun: records of single particles, as the generator would make them."""
+"""A particle gun: records of single particles in the format of the generator."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ MASSES = {22: 0.0, 11: 0.000511, 211: 0.13957, 310: 0.49761, 13: 0.10566}
 
 
 def shoot(pdg: int, momentum, eta, phi, charge: int = 0) -> Ragged:
-    """One particle an event, from the origin; momentum in GeV, arrays `[events]`."""
+    """One particle per event, from the origin; momentum in GeV, arrays `[events]`."""
     momentum, eta, phi = np.broadcast_arrays(momentum, eta, phi)
     pt = momentum / np.cosh(eta)
     energy = np.hypot(momentum, MASSES[abs(pdg)])

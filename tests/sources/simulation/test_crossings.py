@@ -1,4 +1,4 @@
-"""How many collisions there are in each bunch crossing, and what an amplitude sees of them."""
+"""Numbers of collisions per bunch crossing, and their contributions to an amplitude."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Digis: what goes in as energy and time comes out of the fit, with the noise that was asked for."""
+"""Digis: the fit recovers energy and time with the requested noise."""
 
 import numpy as np
 import pytest
@@ -48,9 +48,9 @@ def test_energy_and_time_are_unbiased(rng):
         samples = digis.digitise(np.full(MANY, energy), late, rng)
         found_energy, found_time = digis.reconstruct(samples)
         error = 5 / np.sqrt(MANY)
-        # Timing an amplitude of little more than its noise finds the time that makes it larger: sigma^2 / A.
+        # For amplitudes near the noise, the fit prefers times that give a larger amplitude, by sigma^2 / A.
         assert abs(found_energy.mean() - energy) < error * EB_NOISE + 1.5 * EB_NOISE**2 / energy
-        # The pulse rises faster than it falls, which shifts times by a part of their width.
+        # The pulse rises faster than it falls, which shifts times by a fraction of their width.
         assert abs((found_time - late).mean()) < 0.08 * digis.time_noise() * EB_NOISE / energy + 3e-3
 
 
@@ -77,7 +77,7 @@ def test_noise_has_the_energy_and_the_correlation_that_was_set(rng):
 
 
 def test_samples_made_for_an_energy_have_it(rng):
-    """And their noise is otherwise as free as before: what the amplitude does not see is unchanged."""
+    """The rest of the noise is unchanged: the components that do not affect the amplitude."""
     wanted = rng.normal(0, EB_NOISE, MANY)
     signal = (digis.digitise(np.ones(MANY), np.zeros(MANY), rng, wanted) - PEDESTAL) * GEV_PER_COUNT
     found = signal @ digis.amplitude_weights() - 1
@@ -102,7 +102,7 @@ def test_crystals_without_a_pulse_have_no_time(rng):
 
 
 def test_large_samples_are_read_at_a_lower_gain():
-    """Each gain holds what the 12 bits hold, less the pedestal, and steps in its own counts."""
+    """The range of each gain is 12 bits minus the pedestal, in steps of its own counts."""
     held = (digis.LARGEST_COUNT - PEDESTAL) * GEV_PER_COUNT
     for energy, step in ((0.99 * held, 1), (1.5 * held, 2), (6.5 * held, 12)):
         peak = digis.counts(np.array([energy]))[0]

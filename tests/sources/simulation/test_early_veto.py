@@ -49,7 +49,7 @@ def test_the_photon_is_central_and_two_jets_are_no_photon():
 def test_what_the_veto_drops_the_filters_keep_rarely():
     found = losses.measure(LABELS.index("gamma_jet"), 1, 6000, fast=True)
     assert found.dropped > 0.15 * found.collisions
-    # The filters ask for 80 GeV and the selection for 90; between them lie a few.
+    # The filters require 80 GeV and the selection 90; a few events are in between.
     assert found.kept > 100
     assert found.kept_dropped < 0.03 * found.kept
 

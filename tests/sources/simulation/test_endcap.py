@@ -1,4 +1,4 @@
-"""What enters an endcap lands in the crystals and towers where geometry says, and all of it."""
+"""Energy that enters an endcap is deposited completely, in the crystals and towers given by the geometry."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_a_point_on_the_axis_of_a_crystal_is_in_it(depth):
     axis = centre + np.sign(crystals.z)[:, None] * np.array([0, 0, endcap.FOCUS])
     point = centre + depth * axis / np.linalg.norm(axis, axis=1, keepdims=True)
     np.testing.assert_array_equal(endcap.crystal_at(*point.T), crystals.cell)
-    half = 1.2  # within the crystal still, 2.9 wide
+    half = 1.2  # still within the crystal, which is 2.9 wide
     np.testing.assert_array_equal(endcap.crystal_at(point[:, 0] + half, *point.T[1:]), crystals.cell)
 
 
@@ -101,7 +101,7 @@ def test_towers_are_where_they_should_be():
     towers = spots.in_towers(7)
     event, tower = np.nonzero(towers)
     ieta, iphi, _ = geometry.hcal_coordinates(tower)
-    assert event.tolist() == [0, 1, 2, 3, 4, 5]  # the last one lies beyond eta 3
+    assert event.tolist() == [0, 1, 2, 3, 4, 5]  # the last one is beyond eta 3
     assert ieta.tolist() == [18, 20, -22, 24, 29, -29]
     assert iphi.tolist() == [1, 2, 1, 1, 71, 19]
     assert towers[event, tower].tolist() == [1, 2, 3, 4, 5, 6]

@@ -1,4 +1,4 @@
-"""Laws of the photon reconstruction in the endcaps, on showers put in by hand."""
+"""Laws of the photon reconstruction in the endcaps, for showers built by hand."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_a_lone_shower_is_found_once_at_its_place(ix, iy, side):
     assert found.raw_energy[0] == pytest.approx(deposits.sum(), rel=1e-5)
     assert found.r9[0] == pytest.approx(1, rel=1e-5)
     eta, phi = direction(ix, iy, side)
-    # The axis leaves the line from the origin towards the beam's opposite: |eta| grows with the depth.
+    # The axis is tilted away from the line from the origin, so |eta| grows with the depth.
     assert 0 < abs(found.eta[0]) - abs(eta) < 0.02
     assert found.phi[0] == pytest.approx(phi, abs=0.003)
 
@@ -90,7 +90,7 @@ def test_clusters_share_no_crystal():
 
 
 def test_close_in_phi_two_clusters_one_photon_close_in_eta_two():
-    # Around (50, 80) x runs along phi and y along eta; a crystal is 0.033 of a radian wide.
+    # Around (50, 80), x is along phi and y along eta; a crystal is 0.033 radians wide.
     in_phi = quiet(deposits_of([(0, 50, 80, 1, 80.0), (0, 54, 80, 1, 79.0)]))
     in_eta = quiet(deposits_of([(0, 50, 80, 1, 80.0), (0, 50, 90, 1, 80.0)]))
     assert endcap_photons.clusters(in_phi).supercluster.tolist() == [0, 0]
@@ -124,8 +124,8 @@ def test_the_vertex_tilts_the_direction_and_leaves_the_energy():
 
 
 def test_widths_are_those_of_the_definition():
-    # At (50, 90) eta runs along y: three equal crystals in a row have a variance of 2/3 in it, and hardly any
-    # across; weights are 4.7 - ln 3 each.
+    # At (50, 90), eta is along y: three equal crystals in a row have a variance of 2/3 along y and almost
+    # none across; each weight is 4.7 - ln 3.
     window = np.zeros((2, 5, 5), np.float32)
     window[0, 1:4, 2] = window[1, 2, 1:4] = 10.0
     result = shapes.endcap_shapes(window, geometry.ee_cell([51, 51], [90, 90], [1, -1]))

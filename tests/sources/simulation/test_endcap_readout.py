@@ -49,7 +49,7 @@ def test_a_hot_supercrystal_has_its_neighbourhood_read_in_full():
     assert inside.sum() == 225
     assert (first["energy"][inside] < 0).sum() > 60
     assert first["energy"][~inside].min() > 2.5 * endcap_readout.EE_NOISE
-    assert not (hits.event(1)["energy"] < 0).any()  # E_T of 1 GeV calls for nothing
+    assert not (hits.event(1)["energy"] < 0).any()  # an E_T of 1 GeV triggers no full read-out
 
 
 def test_reduction_keeps_clusters_and_what_is_near_photons():

@@ -70,7 +70,7 @@ def test_the_pair_must_reach_80_gev(pt, passes):
 
 
 def test_one_meson_is_one_candidate():
-    # Its photons are no seeds of their own, and its sum is no pair with itself.
+    # Its photons are not seeds, and its sum does not pair with itself.
     lone = meson(OMEGA, 3, 500.0, 0.0, 0.0)
     events = record(lone)
     assert enrichment.find_seeds(enrichment.directions(events)).nonzero()[0].tolist() == [3]

@@ -59,7 +59,7 @@ print(sorted(set(sys.modules) - before))
 
 
 def test_the_first_events_of_a_process_import_nothing():
-    """Imports in Pythia's C++ let threads wait for each other forever."""
+    """Imports in Pythia's C++ code can deadlock threads."""
     done = subprocess.run([sys.executable, "-c", FIRST_BATCH], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -80,7 +80,7 @@ def test_particles_are_final_visible_and_physical(process, minimum_bias):
     for name in ("px", "py", "pz", "e", "x", "y", "z"):
         assert np.isfinite(particles.columns[name]).all()
     assert not np.isin(np.abs(particles.pdg), [*NEUTRINOS, 111, 1, 2, 3, 4, 5, 21, 25, 90]).any()
-    # Energy and momentum: what the proton beams brought, less the neutrinos.
+    # Energy and momentum are those of the proton beams minus the neutrinos.
     energy = np.bincount(particles.event_index, particles.e)
     assert (energy < 8000.0 * (1 + 1e-6)).all()
     assert (energy > 4000.0).all()
@@ -107,7 +107,7 @@ def test_charges_follow_the_particle_kind_and_add_up(minimum_bias):
     }
     for kind, charge in known.items():
         assert (particles.charge[particles.pdg == kind] == charge).all()
-    assert (np.bincount(particles.event_index, particles.charge) == 2).all()  # two protons came in
+    assert (np.bincount(particles.event_index, particles.charge) == 2).all()  # charge of the two protons
 
 
 @pytest.mark.slow

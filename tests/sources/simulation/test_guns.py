@@ -1,4 +1,4 @@
-"""Particle guns: what is shot, what the tracker does to it, and what the barrel shows."""
+"""Particle guns: shot particles, interactions in the tracker, and hits in the barrel."""
 
 import dataclasses
 import pickle
@@ -104,7 +104,7 @@ def test_electrons_have_both_charges_and_pairs_one_of_each():
 
 
 def test_the_energy_is_that_of_the_particle(photons, electrons):
-    """Within the window, the noise's share and the crystals' rear; the fit of the samples changes nothing."""
+    """Equal up to effects of window, noise and rear leakage; the fit of the samples changes nothing."""
     for showers in (photons, electrons):
         true = showers.particles[:, 0, 0] * np.cosh(showers.particles[:, 0, 1])
         found = images(showers).sum(axis=(1, 2))
@@ -116,7 +116,7 @@ def test_deposits_hold_the_energy_that_reaches_the_barrel():
     particles = guns.shoot(gun(LABELS[PHOTON], max_eta=0.9), 50, rng)
     energy, moment = guns.deposit(particles, np.full(50, 3.0), 50, rng)
     np.testing.assert_allclose(np.median(energy.sum(axis=1) / particles.energy), 1, atol=0.02)
-    # Late by the collision's 3 ns, but for the vertex and the depth of the shower.
+    # Late by the collision's 3 ns, except for effects of the vertex and the depth of the shower.
     assert np.median(moment.sum(axis=1) / energy.sum(axis=1)) == pytest.approx(3.0, abs=0.1)
 
 
@@ -141,13 +141,13 @@ def test_the_highest_crystal_is_where_crops_have_it(photons):
 
 
 def test_a_crop_is_what_the_barrel_shows_there():
-    """The same hits in number and energy, whether all of the barrel was read out or a window of it."""
+    """Number and energy of hits are the same if the whole barrel or only a window is read out."""
     crop = guns.produce(job(PHOTON, seed=21, events=150))
     whole = crops.crop(guns.produce(job(PHOTON, seed=22, events=150, view="barrel")))
     for some in (crop, whole):
         some.validate(view="crop")
     assert crop.crystals.counts.mean() == pytest.approx(whole.crystals.counts.mean(), rel=0.06)
-    # Fainter ones come in whole towers, whose number fluctuates.
+    # Fainter hits come in whole towers, whose number fluctuates.
     edge = [(images(some)[:, :, :6] > 0.1).sum() for some in (crop, whole)]
     assert edge[0] == pytest.approx(edge[1], rel=0.2)
 
@@ -169,7 +169,7 @@ def test_windows_surround_crops_wrap_in_phi_and_stay_in_the_barrel():
 
 
 def test_the_field_spreads_electrons_in_phi(photons, electrons, monkeypatch):
-    """Bremsstrahlung flies straight where the electron bends; without material nothing is shed."""
+    """Bremsstrahlung flies straight while the electron bends; without material nothing is radiated."""
     broad = [(width_in_phi(showers) > 1.2).mean() for showers in (photons, electrons)]
     monkeypatch.setattr("e2e_jax.sources.simulation.material.MATERIAL_X0", (1e-6,) * 15)
     bare = [width_in_phi(shot(label)) for label in (PHOTON, ELECTRON)]
@@ -196,7 +196,7 @@ def test_pairs_are_two_separate_showers(pairs):
 
 
 def test_the_time_of_a_shower_is_the_collision_s(electrons):
-    """Its brightest crystal is as far from 0 as collisions, vertices and synchronisation spread."""
+    """The spread of its brightest crystal's time is that of collisions, vertices and synchronization."""
     first = electrons.crystals.offsets[:-1]
     highest = np.maximum.reduceat(electrons.crystals.energy, first)[electrons.crystals.event_index]
     time = electrons.crystals.time[electrons.crystals.energy == highest]
@@ -205,7 +205,7 @@ def test_the_time_of_a_shower_is_the_collision_s(electrons):
 
 
 def test_pileup_adds_hits():
-    """A pool of one collision with 40 crystals of 2 GeV each, ten of them on average in each shot."""
+    """A pool of one collision with 40 crystals of 2 GeV each; ten collisions per shot on average."""
     cells = (np.arange(40, dtype=np.uint16) * 1507) % geometry.EB_CELLS
     hits = {"cell": cells.astype(np.uint16), "energy": np.full(40, 2, np.float32)}
     none = Ragged.from_counts(np.zeros(1, np.int64), {})
@@ -267,7 +267,7 @@ def test_the_photons_of_a_decay_have_the_mass_and_pt_of_what_decayed():
         assert low - 1e-6 < values.min() < low + 0.01 * (high - low)
         assert high - 0.01 * (high - low) < values.max() < high + 1e-6
         assert values.mean() == pytest.approx((low + high) / 2, rel=0.03)
-    # Isotropic at rest: the share of the energy that a photon gets is flat.
+    # Isotropic at rest, so a photon's share of the energy has a flat distribution.
     share = photons.energy.reshape(-1, 2)[:, 0] / energy
     assert np.std(share) == pytest.approx(1 / np.sqrt(12), rel=0.03)
     massless = guns.decays(decay(mass=(0, 0)), 50, np.random.default_rng(1)).momentum.reshape(-1, 2, 3)

@@ -1,4 +1,4 @@
-"""Laws of the HCAL read-out: depths, noise, and the flags that put a hit into AODSIM."""
+"""Laws of the HCAL read-out: depths, noise, and the flags that keep a hit in AODSIM."""
 
 import math
 
@@ -103,7 +103,7 @@ def test_an_event_whose_brightest_channels_are_one_pulse_in_time_has_no_flags():
     dim = {(5, 50): 4.0}
     assert len(measured(dim | {(1, 10): 15.0}).flagged_hits().cell) == 2
     assert len(measured(dim | {(1, 10): 60.0}).flagged_hits().cell) == 0
-    # The same energy half out of time has another profile.
+    # The same energy, half of it out of time, has another profile.
     assert len(measured(dim | {(1, 10): 30.0}, late={(1, 10): 30.0}).flagged_hits().cell) == 2
 
 

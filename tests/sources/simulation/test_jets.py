@@ -1,4 +1,4 @@
-"""Jets of simulated collisions: what is clustered, what is kept, and what surrounds it."""
+"""Jets of simulated collisions: clustering, selection and images."""
 
 import dataclasses
 

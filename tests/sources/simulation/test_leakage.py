@@ -1,8 +1,9 @@
-"""Nothing tells the classes apart but their physics.
+"""Only physics distinguishes the classes.
 
-Every class goes through the same detector and pile-up. A boosted-tree classifier on what is no part of
-the hard collision must not separate any pair of them: number, energy and place of hits and tracks in the
-sector of phi where the hard collision left least, far from photons and recoil, and the order of its tracks.
+Every class has the same detector and pile-up simulation. A boosted-tree classifier must not separate any pair
+of classes by quantities unrelated to the hard collision: number, energy and position of hits and tracks in
+the sector of phi with the least energy from the hard collision, far from photons and recoil, and the order of
+its tracks.
 """
 
 import itertools
@@ -27,26 +28,26 @@ pytestmark = pytest.mark.slow
 EVENTS = 1000
 SECTORS = 12
 PROCESSES = {"gamma_gamma": "diphoton_born", "h": "higgs_to_photons", "gamma_jet": "photon_jet"}
-"""Without the samples' cuts: the whole phase space."""
+"""The whole phase space, without the samples' cuts."""
 ERA = hgg.ERAS["central"][1]
 BOUND = 0.03
-"""Of the distance of the AUC to 0.5; its statistical error is 0.013."""
+"""Maximum distance of the AUC from 0.5; its statistical error is 0.013."""
 
 
 def sector_of(phi):
-    """Which twelfth of the circle a direction lies in."""
+    """Index of the twelfth of the circle that contains a direction."""
     return (np.asarray(phi) % (2 * np.pi) / (2 * np.pi) * SECTORS).astype(int) % SECTORS
 
 
 def quietest_sector(record):
-    """The sector where the particles of each generated event have least transverse momentum, `[events]`."""
+    """The sector with the least transverse momentum of each generated event, `[events]`."""
     pt = np.hypot(record.px, record.py) * (np.abs(record.pz) < 10 * np.hypot(record.px, record.py))
     place = record.event_index * SECTORS + sector_of(np.arctan2(record.py, record.px))
     return np.bincount(place, pt, len(record) * SECTORS).reshape(-1, SECTORS).argmin(axis=1)
 
 
 def nuisances(record, seen):
-    """Quantities `[events]` of the quietest sector, which no physics of the hard collision should move."""
+    """Quantities `[events]` of the quietest sector, which the hard collision should not change."""
     quiet, events = quietest_sector(record), len(record)
     row, column = np.divmod(seen.eb.cell.astype(int), geometry.EB_COLUMNS)
     ieta, iphi, _ = geometry.hcal_coordinates(seen.hcal.cell)
@@ -65,7 +66,7 @@ def nuisances(record, seen):
             f"{name} largest": np.maximum.reduceat(np.append(size, 0), np.searchsorted(owner, range(events))),
             f"{name} side": np.bincount(owner, np.sign(eta), events),
         }
-    # Of the tracks: whether the first half in the order is harder than the second.
+    # For the tracks: whether the first half in the order is harder than the second.
     place = np.arange(len(owner)) - np.searchsorted(owner, owner)
     early = np.where(2 * place < number[owner], 1, -1)
     columns["tracks order"] = np.bincount(owner, early * np.minimum(size, 2), events)
@@ -113,7 +114,7 @@ def test_nuisances_do_not_separate_the_classes(classes, one, other):
 
 @pytest.mark.parametrize("column", ["tracks order", "eb mean", "hcal number"])
 def test_the_classifier_finds_a_leak_where_there_is_one(classes, column):
-    """Half of a class against the other half, one of whose quantities is moved by 0.4 of its spread."""
+    """One half of a class against the other half, with one quantity shifted by 0.4 of its spread."""
     one, other = ({name: values[half::2] for name, values in classes["h"].items()} for half in range(2))
     other[column] = other[column] + 0.4 * other[column].std()
     assert auc(one, other) > 0.5 + BOUND

@@ -1,4 +1,4 @@
-"""Decays, conversions and bremsstrahlung conserve what they must."""
+"""Decays, conversions and bremsstrahlung obey their conservation laws."""
 
 import numpy as np
 import pytest
@@ -43,10 +43,10 @@ def test_electrons_lose_one_part_in_e_a_radiation_length():
     electrons = beam(11, 4_000, 60.0, charge=-1)
     left, shed = material.radiate(electrons, np.random.default_rng(2))
     total = by_event(Particles.concatenate([left, shed]), 4_000)[:, 0]
-    # The rare electron that loses nearly all curls up in the field, with what it has left.
+    # A rare electron that loses nearly all of its energy curls up in the field with the rest.
     np.testing.assert_allclose(total, 60.0, atol=0.6)
     kept = np.bincount(left.event, left.energy, 4_000).mean() / 60.0
-    # Softer photons than SOFTEST_PHOTON are not followed: they would take 4/3 X times that fraction.
+    # Photons softer than SOFTEST_PHOTON are not simulated: they would take 4/3 X times that fraction.
     assert kept == pytest.approx(np.exp(-material.radiation_lengths(np.array(0.0))), abs=0.02)
 
 
@@ -75,7 +75,7 @@ def test_forward_electrons_lose_one_part_in_e_a_radiation_length():
     total = by_event(Particles.concatenate([left, shed]), 4_000)[:, 0]
     np.testing.assert_allclose(total, 60.0, atol=0.6)
     kept = np.bincount(left.event, left.energy, 4_000).mean() / 60.0
-    # At most one photon in a quarter of a disc: the loss comes out a little short.
+    # At most one photon per quarter of a disc, so the loss is slightly too small.
     assert kept == pytest.approx(np.exp(-material.radiation_lengths(np.array(2.2))), abs=0.03)
     np.testing.assert_allclose(left.position[:, 2], material.DISCS.depth[-1])
 

@@ -1,4 +1,4 @@
-"""The table that minimum-bias collisions start from is the one that Pythia integrates."""
+"""The table for the start of minimum-bias collisions equals the one that Pythia integrates."""
 
 import importlib.metadata
 import re
@@ -23,7 +23,7 @@ def test_the_table_of_this_version_of_pythia_is_what_it_integrates(tmp_path):
     made, kept = numbers(path), numbers(multiparton.table())
     assert multiparton.table().name == f"multiparton_{importlib.metadata.version('pythia8mc')}.txt"
     assert made.shape == kept.shape
-    # Another processor may round otherwise and then integrates with other random numbers.
+    # Another processor may round differently and then integrate with other random numbers.
     assert np.isclose(made, kept, rtol=0.1, atol=0.05).mean() > 0.95
 
 

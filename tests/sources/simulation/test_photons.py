@@ -1,4 +1,4 @@
-"""Laws of the photon reconstruction, on showers put in by hand."""
+"""Laws of the photon reconstruction, for showers built by hand."""
 
 import numpy as np
 import pytest

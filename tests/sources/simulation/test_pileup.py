@@ -1,4 +1,4 @@
-"""Pools of pile-up come back from their files, and nothing but sound ones do; each split has its own."""
+"""Pile-up pools are read back from their files, damaged ones are refused; each split has its own pool."""
 
 import dataclasses
 
@@ -80,7 +80,7 @@ def test_a_pool_of_other_events_or_of_the_barrel_alone_is_refused(tmp_path):
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
-    """Seeds of the shards that were made in the place of simulated ones; the cache is empty at first."""
+    """Seeds of the shards made instead of simulated ones; the cache is empty at first."""
     made = []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(pool_files, "SHARD_EVENTS", EVENTS)
@@ -93,7 +93,7 @@ def made(tmp_path, monkeypatch):
 
 
 def opened(index=0):
-    """What a new process gets."""
+    """The pool in a new process."""
     pool_files._opened.cache_clear()
     return Shards("train", 3, True).open(index)
 

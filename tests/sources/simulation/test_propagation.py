@@ -1,4 +1,4 @@
-"""Helices and straight lines end where geometry says."""
+"""Helices and straight lines end at the positions given by geometry."""
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def test_a_helix_to_the_endcap_turns_by_its_length_along_the_beam():
         turned = np.arctan2(moved.momentum[:, 1], moved.momentum[:, 0])
         turn = PT_PER_CM * ENDCAP_Z / np.abs(start.momentum[:, 2])
         np.testing.assert_allclose(turned, -charge * turn)
-        # The chord under a turn of a circle of radius pT / PT_PER_CM.
+        # The chord of a turn on a circle of radius pT / PT_PER_CM.
         np.testing.assert_allclose(moved.radius, 2 * start.pt / PT_PER_CM * np.sin(turn / 2))
         np.testing.assert_allclose(moved.pt, start.pt)
 

@@ -1,4 +1,4 @@
-"""Laws of the read-out: what is kept, how much noise, and what the reduction leaves."""
+"""Laws of the read-out: kept hits, noise, and the reduction."""
 
 import math
 
@@ -27,14 +27,14 @@ def test_empty_crystals_show_the_gaussian_tail():
     expected = 40 * geometry.EB_CELLS * 0.5 * math.erfc(2.5 / math.sqrt(2))
     assert len(hits.energy) == pytest.approx(expected, abs=5 * math.sqrt(expected))
     assert hits.energy.min() > readout.EB_THRESHOLD * readout.EB_NOISE
-    # Mean of a normal number above 2.5: its density there over the tail.
+    # Mean of a normal number above 2.5: the density at 2.5 divided by the tail.
     mean = math.exp(-(2.5**2) / 2) / math.sqrt(2 * math.pi) / (0.5 * math.erfc(2.5 / math.sqrt(2)))
     assert hits.energy.mean() / readout.EB_NOISE == pytest.approx(mean, abs=0.02)
     assert np.bincount(hits.cell // 3600, minlength=17).std() < 5 * math.sqrt(expected / 17)
 
 
 def test_sparse_noise_is_that_of_every_crystal_drawn():
-    # A crystal with a signal just above what counts as empty takes the dense path.
+    # A crystal with a signal just above the limit of empty crystals uses the dense code.
     faint = np.full((8, geometry.EB_CELLS), 1.01 * readout.NEGLIGIBLE, np.float32)
     sparse = readout.ecal_barrel_readout(empty(8), rng(), tower_et=100)
     dense = readout.ecal_barrel_readout(faint, rng(), tower_et=100)
@@ -78,7 +78,7 @@ def test_a_hot_tower_has_its_neighbourhood_read_in_full(iphi, columns):
     row, column = np.divmod(hits.cell.astype(int), geometry.EB_COLUMNS)
     inside = (row >= 80) & (row < 95) & np.isin(column, list(columns))
     assert inside.sum() == 225
-    # Half of what is there is noise below zero; outside, only what passes the threshold.
+    # Inside, half of the hits are noise below zero; outside, all hits exceed the threshold.
     assert 60 < (hits.energy[inside] < 0).sum() < 160
     assert hits.energy[~inside].min() > 0.1
 
@@ -120,7 +120,7 @@ def test_reduction_keeps_what_is_near_clusters_and_photons():
     kept = readout.reduce_hits(hits, clusters, none)
     assert set(kept.cell) == {cell[0], cell[1]}  # the second is a subcluster, found across iphi 360
     kept = readout.reduce_hits(hits, clusters, clusters.filter(clusters.energy > 10))
-    assert set(kept.cell) == {cell[0], cell[1], cell[2]}  # the third lies in the isolation cone
+    assert set(kept.cell) == {cell[0], cell[1], cell[2]}  # the third is in the isolation cone
     assert readout.reduce_hits(hits, clusters, none, "selective_readout") is hits
 
 

@@ -1,4 +1,4 @@
-"""What is known of the CMS barrel, in the simulated one: showers, resolution, occupancy."""
+"""Known properties of the CMS barrel in the simulated one: showers, resolution, occupancy."""
 
 import numpy as np
 import pytest
@@ -28,13 +28,13 @@ EVENTS = 300
 
 @pytest.fixture(scope="module")
 def bare_photons() -> np.ndarray:
-    """Crystals of 50 GeV photons that met no material, `[events, 61200]`."""
+    """Crystals of 50 GeV photons without material, `[events, 61200]`."""
     rng = np.random.default_rng(3)
     record = shoot(22, np.full(EVENTS, 50.0), rng.uniform(-1.3, 1.3, EVENTS), rng.uniform(-3.1, 3.1, EVENTS))
     entries = barrel.enter(Particles.from_generator(record, np.zeros(EVENTS)))
     ecal, behind = showers.deposit(entries, rng)
     total = ecal.in_crystals(EVENTS).sum(1) + behind.in_towers(EVENTS).sum(1)
-    assert total.max() < 50.01  # what is missing fell past the barrel's end, or between two modules
+    assert total.max() < 50.01  # the rest is beyond the barrel's end, or between two modules
     assert np.median(total) > 49.9
     return ecal.in_crystals(EVENTS)
 
@@ -66,7 +66,7 @@ def test_an_endcap_photon_has_the_shower_shape_of_cms():
         hits, nothing, endcap_photons.clusters(hits), np.zeros(EVENTS)
     )
     assert np.all(found.counts == 1)
-    # CMS sees 0.025 for unconverted photons in the endcaps, and noise of 25 x 0.15^2 GeV^2 in the 5x5 sum.
+    # CMS has 0.025 for unconverted photons in the endcaps, and noise of 25 x 0.15^2 GeV^2 in the 5x5 sum.
     assert np.median(found.sigma_ieta_ieta) == pytest.approx(0.0245, abs=0.002)
     assert np.median(found.r9) == pytest.approx(0.96, abs=0.015)
     low, middle, high = np.quantile(found.energy / 50.0, [0.16, 0.5, 0.84])
@@ -150,7 +150,7 @@ def test_overlays_conserve_energy():
     doubles = over.tracks.counts - collisions  # the pool's first event has two of everything, the second one
     np.testing.assert_allclose(over.ecal.sum(1), 3 * doubles + 4 * (collisions - doubles))
     np.testing.assert_allclose(over.hcal.sum(1), 2 * doubles + 3 * (collisions - doubles))
-    # The vertex is the one with the largest sum of pT^2: the event's 15 lies between the pool's 10 and 20.
+    # The vertex is the one with the largest sum of pT^2: the event's 15 is between the pool's 10 and 20.
     assert set(over.vertex_z.tolist()) <= {1.0, 4.0, -4.0}
     np.testing.assert_array_equal(over.vertex_z == 1.0, over.sum_pt2 == 15.0)
     assert over.vertex_z[0] == 1.0

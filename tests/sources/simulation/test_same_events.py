@@ -1,6 +1,6 @@
-"""The built-in collisions are the same, bit for bit, whatever the code around their simulation looks like.
+"""The built-in collisions do not change, bit for bit, when the code around their simulation changes.
 
-The digests are those of the datasets of version 3.0.0. After a change of the physics print new ones:
+The digests are those of the datasets of version 3.0.0. After a change of the physics, print new ones:
 `python -m tests.sources.simulation.test_same_events`.
 """
 
@@ -46,7 +46,7 @@ JOBS = {
 
 
 def pool(endcaps: bool) -> pileup.Pool:
-    """Random deposits in the place of minimum-bias collisions, which take a minute to simulate."""
+    """Random deposits instead of minimum-bias collisions, which take a minute to simulate."""
     random, n = np.random.default_rng(7), 60
     exist = (
         np.arange(geometry.EB_CELLS),
@@ -77,7 +77,7 @@ def pool(endcaps: bool) -> pileup.Pool:
 
 
 def digest(events: Events) -> str:
-    """Of all that a network may see, and of the addresses."""
+    """Digest of all data that a network may use, and of the addresses."""
     sha = hashlib.sha256()
 
     def add(name, values):

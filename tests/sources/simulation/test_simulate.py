@@ -1,4 +1,4 @@
-"""From task to selected events: the same ones each time, and like those of CMS."""
+"""A job gives the same selected events each time, and they resemble those of CMS."""
 
 import dataclasses
 

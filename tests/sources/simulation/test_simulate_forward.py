@@ -1,4 +1,4 @@
-"""The whole detector, from task to selected events: alike on both sides, and in the barrel what it was."""
+"""Jobs of the whole detector: both sides are alike, and the barrel is as without endcaps."""
 
 import dataclasses
 
@@ -79,7 +79,7 @@ def test_overlays_turn_by_quarters_and_conserve_energy():
     np.testing.assert_allclose(over.ee.sum(axis=1), 3.0)
     found = over.ee.argmax(axis=1)
     assert len(np.unique(found)) == 8
-    # Tracks and crystals turn together, and go to the other side together.
+    # Tracks and crystals are rotated together and mirrored together.
     crystals = geometry.ee_crystals()
     rows, start = np.searchsorted(crystals.cell, found), np.searchsorted(crystals.cell, cell)
     apart = crystals.phi[rows] - crystals.phi[start] - over.tracks.phi
@@ -108,7 +108,7 @@ def test_every_event_passes_the_selection(higgs):
 def test_the_whole_detector_has_hits_alike_on_both_sides(higgs):
     assert geometry.ee_exists()[higgs.ee.cell].all()
     assert np.mean(higgs.ee.cell >= geometry.EE_SIDE**2) == pytest.approx(0.5, abs=0.08)
-    # A CMS file with half of the pile-up has 210, where ours has 214 (docs/physics_validation.md).
+    # A CMS file with half of the pile-up has 210; the simulation has 214 (docs/physics_validation.md).
     assert np.median(higgs.ee.counts) == pytest.approx(400, rel=0.25)
     ieta, iphi, depth = geometry.hcal_coordinates(higgs.hcal.cell)
     assert set(np.abs(ieta)) == set(range(1, 30))

@@ -1,4 +1,4 @@
-"""A process that waits for others to make the pile-up generates its collisions meanwhile, and loses none."""
+"""A process that waits for other processes to make the pile-up generates its collisions and loses none."""
 
 import numpy as np
 import pytest
