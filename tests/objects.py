@@ -28,7 +28,7 @@ def run_of(config):
         "cms_hgg": hgg.TASK,
         "ecal_showers": showers.STUDIES["decays"].task if decays else showers.TASK,
         "cms_jets": jets.STUDIES["tops"].task if tops else jets.TASK,
-    }[builder]
+    }.get(builder, hgg.TASK)
     if decays:
         task = task.scaled({"mass_a": [0.0, 1.2]})
     return experiment.of(config, experiment.task_of(config, {"task": task.to_json()}))
@@ -41,12 +41,14 @@ def new_state(config, seed=0):
 
 
 def random_params(run, seed=0):
-    """Parameters of a run's network as large as those before training, on the host; nothing is compiled."""
+    """Parameters of a run's network that keep the size of its maps, on the host; nothing is compiled."""
     random = np.random.default_rng(seed)
 
     def draw(leaf):
-        bound = np.prod(leaf.shape[:-1]) ** -0.5
-        return random.uniform(-bound, bound, leaf.shape).astype(leaf.dtype)
+        if leaf.ndim < 2:
+            # Small, so that a ReLU does not pass or stop all events alike.
+            return random.uniform(-0.01, 0.01, leaf.shape).astype(leaf.dtype)
+        return random.normal(0, (2 / np.prod(leaf.shape[:-1])) ** 0.5, leaf.shape).astype(leaf.dtype)
 
     return jax.tree.map(draw, jax.eval_shape(run.initial_params, jax.random.key(0)))
 

@@ -25,6 +25,7 @@ SIMULATION = (
 READING = (
     "detector/geometry.py",
     "detector/ids.py",
+    "detector/jet_pixels.py",
     "events/base.py",
     "events/diphotons.py",
     "events/identity.py",

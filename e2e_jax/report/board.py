@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from e2e_jax.evaluation.tables import metrics, value_at
-from e2e_jax.report.runs import Scored
+from e2e_jax.report.scored import Scored
 from e2e_jax.study import Task
 
 DOTS = 60

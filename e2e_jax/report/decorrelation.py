@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from e2e_jax.display.figure import literal
 from e2e_jax.report.pictures import COLOURS, FAINT, INK, SIZE, Picture, new_figure
-from e2e_jax.report.runs import Run, Scored
+from e2e_jax.report.runs import Run
+from e2e_jax.report.scored import Scored
 from e2e_jax.study import Observable
 
 FINEST = 20
@@ -265,7 +266,8 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
         end, of = (
             (f"_{number + 1}", f", {run.name}") if number else ("", f", {run.name}" if len(runs) > 1 else "")
         )
-        for label, observable in itertools.product(task.backgrounds, task.decorrelate_observables):
+        labels = task.backgrounds if task.decorrelate else ()
+        for label, observable in itertools.product(labels, task.decorrelate_observables):
             # The CVM is that of the events of all these labels together.
             given = run.results.get("decorrelation", {}).get(observable.name)
             cvm = given["cvm"] if given and task.of == (label,) else None

@@ -15,7 +15,8 @@ from e2e_jax.events.jets import Jets
 from e2e_jax.events.showers import Showers
 from e2e_jax.report.jet_figure import draw_jet
 from e2e_jax.report.pictures import Picture
-from e2e_jax.report.runs import Run, Scored
+from e2e_jax.report.runs import Run
+from e2e_jax.report.scored import Scored
 from e2e_jax.report.shower_figure import draw_shower
 
 

@@ -11,7 +11,8 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from e2e_jax.display.figure import literal
 from e2e_jax.evaluation.weights import effective_number, of_events
 from e2e_jax.report.pictures import COLOURS, FAINT, INK, SIZE, Picture, class_colours, new_figure
-from e2e_jax.report.runs import Run, Scored
+from e2e_jax.report.runs import Run
+from e2e_jax.report.scored import Scored
 
 BINS = 12
 """Bins of a reliability curve; each holds as many events."""

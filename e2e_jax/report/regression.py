@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 
 from e2e_jax.display.figure import literal
 from e2e_jax.report.pictures import COLOURS, FAINT, INK, SIZE, Picture, new_figure
-from e2e_jax.report.runs import Regressed, Run, Scored
+from e2e_jax.report.runs import Run
+from e2e_jax.report.scored import Regressed, Scored
 from e2e_jax.study import Observable
 
 CELLS = 10, 40

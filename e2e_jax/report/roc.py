@@ -12,7 +12,8 @@ from e2e_jax.display.figure import literal
 from e2e_jax.evaluation import metrics
 from e2e_jax.evaluation.results import pair_with_label, rows_of_pair
 from e2e_jax.report.pictures import COLOURS, DASHES, Picture, class_colours, new_figure
-from e2e_jax.report.runs import Run, Scored
+from e2e_jax.report.runs import Run
+from e2e_jax.report.scored import Scored
 from e2e_jax.study import Task
 
 POINTS = 200

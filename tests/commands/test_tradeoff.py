@@ -141,7 +141,7 @@ def test_what_cannot_be_scanned_is_refused(tmp_path):
     config.update_from_flattened_dict({STRENGTH: 0.0})
     with pytest.raises(ValueError, match="--strengths"):
         points(config, ["cvm"], {}, tmp_path)
-    config.task.decorrelate = "none"
+    config.task.decorrelate = ("none",)
     with pytest.raises(ValueError, match="no trade-off"):
         tradeoff.scan(config, ["none"], {}, tmp_path, datasets=lambda _: DATASET)
 

@@ -137,7 +137,7 @@ def test_what_is_wrong_with_the_lists_is_told_before_anything_is_read(lists, tmp
     for name in LABELS:
         write_list(tmp_path, name, [lists / f"{name}_0.root"])
     write_list(tmp_path, "h", [])
-    with pytest.raises(SourceError, match=r"h\.txt names no file"):
+    with pytest.raises(SourceError, match=r"h\.txt lists no file"):
         build(tmp_path, tmp_path)
     assert not list(tmp_path.rglob("*.parquet"))
 

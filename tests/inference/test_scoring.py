@@ -229,17 +229,6 @@ def test_root_equals_parquet(aodsim_file, kinematics, tmp_path):
         np.testing.assert_array_equal(found[name], values)
 
 
-def test_many_small_pieces_are_written_as_few(monkeypatch):
-    monkeypatch.setattr(output, "GROUP_ROWS", 5)
-    pieces = [{"a": np.arange(3 * i, 3 * i + 3)} for i in range(7)]
-    written = [rows["a"].tolist() for rows in output.grouped(iter(pieces))]
-    assert np.concatenate(written).tolist() == list(range(21))
-    assert [len(rows) for rows in written] == [6, 6, 6, 3]
-
-
-# Interruptions
-
-
 class Counting(concurrent.futures.ThreadPoolExecutor):
     """Executor that counts its jobs, and is interrupted after some of them."""
 
@@ -323,9 +312,6 @@ def test_what_cannot_be_written_is_told_and_leaves_the_earlier_file(
     score(kinematics, [aodsim_file], path)
     assert len(read_table(path)[0]["entry"]) == N
     assert [found.name for found in tmp_path.iterdir()] == ["scores.parquet"]
-
-
-# Other machines
 
 
 def test_a_worker_with_other_code_or_another_checkpoint_refuses(kinematics, tmp_path):

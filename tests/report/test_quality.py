@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from e2e_jax.report import quality
-from e2e_jax.report.runs import Scored, read_run
+from e2e_jax.report.runs import read_run
+from e2e_jax.report.scored import Scored
 from e2e_jax.studies import hgg
 from tests.report.evaluated_run import write_run
 

@@ -201,7 +201,7 @@ def _images(**changes):
         (_images(mass=np.full(3, 125.0)), r"are of different numbers of events: .*'mass': 3"),
         (_images(mass=125.0), r"'mass' is no array"),
         (_images(mass=np.array([125.0, 0])), r"Event 1: mass = 0\.0"),
-        (_images(mass=None), r"no 'mass', which config.inputs.normalization = 'mass' needs"),
+        (_images(mass=None), r"no 'mass', which this classifier reads"),
         (_images(barrel=np.full((2, 170, 360, 2), np.inf)), r"Event 0: barrel = inf is not finite"),
         ({}, r"are of different numbers of events: none"),
     ],
