@@ -2,9 +2,9 @@
 
     python -m e2e_jax.main --config=configs/cms_b_binary.py
 
-What CMS-B sees, with two outputs. Half of a batch is H, the other half drawn from both backgrounds; the score
-is decorrelated from the mass on the gamma gamma events, and the results tell H from each background as well.
-The paper has no such classifier.
+The inputs are those of CMS-B; the network has two outputs. Half of each batch is H, the other half is drawn
+from both backgrounds. The score is decorrelated from the mass on the gamma gamma events. The results also
+compare H with each background. The paper has no such classifier.
 """
 
 from e2e_jax.configs import cms_b

@@ -2,12 +2,12 @@
 
     python -m e2e_jax.main --config=configs/cms_i.py:medium
 
-Decorrelated from the mass; the events are those of the category central+forward. Each image has its own
-network, and a fully connected head joins their features (`models.concatenated`).
+Decorrelated from the mass; uses the events of the category central+forward. Each image has its own network,
+and a fully connected head joins their features (`models.concatenated`).
 
-Quick, fast simulation (dataset 1.0.0), 8 epochs; 11 minutes with the making of the dataset, on two AMD Zen 4
-cores next to other work. With it the paper's Table 7 (120,000 events per class); H against one class
-is pair-normalized:
+Quick, fast simulation (dataset 1.0.0), 8 epochs in 11 minutes, including the dataset, on two AMD Zen 4 cores
+shared with other work. The paper's column is Table 7 (120,000 events per class). H against one class is
+pair-normalized:
 
                           quick             paper
     H vs rest             0.791 +- 0.010    0.833

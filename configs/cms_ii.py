@@ -2,10 +2,10 @@
 
     python -m e2e_jax.main --config=configs/cms_ii.py:medium
 
-Decorrelated from the mass; the events are those of the category central+forward.
+Decorrelated from the mass; uses the events of the category central+forward.
 
 Quick, fast simulation (dataset 1.0.0), 8 epochs in 11 minutes on two AMD Zen 4 cores shared with other work.
-Next to it the paper's Table 7 (120,000 events per class); H against one class is pair-normalized:
+The paper's column is Table 7 (120,000 events per class). H against one class is pair-normalized:
 
                           quick             paper
     H vs rest             0.802 +- 0.010    0.813

@@ -1,13 +1,13 @@
-"""Every field of a training, with its default: what the other configs derive from.
+"""Every field of a training with its default; all other configs derive from this one.
 
-A config is data. The other files of this folder take this one and change the few fields that make their
-classifier; the command line changes single fields on top:
+A config is data. The other files of this folder change the few fields that define their classifier. The
+command line overrides single fields:
 
     python -m e2e_jax.main --config=configs/cms_b.py:quick --config.train.epochs=3
 
 The word after the colon is the size: "quick" (2,000 training events per class), "medium" (15,000) or "paper"
-(51,200, and 120,000 of the central+forward category, with the paper's batch of 360). Of showers they are
-2,000, 20,000 and 199,200, of jets 2,000, 15,000 and 69,653.
+(51,200, or 120,000 in the category central+forward; both with the paper's batch of 360). For showers the
+numbers are 2,000, 20,000 and 199,200; for jets 2,000, 15,000 and 69,653.
 """
 
 from ml_collections import config_dict
@@ -23,8 +23,8 @@ SIZES = {
         "schedule": "constant",
     },
 }
-"""What a size changes in addition to the dataset. Few events need small batches for many steps. A small batch
-has few gamma gamma events, so the groups of neighbors must be small for the penalty to see a slope."""
+"""Settings of each size, in addition to the dataset. Small samples need small batches to get enough steps.
+A small batch has few gamma gamma events, so the penalty needs small groups of neighbors to detect a slope."""
 
 
 CATEGORIES = {
@@ -43,15 +43,15 @@ CATEGORIES = {
     },
     "jets": {"dataset": "cms_jets/{size}", "strength": 0.0, "limit": 1.0, "published": "quark_gluon"},
 }
-"""What a category of events changes; `studies.hgg` defines where its photons may be. Showers are of single
-particles, or of uncorrelated pairs. They have no mass, so no penalty and no limit. Jets have neither."""
+"""Settings of each category of events; `studies.hgg` defines the photon acceptance. A shower event is one
+particle or an uncorrelated pair. Showers and jets have no mass, so no penalty and no limit."""
 
 
 def get_config(size="quick", category="central"):
-    """The defaults: CMS-B, the ResNet-15 on tracks, ECAL and HCAL, at one of `SIZES`, on one of `CATEGORIES`.
+    """The defaults (CMS-B: ResNet-15 on tracks, ECAL and HCAL) for one of `SIZES` and one of `CATEGORIES`.
 
     Raises:
-      ValueError: `size` is none of `SIZES`.
+      ValueError: `size` is not in `SIZES`.
     """
     if size not in SIZES:
         raise ValueError(
@@ -60,103 +60,102 @@ def get_config(size="quick", category="central"):
         )
     config = config_dict.ConfigDict()
 
-    # Name of the classifier and of its size; together the default folder, runs/<name>-<size>.
+    # Names of the classifier and its size. The default folder is runs/<name>-<size>.
     config.name = "default"
     config.size = size
-    # The one seed: initialisation and the order of the events derive from it.
+    # The only seed: the initialization and the order of the events derive from it.
     config.seed = 0
-    # How many networks are trained, with the seeds `seed`, `seed` + 1, ..., into the folders seed-0, seed-1
-    # and so on of the run. Above 1 the results hold the mean and the spread of every metric, and the metrics
-    # of the ensemble, whose probabilities are the means of the networks'.
+    # Number of networks to train, with the seeds `seed`, `seed` + 1, ..., in the run's folders seed-0,
+    # seed-1, ... With more than one, the results hold the mean and the spread of every metric, and the
+    # metrics of the ensemble. The ensemble averages the networks' probabilities.
     config.seeds = 1
-    # How a step spreads over the devices: "jit" (over a mesh) or "pmap". Same losses either way.
+    # How a step is distributed over the devices: "jit" (over a mesh) or "pmap". The losses are the same.
     config.parallel = "jit"
-    # How many devices the training takes, of each process where there are several; 0 is all there are.
+    # Devices per process; 0 uses all.
     config.devices = 0
-    # What the networks compute in on a GPU: "float32"; "tf32", float32 numbers multiplied with 10 bits of
-    # mantissa, several times faster on newer GPUs; or "bfloat16", the ResNets' convolutions and maps in 16
-    # bits. Parameters and their gradients, loss, penalty and everything after the last maps' maximum are
-    # float32 in each case. On a CPU the first two are the same, and the third is slow.
+    # Precision of the networks on a GPU. "float32"; "tf32": float32 numbers multiplied with 10 bits of
+    # mantissa, several times faster on newer GPUs; "bfloat16": the ResNets' convolutions and maps in 16 bits.
+    # Parameters and their gradients, loss, penalty and everything after the last maps' maximum are always
+    # float32. On a CPU the first two are the same, and the third is slow.
     config.precision = "float32"
-    # Whether a training on a GPU repeats to the bit. The hits of a pixel are then added up in a fixed order,
-    # which costs a sort, and XLA excludes its nondeterministic operations. A CPU's training always repeats.
+    # Whether a training on a GPU is reproducible bit for bit. The hits of a pixel are then added in a fixed
+    # order, which costs a sort, and XLA avoids nondeterministic operations. CPUs are always reproducible.
     config.deterministic = False
-    # Whether to write a profile of a few steps to <workdir>/profile, see docs/howto/gpus.md.
+    # Whether to write a profile of a few steps to <workdir>/profile; see docs/howto/gpus.md.
     config.profile = False
 
     config.dataset = dataset = config_dict.ConfigDict()
     # TFDS name: builder/config.
     dataset.name = CATEGORIES[category]["dataset"].format(size=size)
-    # Folder of the datasets; "" is TFDS's own: TFDS_DATA_DIR, or ~/tensorflow_datasets.
+    # Folder of the datasets; "" is the TFDS default: TFDS_DATA_DIR, or ~/tensorflow_datasets.
     dataset.data_dir = ""
 
-    # What is learnt. Each dataset has a task of its own (`e2e_jax.study.Task`); a field that is not empty
-    # changes it.
+    # What to learn. Each dataset has its own task (`e2e_jax.study.Task`); nonempty fields override it.
     config.task = task = config_dict.ConfigDict()
-    # The class whose score is the result.
+    # The class whose score is evaluated.
     task.signal = ""
-    # The observables of which this score must be independent, such as ("mass",); ("none",) for no
-    # decorrelation.
+    # Observables from which this score is decorrelated, such as ("mass",); ("none",): no decorrelation.
     task.decorrelate = ()
-    # The labels in whose events it must be independent.
+    # Labels of the events in which the score is decorrelated.
     task.of = ()
-    # The classes, in the order of the logits, each made of one or several labels of the dataset, such as
-    # ("background=gamma_gamma+gamma_jet", "h"). Labels in no class are left out.
+    # The classes in the order of the logits, each made of one or several labels of the dataset, such as
+    # ("background=gamma_gamma+gamma_jet", "h"). Events whose label is in no class are not used.
     task.classes = ()
-    # "classification", "regression" of observables, or "joint": both by one network.
+    # "classification", "regression" of observables, or "joint" (both, in one network).
     task.kind = ""
-    # The observables that a regression predicts, such as ("mass_a",).
+    # Observables to predict in a regression, such as ("mass_a",).
     task.targets = ()
-    # The loss of a regression: "huber", or "gaussian", which also learns an uncertainty for each event.
+    # Regression loss: "huber", or "gaussian", which also learns an uncertainty per event.
     task.loss = ""
-    # Weight of the regression in the loss of a joint task; 0 keeps the dataset's.
+    # Weight of the regression in the loss of a joint task; 0 uses the dataset's weight.
     task.weight = 0.0
-    # The table of the paper next to which the results are shown, a key of `evaluation.published.TABLES`; ""
-    # for none.
+    # Published table to compare the results with, a key of `evaluation.published.TABLES`; "" for none.
     config.published = CATEGORIES[category]["published"]
 
     config.data = data = config_dict.ConfigDict()
-    # Where the training sample lies: on the "device" as hits, an epoch being one compiled loop; on the host,
-    # to "stream" batch by batch; on "disk", where the events of a batch are read at random; or "auto": on the
-    # device where it fits and the network is no slower for it, and on disk where it does not fit into memory.
-    # The batches are the same.
+    # Placement of the training sample. "device": as hits in device memory, and an epoch is one compiled loop.
+    # "stream": in host memory, sent batch by batch. "disk": the events of each batch are read at random.
+    # "auto": on the device if the sample fits and the network is not slower; on disk if the sample does not
+    # fit into memory. The batches are the same in each case.
     data.placement = "auto"
 
     config.inputs = inputs = config_dict.ConfigDict()
-    # What the network sees: "images"; "tokens" (the strongest pixels with what lies around them, see
-    # `detector.tokens`); "kinematics" (the photons' five mass-free numbers); or "high_level" (these and both
-    # photons' shower shapes and isolation). Of showers: "showers".
+    # Inputs of the network: "images"; "tokens" (the strongest pixels with their surroundings, see
+    # `detector.tokens`); "kinematics" (five mass-free numbers of the photons); "high_level" (kinematics,
+    # shower shapes and isolation of both photons). For showers: "showers".
     inputs.kind = "images"
-    # Which images: "barrel" is the 170x360 crystals of the ECAL barrel; "ecal_centric" adds the 100x100 of
-    # each endcap; "hcal_centric" is one of 280x360 for the whole detector, 5x5 pixels an HCAL tower. Of
-    # showers: "crop", 32x32 crystals around the shower, or "barrel". Of jets: "jet", 125x125 around the jet.
+    # Image geometry. "barrel": the 170x360 crystals of the ECAL barrel. "ecal_centric": the barrel and the
+    # 100x100 crystals of each endcap. "hcal_centric": one 280x360 image of the whole detector, 5x5 pixels per
+    # HCAL tower. For showers: "crop", 32x32 crystals around the shower, or "barrel". For jets: "jet", 125x125
+    # crystals around the jet.
     inputs.geometry = "barrel"
-    # Whether images follow the arithmetic of the paper's authors where it loses energy or puts an edge of
-    # the HCAL's towers elsewhere, see `detector.projections`.
+    # Whether images reproduce the arithmetic of the paper's authors, which loses some energy and places some
+    # edges of HCAL towers differently; see `detector.projections`.
     inputs.matches_authors = False
-    # Their channels, in order: any of "tracks" (pT), "ecal", "hcal" (energy); GeV. Of showers: "energy" (GeV)
-    # and "time" (ns), or "digis" alone, the ten samples of each crystal of a crop (GeV of the pulse).
+    # Channels of the images, in order: any of "tracks" (pT), "ecal", "hcal" (energy), in GeV. For showers:
+    # "energy" (GeV) and "time" (ns), or only "digis", the ten samples of each crystal of a crop (GeV of the
+    # pulse).
     inputs.channels = ("tracks", "ecal", "hcal")
-    # Pixels of each channel below this are set to zero, in GeV, before any scaling.
+    # Thresholds in GeV. Pixels below the threshold of their channel are set to zero before any scaling.
     inputs.threshold = config_dict.ConfigDict({"tracks": 1e-3, "ecal": 1e-3, "hcal": 1e-3})
-    # What an event's images are divided by: an observable, such as "mass", the two photons' "sum_pt", or
-    # "none". Dividing hides the mass scale from the network, the first half of the mass decorrelation.
+    # Divisor of an event's images: an observable, such as "mass"; the two photons' "sum_pt"; or "none". The
+    # division removes the mass scale from the images, the first half of the mass decorrelation.
     inputs.normalization = "mass"
-    # Factor on each channel after that. It decides how fast anything is learned: the network has no
-    # normalization layers, and E/m alone is small. 50 brings a 60 GeV photon's brightest crystal to about 16.
-    # The number beside "hcal" over that beside "ecal" is the paper's HCAL constant, which it does not give.
+    # Factor on each channel after the normalization. It controls the speed of learning: the network has no
+    # normalization layers, and E/m alone is small. With 50, the brightest crystal of a 60 GeV photon is about
+    # 16. The ratio of "hcal" to "ecal" is the HCAL constant of the paper, whose value is not published.
     inputs.scale = config_dict.ConfigDict({"tracks": 50.0, "ecal": 50.0, "hcal": 50.0})
 
-    # Tokens: how many of each channel; the strongest are taken.
+    # Tokens per channel; the strongest are taken.
     inputs.tokens = config_dict.ConfigDict({"ecal": 12, "tracks": 4, "hcal": 4})
 
-    # High-level: which of `detector.shower_shapes.NAMES` ...
+    # High-level inputs: names from `detector.shower_shapes.NAMES`.
     inputs.shapes = (
         *("sigma_ieta_ieta", "sigma_iphi_iphi", "cov_ieta_iphi", "r9", "e1_over_e25", "h_over_e"),
         *("ecal_isolation", "hcal_isolation", "track_isolation"),
     )
-    # ... and the (center, width) by which each becomes of order one, asinh((value - center) / width):
-    # about those of photons in the barrel. Isolation in GeV.
+    # (center, width) that scale each shape to order one, asinh((value - center) / width). The values are
+    # typical of photons in the barrel. Isolation in GeV.
     inputs.standard = config_dict.ConfigDict(
         {
             "sigma_ieta_ieta": (0.01, 0.002),
@@ -172,102 +171,102 @@ def get_config(size="quick", category="central"):
     )
 
     config.model = model = config_dict.ConfigDict()
-    # "resnet15" for images (one network for each image of the geometry), "event_transformer" for tokens,
-    # "patch_transformer" for one image, "four_momentum" for kinematics, "high_level" for high-level inputs;
-    # for crops of showers "shower_vgg", "shower_conv_lstm", "shower_fcn".
+    # "resnet15" for images (one network per image of the geometry), "event_transformer" for tokens,
+    # "patch_transformer" for one image, "four_momentum" for kinematics, "high_level" for high-level inputs.
+    # For crops of showers: "shower_vgg", "shower_conv_lstm", "shower_fcn".
     model.name = "resnet15"
     # ResNet-15: maps before and after the downsampling. VGG: maps of each pair of convolutions. Conv-LSTM:
-    # maps of its first convolution and of its state. Event transformer: numbers of a token, and of a pair of
-    # tokens. Patch transformer: numbers of a patch. The others: neurons of each hidden layer.
+    # maps of the first convolution and of the state. Event transformer: features per token and per pair of
+    # tokens. Patch transformer: features per patch. Other networks: neurons of each hidden layer.
     model.widths = (16, 32)
-    # Patch transformer: pixels along the side of a patch, and how many patches of an image are kept, the
-    # brightest.
+    # Patch transformer: side of a patch in pixels, and number of patches kept per image (the brightest).
     model.patches = (4, 32)
-    # ResNet-15: what is next to the barrel's image in phi, "zeros" (the paper's), or "wrap": the other edge.
-    # The C++ for CPUs has zeros only; XLA computes the other.
+    # ResNet-15: padding of the barrel image in phi, "zeros" (as in the paper) or "wrap" (the opposite edge).
+    # The C++ code for CPUs supports only zeros; XLA computes "wrap".
     model.padding = "zeros"
-    # Where several images' networks are joined, or behind a shower's maps, neurons of the hidden layers ...
+    # Neurons of the hidden layers of the head, which joins the networks of several images or follows the
+    # maps of a shower network.
     model.head = (128, 128, 128)
-    # ... and the fraction of those neurons that is dropped in training.
+    # Fraction of these neurons that is dropped in training.
     model.dropout = 0.2
 
-    # A run whose best parameters the training starts from, instead of random ones; "" for none.
+    # Run whose best parameters initialize the training; "" for random parameters.
     model.start_from = ""
-    # What is taken from it: "all", or "features" for all but the head, where the outputs are others.
+    # Parameters to take from it: "all", or "features" (all but the head) if the outputs differ.
     model.start_parts = "all"
 
     config.train = train = config_dict.ConfigDict()
-    # Events a step, over all devices, the classes balanced.
+    # Events per step, summed over all devices, with balanced classes.
     train.batch_size = SIZES[size]["batch_size"]
-    # Most epochs; early stopping may end the training before.
+    # Maximum number of epochs; early stopping may end the training before.
     train.epochs = SIZES[size]["epochs"]
-    # Of Adam, at the start.
+    # Initial learning rate of Adam.
     train.learning_rate = SIZES[size]["learning_rate"]
-    # "constant" (the paper's); "cosine": down to zero over `epochs`, which gets more out of few of them; or
-    # "one_cycle": up from a 25th in the first 30 % of the steps, then down to zero.
+    # "constant" (as in the paper); "cosine": decays to zero over `epochs`, better for few epochs; or
+    # "one_cycle": rises from 1/25 in the first 30 % of the steps, then decays to zero.
     train.schedule = SIZES[size]["schedule"]
-    # Fraction of the steps in which the learning rate rises from zero before the schedule starts.
+    # Fraction of the steps for a rise of the learning rate from zero, before the schedule starts.
     train.warmup = 0.0
-    # "adam", or "adamw", with a weight decay of the kernels times the learning rate.
+    # "adam", or "adamw": its weight decay acts on the kernels and is multiplied by the learning rate.
     train.optimizer = "adam"
     train.weight_decay = 0.0
-    # Largest norm of the gradient of all parameters; 0 for no limit.
+    # Maximum norm of the gradient of all parameters; 0 for no limit.
     train.clip_norm = 0.0
-    # Decay per step of the exponential moving average of the parameters, which is then what is evaluated and
-    # kept; 0 for the parameters themselves.
+    # Decay per step of the exponential moving average of the parameters. The average is then evaluated and
+    # stored. 0: no average.
     train.average = 0.0
-    # Share of the target that all classes divide among themselves in the cross-entropy.
+    # Fraction of the cross-entropy target that is divided equally among all classes.
     train.label_smoothing = 0.0
-    # Symmetries that each event is transformed by at random in training: any of "rotation" (in phi),
-    # "reflection" (eta to -eta) and "mirror" (phi to -phi, with opposite charges).
+    # Random symmetry transformations of each training event: any of "rotation" (in phi), "reflection" (eta
+    # to -eta) and "mirror" (phi to -phi, with opposite charges).
     train.augment = ()
-    # The observable that weighs the events in losses and metrics; "" where all count alike. Batches stay
-    # balanced: in training the weights of each class have the mean 1.
+    # Observable that holds the event weights for losses and metrics; "" for equal weights. Batches stay
+    # balanced: in training the weights of each class have mean 1.
     train.weights = ""
-    # Epochs without progress after which training stops.
+    # Number of epochs without progress after which the training stops.
     train.patience = 5
-    # Seconds between checkpoints within an epoch, which are written while the training goes on; 0: one after
-    # every step. One is written after every epoch in any case.
+    # Seconds between checkpoints within an epoch, written in the background; 0: after every step. Each epoch
+    # also ends with a checkpoint.
     train.checkpoint_seconds = 60.0
 
     config.decorrelation = decorrelation = config_dict.ConfigDict()
-    # How the score is made independent of the task's observables. Penalties: "cvm" (Cramer-von Mises, the
-    # paper's), "disco" (distance correlation), "mode" (moment decomposition). "planing": training weights
-    # that make the observables alike in all classes. Or "none".
+    # Method that decorrelates the score from the task's observables. Penalties: "cvm" (Cramer-von Mises, as
+    # in the paper), "disco" (distance correlation), "mode" (moment decomposition). "planing": training
+    # weights that give all classes the same distributions of the observables. Or "none".
     decorrelation.method = "cvm"
     # Weight of the penalty; 0 switches it off.
     decorrelation.strength = CATEGORIES[category]["strength"]
-    # Events nearest in the observable that make a group of "cvm", or a bin of "mode".
+    # Events per group of "cvm" (nearest neighbors in the observable) or per bin of "mode".
     decorrelation.neighbors = SIZES[size]["neighbors"]
-    # How the penalty's gradient is normalized over its events in a batch: "sum" or "mean". With
-    # "sum" its balance with the mean cross-entropy goes with the batch: the paper's 0.15 at 360 events is
-    # 0.15 * 360 / batch_size at another. eb_mass_aware.py holds the scan that shows it; images divided by the
-    # mass need less: 0.15 kept their CVM under 0.001 at a batch of 36.
+    # Normalization of the penalty's gradient over its events in a batch: "sum" or "mean". With "sum" the
+    # balance with the mean cross-entropy depends on the batch size: the paper's 0.15 at 360 events
+    # corresponds to 0.15 * 360 / batch_size. eb_mass_aware.py shows the scan. Images divided by the mass need
+    # less: 0.15 kept their CVM under 0.001 at a batch of 36.
     decorrelation.reduction = "sum"
-    # Of "mode": the order of the polynomial in the observable that the score may follow, 0 to 2.
+    # For "mode": order of the allowed polynomial dependence of the score on the observable, 0 to 2.
     decorrelation.order = 0
 
-    # The CVM metric, by which epochs are chosen whatever the method of the decorrelation.
+    # The CVM metric. It limits the choice of the best epoch, for every decorrelation method.
     config.cvm = cvm = config_dict.ConfigDict()
-    # The best epoch is sought among those whose CVM metric is below this; 1.0 admits every epoch.
+    # The best epoch must have a CVM metric below this limit; 1.0 admits every epoch.
     cvm.limit = CATEGORIES[category]["limit"]
-    # Events in a window of the metric, and from the start of one window to the next.
+    # Events per window of the metric, and events between the starts of consecutive windows.
     cvm.window = 200
     cvm.step = 50
 
     config.evaluate = evaluate = config_dict.ConfigDict()
-    # Events of a forward pass.
+    # Events per forward pass.
     evaluate.batch_size = 240
-    # Bootstrap samples behind the uncertainties of results.json.
+    # Bootstrap samples for the uncertainties in results.json.
     evaluate.bootstrap = 200
-    # Views of each event over which a prediction is averaged: itself, reflected in eta, and both rotated in
-    # phi. The epochs of a training are validated by the event itself; exported files score it, too.
+    # Number of symmetric views of each event whose predictions are averaged: the original, its reflection in
+    # eta, and rotations of both in phi. Validation during training and exported files use only the original.
     evaluate.symmetrize = 1
 
     if category == "showers":
         inputs.kind, inputs.geometry, inputs.normalization = "showers", "crop", "none"
         inputs.channels = ("energy",)
-        # No threshold: what is below the noise was never read out.
+        # No threshold: the readout already removed crystals below the noise.
         inputs.threshold = config_dict.ConfigDict()
         inputs.scale = config_dict.ConfigDict({"energy": 0.5, "time": 0.2, "digis": 0.5})
 
@@ -276,6 +275,6 @@ def get_config(size="quick", category="central"):
         inputs.threshold = config_dict.ConfigDict(dict.fromkeys(("tracks", "ecal", "hcal"), 1e-3))
         inputs.scale = config_dict.ConfigDict(dict.fromkeys(("tracks", "ecal", "hcal"), 0.5))
 
-    # No new fields from here on: a misspelt name is an error, not a setting that nothing reads.
+    # A locked config rejects misspelled field names.
     config.lock()
     return config

@@ -1,12 +1,12 @@
-"""EB mass-aware: the EB classifier left to see the mass, which shows what decorrelation is for.
+"""EB mass-aware: the EB classifier without decorrelation from the mass, for comparison.
 
     python -m e2e_jax.main --config=configs/eb_mass_aware.py:medium
 
 Paper (Table 6, 51,200 events per class): H vs rest 0.926, gamma gamma vs rest 0.923, gamma+jet vs rest 0.954,
 H vs gamma gamma 0.910, H vs gamma+jet 0.968, CVM 0.080.
 
-The penalty switched on (--config.decorrelation.strength), quick size, fast simulation (dataset 1.0.0),
---config.train.epochs=4, on two AMD Zen 4 cores, batch 36, groups of 6, reduction "sum"; the epoch of the best
+With the penalty switched on (--config.decorrelation.strength): quick size, fast simulation (dataset 1.0.0),
+--config.train.epochs=4, two AMD Zen 4 cores, batch 36, groups of 6, reduction "sum"; the epoch with the best
 H vs rest:
 
     strength    CVM                 H vs rest
@@ -14,8 +14,8 @@ H vs rest:
     0.15        0.0205 +- 0.0030    0.629 +- 0.014
     1.5         0.0031 +- 0.0010    0.535 +- 0.015
 
-In so few steps the network has learned little beyond the mass. 1.5 at batch 36 has the balance with the
-cross-entropy that 0.15 has at the paper's batch of 360 (see `decorrelation.reduction` in default.py).
+In so few steps the network learns little beyond the mass. A strength of 1.5 at batch 36 has the same balance
+with the cross-entropy as 0.15 at the paper's batch of 360 (see `decorrelation.reduction` in default.py).
 """
 
 from e2e_jax.configs import eb
@@ -26,7 +26,7 @@ def get_config(size="quick"):
     config = eb.get_config(size)
     config.name = "eb_mass_aware"
     config.inputs.normalization = "none"
-    # 50 / 125 GeV: the inputs of an event at the H mass are as large as EB's.
+    # 50 / 125 GeV: an event at the H mass has inputs of the same size as in EB.
     config.inputs.scale = {"tracks": 0.4, "ecal": 0.4, "hcal": 0.4}
     config.decorrelation.strength = 0.0
     config.cvm.limit = 1.0

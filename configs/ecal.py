@@ -2,9 +2,9 @@
 
     python -m e2e_jax.main --config=configs/ecal.py:medium
 
-Quick, fast simulation (dataset 1.0.0), 8 epochs in 8 minutes on two AMD Zen 4 cores shared with other work:
-from 6,000 events it has only begun to learn. Next to it the paper's Table 7 (120,000 events per class); H
-against one class is pair-normalized:
+Quick, fast simulation (dataset 1.0.0), 8 epochs in 8 minutes on two AMD Zen 4 cores shared with other work.
+6,000 events are too few for this network. The paper's column is Table 7 (120,000 events per class). H against
+one class is pair-normalized:
 
                           quick             paper
     H vs rest             0.647 +- 0.013    0.810

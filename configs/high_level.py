@@ -4,9 +4,9 @@
     python -m e2e_jax.main --config=configs/high_level.py:forward_medium    # the category central+forward
 
 Medium, central, fast simulation, 11 epochs in 3 minutes on two AMD Zen 4 cores shared with other work (3,300
-to 6,200 events/s, the shapes computed from the hits in every step), the sixth epoch the best; next to the
-other two approaches on the same events, 4-momenta and images of the ECAL barrel (configs/four_momentum.py
-and eb.py). H against one class is pair-normalized. The paper has no such classifier.
+to 6,200 events/s; every step computes the shapes from the hits). The sixth epoch is the best. The other
+columns are 4-momenta and images of the ECAL barrel on the same events (configs/four_momentum.py and eb.py).
+H against one class is pair-normalized. The paper has no such classifier.
 
                           high-level        4-momenta         EB
     H vs rest             0.850 +- 0.004    0.729 +- 0.006    0.806 +- 0.005
@@ -16,14 +16,14 @@ and eb.py). H against one class is pair-normalized. The paper has no such classi
     H vs gamma+jet        0.960 +- 0.003    0.783 +- 0.006    0.932 +- 0.004
     CVM                   0.0018 +- 0.0004  0.0010 +- 0.0003  0.0008 +- 0.0003
 
-Unlike EB it sees the HCAL and tracks around the photons, and it is told what to look for.
+Unlike EB, it also uses the HCAL and the tracks around the photons, and its features are designed by hand.
 """
 
 from e2e_jax.configs import four_momentum
 
 
 def get_config(size="quick"):
-    """The config at a size: "quick", "medium" or "paper"; "forward_quick" and so on of central+forward."""
+    """The config at a size: "quick", "medium" or "paper"; "forward_quick" etc. for central+forward."""
     config = four_momentum.get_config(size)
     config.name = "high_level"
     config.inputs.kind = "high_level"

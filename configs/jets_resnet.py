@@ -1,4 +1,4 @@
-"""Jets, ResNet: quarks from gluons by the ResNet-15 on tracks, ECAL and HCAL of 125 x 125 crystals.
+"""Jets, ResNet: quarks against gluons with the ResNet-15 on tracks, ECAL and HCAL of 125 x 125 crystals.
 
     python -m e2e_jax.main --config=configs/jets_resnet.py
     python -m e2e_jax.main --config=configs/jets_resnet.py --config.dataset.name=cms_jets/parquet --files=DIR

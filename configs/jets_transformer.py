@@ -1,4 +1,4 @@
-"""Jets, vision transformer: quarks from gluons by the brightest 5 x 5 patches of 125 x 125 crystals.
+"""Jets, vision transformer: quarks against gluons, on the brightest 5 x 5 patches of 125 x 125 crystals.
 
 python -m e2e_jax.main --config=configs/jets_transformer.py
 """

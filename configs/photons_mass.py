@@ -1,4 +1,4 @@
-"""Merged photons: the mass of a -> gamma gamma from one cluster, by the ResNet-15 on 32 x 32 crystals.
+"""Merged photons: regression of the mass of a -> gamma gamma with the ResNet-15 on 32 x 32 crystals.
 
     python -m e2e_jax.main --config=configs/photons_mass.py
 
@@ -12,14 +12,14 @@ an error of 0.300 GeV. In bins of the true mass:
     MAE          0.261   0.164  0.135  0.136  0.154  0.180  0.176  0.195  0.220  0.291
     bias         0.261   0.162  0.105  0.043  0.013  -0.033 -0.083 -0.146 -0.211 -0.290
 
-What limits it: the opening angle is about 2 m / pT. 16 % of the pairs are closer than half a crystal, and
-their error is twice the mass in the median; it is 16 % of the mass from 2 to 5 crystals. In 18 % of the
-decays the softer photon has less than 5 GeV: their error is 0.249 GeV, and 0.176 GeV where it has more than
-10 GeV. The loss still fell at the last epoch. What the 4 x 4 crystals cost that the first layers of the
-ResNet-15 merge was not measured.
+Limits: the opening angle is about 2 m / pT. 16 % of the pairs are closer than half a crystal; their median
+error is twice the mass. From 2 to 5 crystals the median error is 16 % of the mass. In 18 % of the decays the
+softer photon has less than 5 GeV; their error is 0.249 GeV. With more than 10 GeV the error is 0.176 GeV. The
+loss was still falling at the last epoch. The first layers of the ResNet-15 merge 4 x 4 crystals; the effect
+on the error was not measured.
 
 CMS (arXiv:2204.12313) predicts the mass of the same decay at boosts of 60 to 600, from full simulation. Only
-its abstract was at hand, so no error of it is quoted.
+its abstract was available, so its error is not quoted here.
 """
 
 from e2e_jax.configs import default

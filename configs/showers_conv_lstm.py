@@ -1,10 +1,10 @@
-"""Showers, Conv-LSTM: electrons from photons by an LSTM of convolutions over the ten samples of each crystal.
+"""Showers, Conv-LSTM: electrons against photons with a convolutional LSTM on the ten samples per crystal.
 
     python -m e2e_jax.main --config=configs/showers_conv_lstm.py:medium
 
 Medium (20,000 showers per class, fast simulation), --config.train.epochs=5: AUC 0.771 +- 0.005 in 14 minutes
-on two AMD Zen 4 cores shared with other work (204 to 415 events/s), still rising: between the FCN's 0.754 on
-the same digis and the VGG's 0.808 on energies.
+on two AMD Zen 4 cores shared with other work (204 to 415 events/s), still rising. The FCN reaches 0.754 on
+the same digis, the VGG 0.808 on energies.
 
 Paper (Table 4, 249,000 showers per class of full simulation): 0.799.
 """

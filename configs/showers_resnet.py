@@ -1,4 +1,4 @@
-"""Showers, ResNet: electrons from photons by the ResNet-15 on the energies of the whole ECAL barrel.
+"""Showers, ResNet: electrons against photons with the ResNet-15 on the energies of the whole ECAL barrel.
 
     python -m e2e_jax.main --config=configs/showers_resnet.py:medium
 

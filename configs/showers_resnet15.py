@@ -1,9 +1,9 @@
-"""Showers, ResNet-15 on crops: electrons from photons by the energies of 32 x 32 crystals.
+"""Showers, ResNet-15 on crops: electrons against photons, on the energies of 32 x 32 crystals.
 
     python -m e2e_jax.main --config=configs/showers_resnet15.py
 
 Quick (2,000 showers per class, fast simulation): AUC 0.728 +- 0.015 after 10 epochs, still rising, in 1 min
-20 s on two AMD Zen 4 cores with other work running (about 2,000 events/s), dataset and report included.
+20 s on two AMD Zen 4 cores shared with other work (about 2,000 events/s), including dataset and report.
 """
 
 from e2e_jax.configs import default

@@ -1,10 +1,11 @@
-r"""Tops, ResNet: boosted top quarks from other jets by the ResNet-15 on 8 channels of 125 x 125 crystals.
+r"""Tops, ResNet: boosted top quarks against other jets, ResNet-15 on 8 channels of 125 x 125 crystals.
 
     python -m e2e_jax.main --config=configs/tops_resnet.py --files=DIR
 
 DIR holds the public Parquet or HDF5 files (arXiv:2104.14659, whose AUC is 0.9824 +- 0.0013), see
-docs/howto/public_files.md. There is no embedded simulation of them, and no figure of ours: the files were not
-at hand. Simulated top pairs from multijets are the study examples/tops.py, on the whole detector:
+docs/howto/public_files.md. The package has no simulation of this sample, and no result of its own, because
+the files were not available. The study examples/tops.py simulates top pairs and multijets on the whole
+detector:
 
     python -m e2e_jax.main --config=configs/cms_ii.py --config.dataset.name=examples/tops.py:quick \
         --config.inputs.normalization=sum_et
@@ -20,7 +21,7 @@ CHANNELS = ("tracks", "d0", "dz", "ecal", "hcal", "pixel_1", "pixel_2", "pixel_3
 
 
 def get_config(size="medium"):
-    """The config at a size: "quick", "medium" or "paper", which change the training and not the sample."""
+    """The config at a size: "quick", "medium" or "paper". The size changes the training, not the sample."""
     config = default.get_config(size, "jets")
     config.name = "tops_resnet"
     config.dataset.name = "cms_jets/tops"

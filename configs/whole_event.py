@@ -1,11 +1,11 @@
-"""Whole-event: a transformer of the strongest crystals, tracks and towers of an event and of their pairs.
+"""Whole-event: a transformer on the strongest crystals, tracks and towers of an event and on their pairs.
 
     python -m e2e_jax.main --config=configs/whole_event.py                   # quick
     python -m e2e_jax.main --config=configs/whole_event.py:paper
     python -m e2e_jax.main --config=configs/whole_event.py:forward_quick     # central+forward, with endcaps
 
-Quick, fast simulation, 15 epochs in 107 s (1,300 to 1,400 events/s) on two AMD Zen 4 cores (AVX-512), the
-tenth epoch the best. CMS-B and the 4-momenta have the same size. H against one class is pair-normalized:
+Quick, fast simulation, 15 epochs in 107 s (1,300 to 1,400 events/s) on two AMD Zen 4 cores (AVX-512). The
+tenth epoch is the best. CMS-B and the 4-momenta have the same size. H against one class is pair-normalized:
 
                           whole_event       cms_b             four_momentum     2.0.0: whole_event
     H vs rest             0.830 +- 0.009    0.776 +- 0.010    0.728 +- 0.014    0.842 +- 0.008
@@ -15,13 +15,13 @@ tenth epoch the best. CMS-B and the 4-momenta have the same size. H against one 
     H vs gamma+jet        0.951 +- 0.006    0.931 +- 0.008    0.785 +- 0.013    0.957 +- 0.006
     CVM                   0.0005 +- 0.0003  0.0003 +- 0.0003  0.0003 +- 0.0003  0.0006 +- 0.0003
 
-With AdamW (weight decay 0.01), clip_norm 1, warm-up 0.1 and augment ("mirror",), same seed, the quick size
-gains nothing beyond the errors, the eighth epoch the best: 0.826 0.839 0.948 0.740 0.952 in the order of the
-rows, CVM 0.0002.
+AdamW (weight decay 0.01), clip_norm 1, warm-up 0.1 and augment ("mirror",) with the same seed bring no
+significant gain at the quick size: 0.826 0.839 0.948 0.740 0.952 in the order of the rows, CVM 0.0002. The
+eighth epoch is the best.
 
 2.0.0 is the dataset before the HCAL collection of AODSIM, the vertex by the sum of pT^2 and pile-up profiles.
 
-Left to see the mass: --config.inputs.normalization=none --config.decorrelation.strength=0
+Without decorrelation: --config.inputs.normalization=none --config.decorrelation.strength=0
 --config.cvm.limit=1.
 """
 
@@ -31,10 +31,10 @@ FORWARD = "forward_"
 
 
 def get_config(size="quick"):
-    """The config at a size: "quick", "medium" or "paper"; "forward_quick" and so on of central+forward."""
+    """The config at a size: "quick", "medium" or "paper"; "forward_quick" etc. for central+forward."""
     forward = size.startswith(FORWARD)
     config = default.get_config(size.removeprefix(FORWARD), "central_forward" if forward else "central")
-    # The whole word, so that the categories' runs have folders of their own.
+    # The full size, so that each category has its own run folder.
     config.size = size
     config.name = "whole_event"
     config.inputs.kind = "tokens"
@@ -42,7 +42,7 @@ def get_config(size="quick"):
     config.model.name = "event_transformer"
     config.model.widths, config.model.head = (48, 16), (64,)
     if config.train.schedule == "cosine":
-        # Its steps cost a fourth of ResNet-15's, and stay stable at twice the rate.
+        # A step costs a fourth of a ResNet-15 step, and is stable at twice the learning rate.
         config.train.epochs *= 2
         config.train.learning_rate = 2e-3
     return config

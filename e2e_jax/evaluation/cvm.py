@@ -1,6 +1,6 @@
-"""The CVM metric: how much scores depend on an observable. numpy only.
+"""The CVM metric: the dependence of scores on an observable. numpy only.
 
-It is that of the public evaluation code of the LHCb "Flavours of physics" challenge; see also
+The definition is that of the public evaluation code of the LHCb "Flavours of physics" challenge. See also
 `models.decorrelation.cvm`.
 """
 
@@ -22,25 +22,25 @@ def cvm_metric(
     step: int = 50,
     weights: np.ndarray | None = None,
 ) -> float:
-    """The CVM metric: mean distance between the scores of windows in the observable and those of all events.
+    """The CVM metric: mean distance between the score distributions of windows and of all events.
 
-    With the N events sorted by the observable, windows of k consecutive events start at 0, step, 2 step, ...;
-    with F and F_w the fractions of all events and of the window's that score at most s,
+    The N events are sorted by the observable. Windows of k consecutive events start at 0, step, 2 step, ...
+    With F and F_w the fractions of all events and of the window's events that score at most s,
 
         C_w = mean over all events j of (F(s_j) - F_w(s_j))^2,
 
     and the metric is the mean of C_w. Without ties F(s_j) = j / N for the event of rank j. An independent
-    score gives about 1 / (6 k), the observable itself about 0.155 at k / N small. Equal scores are compared
-    together, so a constant score gives 0; events of equal observable are ordered by a hash of the score's
-    rank, so the order of the events never matters.
+    score gives about 1 / (6 k); the observable itself gives about 0.155 for small k / N. Equal scores are
+    compared together, so a constant score gives 0. Events with equal observable are ordered by a hash of the
+    score's rank, so the result does not depend on the order of the events.
 
     Args:
       scores: `[N]`, the score.
       observable: `[N]`, finite.
       neighbors: k, events in a window.
       step: events between the starts of two windows.
-      weights: `[N]`, of the events, not negative; 1 by default. F, F_w and the mean over j are weighted;
-        windows hold k events of a weight above 0, and count alike.
+      weights: `[N]`, event weights, not negative; 1 by default. F, F_w and the mean over j are weighted;
+        windows hold k events with a weight above 0, and all windows have the same weight.
 
     Returns:
       The metric, between 0 and 1/3.
@@ -60,9 +60,9 @@ def cvm_metric(
     rising = np.argsort(windows, axis=1, kind="stable")
     windows, inside = (np.take_along_axis(values, rising, axis=1) for values in (windows, inside))
 
-    # mean_j F^2 + mean_j F_w^2 - 2 mean_j F F_w. Event j scores at least as high as the window's i-th for
-    # all above it in score, whose weights, and weighted at_most, are differences of sums. Without weights
-    # these are integers, and exact.
+    # mean_j F^2 + mean_j F_w^2 - 2 mean_j F F_w. For the i-th event of a window, the sums over all events j
+    # with at least its score, of weights and of weighted at_most, are differences of cumulative sums. Without
+    # weights these are exact integers.
     inside_sums = np.cumsum(inside, axis=1)
     of_window = inside_sums[:, -1]
     steps = inside * (2 * inside_sums - inside)
@@ -73,7 +73,7 @@ def cvm_metric(
 
 
 class Sample(NamedTuple):
-    """The events of the metric by their observable; weights above 0, integers where all count alike."""
+    """The events of the metric, sorted by the observable; weights above 0, integers if all are equal."""
 
     scores: np.ndarray
     observable: np.ndarray
@@ -81,9 +81,9 @@ class Sample(NamedTuple):
 
 
 def checked_sample(scores, observable, neighbors, step, weights=None) -> Sample:
-    """The sample in the order of the observable; raises as `cvm_metric` does.
+    """The sample sorted by the observable; raises the errors of `cvm_metric`.
 
-    Events of equal observable are ordered by a hash of the score's rank.
+    Events with equal observable are ordered by a hash of the score's rank.
     """
     scores, observable = np.asarray(scores), np.asarray(observable)
     if scores.ndim != 1 or scores.shape != observable.shape:

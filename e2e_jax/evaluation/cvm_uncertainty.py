@@ -1,10 +1,10 @@
-"""What the CVM metric of a finite sample is worth: its floor for an independent score, and its uncertainty.
+"""Floor of the CVM metric for an independent score in a finite sample, and uncertainty of the metric.
 
-With the events in the order of the observable, the metric is a quadratic form in their scores,
+With the events sorted by the observable, the metric is a quadratic form in their scores,
 
     C = sum_ij A_ij K_ij,    A = mean over windows of a_w a_w^T,    a_wi = v_i [i in w] / V_w - v_i / V,
 
-where v are the weights of the events (1 by default), V_w and V their sums over the window and all events, and
+where v are the event weights (1 by default), V_w and V their sums over the window and over all events, and
 K_ij = mean over t of ([s_i <= t] - F(t)) ([s_j <= t] - F(t)) is the kernel of the Cramer-von Mises
 statistic (A. W. van der Vaart, Asymptotic Statistics, Cambridge 1998, chapters 12 and 20).
 """
@@ -17,7 +17,7 @@ from e2e_jax.evaluation.cvm import Sample, checked_sample, cvm_metric
 from e2e_jax.evaluation.weights import sums_below
 
 GROUPS = 50
-"""Of the jackknife."""
+"""Number of groups of the jackknife."""
 
 
 def cvm_floor(
@@ -30,8 +30,8 @@ def cvm_floor(
     """Expected `cvm_metric` of a score with this distribution that does not depend on the observable.
 
     A window of k of the N events is then a random draw without replacement, so the expectation is N / (N - 1)
-    times the trace of A and the mean of F (1 - F). Without weights the trace is 1 / k - 1 / N, and the floor
-    close to a sixth of it. With weights it holds for scores that do not depend on the weights either.
+    times the trace of A times the mean of F (1 - F). Without weights the trace is 1 / k - 1 / N, and the
+    floor is about a sixth of it. With weights, the score must not depend on the weights either.
 
     Args, errors: as for `cvm_metric`.
     """
@@ -50,22 +50,22 @@ def cvm_uncertainty(
     seed: int = 0,
     weights: np.ndarray | None = None,
 ) -> float:
-    """Standard error of `cvm_metric`: the spread over samples of as many events.
+    """Standard error of `cvm_metric`: the spread over samples of the same size.
 
-    For an independent score the variance is known, 2 sum_{i != j} A_ij^2 times the mean square of the
-    kernel. For a dependent one it is that of a delete-group jackknife, which counts the quadratic part of
-    the fluctuations two to three times (B. Efron and C. Stein, Ann. Stat. 9 (1981) 586), and is right where
-    the linear part is large. Between the two it goes by z, the metric above its floor in standard deviations
+    For an independent score the variance is known: 2 sum_{i != j} A_ij^2 times the mean square of the
+    kernel. For a dependent score a delete-group jackknife is used. The jackknife counts the quadratic part of
+    the fluctuations two to three times (B. Efron and C. Stein, Ann. Stat. 9 (1981) 586), and is correct if
+    the linear part is large. The two are interpolated in z, the metric minus its floor in standard deviations
     of the independent score: the jackknife has the weight max(z - 0.75, 0) / (z + 1).
 
-    Its mean over toys of 600 to 11,800 events was 0.86 to 1.14 of their spread, for windows of 200.
+    In toys of 600 to 11,800 events with windows of 200, the mean estimate was 0.86 to 1.14 of the spread.
 
     Args:
       scores, observable, neighbors, step, weights: as for `cvm_metric`, with its errors.
-      groups: of the jackknife; events are dealt at random.
-      seed: fixes the dealing.
+      groups: number of groups of the jackknife; events are assigned at random.
+      seed: seed of the assignment.
     """
-    # In the order of the observable, so that the same events are dealt alike.
+    # Sorted by the observable, so that the assignment does not depend on the order of the events.
     sample = checked_sample(scores, observable, neighbors, step, weights)
     independent = _independent_variance(sample, neighbors, step)
     if independent == 0:
@@ -81,7 +81,7 @@ def cvm_uncertainty(
 
 
 def _jackknife_variance(sample: Sample, neighbors: int, step: int, groups: int, seed: int) -> float:
-    """Variance of the metric; windows and steps shrink with the sample, so that they hold the same shares."""
+    """Variance of the metric; windows and steps shrink with the sample to keep the same fractions of it."""
     number = len(sample.scores)
     groups = min(groups, number)
     group = np.random.default_rng(seed).permutation(np.arange(number) % groups)
@@ -95,7 +95,7 @@ def _jackknife_variance(sample: Sample, neighbors: int, step: int, groups: int, 
 
 
 def _distribution(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """By rising score, the share of each event in the weight, and F at it; equal scores together."""
+    """In ascending order of score, each event's share of the weight and its F; equal scores share F."""
     rising = np.argsort(sample.scores, kind="stable")
     scores, sums = sample.scores[rising], sums_below(sample.weights[rising])
     at_most = sums[np.searchsorted(scores, scores, side="right")]
@@ -103,7 +103,7 @@ def _distribution(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _windows(weights: np.ndarray, k: int, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First and last + 1 event of each window, and its weight."""
+    """First event, last event + 1, and weight of each window."""
     starts = np.arange(0, len(weights) - k + 1, step)
     sums = sums_below(weights)
     return starts, starts + k, sums[starts + k] - sums[starts]

@@ -1,7 +1,7 @@
-"""How far a cut on a score shapes an observable of the background, next to the CVM, and what the cut rejects.
+"""The effect of a cut on the background's observable, in addition to the CVM, and the rejection of the cut.
 
 1/JSD is the inverse of the Jensen-Shannon divergence between the distributions of the observable in the
-background that passes and that fails a cut with a given signal efficiency (G. Kasieczka and D. Shih,
+background that passes and that fails a cut at a given signal efficiency (G. Kasieczka and D. Shih,
 arXiv:2001.05310). R50 and R90 are the background rejections 1 / (false positive rate) at signal efficiencies
 of 50 % and 90 %. Together they are the axes of a trade-off.
 """
@@ -15,11 +15,11 @@ from e2e_jax.evaluation.ordered import Ordered
 from e2e_jax.evaluation.weights import effective_number, of_events
 
 BINS = 20
-"""Of the observable's distribution, with equal numbers of background events."""
+"""Bins of the observable's distribution, with equal numbers of background events."""
 LEAST = 1e-9
-"""Divergence in bits that no sample resolves."""
+"""Minimum divergence in bits, below the resolution of any sample."""
 EFFICIENCY = 0.5
-"""Signal efficiency of the cut of 1/JSD."""
+"""Signal efficiency of the cut for 1/JSD."""
 REJECTIONS = {"r50": 0.5, "r90": 0.9}
 """Signal efficiencies of the rejections."""
 
@@ -36,14 +36,14 @@ def rejections(
     Args:
       scores: `[n]`, of signal and background events.
       is_signal: bool `[n]`.
-      weights: `[n]`, of the events, not negative; 1 by default.
-      replicas: of the bootstrap behind the uncertainties; at least 2.
-      seed: the same seed gives the same numbers.
+      weights: `[n]`, event weights, not negative; 1 by default.
+      replicas: bootstrap replicas for the uncertainties; at least 2.
+      seed: seed of the bootstrap.
 
     Returns:
-      {"r50", "r90"}, each {"value", "uncertainty", "floor", "floor_uncertainty"}: the last two are the mean
-      and spread, over samples of this size, of a score that does not depend on the class. None where no
-      background passes, since the sample then tells only that the rejection is large.
+      {"r50", "r90"}, each {"value", "uncertainty", "floor", "floor_uncertainty"}. The last two are the mean
+      and spread, over samples of this size, for a score that does not depend on the class. None if no
+      background passes, because the sample then gives only a lower limit.
 
     Raises:
       ValueError: as `metrics.roc_auc`.
@@ -74,15 +74,15 @@ def inverse_jsd(
 
     Args:
       scores, is_signal, weights, replicas, seed: as for `rejections`.
-      observable: `[n]`; that of the background is read.
-      efficiency: of the signal at the cut.
-      bins: of the observable, at least 2.
+      observable: `[n]`; only the values of the background are used.
+      efficiency: signal efficiency of the cut.
+      bins: bins of the observable, at least 2.
 
     Returns:
-      {"value", "uncertainty", "floor", "floor_uncertainty"}: the last two are the mean and spread, over
-      shuffles of which background events pass, of a score that does not depend on the observable. The
-      uncertainty is the spread of the divergence in a bootstrap of both classes, propagated to its inverse.
-      None where the cut lets all of the background pass, or none, and there are no two distributions.
+      {"value", "uncertainty", "floor", "floor_uncertainty"}. The last two are the mean and spread for a score
+      that does not depend on the observable, from shuffling which background events pass. The uncertainty is
+      the spread of the divergence in a bootstrap of both classes, propagated to its inverse. None if all or
+      none of the background passes, because there are no two distributions.
 
     Raises:
       ValueError: an observable of the background is constant or not finite, or there are too few bins or
@@ -114,7 +114,7 @@ def inverse_jsd(
 
 
 def _places(observable: np.ndarray, bins: int) -> np.ndarray:
-    """The bin of each background event, of equal numbers of them."""
+    """The bin of each background event; bins hold equal numbers of events."""
     bad = ~np.isfinite(observable)
     if bad.any():
         raise ValueError(
@@ -128,7 +128,7 @@ def _places(observable: np.ndarray, bins: int) -> np.ndarray:
 
 
 def _divergence(place: np.ndarray, passes: np.ndarray, weights: np.ndarray, bins: int) -> float:
-    """The Jensen-Shannon divergence in bits; at least `LEAST`, because its inverse is used."""
+    """The Jensen-Shannon divergence in bits; at least `LEAST`, because the inverse is reported."""
     sums = [np.bincount(place[of], weights[of], minlength=bins) for of in (passes, ~passes)]
     shares = [inside / (inside.sum() or 1) for inside in sums]
     middle = (shares[0] + shares[1]) / 2

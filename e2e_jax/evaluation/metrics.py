@@ -9,14 +9,15 @@ from e2e_jax.evaluation.weights import effective_number, of_events
 
 
 def roc_auc(scores: np.ndarray, is_signal: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Area under the ROC curve: the chance that a signal event scores above a background event.
+    """Area under the ROC curve: the probability that a signal event scores above a background event.
 
-    Ties count one half (the Mann-Whitney statistic), so events in any order give the same number.
+    Ties count one half (the Mann-Whitney statistic), so the result does not depend on the order of the
+    events.
 
     Args:
-      scores: `[n]`, higher is more like signal.
+      scores: `[n]`, higher is more signal-like.
       is_signal: `[n]`, bool or 0/1.
-      weights: `[n]`, of the events, not negative; 1 by default.
+      weights: `[n]`, event weights, not negative; 1 by default.
 
     Returns:
       The area, 0 to 1.
@@ -32,17 +33,17 @@ def roc_auc(scores: np.ndarray, is_signal: np.ndarray, weights: np.ndarray | Non
 def pair_scores(
     probabilities: np.ndarray, labels: np.ndarray, signal: int, background: int, normalized: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores that tell one class from one other, for the events of these two classes.
+    """Scores that separate two classes, for the events of these two classes.
 
     Args:
       probabilities: `[n, classes]`, not negative.
       labels: `[n]`, the true class.
       signal, background: the two classes.
-      normalized: P(signal) / (P(signal) + P(background)), the best score of a perfect classifier for
-        these two; one half where both are 0. Otherwise the raw P(signal).
+      normalized: whether to use P(signal) / (P(signal) + P(background)), the best score of a perfect
+        classifier for these two classes, or one half if both are 0. Otherwise the raw P(signal).
 
     Returns:
-      Scores `[m]` and whether each event is signal, bool `[m]`.
+      Scores `[m]`, and whether each event is signal, bool `[m]`.
 
     Raises:
       ValueError: a class has no events or no column, or a probability is negative or not finite.
@@ -81,10 +82,10 @@ def pair_scores(
 def pairwise_auc(
     probabilities: np.ndarray, labels: np.ndarray, signal: int, background: int, normalized: bool = True
 ) -> float:
-    """ROC AUC of one class against one other; see `pair_scores` for the arguments and errors.
+    """ROC AUC of one class against another; see `pair_scores` for the arguments and errors.
 
-    On balanced classes the one-vs-rest AUC of a class is the mean of its two raw one-vs-one AUCs.
-    Published one-vs-one numbers that break this rule were made with the pair-normalized score.
+    With three balanced classes, the one-vs-rest AUC of a class is the mean of its two raw one-vs-one AUCs.
+    Published one-vs-one numbers that violate this rule use the pair-normalized score.
     """
     return roc_auc(*pair_scores(probabilities, labels, signal, background, normalized))
 
@@ -92,14 +93,14 @@ def pairwise_auc(
 def roc_curve(
     scores: np.ndarray, is_signal: np.ndarray, weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The ROC curve, one point for each different score.
+    """The ROC curve, with one point per distinct score.
 
     Args:
       scores, is_signal, weights: as for `roc_auc`, with its errors.
 
     Returns:
       False positive rate, true positive rate and threshold, each `[points]`, from (0, 0) at an infinite
-      threshold to (1, 1); an event passes where its score is at least the threshold.
+      threshold to (1, 1). An event passes if its score is at least the threshold.
     """
     signal, background = _halves(scores, is_signal, weights)
     thresholds = np.unique(np.asarray(scores, np.float64))[::-1]
@@ -122,10 +123,10 @@ def bootstrap_uncertainty(
     Args:
       scores, is_signal: as for `roc_auc`, with its errors.
       replicas: number of samples, at least 2.
-      seed: the same seed gives the same number.
+      seed: seed of the samples.
       strata: `[n]`, the class of each event: each class keeps its number of events in every replica.
-        `is_signal` by default; pass the labels where signal or background is a mixture of classes.
-      weights: `[n]`, of the events, not negative; 1 by default.
+        `is_signal` by default; pass the labels if signal or background is a mixture of classes.
+      weights: `[n]`, event weights, not negative; 1 by default.
 
     Returns:
       The standard deviation over the replicas.
@@ -149,7 +150,7 @@ def bootstrap_uncertainty(
         drawn = np.concatenate([cell[random.integers(len(cell), size=len(cell))] for cell in cells])
         sums = np.bincount(key[drawn], weights[drawn], minlength=2 * len(values))
         background, signal = sums.reshape(2, -1)
-        # Only where a stratum mixes signal and background can a replica lose one of them.
+        # A replica can lose signal or background only if a stratum mixes them.
         pairs = signal.sum() * background.sum()
         lower = np.cumsum(background) - background / 2
         areas[replica] = signal @ lower / pairs if pairs else 0.5
@@ -159,8 +160,8 @@ def bootstrap_uncertainty(
 def delong_uncertainty(scores: np.ndarray, is_signal: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Standard error of `roc_auc` in closed form (E. DeLong et al., Biometrics 44 (1988) 837).
 
-    The variance is that of the placements: for a signal event the fraction of background below it,
-    for a background event the fraction of signal above it.
+    The variance is computed from the placements: for a signal event the fraction of background below it, for
+    a background event the fraction of signal above it.
 
     Args:
       scores, is_signal, weights: as for `roc_auc`, with its errors.
@@ -191,21 +192,21 @@ def background_rejection(
     seed: int = 0,
     weights: np.ndarray | None = None,
 ) -> dict:
-    """What a cut on the score rejects of the background where it keeps so much of the signal.
+    """Background rejection of a cut on the score at a given signal efficiency.
 
-    The cut is the highest score that at least this fraction of the signal reaches, and the false positive
-    rate the fraction of the background that reaches it. Uncertainties are from the bootstrap, in which the
-    cut moves with the signal drawn; that of the rate is at least the one of a single event.
+    The cut is the highest score that at least this fraction of the signal reaches. The false positive rate
+    is the fraction of the background that reaches it. Uncertainties are from the bootstrap, in which the cut
+    moves with the drawn signal; the uncertainty of the rate is at least that of a single event.
 
     Args:
       scores, is_signal: as for `roc_auc`, with its errors.
-      efficiency: of the signal, above 0 and at most 1.
+      efficiency: signal efficiency, above 0 and at most 1.
       replicas, seed, weights: as for `bootstrap_uncertainty`.
 
     Returns:
-      "value", 1 - false positive rate, as ROC curves have it; "uncertainty"; and "inverse", {"value",
-      "uncertainty"} of 1 / false positive rate: how many background events one costs that passes. None where
-      no background passes, since the sample then tells only that it is large.
+      "value", 1 - false positive rate, as in ROC curves; "uncertainty"; and "inverse", {"value",
+      "uncertainty"} of 1 / false positive rate, the number of background events per passing one. "inverse" is
+      None if no background passes, because the sample then gives only a lower limit.
     """
     if not 0 < efficiency <= 1:
         raise ValueError(f"A signal efficiency is above 0 and at most 1, not {efficiency}.")

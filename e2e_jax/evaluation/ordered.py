@@ -1,4 +1,4 @@
-"""Events in the order of their scores: what cuts and areas are counted from."""
+"""Events sorted by score, for the computation of cuts and areas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from e2e_jax.evaluation.weights import sums_below
 
 
 class Ordered(NamedTuple):
-    """Events by rising score.
+    """Events in ascending order of score.
 
     Attributes:
       scores: `[n]`.
@@ -26,13 +26,13 @@ class Ordered(NamedTuple):
         return cls(scores[order], weights[order])
 
     def at_or_below(self, thresholds: np.ndarray) -> np.ndarray:
-        """The summed weight below each threshold plus that at or below it: twice the lower, ties half."""
+        """Summed weight below each threshold plus that at or below it: twice the lower, with half ties."""
         sums = sums_below(self.weights)
         lower, not_higher = (np.searchsorted(self.scores, thresholds, side) for side in ("left", "right"))
         return sums[lower] + sums[not_higher]
 
     def passed(self, thresholds: np.ndarray | float) -> np.ndarray:
-        """The summed weight of the events that score at least each threshold."""
+        """Summed weight of the events with a score of at least each threshold."""
         sums = sums_below(self.weights)
         return sums[-1] - sums[np.searchsorted(self.scores, thresholds, side="left")]
 
@@ -43,7 +43,7 @@ class Ordered(NamedTuple):
         return float(self.scores[len(self.scores) - 1 - min(last, len(reached) - 1)])
 
     def drawn(self, random: np.random.Generator) -> Ordered:
-        """A sample of as many events, drawn with replacement."""
-        # Sorted places in a sorted sample: no values to sort.
+        """A sample of the same size, drawn with replacement."""
+        # Sorted indices into a sorted sample, so the values need no sorting.
         rows = np.sort(random.integers(len(self.scores), size=len(self.scores)))
         return Ordered(self.scores[rows], self.weights[rows])

@@ -1,7 +1,7 @@
-"""Published results, to stand next to those of a run whose config names their table.
+"""Published results, for comparison with runs whose config names their table.
 
-Those of diphotons and showers are of arXiv:1807.11916. Boosted top quarks: arXiv:2104.14659, its abstract
-(0.9824 +- 0.0013). Quarks and gluons: arXiv:1902.08276, to two digits.
+Diphotons and showers: arXiv:1807.11916. Boosted top quarks: abstract of arXiv:2104.14659 (0.9824 +- 0.0013).
+Quarks and gluons: arXiv:1902.08276, to two digits.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ PLACES = (
     *(("auc_vs_rest", "h"), ("auc_vs_rest", "gamma_gamma"), ("auc_vs_rest", "gamma_jet")),
     *(("auc_pairwise", "h_vs_gamma_gamma"), ("auc_pairwise", "h_vs_gamma_jet"), ("cvm",)),
 )
-"""Where the six metrics of the paper's Tables 6 and 7 are in the results, by column. The paper's one-vs-one
-AUCs are compared with the pair-normalized ones: its columns break the rule that raw ones obey (see
+"""Places in the results of the six metrics of the paper's Tables 6 and 7, by column. The paper's one-vs-one
+AUCs are compared with the pair-normalized ones, because they violate the rule for raw ones (see
 `metrics.pairwise_auc`)."""
 
 SHOWER_PLACES = (("auc_vs_rest", "electron"),)
-"""The same of Tables 4 and 5."""
+"""The same for Tables 4 and 5."""
 
 
 class Published(NamedTuple):
     """A table of results.
 
     Attributes:
-      title: of the table.
-      labels: those of the events that it is about.
-      places: where its metrics are in the results.
+      title: title of the table.
+      labels: labels of its events.
+      places: places of its metrics in the results.
       results: `config.name` -> the paper's numbers, in the order of `places`.
     """
 
@@ -85,7 +85,7 @@ TABLES = {
         **_DIPHOTON,
     ),
 }
-"""By `config.published`."""
+"""Published tables by `config.published`."""
 
 NAMES = {
     "four_momentum": "4-mom",
@@ -104,13 +104,13 @@ NAMES = {
     "jets_resnet": "ResNet",
     "tops_resnet": "ResNet",
 }
-"""The classifiers as the paper calls them, by `config.name`."""
+"""The paper's names of the classifiers, by `config.name`."""
 
 
 def table_of(results: Mapping) -> str:
-    """The published table that a run belongs to, a key of `TABLES`; "" for none.
+    """The published table of a run, a key of `TABLES`; "" for none.
 
-    A run belongs to the table that its config names, unless its dataset has other labels.
+    It is the table named in the run's config, unless the dataset has other labels.
 
     Args:
       results: the content of results.json.
@@ -125,7 +125,7 @@ def table_of(results: Mapping) -> str:
 
 
 def paper_row(results: Mapping) -> dict[tuple[str, ...], float]:
-    """The paper's results for a run's classifier, by their places; {} where it has none.
+    """The paper's results for a run's classifier, by place; {} if there are none.
 
     Args: as for `table_of`.
     """

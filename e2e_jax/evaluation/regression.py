@@ -1,4 +1,4 @@
-"""How well observables are predicted: errors, bias and resolution, in all events and in bins of the truth.
+"""Metrics of a regression: errors, bias and resolution, for all events and in bins of the truth.
 
 The error of an event is the prediction minus the truth. numpy only.
 """
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 import numpy as np
 
 BINS = 10
-"""Bins of the truth; each holds as many events."""
+"""Number of bins of the truth, with equal numbers of events."""
 
 LEAST_TRUTH = 0.1
-"""Relative errors are of events whose truth is at least this part of the median of its size. Below, they are
-divisions by almost nothing, whose mean has no limit."""
+"""Relative errors use only events whose absolute truth is at least this fraction of its median. Smaller
+values would make the mean relative error unbounded."""
 
 CENTRAL = (0.1587, 0.8413)
-"""The quantiles one standard deviation around the middle of a normal distribution."""
+"""The quantiles of a normal distribution at plus and minus one standard deviation."""
 
 NAMES = ("mae", "mre", "bias", "resolution")
 
@@ -29,9 +29,9 @@ def metrics(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
       truth, predicted: `[n]`, finite.
 
     Returns:
-      "mae", the mean absolute error; "mre", the mean of the absolute error over the size of the truth, of the
-      events above `LEAST_TRUTH`; "bias", the mean error; "resolution", half of the width of the central 68 %
-      of the errors.
+      "mae", the mean absolute error; "mre", the mean of the absolute error divided by the absolute truth, for
+      events above `LEAST_TRUTH`; "bias", the mean error; "resolution", half the width of the central 68 % of
+      the errors.
 
     Raises:
       ValueError: there are no events, the shapes differ, or a number is not finite.
@@ -52,16 +52,16 @@ def results(
 
     Args:
       truth, predicted: `[n]`.
-      sigma: `[n]`, the predicted standard deviations; None where there are none.
+      sigma: `[n]`, the predicted standard deviations, or None.
       replicas: number of samples.
-      seed: of the samples.
-      bins: of the truth.
+      seed: seed of the samples.
+      bins: number of bins of the truth.
 
     Returns:
       `NAMES`, each {"value", "uncertainty"}; "mae_constant", the mean absolute error of the best constant
-      prediction, which a network must beat; "bins": the same metrics in bins of the truth with as many events
-      each, with their "low" and "high" edge and their number of "events". With `sigma` also "pull_width", the
-      resolution of the error divided by sigma, 1 where sigma is right. A metric is None where no event
+      prediction, as a reference; "bins": the same metrics in bins of the truth with equal numbers of events,
+      with their "low" and "high" edge and their number of "events". With `sigma` also "pull_width", the
+      resolution of the error divided by sigma, which is 1 if sigma is correct. A metric is None if no event
       defines it.
 
     Raises:
@@ -93,10 +93,10 @@ def results(
 def of_targets(
     columns: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], replicas: int, seed: int
 ) -> dict[str, dict]:
-    """`results` of each target, by its name.
+    """`results` of each target, by name.
 
     Args:
-      columns: predictions, with "predicted_<target>" and perhaps "sigma_<target>".
+      columns: predictions, with "predicted_<target>" and optionally "sigma_<target>".
       truth: target -> its true values.
       replicas, seed: as for `results`.
     """
@@ -107,7 +107,7 @@ def of_targets(
 
 
 def row(columns: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The metrics without uncertainties, for every epoch: "mae_<target>", "bias_<target>", ..."""
+    """The metrics of an epoch, without uncertainties: "mae_<target>", "bias_<target>", ..."""
     return {
         f"{metric}_{name}": value
         for name, values in truth.items()
@@ -140,7 +140,7 @@ def _metrics(error, relative) -> tuple[float, ...]:
 
 
 def _relative(truth, predicted) -> np.ndarray:
-    """The relative errors; NaN where the truth is below `LEAST_TRUTH`."""
+    """The relative errors; NaN if the truth is below `LEAST_TRUTH`."""
     size = abs(truth)
     counted = (size > 0) & (size >= LEAST_TRUTH * np.median(size))
     return np.where(counted, abs(predicted - truth) / np.where(counted, size, 1), np.nan)

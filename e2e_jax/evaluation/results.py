@@ -23,11 +23,11 @@ class Options:
     """How the metrics are computed.
 
     Attributes:
-      window: events in a window of the CVM metric.
-      step: events from the start of one window to the next.
-      limit: the best epoch is chosen among those whose CVM is below this; 1 admits every epoch.
-      bootstrap: samples behind the uncertainties.
-      seed: of those samples.
+      window: events per window of the CVM metric.
+      step: events between the starts of consecutive windows.
+      limit: maximum CVM of the best epoch; 1 admits every epoch.
+      bootstrap: number of bootstrap samples for the uncertainties.
+      seed: seed of those samples.
     """
 
     window: int = 200
@@ -54,30 +54,29 @@ def evaluate(
     """The results of a network on a validation sample.
 
     Args:
-      task: what was learnt.
-      predictions: `[n, columns]`, in the order of `task.columns`; of a classifier the probabilities.
-      labels: int `[n]`, index into `task.labels`; each that is in a class is present.
-      observables: name -> `[n]`, those that the task decorrelates from.
-      options: of the metrics; `Options()` by default.
-      weights: `[n]`, of the events, not negative; 1 by default. The metrics of targets do not use them.
-      targets: target -> true values `[n]`; None of a classifier.
-      config, epoch, train_events, dataset: of the run, copied into the results.
+      task: the task.
+      predictions: `[n, columns]`, in the order of `task.columns`; for a classifier the probabilities.
+      labels: int `[n]`, index into `task.labels`; every label of a class must be present.
+      observables: name -> `[n]`, the observables from which the task decorrelates.
+      options: options of the metrics; `Options()` by default.
+      weights: `[n]`, event weights, not negative; 1 by default. The metrics of targets do not use them.
+      targets: target -> true values `[n]`; None for a classifier.
+      config, epoch, train_events, dataset: properties of the run, copied into the results.
 
     Returns:
       The content of results.json: "config", "task", "dataset", "events" {"train", "validation"}, "epoch",
       "provenance", and the parts of the heads.
 
-      Of classes: "auc_vs_rest" (of each class), "auc_pairwise" (pair-normalized; the signal against the
-      events of each other label), "auc_pairwise_raw" and "cvm" (None without a decorrelation), with a "value"
-      and an "uncertainty" each ("cvm" also with the "floor" that an independent score has on as many events).
+      For classes: "auc_vs_rest" (of each class), "auc_pairwise" (pair-normalized; the signal against the
+      events of each other label), "auc_pairwise_raw" and "cvm" (None without a decorrelation), each with a
+      "value" and an "uncertainty" ("cvm" also with the "floor" of an independent score for as many events).
       With a decorrelation also "decorrelation": observable -> {"cvm", "inverse_jsd"}, see
       `decorrelation.inverse_jsd`, and "r50" and "r90" of the signal against the events in which it is
-      decorrelated, see `decorrelation.rejections`. "cvm" is the largest of the observables.
-      Where the task has efficiencies, also "background_rejection": by efficiency what
-      `metrics.background_rejection` returns, 1 - the false positive rate as "value", and 1 / the rate as
-      "inverse".
+      decorrelated, see `decorrelation.rejections`. "cvm" is the maximum over the observables. If the task has
+      efficiencies, also "background_rejection": efficiency -> result of `metrics.background_rejection`, with
+      1 - the false positive rate as "value" and 1 / the rate as "inverse".
 
-      Of targets: "regression", by target what `regression.results` returns.
+      For targets: "regression", target -> result of `regression.results`.
 
     Raises:
       ValueError: a class has no events, a value is not finite, or there are too few events for the CVM.
@@ -102,7 +101,7 @@ def evaluate(
 
 
 def _of_classes(task, probabilities, labels, observables, weights, options) -> dict:
-    """The part of the results that is about the classes; of `probabilities` the first columns are."""
+    """The results for the classes, whose probabilities are the first columns of `probabilities`."""
     targets = task.of_labels(labels)
     random = {"replicas": options.bootstrap, "seed": options.seed}
 
@@ -147,14 +146,14 @@ def validation_metrics(
     weights: np.ndarray | None = None,
     targets: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, float]:
-    """The metrics without uncertainties: cheap enough for every epoch.
+    """The metrics without uncertainties, fast enough for every epoch.
 
     Args, errors: as for `evaluate`.
 
     Returns:
       "auc_<class>" for each class (vs rest), "auc_<signal>_vs_<label>" for each other label (pair-normalized)
-      and, with a decorrelation, "cvm"; of several observables it is the largest, and each has its own
-      "cvm_<observable>". Of targets what `regression.row` returns.
+      and, with a decorrelation, "cvm". With several observables "cvm" is their maximum, and each has its own
+      "cvm_<observable>". For targets the result of `regression.row`.
     """
     options = options or Options()
     predictions, labels, observables, targets = _checked(task, predictions, labels, observables, targets)
@@ -191,12 +190,12 @@ def _row_of_classes(task, probabilities, labels, observables, weights, options) 
 
 
 def rows_of_pair(task: Task, labels: np.ndarray, label: str) -> np.ndarray:
-    """Which events are of the signal or of one label, bool `[n]`."""
+    """Whether each event is signal or has the given label, bool `[n]`."""
     return (task.of_labels(labels) == task.signal_index) | (labels == task.labels.index(label))
 
 
 def pair_with_label(task: Task, probabilities, labels, label: str, normalized: bool = True):
-    """Scores of the signal against one label, and which events are signal; see `metrics.pair_scores`."""
+    """Scores of the signal against one label, and whether each event is signal; see `metrics.pair_scores`."""
     index = task.labels.index(label)
     targets = task.of_labels(labels)
     rows = rows_of_pair(task, labels, label)
@@ -205,13 +204,13 @@ def pair_with_label(task: Task, probabilities, labels, label: str, normalized: b
 
 
 def _dependence(task, probabilities, labels, observables, weights, options):
-    """The part of the results about the decorrelation; {} without one."""
+    """The results for the decorrelation; {} without a decorrelation."""
     if not observables:
         return {}
     scores, chosen = probabilities[:, task.signal_index], task.decorrelated(labels)
     is_signal = task.of_labels(labels) == task.signal_index
     both, random = chosen | is_signal, {"replicas": options.bootstrap, "seed": options.seed}
-    # Where only signal events are decorrelated, there is no background to cut.
+    # If only signal events are decorrelated, there is no background to cut.
     has_background = bool(weights[both & ~is_signal].sum())
     of_observable = {}
     for name, values in observables.items():
@@ -234,7 +233,7 @@ def _dependence(task, probabilities, labels, observables, weights, options):
 
 
 def _checked(task, predictions, labels, observables, targets):
-    """The arguments as arrays that fit each other."""
+    """The arguments as arrays of consistent shapes."""
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     expected = (len(labels), len(task.columns))
     if predictions.shape != expected:

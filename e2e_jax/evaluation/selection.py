@@ -1,7 +1,7 @@
-"""Which epoch of a training is the best, and when a training stops.
+"""Choice of the best epoch of a training, and early stopping.
 
-A history is a list of rows, one dict per epoch. The selection reads the figure of merit of the task, and
-"cvm", which a task without decorrelation lacks: then the figure of merit alone decides.
+A history is a list of rows, one dict per epoch. The selection uses the figure of merit of the task and "cvm".
+Without decorrelation there is no "cvm", and only the figure of merit is used.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from e2e_jax.study import Task
 
 
 class Best(NamedTuple):
-    """The best epoch's place in the history, and the rule that chose it."""
+    """Index of the best epoch in the history, and the rule that selected it."""
 
     index: int
     rule: str
 
 
 EXCESS_PRICE = 10.0
-"""AUC that an excess of 1 over the CVM limit costs, where no epoch keeps the limit: 0.01 for 0.001.
-The paper does not define this case. The price favors neither untrained epochs nor sculpted spectra."""
+"""Penalty on the AUC per unit of excess over the CVM limit, if no epoch is below the limit: 0.01 for 0.001.
+The paper does not define this case. The value favors neither untrained epochs nor sculpted spectra."""
 
 
 def merit(row: Mapping, task: Task) -> float:
     """The figure of merit of an epoch, larger is better.
 
-    It is the AUC of the signal vs rest; with targets, minus the validation loss, which covers all of them.
+    It is the AUC of the signal vs rest; with targets, the negative validation loss, which includes all heads.
     """
     return -row["validation_loss"] if task.targets else row[f"auc_{task.signal}"]
 
 
 def selection_key(row: Mapping, limit: float, task: Task) -> tuple[bool, float]:
-    """Larger is better: epochs under the limit first, by merit; then the others, less their excess."""
+    """Sort key, larger is better: first epochs below the limit by merit; then others, minus their excess."""
     cvm = row.get("cvm", -math.inf)
     excess = max(0.0, cvm - limit)
     return (cvm < limit, merit(row, task) - EXCESS_PRICE * excess)
@@ -43,16 +43,15 @@ def selection_key(row: Mapping, limit: float, task: Task) -> tuple[bool, float]:
 def best_epoch(history: Sequence[Mapping], limit: float, task: Task) -> Best:
     """The best epoch: best AUC of the signal vs rest among those whose CVM is below the limit.
 
-    This is the rule of the paper, Section 5.3. With targets, the smallest validation loss takes the place of
-    the AUC.
+    This is the rule of the paper, Section 5.3. With targets, the smallest validation loss replaces the AUC.
 
     Args:
       history: one row per epoch, at least one.
-      limit: of the CVM; it has no effect where the rows have no CVM.
-      task: gives the figure of merit.
+      limit: limit on the CVM; ignored if the rows have no CVM.
+      task: defines the figure of merit.
 
     Returns:
-      `Best`; its rule says in words when no epoch is below the limit. The earlier of two equal epochs wins.
+      `Best`; its rule mentions if no epoch is below the limit. The earlier of two equal epochs is chosen.
     """
     index = max(range(len(history)), key=lambda i: (selection_key(history[i], limit, task), -i))
     best = "smallest validation loss" if task.targets else f"best AUC of {task.title(task.signal)} vs rest"
@@ -65,10 +64,10 @@ def best_epoch(history: Sequence[Mapping], limit: float, task: Task) -> Best:
 
 
 def epochs_without_progress(history: Sequence[Mapping], limit: float, task: Task) -> int:
-    """Epochs since the last that was the best so far, by the selection or by the figure of merit alone.
+    """Epochs since the last one that was the best so far, by the selection or by the figure of merit alone.
 
-    The latter counts too: an untrained network has a low CVM, and the first trained epochs may all be worse
-    by the selection.
+    The figure of merit counts too, because an untrained network has a low CVM, so that the first trained
+    epochs may all be worse in the selection.
     """
     best_key, best_merit, since = None, -math.inf, 0
     for row in history:

@@ -1,4 +1,4 @@
-"""The mean and the spread of the metrics of several networks of one config."""
+"""Mean and spread of the metrics of several networks of one config."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 SEEDS = "seeds"
-"""Key of the results of an ensemble: its networks, and the mean and the spread of their metrics."""
+"""Key in the results of an ensemble for its networks and the mean and spread of their metrics."""
 
 NO_METRICS = ("config", "task", "dataset", "events", "epoch", "epoch_selection", "provenance", SEEDS)
-"""What the results hold beside metrics."""
+"""Keys of the results that are not metrics."""
 
 
 def spread(results: Sequence[Mapping]) -> dict:
-    """The mean and the spread of every metric over networks that were evaluated on the same events.
+    """Mean and spread of every metric over networks that were evaluated on the same events.
 
     Args:
-      results: of each network, the content of its results.json.
+      results: the content of results.json of each network.
 
     Returns:
-      The metrics at their places in the results, each with its "mean", its "spread", the standard deviation
-      over the networks, and its "values". Metrics that a network does not have are left out.
+      The metrics at their places in the results, each with its "mean", its "spread" (the standard deviation
+      over the networks) and its "values". Metrics that are missing in a network are omitted.
     """
     return _spread([{name: one[name] for name in one if name not in NO_METRICS} for one in results])
 

@@ -1,4 +1,4 @@
-"""The metrics of results.json by name, and the table of them that is printed."""
+"""The metrics of results.json by name, and the printed table of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from e2e_jax.evaluation.spread import SEEDS
 from e2e_jax.study import Task
 
 Place = tuple[str, ...]
-"""Where a metric is in the results: its keys."""
+"""Place of a metric in the results: a sequence of keys."""
 
 AUC, PAIRWISE, REJECTION, CVM = "auc_vs_rest", "auc_pairwise", "background_rejection", "cvm"
 DECORRELATION, JSD, REJECTIONS = "decorrelation", "inverse_jsd", ("r50", "r90")
@@ -28,7 +28,7 @@ REGRESSION_METRICS = {
 
 
 def metrics(task: Task, results: Mapping) -> dict[Place, str]:
-    """Where each metric is in the results, and its name, in the order of a table."""
+    """Place in the results and name of each metric, in table order."""
     named = (_of_classes(task) if task.classifies else {}) | _of_targets(task)
     return {place: name for place, name in named.items() if value_at(results, place)}
 
@@ -61,7 +61,7 @@ def _of_classes(task: Task) -> dict[Place, str]:
 
 
 def _of_observables(task: Task) -> dict[Place, str]:
-    """1/JSD; of several observables also the CVM of each, as "cvm" is the largest."""
+    """1/JSD; with several observables also the CVM of each, because "cvm" is the maximum."""
     several = len(task.decorrelate) > 1
     named: dict[Place, str] = {}
     for name in task.decorrelate:
@@ -72,7 +72,7 @@ def _of_observables(task: Task) -> dict[Place, str]:
 
 
 def is_headline(place: Place, task: Task) -> bool:
-    """Whether a metric is among those that are shown first: it is about the signal, or an error."""
+    """Whether a metric is shown first: it concerns the signal, or it is a regression error."""
     if place[0] == REGRESSION:
         return place[-1] in ("mae", "resolution")
     of_decorrelation = place[0] in (DECORRELATION, *REJECTIONS)
@@ -80,21 +80,21 @@ def is_headline(place: Place, task: Task) -> bool:
 
 
 def value_at(results: Mapping, place: Place) -> Mapping:
-    """The "value" and "uncertainty" at a place of the results; {} where there is none."""
+    """The "value" and "uncertainty" at a place of the results; {} if missing."""
     for key in place:
         results = results.get(key) or {}
     return results
 
 
 def digits(place: Place) -> int:
-    """Digits after the point that a metric is printed with."""
+    """Number of decimals with which a metric is printed."""
     if place[-1] == CVM:
         return 4
     return {JSD: 0, "inverse": 1, "r50": 1}.get(place[-1], 2 if place[-1] == "r90" else 3)
 
 
 def floors(task: Task, results: Mapping) -> dict[str, str]:
-    """Metrics of the decorrelation by name -> that of an independent score on as many events, as printed."""
+    """Decorrelation metric by name -> its printed value for an independent score on as many events."""
     made = {}
     for place, name in metrics(task, results).items():
         found = value_at(results, place)
@@ -106,7 +106,7 @@ def floors(task: Task, results: Mapping) -> dict[str, str]:
 
 
 def notes(task: Task) -> list[str]:
-    """How the metrics of a task are defined, in sentences."""
+    """Sentences that define the metrics of a task."""
     said = []
     if task.targets:
         said.append(
@@ -125,21 +125,21 @@ def notes(task: Task) -> list[str]:
 
 
 def measured(results: Mapping, place: Place) -> list[tuple[float, float]]:
-    """(value, uncertainty) of a metric; of an ensemble, (mean, spread) over its networks comes first."""
+    """(value, uncertainty) of a metric; for an ensemble, (mean, spread) over its networks comes first."""
     own = value_at(results, place)
     of_seeds = value_at(results.get(SEEDS, {}), place)
-    # A network may lack a rejection that the ensemble has, where none of its background passes.
+    # A network may lack a rejection of the ensemble if none of its background passes.
     nothing = [(math.nan, math.nan)] if SEEDS in results else []
     means = [(of_seeds["mean"], of_seeds["spread"])] if "mean" in of_seeds else nothing
     return [*means, (own["value"], own["uncertainty"])]
 
 
 def results_table(task: Task, results: Mapping) -> str:
-    """The table to print: each metric with its uncertainty, the paper's, and the difference.
+    """The table to print: each metric with its uncertainty, the paper's value, and the difference.
 
     Args:
-      task: of the run.
-      results: as `results.evaluate` returns them.
+      task: task of the run.
+      results: as returned by `results.evaluate`.
     """
     events, paper = results["events"], paper_row(results)
     named, origin = metrics(task, results), results["dataset"].get("origin")

@@ -1,4 +1,4 @@
-"""Weights of events in metrics: checked, and their sums where no event has one."""
+"""Event weights in metrics: checks and sums."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 def checked_weights(
     weights: np.ndarray, targets: np.ndarray, names: Sequence[str], observable: str
 ) -> np.ndarray:
-    """Weights that metrics and losses can use, float64 `[n]`.
+    """Checked weights for metrics and losses, float64 `[n]`.
 
     Args:
-      weights: `[n]`, of the events.
-      targets: int `[n]`, the class of each event; negative where it has none.
-      names: of the classes.
+      weights: `[n]`, event weights.
+      targets: int `[n]`, the class of each event; negative for no class.
+      names: names of the classes.
       observable: the observable that holds the weights (config.train.weights).
 
     Raises:
@@ -41,7 +41,7 @@ def checked_weights(
 
 
 def of_events(weights: np.ndarray | None, events: int) -> np.ndarray:
-    """The weights `[n]` of some events; whole ones, whose sums are exact, where there are none.
+    """The event weights `[n]`; integer ones, whose sums are exact, if there are no weights.
 
     Raises:
       ValueError: the weights have another shape, or one is negative or not finite.
@@ -57,11 +57,11 @@ def of_events(weights: np.ndarray | None, events: int) -> np.ndarray:
 
 
 def sums_below(ordered_weights: np.ndarray) -> np.ndarray:
-    """`[n + 1]`: the summed weight of the first 0, 1, ..., n events."""
+    """`[n + 1]`: summed weight of the first 0, 1, ..., n events."""
     return np.concatenate([np.zeros(1, ordered_weights.dtype), np.cumsum(ordered_weights)])
 
 
 def effective_number(weights: np.ndarray) -> float:
-    """How many events of equal weight have a mean as uncertain: the squared sum over the sum of squares."""
+    """Number of events of equal weight with the same uncertainty of the mean: (sum of w)^2 / sum of w^2."""
     weights = np.asarray(weights, np.float64)
     return float(weights.sum() ** 2 / (weights**2).sum())

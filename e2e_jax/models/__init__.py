@@ -1,1 +1,1 @@
-"""The networks, one module per family; `building` makes one by its name."""
+"""The networks, one module per family; `building` constructs a network by name."""

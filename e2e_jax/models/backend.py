@@ -1,9 +1,9 @@
-"""How the networks are computed on a platform; chosen when a program is built, never inside a network.
+"""Platform-specific implementations of the networks, chosen when a program is built, never inside a network.
 
-`resnet.ResNetFeatures` is the definition. A CPU computes the same function by `resnet_cpu`, where its C++ can
-be used. A GPU draws images in blocks of 2 x 2 pixels, [n, rows / 2, columns / 2, 4 * channels]: the first
-convolution, 7x7 with stride 2 on 1 or 3 channels, is then 4x4 with stride 1 on 4 or 12 channels, which suit
-its matrix units. Parameters are the same on every platform, and so are checkpoints.
+`resnet.ResNetFeatures` is the definition. On a CPU, `resnet_cpu` computes the same function if its library is
+usable. On a GPU, images are drawn in blocks of 2 x 2 pixels, [n, rows / 2, columns / 2, 4 * channels]. The
+first convolution, 7x7 with stride 2 on 1 or 3 channels, then becomes 4x4 with stride 1 on 4 or 12 channels,
+which suits the matrix units. Parameters and checkpoints are the same on every platform.
 """
 
 import contextlib
@@ -26,18 +26,18 @@ from e2e_jax.models.cpu import resnet_cpu
 from e2e_jax.models.resnet import ResNetFeatures
 
 ANY = "any"
-"""The platform of programs that run everywhere: the definition, computed by XLA."""
+"""Platform of programs that run everywhere: XLA computes the definition."""
 
 
 def features(platform=None, blocks=True):
     """The module that computes a ResNet-15's features on a platform.
 
     Args:
-      platform: "cpu", "gpu", another of JAX's, or `ANY`; that of this process's devices by default.
+      platform: "cpu", "gpu", another JAX platform, or `ANY`; by default that of this process's devices.
       blocks: whether the images divide into blocks of 2 x 2 pixels.
 
     Returns:
-      `ResNetFeatures`, or a module with its parameters that computes the same.
+      `ResNetFeatures`, or a module with the same parameters that computes the same function.
     """
     platform = jax.default_backend() if platform is None else platform
     fast = {"cpu": CpuFeatures, "gpu": BlockedFeatures if blocks else ResNetFeatures}
@@ -56,10 +56,10 @@ def takes_blocks(network):
 
 
 class CpuFeatures(ResNetFeatures):
-    """The features by `resnet_cpu`, for the types and widths that it knows and where it can be used."""
+    """The features computed by `resnet_cpu`, if it is usable and supports the types and widths."""
 
     def __call__(self, x):
-        # The C++ has zeros next to the image.
+        # The C++ code pads images with zeros only.
         usable = not self.closed and self.precision != "bfloat16" and resnet_cpu.usable(self.widths, x)
         if self.is_initializing() or not usable:
             return super().__call__(x)
@@ -101,10 +101,10 @@ class BlockedFeatures(ResNetFeatures):
 
 @contextlib.contextmanager
 def matrix_precision(precision):
-    """What is traced inside computes its float32 convolutions and matrix products as `config.precision` asks.
+    """A context in which float32 convolutions and matrix products are traced at `config.precision`.
 
-    A GPU's default for them is TF32, of 10 bits of mantissa. With "bfloat16" the ResNets' convolutions are in
-    bfloat16 and all else is float32.
+    The default on GPUs is TF32, with 10 bits of mantissa. With "bfloat16" the ResNets' convolutions use
+    bfloat16 and everything else uses float32.
     """
     with jax.default_matmul_precision("default" if precision == "tf32" else "highest"):
         yield

@@ -1,4 +1,4 @@
-"""Networks by name: a `Network` holds the name and sizes, `build` makes the Flax module for a platform."""
+"""Networks by name: a `Network` holds the name and sizes; `build` makes the Flax module for a platform."""
 
 import dataclasses
 import functools
@@ -24,13 +24,13 @@ class Network:
 
     Attributes:
       name: one of `BUILDERS`.
-      classes: number of outputs: of a classifier the logits, see `models.heads`.
-      widths: sizes of the layers; what they count depends on the network. The paper's by default.
-      head: neurons of the hidden layers behind maps.
+      classes: number of outputs; for a classifier, of logits. See `models.heads`.
+      widths: sizes of the layers; their meaning depends on the network. Default: those of the paper.
+      head: neurons of the hidden layers after the maps.
       dropout: fraction of those neurons that is dropped in training.
-      patches: pixels along the side of a patch, and the most patches that are kept of an image.
-      padding: what is next to the barrel's image in phi, "zeros" or "wrap" (the other edge of the image).
-      precision: what it computes in, one of `resnet.PRECISIONS`.
+      patches: side of a patch in pixels, and maximum number of patches kept per image.
+      padding: padding of the barrel image in phi, "zeros" or "wrap" (the opposite edge of the image).
+      precision: precision of the computation, one of `resnet.PRECISIONS`.
     """
 
     name: str
@@ -47,9 +47,9 @@ def build(network: Network, inputs: Inputs, platform: str | None = None) -> nn.M
     """Makes the Flax module of a network.
 
     Args:
-      network: its name and sizes.
-      inputs: what it sees.
-      platform: where it runs, see `backend.features`; on this process's devices by default.
+      network: name and sizes.
+      inputs: inputs of the network.
+      platform: platform to run on, see `backend.features`; by default that of this process's devices.
 
     Returns:
       A module. `module.apply(variables, inputs)` takes a dict: the images of the geometry ({"barrel": [n,
@@ -58,7 +58,7 @@ def build(network: Network, inputs: Inputs, platform: str | None = None) -> nn.M
       `module.apply(variables, inputs, keys)` takes a random key per event, [n].
 
     Raises:
-      ValueError: there is no such network or geometry.
+      ValueError: the network or the geometry does not exist.
     """
     if network.name not in BUILDERS:
         known = ", ".join(sorted(BUILDERS))
@@ -67,11 +67,11 @@ def build(network: Network, inputs: Inputs, platform: str | None = None) -> nn.M
 
 
 def initial_params(network: Network, inputs: Inputs, record: type[Record], observables: Sequence[str], key):
-    """The parameters of a network before training, drawn from a key.
+    """The initial parameters of a network, drawn from a key.
 
     Args:
       network, inputs: as for `build`.
-      record: what the events are.
+      record: type of the events.
       observables: the names of their observables.
       key: a JAX random key.
     """
@@ -80,7 +80,7 @@ def initial_params(network: Network, inputs: Inputs, record: type[Record], obser
 
 
 def _probe(record: type[Record], observables: Sequence[str]) -> dict:
-    """A batch of one event. The sizes of a network never depend on the number of events or hits."""
+    """A batch of one event. The parameter shapes do not depend on the number of events or hits."""
     probe = {name: np.ones((1, *shape), dtype) for name, (shape, dtype) in record.BATCHED.items()}
     probe |= {name: np.ones(1, np.float32) for name in observables}
     for name, columns in record.COLLECTIONS.items():
@@ -90,7 +90,7 @@ def _probe(record: type[Record], observables: Sequence[str]) -> dict:
 
 
 def _resnet15(network: Network, inputs: Inputs, platform):
-    """One ResNet-15 for each image of the inputs; with several, a fully connected head joins them."""
+    """One ResNet-15 per image of the inputs; a fully connected head joins several of them."""
     names = tuple(preprocessing.dense_shapes(inputs))
     if inputs.kind == "tokens" or not names or preprocessing.DIGIS in names:
         raise ValueError(
@@ -98,7 +98,7 @@ def _resnet15(network: Network, inputs: Inputs, platform):
             f"with the channels {inputs.channels} gives none."
         )
     shapes = preprocessing.dense_shapes(inputs).values()
-    # Images with an odd number of rows or columns do not divide into blocks.
+    # Images with an odd number of rows or columns cannot be divided into blocks.
     odd = any(rows % 2 or columns % 2 for rows, columns, _ in shapes)
     sizes = {
         "classes": network.classes,
@@ -141,7 +141,7 @@ def _patch_transformer(network: Network, inputs: Inputs, platform):
 
 
 def _of_showers(module, network: Network, inputs: Inputs, platform):
-    """A network on the crops of showers, with those of the sizes that it has."""
+    """A network on shower crops, built with the sizes that it supports."""
     sizes = {
         "classes": network.classes,
         "head": network.head,
@@ -164,4 +164,4 @@ BUILDERS: dict[str, Callable[[Network, Inputs, str | None], nn.Module]] = {
     "shower_conv_lstm": functools.partial(_of_showers, ShowerConvLSTM),
     "shower_fcn": functools.partial(_of_showers, ShowerFCN),
 }
-"""`config.model.name` -> what makes the module of a network with some inputs on a platform."""
+"""`config.model.name` -> function (network, inputs, platform) that makes the module."""

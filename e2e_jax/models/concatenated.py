@@ -1,9 +1,9 @@
-"""Several ResNet-15 side by side, one an image: the paper's classifiers of barrel and endcaps.
+"""Several ResNet-15 in parallel, one per image: the paper's classifiers of barrel and endcaps.
 
-Each image goes through its own network up to the maximum of its 32 last maps; together they are the input of
-a fully connected head (arXiv:1807.11916, Section 5.1: ECAL and CMS-I see the barrel and both endcaps). The
-paper does not describe the head; this is the one of its authors' public code: 96 -> 128 -> 128 -> 128 ->
-classes with ReLU and dropout 0.2 after each hidden layer.
+Each image has its own network, up to the maximum of its last 32 maps. A fully connected head takes the
+concatenated maxima (arXiv:1807.11916, Section 5.1: ECAL and CMS-I use the barrel and both endcaps). The paper
+does not describe the head; this one is from its authors' public code: 96 -> 128 -> 128 -> 128 -> classes with
+ReLU and dropout 0.2 after each hidden layer.
 """
 
 import flax.linen as nn
@@ -14,7 +14,7 @@ from e2e_jax.models.resnet import ResNetFeatures
 
 
 class ConcatenatedResNet15(nn.Module):
-    """A ResNet-15 for each image, with its own weights, and a head that sees all of their features.
+    """A ResNet-15 per image, each with its own weights, and a head on all features.
 
     With the barrel, both endcaps and 3 classes: 299,747 parameters for 1 channel, 304,451 for 3 channels.
 
@@ -24,10 +24,10 @@ class ConcatenatedResNet15(nn.Module):
       widths: maps of each ResNet before and after its downsampling block.
       head: neurons of the head's hidden layers.
       dropout: fraction of them that is dropped in training.
-      channels: input channels to insist on; None takes those of the first image.
-      precision: of the ResNets' activations and convolutions, one of `resnet.PRECISIONS`.
+      channels: required number of input channels; None accepts that of the first image.
+      precision: precision of the ResNets' activations and convolutions, one of `resnet.PRECISIONS`.
       features: the module that computes a ResNet's features, see `resnet.ResNet15`.
-      closed: whether the barrel's image is closed in phi; those of the endcaps never are.
+      closed: whether the barrel image is periodic in phi; endcap images never are.
     """
 
     images: tuple[str, ...] = ("barrel", "endcap_minus", "endcap_plus")
@@ -45,14 +45,14 @@ class ConcatenatedResNet15(nn.Module):
         """Maps the images to logits.
 
         Args:
-          inputs: {image: f4[n, rows, columns, channels]}, each of `images`.
-          keys: one random key an event, [n], in training, for dropout; None drops nothing.
+          inputs: {image: f4[n, rows, columns, channels]} for all `images`.
+          keys: in training, one random key per event for dropout, [n]; None disables dropout.
 
         Returns:
           f4[n, classes].
 
         Raises:
-          ValueError: an image is missing, or does not have the shape that a ResNet-15 takes.
+          ValueError: an image is missing or has a shape that a ResNet-15 does not accept.
         """
         if missing := [name for name in self.images if name not in inputs]:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The convolution and the pooling of the paper's networks: explicit padding, PyTorch's initialisation."""
+"""Convolution and pooling of the paper's networks: explicit padding, PyTorch's initialization."""
 
 import functools
 import math
@@ -14,19 +14,19 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 class Convolution(nn.Module):
-    """A convolution with bias, with zeros around the image: [n, h, w, c] -> [n, h', w', features].
+    """A convolution with bias and zero padding: [n, h, w, c] -> [n, h', w', features].
 
-    Where the image is closed along its columns, columns of the other edge are in place of the zeros beside
-    it, as many as give w' = w / stride: the result is closed again.
+    For an image that is periodic along its columns, columns of the opposite edge replace the zeros at the
+    left and right. Their number gives w' = w / stride, so the result is periodic too.
 
-    Computed in the images' precision; kernel and bias are float32 parameters all the same.
+    The computation uses the images' precision; kernel and bias are always float32 parameters.
 
     Attributes:
-      features: maps made.
+      features: number of output maps.
       kernel_size: side of the square kernel, in pixels.
-      stride: pixels from one application of the kernel to the next.
-      padding: rows and columns of zeros on each side; explicit, because "SAME" is another network.
-      closed: whether the last column is the neighbor of the first, as in phi.
+      stride: pixels between consecutive applications of the kernel.
+      padding: rows and columns of zeros on each side; explicit, because "SAME" defines another network.
+      closed: whether the last column is a neighbor of the first, as in phi.
     """
 
     features: int
@@ -51,11 +51,11 @@ class Convolution(nn.Module):
 
 
 def wrapped(x, before, after, rows):
-    """Images [n, h, w, c] with columns of the other edge next to them, and rows of zeros above and below.
+    """Images [n, h, w, c] padded with columns of the opposite edge and with rows of zeros.
 
     Args:
       x: the images.
-      before, after: columns to add to the left and to the right.
+      before, after: columns to add at the left and at the right.
       rows: rows of zeros on each side, or (above, below).
     """
     parts = [x[:, :, x.shape[2] - before :], x, x[:, :, :after]]
@@ -69,20 +69,20 @@ def convolve(x, kernel, stride, padding):
     Args:
       x: the images.
       kernel: [rows, columns, c, features].
-      stride: pixels from one application of the kernel to the next.
-      padding: zeros before and after the image, along rows and columns alike.
+      stride: pixels between consecutive applications of the kernel.
+      padding: zeros before and after the image, for rows and columns.
 
     Returns:
-      The maps, of the images' type. The gradient of the kernel is summed and returned in the kernel's type.
+      The maps, in the images' type. The gradient of the kernel is summed and returned in the kernel's type.
     """
     if x.dtype == kernel.dtype:
-        # float32 or TF32: `jax.default_matmul_precision` decides, see `backend.matrix_precision`.
+        # `jax.default_matmul_precision` selects float32 or TF32, see `backend.matrix_precision`.
         return _convolve(x, kernel, stride, padding, precision=None)
     return _rounded(x, kernel, stride, padding)
 
 
 def add_bias(y, bias):
-    """Adds the bias in float32, so that its gradient, the sum over all pixels, is float32 too."""
+    """Adds the bias in float32, so that its gradient, the sum over all pixels, is also float32."""
     return (y.astype(bias.dtype) + bias[None, None, None, :]).astype(y.dtype)
 
 
@@ -94,7 +94,7 @@ def _convolve(x, kernel, stride, padding, precision):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _rounded(x, kernel, stride, padding):
-    """The convolution with the kernel rounded to the images' type; its gradient is not rounded to it."""
+    """The convolution with the kernel rounded to the images' type; the kernel's gradient is not rounded."""
     return _convolve(x, kernel.astype(x.dtype), stride, padding, lax.Precision.DEFAULT)
 
 
@@ -106,8 +106,8 @@ def _rounded_backward(stride, padding, kept, gradient):
     x, kernel = kept
     rounded, precision = kernel.astype(x.dtype), lax.Precision.DEFAULT
     (of_x,) = jax.linear_transpose(lambda x: _convolve(x, rounded, stride, padding, precision), x)(gradient)
-    # The images are convolved with the gradient of the maps: the sum is over the events, so they take the
-    # place of the channels. After the image come as many zeros as make the result as large as the kernel.
+    # Convolves the images with the gradient of the maps. The sum is over the events, so the events are passed
+    # as channels. The zeros after the image give the result the size of the kernel.
     before = padding[0]
     after = [
         size + stride * (steps - 1) - before - pixels
@@ -141,13 +141,14 @@ def max_pool(x):
 def max_pool_elementwise(x):
     """`max_pool` with a gradient that is computed pixel by pixel.
 
-    The library's is a `select_and_scatter`: atomic additions on a GPU, but the faster one on a CPU.
+    The gradient of `max_pool` is a `select_and_scatter`: it is faster on a CPU, but uses atomic additions on
+    a GPU.
     """
     return max_pool(x)
 
 
 def _pool_forward(x):
-    """The maxima, and what their gradient needs: which pixel of its block each of them is, int8."""
+    """The maxima, and for the gradient the index of each maximum in its block, int8."""
     n, rows, columns, channels = x.shape
     ends = (n, rows // 2 * 2, columns // 2 * 2, channels)
     pixels = [lax.slice(x, (0, i, j, 0), ends, (1, 2, 2, 1)) for i in (0, 1) for j in (0, 1)]
@@ -155,7 +156,7 @@ def _pool_forward(x):
     winner = jnp.full(largest.shape, 3, jnp.int8)
     for place in (2, 1, 0):
         winner = jnp.where(pixels[place] == largest, jnp.int8(place), winner)
-    # An array without entries carries the shape of the image.
+    # An empty array carries the shape of the image.
     return largest, (winner, jnp.zeros((0, *x.shape[1:3])))
 
 

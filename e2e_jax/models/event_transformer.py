@@ -1,4 +1,4 @@
-"""A transformer of the tokens of an event: its crystals, tracks and towers, and what each pair of them makes.
+"""A transformer on the tokens of an event (crystals, tracks and towers) and on features of each pair of them.
 
 shape of a token -> linear, ReLU -> 16 numbers, joined with its other inputs
 tokens -> linear, ReLU, linear -> widths[0]
@@ -14,11 +14,11 @@ import jax.numpy as jnp
 SHAPE_WIDTH = 16
 LAYERS, HEADS = 2, 4
 NEVER_DROPPED = 2
-"""The tokens before all others, of the two photons in most events."""
+"""The first tokens, which belong to the two photons in most events."""
 
 
 class PairAttention(nn.Module):
-    """Attention between tokens that also sees their pairs: [n, t, w], [n, t, t, p] -> [n, t, w]."""
+    """Attention between tokens that also uses their pairs: [n, t, w], [n, t, t, p] -> [n, t, w]."""
 
     @nn.compact
     def __call__(self, x, pairs, filled):
@@ -36,13 +36,13 @@ class PairAttention(nn.Module):
 
 
 class EventTransformer(nn.Module):
-    """Classifies an event by its tokens and their pairs, in whatever order the tokens come.
+    """Classifies an event by its tokens and their pairs, independent of the order of the tokens.
 
     Attributes:
       classes: number of logits.
-      widths: numbers of a token, a multiple of `HEADS`, and of a pair.
+      widths: features per token (a multiple of `HEADS`) and per pair.
       head: neurons of the hidden layers before the logits.
-      dropout: fraction of the tokens that are left out in training, but for the first two of each event.
+      dropout: fraction of the tokens that is dropped in training; the first two of each event are kept.
     """
 
     classes: int = 3
@@ -56,10 +56,10 @@ class EventTransformer(nn.Module):
 
         Args:
           inputs: as `token_inputs.token_inputs` makes them.
-          keys: one random key an event, [n], in training; None leaves nothing out.
+          keys: in training, one random key per event, [n]; None drops no tokens.
 
         Raises:
-          ValueError: the heads do not divide the width, or `dropout` is out of its range.
+          ValueError: the heads do not divide the width, or `dropout` is out of range.
         """
         width, pair_width = self.widths
         if width % HEADS:
@@ -87,7 +87,7 @@ class EventTransformer(nn.Module):
 
 
 def summary(x, filled):
-    """Mean and maximum over the filled tokens, [n, t, w] -> [n, 2 w]; zeros for an event without any."""
+    """Mean and maximum over the filled tokens, [n, t, w] -> [n, 2 w]; zeros for an event without tokens."""
     some = filled[..., None]
     mean = jnp.sum(jnp.where(some, x, 0), axis=1) / jnp.maximum(jnp.sum(some.astype(x.dtype), axis=1), 1)
     largest = jnp.max(jnp.where(some, x, -1e9), axis=1)
@@ -95,6 +95,6 @@ def summary(x, filled):
 
 
 def kept(keys, tokens, dropout):
-    """Which tokens stay in training, bool[n, t]; the first `NEVER_DROPPED` always do."""
+    """The tokens that are kept in training, bool[n, t]; the first `NEVER_DROPPED` are always kept."""
     drawn = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - dropout, (tokens,)))(keys)
     return drawn | (jnp.arange(tokens) < NEVER_DROPPED)[None, :]

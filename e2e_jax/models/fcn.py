@@ -1,4 +1,4 @@
-"""Fully connected networks: the linear layer with PyTorch's initialisation, and networks without images."""
+"""Fully connected networks: the linear layer with PyTorch's initialization, and networks without images."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from e2e_jax.models.initializers import uniform_fan_in
 
 
 class Linear(nn.Module):
-    """x @ kernel + bias, initialised as PyTorch does: [n, inputs] -> [n, features]."""
+    """x @ kernel + bias with PyTorch's initialization: [n, inputs] -> [n, features]."""
 
     features: int
 
@@ -23,19 +23,19 @@ class Linear(nn.Module):
 
 
 def hidden_layers(x, widths, dropout=0.0, keys=None):
-    """Hidden layers of ReLU with dropout after each, inside the module that calls: [n, i] -> [n, widths[-1]].
+    """Hidden ReLU layers with dropout after each, inside the calling module: [n, i] -> [n, widths[-1]].
 
-    A neuron of an event is dropped by the event's own key and the layer's number alone, so the same batch has
-    the same masks however it is spread over devices. What is left is scaled up by 1 / (1 - dropout).
+    The dropout mask of an event depends only on the event's key and the layer's index, so it does not depend
+    on the distribution of the batch over devices. The kept neurons are scaled by 1 / (1 - dropout).
 
     Args:
       x: f4[n, i].
       widths: neurons of each layer; layer i has the parameters "hidden<i>".
       dropout: fraction of each layer's neurons dropped in training, 0 to 1 (excluded).
-      keys: one random key an event, [n], in training; None where nothing is to be dropped.
+      keys: in training, one random key per event, [n]; None disables dropout.
 
     Raises:
-      ValueError: `dropout` is outside of its range.
+      ValueError: `dropout` is out of range.
     """
     if not 0 <= dropout < 1:
         raise ValueError(f"config.model.dropout is {dropout}; it is a fraction, at least 0 and less than 1.")
@@ -47,13 +47,13 @@ def hidden_layers(x, widths, dropout=0.0, keys=None):
 
 
 def _kept(keys, layer, width, dropout):
-    """Which neurons of a layer stay, bool[n, width]."""
+    """The neurons of a layer that are kept, bool[n, width]."""
     draw = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, layer), 1 - dropout, (width,)))
     return draw(keys)
 
 
 class _FullyConnected(nn.Module):
-    """Hidden layers of ReLU on the numbers of an event that are called `SEES`, then a linear layer.
+    """Hidden ReLU layers on the input `SEES` of an event, then a linear layer.
 
     Attributes:
       classes: number of logits.
@@ -64,15 +64,15 @@ class _FullyConnected(nn.Module):
     widths: tuple[int, ...] = (256, 256, 256)
 
     SEES: ClassVar[str]
-    NUMBERS: ClassVar[int | None] = None  # how many there are, where that is fixed
-    TAKES: ClassVar[str]  # what to say of other shapes
+    NUMBERS: ClassVar[int | None] = None  # number of inputs, if fixed
+    TAKES: ClassVar[str]  # error message for other shapes
 
     @nn.compact
     def __call__(self, inputs, keys=None):
-        """Maps {SEES: f4[n, numbers]} to logits f4[n, classes]; has no use for `keys`.
+        """Maps {SEES: f4[n, numbers]} to logits f4[n, classes]; ignores `keys`.
 
         Raises:
-          ValueError: the inputs have any other shape.
+          ValueError: the inputs have another shape.
         """
         x = inputs[self.SEES]
         if x.ndim != 2 or x.shape[1] != (self.NUMBERS or x.shape[1]):
@@ -81,7 +81,7 @@ class _FullyConnected(nn.Module):
 
 
 class FourMomentum(_FullyConnected):
-    """The paper's reference that sees no detector: 3 hidden layers of 256 ReLU on the photons' kinematics.
+    """The paper's reference without detector inputs: 3 hidden layers of 256 ReLU on the photons' kinematics.
 
     Maps {"kinematics": f4[n, 5]} to logits f4[n, classes].
     """
@@ -95,7 +95,7 @@ class FourMomentum(_FullyConnected):
 
 
 class HighLevel(_FullyConnected):
-    """The traditional road: the same layers on kinematics, shower shapes and isolation of the photons.
+    """The traditional approach: the same layers on kinematics, shower shapes and isolation of the photons.
 
     Maps {"high_level": f4[n, i]}, as `preprocessing.model_inputs` makes them, to logits f4[n, classes].
     """

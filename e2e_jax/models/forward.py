@@ -1,4 +1,4 @@
-"""From a batch to logits: what training, prediction, gradients of hits and exported files share."""
+"""The function from batch to logits, used by training, prediction, gradients of hits and exported files."""
 
 from collections.abc import Callable
 
@@ -11,17 +11,17 @@ from e2e_jax.models.preprocessing import Inputs
 def logits_function(
     network: Network, inputs: Inputs, platform: str | None = None, deterministic: bool = False
 ) -> Callable:
-    """The network behind its inputs: (params, batch, keys=None) -> logits f4 [n, classes]; to be jitted.
+    """Inputs and network as one function to jit: (params, batch, keys=None) -> logits f4 [n, classes].
 
     Args:
       network: the network.
-      inputs: what it sees.
-      platform: where the function runs, see `models.backend.features`; on this process's devices by default.
+      inputs: inputs of the network.
+      platform: platform to run on, see `models.backend.features`; by default that of this process's devices.
       deterministic: whether images are drawn in a fixed order, see `detector.drawing.Drawing`.
 
     Returns:
-      A function of the network's parameters, a batch as `preprocessing.model_inputs` takes it and, in
-      training, a random key for each event.
+      A function of the network's parameters, a batch as for `preprocessing.model_inputs` and, in training, a
+      random key per event.
     """
     module = building.build(network, inputs, platform)
     drawing = Drawing(backend.takes_blocks(module), deterministic)

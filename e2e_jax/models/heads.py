@@ -1,4 +1,4 @@
-"""The heads of a task: parts of a network's outputs, and the predictions that are made of them.
+"""The heads of a task: parts of a network's outputs, and the predictions computed from them.
 
 The outputs of an event are the logits of the classes, the predictions of the targets, and, with a Gaussian
 loss, the logarithms of their variances. Targets are predicted in units of `Task.scales`, of order one.
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from e2e_jax.study import Task
 
 LARGEST_LOG_VARIANCE = 12.0
-"""Bound on the size of a log variance, reached smoothly, which keeps a Gaussian loss finite."""
+"""Smooth bound on the absolute log variance; it keeps a Gaussian loss finite."""
 
 
 class Outputs(NamedTuple):
@@ -23,7 +23,7 @@ class Outputs(NamedTuple):
     Attributes:
       logits: `[n, classes]`.
       targets: `[n, targets]`, in units of `Task.scales`.
-      log_variances: `[n, targets]`, the same; `[n, 0]` without a Gaussian loss.
+      log_variances: `[n, targets]`, in the same units; `[n, 0]` without a Gaussian loss.
     """
 
     logits: jax.Array
@@ -43,11 +43,11 @@ def split(outputs: jax.Array, task: Task) -> Outputs:
 
 
 def predictions(outputs: jax.Array, task: Task) -> jax.Array:
-    """What a network's outputs predict: f4 `[n, len(task.columns)]`, in the order of `task.columns`.
+    """The predictions from a network's outputs: f4 `[n, len(task.columns)]`, in the order of `task.columns`.
 
     Args:
       outputs: `[n, task.outputs]`.
-      task: what was learnt, with `scales` where it has targets.
+      task: the task, with `scales` if it has targets.
 
     Returns:
       Probabilities of the classes, the targets in their units, and their standard deviations.

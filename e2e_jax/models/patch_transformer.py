@@ -1,11 +1,11 @@
 """A small vision transformer on the brightest patches of an image, for crops and jets.
 
-pixels of a patch -> signed logarithm -> linear -> width, plus a vector for its place
+pixels of a patch -> signed logarithm -> linear -> width, plus a position vector
 2 x (attention between the patches; two linear layers), each added to the patches
 mean and maximum over the patches -> hidden layers -> classes
 
-Most pixels of a detector image are empty, so the patches with the largest sums stand for the image. Their
-number bounds the time of a step, whatever the size of the image.
+Most pixels of a detector image are empty, so the patches with the largest sums represent the image. Their
+number limits the time of a step, independent of the image size.
 """
 
 import flax.linen as nn
@@ -17,7 +17,7 @@ from e2e_jax.models.fcn import Linear, hidden_layers
 
 LAYERS, HEADS = 2, 4
 PLACE_SCALE = 0.02
-"""Standard deviation of the vectors of the places before training."""
+"""Standard deviation of the initial position vectors."""
 
 
 class PatchTransformer(nn.Module):
@@ -28,10 +28,11 @@ class PatchTransformer(nn.Module):
     Attributes:
       classes: number of logits.
       image: name of the image among the inputs.
-      widths: numbers of a patch, a multiple of `HEADS`.
-      patches: pixels along the side of a patch, and the most patches that are kept.
+      widths: features per patch, a multiple of `HEADS`.
+      patches: side of a patch in pixels, and maximum number of patches.
       head: neurons of the hidden layers before the logits.
-      dropout: fraction of those, and of the patches but the two brightest, that is dropped in training.
+      dropout: fraction of those neurons and of the patches that is dropped in training; the two brightest
+        patches are kept.
     """
 
     classes: int = 2
@@ -47,10 +48,10 @@ class PatchTransformer(nn.Module):
 
         Args:
           inputs: the images.
-          keys: one random key an event, [n], in training, for dropout; None drops nothing.
+          keys: in training, one random key per event for dropout, [n]; None disables dropout.
 
         Raises:
-          ValueError: the images have another number of axes, or the heads do not divide the width.
+          ValueError: the images have a wrong number of axes, or the heads do not divide the width.
         """
         width = self.widths[0]
         if width % HEADS:
@@ -79,7 +80,7 @@ class PatchTransformer(nn.Module):
 def cut(image, side):
     """The patches of images: f4[n, rows, columns, c] -> f4[n, patches, side * side * c], row by row.
 
-    Images whose rows or columns are no multiple of the side get zeros at the end.
+    If the rows or columns are not a multiple of the side, the image is padded with zeros at the end.
     """
     if image.ndim != 4:
         raise ValueError(

@@ -1,10 +1,10 @@
-"""From a padded batch of hits to what the network sees; pure, and part of the jitted step.
+"""Conversion of a padded batch of hits to the network's inputs; pure, and part of the jitted step.
 
 Images: hits -> GeV on the pixels -> zero below the channel's threshold -> times the channel's scale ->
 divided by the event's normalization. Tokens: the strongest pixels of these images, in GeV, in units of the
-normalization (`token_inputs`). Kinematics: five numbers of the two photons that do not grow with the mass.
-High-level: these, and the shower shapes and isolation of both photons. Showers: energies, times or digis of
-crystals, times the channel's scale.
+normalization (`token_inputs`). Kinematics: five numbers of the two photons that do not scale with the mass.
+High-level: kinematics, and the shower shapes and isolation of both photons. Showers: energies, times or digis
+of crystals, multiplied by the channel's scale.
 """
 
 import dataclasses
@@ -18,25 +18,25 @@ from e2e_jax.detector.drawing import PLAIN, Drawing, in_blocks
 from e2e_jax.models.token_inputs import UNIT, token_inputs
 
 NONE, SUM_PT = "none", "sum_pt"
-"""Normalizations of images that are no observable: by nothing, and by the sum of the photons' pT."""
+"""Image normalizations that are not observables: none, and the sum of the photons' pT."""
 DIGIS = "digis"
-"""The channel of showers that is the ten samples of each crystal."""
+"""The shower channel with the ten samples of each crystal."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """What a network sees of an event. The attributes are the fields of `config.inputs`.
+    """The inputs of a network. The attributes are the fields of `config.inputs`.
 
     Attributes:
       kind: "images", "tokens", "kinematics", "high_level" or "showers".
-      geometry: which images.
-      channels: of the images, in order.
-      matches_authors: whether images follow the arithmetic of the paper's authors (`detector.projections`).
+      geometry: image geometry.
+      channels: channels of the images, in order.
+      matches_authors: whether images reproduce the paper's authors' arithmetic (`detector.projections`).
       threshold: channel -> GeV below which its pixels are set to zero, or one number for all channels.
       scale: channel -> factor, or one number for all channels.
-      normalization: what an event's images are divided by: "none", "sum_pt", or the name of an observable.
-      tokens: channel -> how many tokens it has; the strongest are taken.
-      shapes: which of `detector.shower_shapes.NAMES`.
+      normalization: divisor of an event's images: "none", "sum_pt", or the name of an observable.
+      tokens: channel -> number of tokens; the strongest are taken.
+      shapes: names from `detector.shower_shapes.NAMES`.
       standard: shape -> (center, width).
     """
 
@@ -53,20 +53,20 @@ class Inputs:
 
     @property
     def observable(self) -> str:
-        """The observable that images are divided by; "" where there is none."""
+        """The observable by which images are divided; "" for none."""
         divided = self.kind in ("images", "tokens") and self.normalization not in (NONE, SUM_PT)
         return self.normalization if divided else ""
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The observables that the network reads."""
+        """The observables that the network uses."""
         if self.kind in ("kinematics", "high_level"):
             return ("mass",)
         return (self.observable,) if self.observable else ()
 
     @property
     def endcaps(self) -> bool:
-        """Whether images show hits of the endcaps of the ECAL.
+        """Whether images contain hits of the ECAL endcaps.
 
         Raises:
           ValueError: the geometry does not exist.
@@ -82,7 +82,7 @@ class Inputs:
 
     @property
     def photons(self) -> int:
-        """How many of an event's leading photons the network reads."""
+        """Number of leading photons that the network uses."""
         if self.kind in ("kinematics", "high_level"):
             return 2
         return int(self.kind == "images" and self.normalization == SUM_PT)
@@ -92,22 +92,22 @@ def model_inputs(batch: Mapping, inputs: Inputs, drawing: Drawing = PLAIN) -> di
     """Makes the network's inputs.
 
     Args:
-      batch: padded batch as from `Events.to_batch`; or with ready images in GeV, [n, rows, columns,
-        channels], under their names ("barrel") in place of the hits; or with "shower_shapes", [n, 2, shapes],
-        as `detector.shower_shapes` makes them. Of the scalars, those that are used. Of showers the batch of
+      batch: padded batch as from `Events.to_batch`. Images in GeV, [n, rows, columns, channels], under their
+        names ("barrel") may replace the hits, and "shower_shapes", [n, 2, shapes], as from
+        `detector.shower_shapes`. Unused scalars may be missing. For showers: the batch of
         `Showers.to_batch`, or the image of `dense_shapes` in GeV (and ns).
-      inputs: what the network sees.
-      drawing: how images are drawn; with `drawing.blocks` those below are as `detector.drawing.in_blocks`
-        makes them.
+      inputs: inputs of the network.
+      drawing: how images are drawn; with `drawing.blocks` the images below have the layout of
+        `detector.drawing.in_blocks`.
 
     Returns:
       {image: f4[n, rows, columns, channels]}, the images of `detector.images.shapes(inputs.geometry)`, or
-        those of `token_inputs.token_inputs`, or {"kinematics": f4[n, 5]}, or
-        {"high_level": f4[n, 5 + 2 * len(inputs.shapes)]}; of showers
+        the inputs of `token_inputs.token_inputs`, or {"kinematics": f4[n, 5]}, or
+        {"high_level": f4[n, 5 + 2 * len(inputs.shapes)]}; for showers
         {"crop": f4[n, 32, 32, channels]}, {"barrel": ...}, or {"digis": f4[n, 10, 32, 32]}.
 
     Raises:
-      ValueError: `inputs` names what does not exist, or the batch lacks what is needed.
+      ValueError: a name in `inputs` does not exist, or the batch lacks a required field.
     """
     if inputs.kind not in _INPUTS:
         raise ValueError(f"config.inputs.kind is {inputs.kind!r}; it is one of {', '.join(_INPUTS)}.")
@@ -117,10 +117,10 @@ def model_inputs(batch: Mapping, inputs: Inputs, drawing: Drawing = PLAIN) -> di
 def _image_inputs(batch, inputs, drawing):
     scale = _by_channel(inputs, "scale")
     threshold = _by_channel(inputs, "threshold")
-    # One factor [n, channels]: the large images are multiplied once.
+    # One factor [n, channels], so that the large images are multiplied only once.
     factor = scale[None, :] / normalizers(batch, inputs.normalization)[:, None]
     if drawing.blocks:
-        # A block has the channels of its four pixels one after another.
+        # A block holds the channels of its four pixels consecutively.
         threshold, factor = jnp.tile(threshold, 4), jnp.tile(factor, (1, 4))
     return {
         name: jnp.where(pixels >= threshold[None, None, None, :], pixels, 0.0) * factor[:, None, None, :]
@@ -192,14 +192,14 @@ _INPUTS = {
     "high_level": _high_level_inputs,
     "showers": _shower_inputs,
 }
-"""What a network can see: `config.inputs.kind` -> function of (batch, inputs)."""
+"""`config.inputs.kind` -> function of (batch, inputs) that makes the inputs."""
 
 
 def dense_shapes(inputs: Inputs) -> dict[str, tuple[int, ...]]:
-    """The images that a classifier sees, {name: shape}: {"barrel": (170, 360, channels)}; {} if it sees none.
+    """The images of a classifier, {name: shape}: {"barrel": (170, 360, channels)}; {} without images.
 
     Raises:
-      ValueError: the geometry or the channels do not exist, or not together.
+      ValueError: the geometry or a channel does not exist, or they do not match.
     """
     channels = tuple(inputs.channels)
     if inputs.kind in ("images", "tokens"):
@@ -234,20 +234,20 @@ def kinematics(photons, mass):
 
 
 def standardized_shapes(shapes, inputs: Inputs):
-    """Shower shapes as numbers of order one: asinh((value - center) / width).
+    """Shower shapes scaled to order one: asinh((value - center) / width).
 
-    It is linear within a width or so of the center and logarithmic beyond, as shapes and isolation have long
-    tails. The centers and widths are the config's, not the sample's, so that all samples are seen alike.
+    The function is linear within about one width of the center and logarithmic beyond, because shapes and
+    isolation have long tails. Centers and widths come from the config, so they are the same for all samples.
 
     Args:
       shapes: f4[n, 2, len(shower_shapes.NAMES)].
-      inputs: gives the names of the shapes that are wanted, and the center and width of each.
+      inputs: defines the names of the shapes, and the center and width of each.
 
     Returns:
       f4[n, 2, len(inputs.shapes)].
 
     Raises:
-      ValueError: a name is no shape, one has no center and width above 0, or `shapes` are not all there.
+      ValueError: a name is not a shape, a shape has no center or no width above 0, or `shapes` is incomplete.
     """
     if shapes.ndim != 3 or shapes.shape[1:] != (2, len(shower_shapes.NAMES)):
         raise ValueError(
@@ -269,7 +269,7 @@ def standardized_shapes(shapes, inputs: Inputs):
 
 
 def normalizers(batch: Mapping, normalization: str) -> jax.Array:
-    """What each event's image is divided by, [n]; [1] where that is nothing.
+    """The divisor of each event's image, [n]; [1] without normalization.
 
     Args:
       batch: the events.
@@ -283,7 +283,7 @@ def normalizers(batch: Mapping, normalization: str) -> jax.Array:
 
 
 def _positive(scale):
-    """Ones for zeros: events that only fill up a last batch would spread NaN."""
+    """Replaces zeros by ones: padding events in the last batch would otherwise produce NaN."""
     return jnp.where(scale > 0, scale, 1.0)
 
 
@@ -306,7 +306,7 @@ def _pixels(batch, inputs, drawing):
 
 
 def _by_channel(inputs, field):
-    """A field's number of each channel, f4[channels]; one number for all stands for each of them."""
+    """A field's value for each channel, f4[channels]; a single number applies to all channels."""
     values = getattr(inputs, field)
     if isinstance(values, int | float):
         return jnp.full(len(inputs.channels), values, jnp.float32)

@@ -6,8 +6,8 @@
     3 residual blocks of 32 maps                                  21x45
     maximum over the whole map; linear 32 -> classes
 
-1 + 7*2 = 15 convolutions, all with bias and none with a normalization layer: pixel intensity carries the
-energy scale.
+1 + 7*2 = 15 convolutions, all with bias and without normalization layers, because the pixel intensity carries
+the energy scale.
 """
 
 import functools
@@ -19,15 +19,15 @@ import jax.numpy as jnp
 from e2e_jax.models.convolution import Convolution, max_pool
 from e2e_jax.models.fcn import Linear
 
-BLOCKS = 3  # residual blocks at each width, next to the one that changes the width
+BLOCKS = 3  # residual blocks at each width, not counting the one that changes the width
 PRECISIONS = ("float32", "tf32", "bfloat16")
-SMALLEST = 8  # pixels a side that leave something to convolve after the first convolution and the pooling
+SMALLEST = 8  # minimum side in pixels; smaller images are empty after the first convolution and the pooling
 
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut: [n, h, w, c] -> [n, ceil(h/stride), ceil(w/stride), features].
 
-    The shortcut is the identity, or a 1x1 convolution where the number of maps or the resolution changes.
+    The shortcut is the identity, or a 1x1 convolution if the number of maps or the resolution changes.
     """
 
     features: int
@@ -49,13 +49,14 @@ class ResNetFeatures(nn.Module):
 
     Attributes:
       widths: maps before and after the downsampling block.
-      channels: input channels to insist on; None takes those of the first image.
-      precision: of activations and convolutions, one of `PRECISIONS`; parameters and result are float32.
+      channels: required number of input channels; None accepts that of the first image.
+      precision: precision of activations and convolutions, one of `PRECISIONS`; parameters and result are
+        float32.
       stem: the module of the first convolution.
       pool: the 2x2 pooling.
-      block: side of the blocks of pixels that an image's last axis holds; 1 is an ordinary image.
-      closed: whether the images are closed in phi, see `Convolution`. Rolling one by a multiple of 8 columns
-        then changes nothing.
+      block: side of the pixel blocks in the last axis of the image; 1 for an ordinary image.
+      closed: whether the images are periodic in phi, see `Convolution`. The features are then invariant under
+        rolling by multiples of 8 columns.
     """
 
     widths: tuple[int, int] = (16, 32)
@@ -73,7 +74,7 @@ class ResNetFeatures(nn.Module):
             x = x.astype(jnp.bfloat16)
         narrow, wide = self.widths
         x = self.stem(narrow, kernel_size=7, stride=2, closed=self.closed, name="stem")(x)
-        # In this order there are fewer pixels to compare with zero.
+        # Pooling first leaves fewer pixels for the ReLU.
         x = nn.relu(self.pool(x))
         for block in range(BLOCKS):
             x = ResidualBlock(narrow, closed=self.closed, name=f"narrow{block}")(x)
@@ -83,7 +84,7 @@ class ResNetFeatures(nn.Module):
         return jnp.max(x, axis=(1, 2)).astype(jnp.promote_types(x.dtype, jnp.float32))
 
     def check(self, x):
-        """Refuses images of another shape, and an unknown precision."""
+        """Raises a ValueError for images of a wrong shape and for an unknown precision."""
         if self.precision not in PRECISIONS:
             raise ValueError(f"config.precision is {self.precision!r}; it is one of {', '.join(PRECISIONS)}.")
         if x.ndim != 4 or min(x.shape[1:3]) * self.block < SMALLEST:
@@ -105,11 +106,11 @@ class ResNet15(nn.Module):
     Attributes:
       classes: number of logits.
       widths: maps before and after the downsampling block.
-      channels: input channels to insist on; None takes those of the first image.
-      image: name of the image among the inputs: "barrel", or "full" of the HCAL-centric geometry.
-      precision: of activations and convolutions, one of `PRECISIONS`.
-      features: the module that computes the features: the definition, or a faster one of `backend`.
-      closed: whether the image is closed in phi.
+      channels: required number of input channels; None accepts that of the first image.
+      image: name of the image among the inputs: "barrel", or "full" in the HCAL-centric geometry.
+      precision: precision of activations and convolutions, one of `PRECISIONS`.
+      features: the module that computes the features: the definition, or a faster one from `backend`.
+      closed: whether the image is periodic in phi.
     """
 
     classes: int = 3
@@ -122,7 +123,7 @@ class ResNet15(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, keys=None):
-        """Maps {image: f4[n, rows, columns, channels]} to logits f4[n, classes]; has no use for `keys`."""
+        """Maps {image: f4[n, rows, columns, channels]} to logits f4[n, classes]; ignores `keys`."""
         sizes = self.widths, self.channels, self.precision
         features = self.features(*sizes, closed=self.closed, name="features")
         return Linear(self.classes, name="head")(features(inputs[self.image]))

@@ -1,9 +1,9 @@
-"""The networks on 32 x 32 crops that tell electrons from photons (arXiv:1807.11916, Section 6).
+"""Networks on 32 x 32 crops that separate electrons from photons (arXiv:1807.11916, Section 6).
 
-The paper gives their kinds and results: a VGG-type network on energies, a Conv-LSTM and a network of three
-fully connected layers on the ten samples of each crystal. Their sizes it does not give; these are small
-enough for two CPU cores. As in the ResNets nothing is normalized inside: intensity carries the energy scale.
-The whole barrel goes to `resnet.ResNet15`.
+The paper gives their types and results: a VGG-type network on energies, a Conv-LSTM and a network of three
+fully connected layers on the ten samples of each crystal. It does not give their sizes; these are small
+enough for two CPU cores. As in the ResNets there are no normalization layers, because the intensity carries
+the energy scale. Images of the whole barrel use `resnet.ResNet15`.
 """
 
 from collections.abc import Callable
@@ -14,19 +14,19 @@ import jax.numpy as jnp
 from e2e_jax.models.convolution import Convolution, max_pool
 from e2e_jax.models.fcn import Linear, hidden_layers
 
-SMALLEST = 8  # pixels a side that three poolings leave something of
+SMALLEST = 8  # minimum side in pixels for three poolings
 
 
 class ShowerVGG(nn.Module):
     """Pairs of 3x3 convolutions, a 2x2 maximum after each pair, a fully connected head.
 
-    With crops of 1 channel and 2 classes: 203,250 parameters, 19.4 MFLOP an event forward.
+    With crops of 1 channel and 2 classes: 203,250 parameters, 19.4 MFLOP per event in the forward pass.
 
     Attributes:
       classes: number of logits.
-      widths: maps of each pair (K. Simonyan and A. Zisserman, arXiv:1409.1556, a fourth as wide).
-      head: neurons of the hidden layers behind the maps.
-      dropout: fraction of those that is dropped in training.
+      widths: maps of each pair (K. Simonyan and A. Zisserman, arXiv:1409.1556, with a fourth of the width).
+      head: neurons of the hidden layers after the maps.
+      dropout: fraction of those neurons that is dropped in training.
       image: name of the image among the inputs.
       pool: the 2x2 pooling.
     """
@@ -43,11 +43,11 @@ class ShowerVGG(nn.Module):
         """Maps {image: f4[n, rows, columns, channels]} to logits f4[n, classes].
 
         Args:
-          inputs: the images; of "digis", [n, samples, rows, columns], the samples are the channels.
-          keys: one random key an event, [n], in training, for dropout; None drops nothing.
+          inputs: the images; for "digis", [n, samples, rows, columns], the samples are the channels.
+          keys: in training, one random key per event for dropout, [n]; None disables dropout.
 
         Raises:
-          ValueError: the images have another number of axes, or too few pixels.
+          ValueError: the images have a wrong number of axes or too few pixels.
         """
         x = inputs[self.image]
         if self.image == "digis":
@@ -61,10 +61,10 @@ class ShowerVGG(nn.Module):
 
 
 class ShowerConvLSTM(nn.Module):
-    """A convolution of stride 2 on each sample, an LSTM of convolutions over them, a head on its last state.
+    """A stride-2 convolution on each sample, a convolutional LSTM over the samples, a head on its last state.
 
-    The LSTM is that of X. Shi et al., arXiv:1506.04214, without peepholes, as flax has it. With ten samples
-    of crops and 2 classes: 69,510 parameters, 18 MFLOP an event forward.
+    The LSTM is that of X. Shi et al., arXiv:1506.04214, without peepholes, as in flax. With ten samples of
+    crops and 2 classes: 69,510 parameters, 18 MFLOP per event in the forward pass.
 
     Attributes:
       classes: number of logits.
@@ -80,7 +80,7 @@ class ShowerConvLSTM(nn.Module):
 
     @nn.compact
     def __call__(self, inputs, keys=None):
-        """Maps {"digis": f4[n, samples, rows, columns]} to logits f4[n, classes]; else as `ShowerVGG`."""
+        """Maps {"digis": f4[n, samples, rows, columns]} to logits f4[n, classes]; see `ShowerVGG`."""
         if "digis" not in inputs:
             raise ValueError(
                 f"The Conv-LSTM goes through the samples of digis, but its inputs are {', '.join(inputs)}: "
@@ -91,22 +91,22 @@ class ShowerConvLSTM(nn.Module):
         narrow, state = self.widths
         n, samples, rows, columns = x.shape
         x = x.reshape(n * samples, rows, columns, 1)
-        # Four maps of a quarter of the pixels hold what the crystals did.
+        # Four maps with a quarter of the pixels each can hold all values of the crystals.
         x = Convolution(narrow, kernel_size=4, stride=2, name="stem")(x)
         cell = nn.ConvLSTMCell(state, kernel_size=(3, 3), name="lstm")
-        # Unrolled: on a CPU XLA's convolutions are an order of magnitude slower inside a loop.
+        # Unrolled, because XLA's CPU convolutions are an order of magnitude slower inside a loop.
         scan = nn.RNN(cell, return_carry=True, unroll=samples)
         (_, x), _ = scan(x.reshape(n, samples, *x.shape[1:]))
         return _head(self.pool(x), self, keys)
 
 
 class ShowerFCN(nn.Module):
-    """Three fully connected layers on every number of the crop: 2,753,794 parameters on digis, 2 classes.
+    """Three fully connected layers on all values of the crop: 2,753,794 parameters with digis and 2 classes.
 
     Attributes:
       classes: number of logits.
       widths: neurons of the hidden layers.
-      dropout: fraction of those that is dropped in training.
+      dropout: fraction of those neurons that is dropped in training.
       image: name of the input.
     """
 
@@ -124,7 +124,7 @@ class ShowerFCN(nn.Module):
 
 
 def _head(x, network, keys):
-    """The fully connected layers of a network behind its maps [n, rows, columns, maps]."""
+    """The fully connected layers of a network after its maps [n, rows, columns, maps]."""
     x = hidden_layers(x.reshape(x.shape[0], -1), network.head, network.dropout, keys)
     return Linear(network.classes, name="head")(x)
 

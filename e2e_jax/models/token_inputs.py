@@ -1,7 +1,7 @@
-"""Tokens in GeV as numbers of order one: what `event_transformer` sees of an event.
+"""The inputs of `event_transformer`: tokens in GeV scaled to order one.
 
-Energies are in units of the event's mass scale, so images that are divided by the mass and tokens hide the
-same. Nothing here changes where an event is rotated in phi by a whole number of towers or reflected in eta.
+Energies are in units of the event's mass scale, so tokens hide the mass like images that are divided by it.
+The inputs are invariant under rotation in phi by a whole number of towers and under reflection in eta.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 from e2e_jax.detector.tokens import WINDOW, Tokens
 
 UNIT = 125.0
-"""GeV: the unit of energies that are not divided by a mass scale."""
+"""Unit of energies that are not divided by a mass scale, in GeV."""
 GAIN = 50.0
-"""log(1 + 50 E / unit) is linear for single GeV and logarithmic for photons."""
+"""log(1 + 50 E / unit) is linear for a few GeV and logarithmic for photons."""
 FREQUENCIES = (4.0, 8.0, 16.0, 32.0)
-"""Of the sines and cosines of log(pair mass): the last resolves 1 %, as the calorimeter does."""
+"""Frequencies of the sines and cosines of log(pair mass); the last resolves 1 %, like the calorimeter."""
 SHAPE = (7, WINDOW)
-"""Pixels along the axes of a window whose shares of its energy are the shape of a shower."""
+"""Side in pixels of the window whose energy fractions describe the shape of a shower."""
 TRACK_RINGS = (0.0, 1.5, 3.5, 8.0)
 TOWER_RINGS = (0.0, 0.5, 1.5, 2.5, 4.5)
-"""Edges of the rings around a token, in pixels and in towers. Sums over rings hold the isolation; the single
-pixels of them let a network memorize its training sample."""
+"""Edges of the rings around a token, in pixels and in towers. Sums over rings measure the isolation; with
+single pixels a network memorizes its training sample."""
 _SMALL = 1e-6
 
 
@@ -36,11 +36,11 @@ def token_inputs(
     """The inputs of the network.
 
     Args:
-      tokens: of n events.
+      tokens: tokens of n events.
       unit: GeV, `[n]`, or `[1]` for all events.
-      channels: those of the images.
-      resolves_mass: whether pairs have sines and cosines of the logarithm of their mass, without which a
-        small network is slow to find a narrow peak. They are of use where the unit is not the mass.
+      channels: channels of the images.
+      resolves_mass: whether pairs have sines and cosines of the logarithm of their mass. Without them a
+        small network learns a narrow peak slowly. They are useful if the unit is not the mass.
 
     Returns:
       {"tokens": f4[n, t, i], "shapes": f4[n, t, s], "pairs": f4[n, t, t, p], "filled": bool[n, t]}.
@@ -55,7 +55,7 @@ def token_inputs(
 
 
 def _each(tokens: Tokens, momentum, unit, channels) -> jax.Array:
-    """Sums of each channel over rings of towers and of tracks over rings of pixels; where and how strong."""
+    """Position, strength, sums of each channel over rings of towers and of tracks over rings of pixels."""
     n = tokens.filled.shape[0]
     pt, eta = _transverse(momentum)
     kind = np.eye(len(channels), dtype=np.float32)[tokens.channel]
@@ -74,7 +74,7 @@ def _each(tokens: Tokens, momentum, unit, channels) -> jax.Array:
 
 
 def _shapes(tokens: Tokens, channels) -> jax.Array:
-    """Square roots of the shares that the crystals have of the energy in their window, `[n, t, s]`."""
+    """Square roots of the crystals' fractions of the energy in their window, `[n, t, s]`."""
     n, number = tokens.filled.shape
     if "ecal" not in channels:
         return jnp.zeros((n, number, 0))
@@ -107,7 +107,7 @@ def _pairs(momentum, resolves_mass: bool) -> jax.Array:
 
 
 def _ring_sums(values, edges) -> jax.Array:
-    """Sums of windows `[n, t, side, side, c]` over rings around their middle, `[n, t, c * rings]`."""
+    """Sums of windows `[n, t, side, side, c]` over rings around their center, `[n, t, c * rings]`."""
     side = values.shape[2]
     step = np.arange(side) - side // 2
     distance = np.hypot(step[:, None], step[None, :])

@@ -1,1 +1,1 @@
-"""Training: the step, the loop around it, and the choice of the best epoch."""
+"""Training: the step, the training loop, and the choice of the best epoch."""

@@ -1,4 +1,4 @@
-"""Random symmetries of the training events, drawn inside the compiled step; see `detector.symmetries`."""
+"""Random symmetry transformations of training events, inside the compiled step; see `detector.symmetries`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ AUGMENTATIONS = ("rotation", "reflection", "mirror")
 
 
 def check_augmentations(names: Sequence[str]) -> None:
-    """Raises a ValueError where there is no augmentation of a name."""
+    """Raises a ValueError for an unknown augmentation."""
     for name in names:
         if name not in AUGMENTATIONS:
             raise ValueError(f"There is no augmentation {name!r}; there are {', '.join(AUGMENTATIONS)}.")
 
 
 def augment(batch: Mapping, keys: jax.Array, names: Sequence[str], geometry_name: str) -> dict:
-    """The batch with a symmetry drawn for each event.
+    """The batch with a random symmetry transformation of each event.
 
     Args:
       batch: padded or flat batch of hits, see `layout.Layout`.
-      keys: one random key an event, `[n]`.
-      names: some of `AUGMENTATIONS`; with none the batch stays as it is.
-      geometry_name: of the images; all but "barrel" are rotated by quarter turns only.
+      keys: one random key per event, `[n]`.
+      names: names from `AUGMENTATIONS`; without names the batch is unchanged.
+      geometry_name: geometry of the images; all except "barrel" are rotated by quarter turns only.
 
     Raises:
-      ValueError: there is no such augmentation, or the batch holds no hits of `transform`.
+      ValueError: an augmentation is unknown, or the batch has no hits for `transform`.
     """
     check_augmentations(names)
     if not names:

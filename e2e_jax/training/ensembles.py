@@ -1,8 +1,8 @@
-"""Runs of `config.seeds` networks: one, or several that differ in their seeds alone, and their ensemble.
+"""Runs of `config.seeds` networks: a single network, or an ensemble of networks that differ only in the seed.
 
-The networks of a run of several have folders of their own, seed-0, seed-1, ..., in the run's folder. The run
-has the results of the ensemble, whose predictions are the means of the networks', and for every metric the
-mean and the spread over the networks.
+In an ensemble each network has its own folder, seed-0, seed-1, ..., in the run's folder. The ensemble
+averages the networks' predictions. The run holds the results of the ensemble, and the mean and the spread of
+every metric over the networks.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ def train(
 
     Args:
       config: the config (`configs/default.py` documents every field).
-      workdir: the run's folder; made where it does not exist.
+      workdir: the run's folder; created if missing.
       dataset, board: as for `loop.train`.
-      executor: where the networks of an ensemble are trained, see `many.machines`; by default one after
-        another in this process.
+      executor: executor that trains the networks of an ensemble, see `many.machines`; by default they are
+        trained one after another in this process.
 
     Returns:
-      The content of results.json; None in a process that is not the first.
+      The content of results.json; None in all processes except the first.
 
     Raises:
-      WorkdirError: the folder belongs to another config, task, dataset or process, or cannot be written to.
-      TrainingError: the loss is no longer finite, or a network of an ensemble could not be trained.
-      ValueError: several processes train together, and several networks are asked for.
+      WorkdirError: the folder belongs to another config, task, dataset or process, or is not writable.
+      TrainingError: the loss is not finite, or a network of an ensemble could not be trained.
+      ValueError: several networks are requested while several processes train together.
       stopping.Stopped: the process was asked to end; the same call continues where it stopped.
     """
     if config.seeds == 1:
@@ -71,7 +71,7 @@ def train_all(
     executor: Executor | None = None,
     board: Callable | None = None,
 ) -> Iterator[Outcome]:
-    """Trains classifiers and ensembles, and yields what became of each, in their order.
+    """Trains classifiers and ensembles, and yields the outcome of each, in order.
 
     Args, Raises: as for `many.train_each`, and as `train`.
     """
@@ -87,7 +87,7 @@ def train_all(
 
 
 def evaluate_run(workdir, config: ConfigDict | None = None, dataset: Dataset | None = None) -> dict | None:
-    """Evaluates a run again, with all its networks; arguments, results and errors as `loop.evaluate_run`."""
+    """Evaluates a run again, with all its networks; see `loop.evaluate_run` for arguments and errors."""
     workdir = Path(workdir)
     saved = read_config(workdir)
     config = saved if config is None else config
@@ -99,12 +99,12 @@ def evaluate_run(workdir, config: ConfigDict | None = None, dataset: Dataset | N
 
 
 def _given(dataset: Dataset, config: ConfigDict) -> Dataset:
-    """The dataset for any config; a partial of it goes to other processes."""
+    """The dataset for any config; a partial of this function is sent to other processes."""
     return dataset
 
 
 def _networks(training: Training) -> list[Training]:
-    """The trainings of single networks that a training consists of; claims the folder of an ensemble."""
+    """The single-network trainings of a training; claims the folder of an ensemble."""
     if training.config.seeds == 1:
         return [training]
     claim(training.workdir, training.config)
@@ -117,7 +117,7 @@ def _networks(training: Training) -> list[Training]:
 
 
 def _joined(training: Training, outcomes: Sequence[Outcome], dataset: Dataset) -> Outcome:
-    """What became of a training, from its networks."""
+    """The outcome of a training, from the outcomes of its networks."""
     if failures := [outcome.failure for outcome in outcomes if outcome.results is None]:
         return Outcome(None, failures[0])
     if training.config.seeds == 1:
@@ -131,7 +131,7 @@ def _joined(training: Training, outcomes: Sequence[Outcome], dataset: Dataset) -
 
 
 def _evaluated(training: Training, own: Sequence[Mapping], dataset: Dataset) -> dict:
-    """Writes results and scores of an ensemble, from the results of its networks; gives the results."""
+    """Writes results and scores of an ensemble from the results of its networks; returns the results."""
     config, workdir = training.config, Path(training.workdir)
     run, about = loop.resolved(config, dataset, workdir)
     validation = dataset.read("validation", run.task, run.unread)
@@ -152,7 +152,7 @@ def _predictions(folder: Path, events: Record, columns: Sequence[str]) -> np.nda
     """The predictions of a network for the events, f8 `[n, columns]`.
 
     Raises:
-      WorkdirError: its scores are of other events.
+      WorkdirError: its scores belong to other events.
     """
     scores = read_scores(folder)
     if not all(np.array_equal(scores[name], getattr(events, name)) for name in (*ADDRESS, "label")):

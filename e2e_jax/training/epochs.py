@@ -18,7 +18,7 @@ from e2e_jax.training.validation import Validation
 
 @dataclasses.dataclass
 class Standing:
-    """Where a training stands: the state on the devices, the best epoch's parameters, and the epochs."""
+    """Current status of a training: the state on the devices, the best parameters, and the epochs."""
 
     state: Any
     best: Any
@@ -32,16 +32,16 @@ class Standing:
 
 @dataclasses.dataclass(frozen=True)
 class Epochs:
-    """What the epochs of a training need.
+    """The loop over the epochs of a training.
 
     Attributes:
       run: task, inputs and network.
-      options: of the training.
-      feed: of the training sample (`placement.Feed`).
-      steps: of an epoch.
+      options: options of the training.
+      feed: feed of the training sample (`placement.Feed`).
+      steps: steps per epoch.
       validation: the validation events.
-      checkpoints: of the run.
-      requests: to end the training early.
+      checkpoints: checkpoints of the run.
+      requests: requests to end the training early.
     """
 
     run: Experiment
@@ -53,10 +53,10 @@ class Epochs:
     requests: stopping.Requests
 
     def train(self, standing: Standing, workdir, board=None):
-        """Trains to the end, and saves and reports each epoch.
+        """Trains to the end; saves and reports each epoch.
 
         Args:
-          standing: where the training begins; changed as it goes on.
+          standing: status at the start; updated during the training.
           workdir: the run's folder.
           board: draws each epoch (`report.board.Board`), if any.
         """
@@ -66,7 +66,7 @@ class Epochs:
             seen = self.validation
             sample = seen.labels, seen.observables, seen.weights, seen.targets
             drawn = board and board.add_epoch(row, predictions, *sample)
-            # After the drawing: a resumed run starts after it and rewrites no epoch.
+            # Saved after drawing, so that a resumed run does not draw an epoch twice.
             standing.save(self.checkpoints, after=drawn)
             report(workdir, standing.progress.history, [row], self.run.task)
 
@@ -76,7 +76,7 @@ class Epochs:
         return finished(history, self.run.task, self.run.metrics.limit, options.epochs, options.patience)
 
     def train_epoch(self, standing: Standing):
-        """Trains to the end of the running epoch."""
+        """Trains to the end of the current epoch."""
         size, progress = self.options.batch_size, standing.progress
         bar = tqdm(
             total=self.steps * size,
@@ -102,13 +102,13 @@ class Epochs:
                 bar.update(len(metrics) * size)
                 bar.set_postfix(loss=f"{progress.sums['loss'] / progress.steps:.4f}")
                 self.requests.check()
-                # The last step of an epoch is saved with its validation.
+                # The last step of an epoch is saved together with the validation.
                 if progress.steps < self.steps and end - saved >= self.options.checkpoint_seconds:
                     standing.save(self.checkpoints)
                     saved = end
 
     def close_epoch(self, standing: Standing):
-        """Validates the finished epoch, and begins the next one; returns its row and what was predicted."""
+        """Validates the finished epoch and begins the next one; returns the row and the predictions."""
         progress, start = standing.progress, time.perf_counter()
         predictions = self.validation.predict(standing.state.evaluated)
         steps, seconds = progress.timed if progress.timed[0] else (progress.steps, progress.seconds)
@@ -121,7 +121,7 @@ class Epochs:
             "seconds": round(progress.seconds + time.perf_counter() - start, 3),
         }
         require_finite_row(row, self.options.learning_rate)
-        # Its times, by which nothing is decided, differ between processes; its metrics must not.
+        # Times may differ between processes, because no decision depends on them. Metrics must not differ.
         row = distributed.of_first(lambda: row)
         done = [*progress.history, row]
         if best_epoch(done, self.run.metrics.limit, self.run.task).index == progress.epoch:

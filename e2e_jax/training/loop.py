@@ -1,4 +1,4 @@
-"""A training in the folder of a run: begun, resumed, evaluated."""
+"""Training in a run's folder: start, resume, evaluate."""
 
 import contextlib
 import dataclasses
@@ -33,23 +33,23 @@ def train(config, workdir, dataset=None, board=None):
     """Trains a classifier and evaluates its best epoch; resumes an interrupted run.
 
     Writes into `workdir`: config.json, metrics.jsonl, checkpoints/, results.json and scores.parquet. A
-    finished run is not trained again, only evaluated. Of several processes (`distributed.join`) all train and
-    evaluate, and the first alone writes and prints.
+    finished run is not trained again, only evaluated. With several processes (`distributed.join`), all train
+    and evaluate; only the first writes and prints.
 
     Args:
       config: the config (`configs/default.py` documents every field).
-      workdir: the run's folder; made where it does not exist.
-      dataset: what to train on, such as `datasets.splits.GivenDataset(task, {"train": events, "validation":
-        others})`; the one that the config names by default.
-      board: what draws the epochs while the next ones train, such as `report.board.Board`: (folder, config,
-        task, rows) -> a context manager with `add_epoch` and `add_results`. Nothing is drawn by default.
+      workdir: the run's folder; created if missing.
+      dataset: training dataset, such as `datasets.splits.GivenDataset(task, {"train": events, "validation":
+        others})`; by default the one named in the config.
+      board: draws finished epochs during the next ones, such as `report.board.Board`: (folder, config, task,
+        rows) -> a context manager with `add_epoch` and `add_results`. By default nothing is drawn.
 
     Returns:
-      The content of results.json; None in a process that is not the first.
+      The content of results.json; None in all processes except the first.
 
     Raises:
-      WorkdirError: the folder belongs to another config, task, dataset or process, or cannot be written to.
-      TrainingError: the loss is no longer finite.
+      WorkdirError: the folder belongs to another config, task, dataset or process, or is not writable.
+      TrainingError: the loss is not finite.
       stopping.Stopped: the process was asked to end; the same call continues where it stopped.
     """
     workdir = Path(workdir)
@@ -59,7 +59,7 @@ def train(config, workdir, dataset=None, board=None):
         run, about = resolved(config, dataset, workdir)
         with Checkpoints(workdir, config, run.task, about["fingerprints"]) as checkpoints:
             validation = _train(config, run, dataset, workdir, checkpoints, board)
-            # The others read the last checkpoint, too.
+            # The other processes read the last checkpoint, too.
             distributed.of_first(checkpoints.wait)
         results = _evaluate(workdir, config, run, dataset, about, validation)
         if board is not None and validation is not None and distributed.first():
@@ -77,14 +77,14 @@ def evaluate_run(workdir, config=None, dataset=None):
 
     Args:
       workdir: the run's folder.
-      config: the run's config, perhaps with other fields of `evaluate`; the folder's own by default.
+      config: the run's config; fields of `evaluate` may differ. By default the config in the folder.
       dataset: as for `train`.
 
     Returns:
-      The content of results.json; None in a process that is not the first.
+      The content of results.json; None in all processes except the first.
 
     Raises:
-      WorkdirError: there is no run in the folder, it is of another config, or no epoch of it is finished.
+      WorkdirError: the folder has no run, the run has another config, or no epoch is finished.
     """
     read_config(workdir := Path(workdir))
     with _owned_by_first(workdir):
@@ -99,7 +99,7 @@ def evaluate_run(workdir, config=None, dataset=None):
 def resolved(config, dataset, workdir):
     """The objects of a config on a dataset, and {"description", "fingerprints"} of the dataset."""
 
-    # In one process before the others read it: where the dataset is missing, the first one builds it.
+    # The first process goes first: it builds the dataset if it is missing.
     def described():
         return {"description": dataset.describe(), "fingerprints": dataset.fingerprints()}
 
@@ -110,7 +110,7 @@ def resolved(config, dataset, workdir):
 
 
 def _scales(run, dataset, workdir):
-    """The scales of the targets: those of the run's checkpoint; of a new run, of the training sample."""
+    """The scales of the targets: from the run's checkpoint, or for a new run from the training sample."""
     if not run.task.targets:
         return {}
     if saved_steps(workdir):
@@ -132,7 +132,7 @@ def _owned_by_first(workdir):
 
 
 def _evaluate(workdir, config, run, dataset, about, validation=None):
-    """`evaluate_run`, with the validation sample where it is in memory already."""
+    """`evaluate_run`, with the validation sample if it is already in memory."""
     classifier, saved = load_classifier(workdir, "best"), read_about(workdir)
     if not any(saved["dataset"].values()):
         say(
@@ -162,13 +162,13 @@ def write_evaluation(workdir, config, run, description, validation, predictions,
     """Evaluates predictions; writes and prints the results.
 
     Args:
-      workdir: the run's folder, into which results.json and scores.parquet are written.
-      config: of the run.
-      run: its objects.
-      description: of the dataset.
+      workdir: the run's folder, for results.json and scores.parquet.
+      config: the run's config.
+      run: the run's objects.
+      description: description of the dataset.
       validation: the events.
-      predictions: of them, `[n, columns]`, see `Task.columns`.
-      more: what else the results hold, such as "epoch" and "epoch_selection".
+      predictions: predictions for the events, `[n, columns]`, see `Task.columns`.
+      more: additional results, such as "epoch" and "epoch_selection".
 
     Returns:
       The content of results.json.
@@ -201,9 +201,9 @@ def write_evaluation(workdir, config, run, description, validation, predictions,
 
 
 def _train(config, run, dataset, workdir, checkpoints, board):
-    """Trains to the end; returns the validation sample, or None where there was nothing left to train."""
+    """Trains to the end; returns the validation sample, or None if the training was already finished."""
     options = Options.of(config)
-    # The states of the schedules of any number of steps are alike.
+    # The state of a schedule has the same structure for any number of steps.
     like = jax.eval_shape(lambda: create_state(run, options, jax.random.key(options.seed)))
     restored = checkpoints.restore(like)
     progress = Progress(**restored[2]) if restored else Progress()
@@ -236,7 +236,7 @@ def _train(config, run, dataset, workdir, checkpoints, board):
     if board is not None and distributed.first():
         drawn = board(workdir / TENSORBOARD, config, run.task, progress.history)
     with drawn as drawing, stopping.Requests() as requests:
-        # Several processes may validate in batches of different number, so they do not stop in between.
+        # Several processes may have different numbers of validation batches, so they do not stop in between.
         before_batch = (lambda: None) if distributed.several() else requests.check
         validate = Validation(validation, run, before_batch)
         epochs = Epochs(run, options, feed, steps, validate, checkpoints, requests)
@@ -279,7 +279,7 @@ def _feed(run, options, training, steps):
 
 
 def _fresh(run, options, progress):
-    # Drawing a million numbers once is not worth the 6 s that optimizing the program for it takes.
+    # A million numbers are drawn only once; optimizing the program for it would take 6 s.
     quick = {"xla_backend_optimization_level": 1}
     draw = jax.jit(lambda: create_state(run, options, jax.random.key(options.seed)), compiler_options=quick)
     state = host_copy(draw())
@@ -291,7 +291,7 @@ def _fresh(run, options, progress):
 
 
 def summary(run, options, title, sizes, devices, params):
-    """A sentence about a training that begins, and what it learns."""
+    """A sentence about a starting training and its task."""
     count = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
     there = len(parallel.chosen(run.setup.devices))
     fewer = "" if devices == there else ", the most that divide it evenly"
@@ -304,7 +304,7 @@ def summary(run, options, title, sizes, devices, params):
 
 
 def _learnt(task, penalty):
-    """What the task predicts, and what its score is decorrelated from."""
+    """The predictions of the task, and the observables from which its score is decorrelated."""
     said = []
     if task.targets:
         predicted = ", ".join(task.target(name).phrase for name in task.targets)

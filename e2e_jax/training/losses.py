@@ -1,7 +1,7 @@
-"""The training loss: the sum over the heads of a task, each of which is a mean over events.
+"""The training loss: a sum over the heads of a task; each term is a mean over events.
 
-Classes have the cross-entropy, plus the penalty that decorrelates the score from an observable. Targets have
-Huber's loss or the negative logarithm of a Gaussian likelihood.
+The loss of the classes is the cross-entropy, plus the penalty that decorrelates the score from an observable.
+The loss of the targets is Huber's loss or the negative logarithm of a Gaussian likelihood.
 """
 
 from __future__ import annotations
@@ -23,23 +23,22 @@ from e2e_jax.training.weights import COLUMN
 class Penalty:
     """The penalty on a dependence of the signal's score on observables (`config.decorrelation`).
 
-    The strength's normalization over a batch is not published, so it is a choice, `reduction`:
+    The normalization of the strength over a batch is not published, so `reduction` is a choice:
 
-    * "sum": the penalty's gradient as it is. Each event is pushed by an amount of order strength * 0.1,
-      whatever the size of the batch, while the mean cross-entropy pushes each by about 1 / batch size:
-      strong.
-    * "mean": the penalty divided by the number of its events, so that both terms are means over events: weak
-      at the same strength.
+    * "sum": the unscaled gradient of the penalty. It is of order strength * 0.1 per event for any batch size;
+      the gradient of the mean cross-entropy is about 1 / batch size per event. The penalty is strong.
+    * "mean": the penalty divided by the number of its events, so both terms are means over events. At the
+      same strength the penalty is weak.
 
     Attributes:
       strength: weight of the penalty; 0 for none.
-      neighbors: events nearest in the observable that make a group of "cvm", or a bin of "mode".
+      neighbors: events per group of "cvm" (nearest in the observable) or per bin of "mode".
       reduction: "sum" or "mean".
       method: one of `penalties.METHODS`.
-      order: of "mode".
+      order: order of "mode".
 
     Raises:
-      ValueError: the method or the reduction is another word, or the strength is negative.
+      ValueError: the method or the reduction is unknown, or the strength is negative.
     """
 
     strength: float = 0.0
@@ -60,18 +59,18 @@ class Penalty:
 
 
 def cross_entropy(logits: jax.Array, targets: jax.Array, smoothing: float = 0.0) -> jax.Array:
-    """Cross-entropy of each event with a target of 1 - smoothing, the rest shared by all classes; in nats.
+    """Cross-entropy per event, in nats. The target is 1 - smoothing; all classes share the rest equally.
 
     Args:
       logits: `[n, classes]`.
-      targets: int `[n]`, the true class; unspecified where it is no class.
+      targets: int `[n]`, the true class; for an invalid class the result is unspecified.
       smoothing: from 0 to below 1.
 
     Returns:
       `[n]`.
 
     Raises:
-      ValueError: the smoothing is out of its range.
+      ValueError: the smoothing is out of range.
     """
     if not 0 <= smoothing < 1:
         raise ValueError(f"config.train.label_smoothing is {smoothing}; it is from 0 to below 1.")
@@ -83,12 +82,12 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, smoothing: float = 0.0)
 
 
 def regression_loss(targets: jax.Array, log_variances: jax.Array, truth: jax.Array) -> jax.Array:
-    """The loss of each event, the mean over its targets; all in units of the targets' widths.
+    """The loss per event, averaged over its targets; all values in units of the targets' widths.
 
     Args:
       targets: `[n, targets]`, the predictions.
-      log_variances: `[n, targets]` for the negative logarithm of a Gaussian likelihood, without its constant;
-        `[n, 0]` for Huber's loss, quadratic up to one width and linear beyond.
+      log_variances: `[n, targets]` for the negative logarithm of a Gaussian likelihood without its constant;
+        `[n, 0]` for Huber's loss, which is quadratic up to one width and linear beyond.
       truth: `[n, targets]`.
 
     Returns:
@@ -118,30 +117,31 @@ def loss(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The sum of the losses of the task's heads.
 
-    That of the classes is the mean cross-entropy + strength * penalty of the signal's score in the events
-    that decorrelate it. A task without decorrelation has no penalty. That of the targets is the mean of
-    `regression_loss`, in a joint task times `Task.weight`. With weights all are those of weighted events.
+    The loss of the classes is the mean cross-entropy + strength * penalty of the signal's score, in the
+    events in which it is decorrelated. A task without decorrelation has no penalty. The loss of the targets
+    is the mean of `regression_loss`, in a joint task times `Task.weight`. Weights of events apply to all
+    terms.
 
-    The penalty is not a sum over events: it sees the whole batch. Under `jit` over a mesh that is so by
-    itself; under `pmap` or `shard_map` give the name of the mapped axis, and every device computes the
-    penalty of all devices' events.
+    The penalty is not a sum over events: it needs the whole batch. Under `jit` over a mesh this is automatic.
+    Under `pmap` or `shard_map` pass the name of the mapped axis; every device then computes the penalty of
+    the events of all devices.
 
     Args:
-      outputs: `[n, task.outputs]`; of a classification the logits.
+      outputs: `[n, task.outputs]`; the logits in a classification.
       batch: "label" int `[n]`, index into the task's labels; the targets, and with a penalty the task's
-        observables, each `[n]`; optionally "valid" bool `[n]`, false for padding, which counts nowhere, and
+        observables, each `[n]`; optionally "valid" bool `[n]`, false for padding, which is ignored, and
         `weights.COLUMN` `[n]`, not negative.
-      task: what is learnt.
-      penalty: on the dependence on the task's observable. Strength 0 computes none.
-      axis_name: mapped axis over which the batch is spread, if any.
+      task: the task.
+      penalty: penalty on the dependence on the task's observable. With strength 0 it is not computed.
+      axis_name: mapped axis over which the batch is distributed, if any.
       label_smoothing: as for `cross_entropy`.
 
     Returns:
-      The loss, a scalar, and metrics of the whole batch: "loss"; of classes "cross_entropy", "accuracy", and,
-      with a penalty, "cvm_penalty" or that of another method (undivided, without the strength); of targets
-      "regression_loss" and "error", the mean absolute error in widths. With `axis_name` the loss is this
-      device's share: its mean over devices, and so the mean of its gradients (`pmean`), is that of one device
-      on the whole batch. The metrics are already the same on every device.
+      The loss, a scalar, and metrics of the whole batch: "loss"; for classes "cross_entropy", "accuracy",
+      and, with a penalty, "cvm_penalty" or that of another method (undivided, without the strength); for
+      targets "regression_loss" and "error", the mean absolute error in widths. With `axis_name` the loss is
+      this device's share: its mean over devices equals the loss of one device on the whole batch, and so does
+      the mean of its gradients (`pmean`). The metrics are already the same on every device.
     """
     valid = batch.get("valid", jnp.ones(batch["label"].shape, bool)).astype(bool)
     counted = jnp.where(valid, batch.get(COLUMN, 1), 0).astype(outputs.dtype)
@@ -150,7 +150,7 @@ def loss(
         return local_sum if axis_name is None else jax.lax.pmean(local_sum, axis_name)
 
     def mean(values):
-        """Numerator of this device over the denominator of all, whose mean over devices is the mean."""
+        """This device's numerator over the mean denominator; its mean over devices is the global mean."""
         count = jnp.maximum(over_devices(jnp.sum(counted)), jnp.finfo(counted.dtype).tiny)
         return jnp.sum(counted * jnp.where(valid, values, 0)) / count
 

@@ -1,7 +1,7 @@
 """Many trainings: one after another in this process, or as jobs on a cluster or on several GPUs.
 
-Each training has a folder, so a list of them continues where it stopped: what is finished is not trained
-again, and what was interrupted resumes.
+Each training has a folder, so an interrupted list can be continued: finished trainings are skipped, and
+interrupted ones resume.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ FAILURES = (WorkdirError, TrainingError, DatasetError, StudyError)
 
 @dataclasses.dataclass(frozen=True)
 class Training(Job):
-    """A training to be done.
+    """A training to run.
 
     Attributes:
-      config: of one network, or of several (`config.seeds`).
+      config: config of one network or of several (`config.seeds`).
       workdir: the run's folder.
       events: its share of a progress bar.
     """
@@ -52,7 +52,7 @@ class Training(Job):
 
 
 class Outcome(NamedTuple):
-    """What became of a training: the content of results.json, or why there is none."""
+    """The outcome of a training: the content of results.json, or the reason why there is none."""
 
     results: dict | None
     failure: str = ""
@@ -60,12 +60,12 @@ class Outcome(NamedTuple):
 
 @contextlib.contextmanager
 def machines(trainings: Sequence[Training], scheduler: str | None = None) -> Iterator[Executor | None]:
-    """What runs the trainings: a cluster, one process per GPU where there are several, or None: this process.
+    """The executor of the trainings: a cluster, one process per GPU if there are several, or None.
 
-    Trainings that ask for several devices each (`config.devices`) are not divided among the GPUs.
+    Trainings that request several devices each (`config.devices`) are not divided among the GPUs.
 
     Args:
-      trainings: to be done.
+      trainings: trainings to run.
       scheduler: Dask scheduler, see `cluster.executor`. Its workers and this machine share the folders of the
         runs and of the datasets.
 
@@ -90,12 +90,12 @@ def train_each(
     executor: Executor | None = None,
     board: Callable | None = None,
 ) -> Iterator[Outcome]:
-    """Trains networks, one per training, and yields what became of each, in their order.
+    """Trains networks, one per training, and yields the outcome of each, in order.
 
     Args:
-      trainings: to be done.
-      datasets: config -> what to train on; picklable where there is an executor.
-      executor: where to run, see `machines`; in this process by default.
+      trainings: trainings to run.
+      datasets: config -> training dataset; must be picklable if there is an executor.
+      executor: executor, see `machines`; by default the trainings run in this process.
       board: as for `loop.train`.
 
     Raises:
@@ -119,7 +119,7 @@ def train_each(
 
 
 def finished(training: Training, dataset: Dataset) -> dict | None:
-    """The results of a training that was evaluated with this config, dataset and version; None otherwise."""
+    """The results of a training if it was evaluated with this config, dataset and version; None otherwise."""
     folder = Path(training.workdir)
     try:
         results = json.loads((folder / RESULTS).read_text())
@@ -146,7 +146,7 @@ def _attempt(training: Training, datasets: Callable, board: Callable | None) -> 
 
 
 def _build(trainings: Sequence[Training], datasets: Callable) -> None:
-    """Builds each dataset that is missing, before several processes try to."""
+    """Builds missing datasets before several processes try to build them."""
     for config in {training.config.dataset.name: training.config for training in trainings}.values():
         # Each training that needs it fails with the same error.
         with contextlib.suppress(*FAILURES):

@@ -1,4 +1,4 @@
-"""Optimizers, schedules of the learning rate, and averages of the parameters, by plain arguments."""
+"""Optimizers, learning rate schedules and parameter averages, with plain arguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import optax
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("constant", "cosine", "one_cycle")
 ONE_CYCLE_RISE, ONE_CYCLE_START = 0.3, 25.0
-"""Fraction of the steps in which the rate of one cycle rises; the highest rate over the first."""
+"""Of "one_cycle": fraction of the steps with a rising rate; ratio of the highest to the first rate."""
 
 
 def learning_rate(schedule: str, highest: float, steps: int, warmup: float = 0.0) -> optax.Schedule | float:
@@ -21,15 +21,15 @@ def learning_rate(schedule: str, highest: float, steps: int, warmup: float = 0.0
       schedule: "constant"; "cosine", down to zero at the last step; or "one_cycle", a cosine up from a 25th
         in the first 30 % of the steps and down to zero (L. Smith and N. Topin, arXiv:1708.07120).
       highest: the highest rate.
-      steps: of the whole training.
-      warmup: fraction of the steps in which the rate rises in a straight line from 0 before the schedule
-        starts, from 0 to below 1.
+      steps: number of steps of the whole training.
+      warmup: fraction of the steps, from 0 to below 1, in which the rate rises linearly from 0 before the
+        schedule starts.
 
     Returns:
-      A schedule of optax, or the number itself where it never changes.
+      An optax schedule, or a number if the rate is constant.
 
     Raises:
-      ValueError: there is no such schedule, or the warm-up is out of its range.
+      ValueError: the schedule is unknown, or the warm-up is out of range.
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"config.train.schedule is {schedule!r}; it is one of {', '.join(SCHEDULES)}.")
@@ -52,16 +52,16 @@ def learning_rate(schedule: str, highest: float, steps: int, warmup: float = 0.0
 def optimizer(
     name: str, rate: optax.Schedule | float, weight_decay: float = 0.0, clip_norm: float = 0.0
 ) -> optax.GradientTransformation:
-    """The optimizer; with the defaults exactly `optax.adam`.
+    """The optimizer; the defaults give exactly `optax.adam`.
 
     Args:
       name: one of `OPTIMIZERS`.
-      rate: from `learning_rate`.
-      weight_decay: of "adamw", times the rate; biases and scales, of one axis, do not decay.
-      clip_norm: gradients whose norm over all parameters is above this are scaled down to it; 0: none are.
+      rate: result of `learning_rate`.
+      weight_decay: weight decay of "adamw", times the rate; one-dimensional biases and scales do not decay.
+      clip_norm: maximum norm of the gradient of all parameters; larger ones are scaled down. 0: no limit.
 
     Raises:
-      ValueError: there is no such optimizer, a number is negative, or "adam" has a weight decay.
+      ValueError: the optimizer is unknown, a number is negative, or "adam" has a weight decay.
     """
     if name not in OPTIMIZERS:
         raise ValueError(f"config.train.optimizer is {name!r}; it is one of {', '.join(OPTIMIZERS)}.")
@@ -79,19 +79,19 @@ def _kernels(params: Any) -> Any:
 
 
 def averaged(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
-    """The exponential moving average of the parameters after one more step.
+    """The exponential moving average of the parameters after a step.
 
-    The decay starts at a tenth and approaches its value, min(decay, (1 + step) / (10 + step)), so that the
-    first parameters do not stay in a short training's average.
+    The decay is min(decay, (1 + step) / (10 + step)): it starts at a tenth, so that the initial parameters do
+    not dominate the average of a short training.
 
     Args:
-      average: that before the step.
+      average: the average before the step.
       params: the parameters after the step.
-      step: steps done before it, int32 scalar.
-      decay: from 0 (the parameters themselves) to below 1.
+      step: number of previous steps, int32 scalar.
+      decay: from 0 (no averaging) to below 1.
 
     Raises:
-      ValueError: the decay is out of its range.
+      ValueError: the decay is out of range.
     """
     if not 0 <= decay < 1:
         raise ValueError(f"config.train.average is {decay}; it is a decay from 0 to below 1.")

@@ -1,4 +1,4 @@
-"""What a training adds to an experiment, as the config has it."""
+"""The training options in the config, in addition to those of an experiment."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ class Options:
     """The options of a training. Most attributes are fields of `config.train`.
 
     Attributes:
-      batch_size: events per step, over all devices.
-      epochs: the most epochs.
-      learning_rate: of Adam, at the start.
-      schedule: of the learning rate, one of `optimizer.SCHEDULES`.
+      batch_size: events per step, summed over all devices.
+      epochs: maximum number of epochs.
+      learning_rate: initial learning rate of Adam.
+      schedule: schedule of the learning rate, one of `optimizer.SCHEDULES`.
       warmup, optimizer, weight_decay, clip_norm: as for `optimizer.learning_rate` and `optimizer.optimizer`.
       average: decay per step of the moving average of the parameters; 0 for none.
       label_smoothing: as for `losses.cross_entropy`.
-      augment: symmetries by which events are transformed, some of `augmentation.AUGMENTATIONS`.
-      patience: epochs without progress after which the training stops.
-      checkpoint_seconds: between checkpoints within an epoch; 0 for one after every step.
-      placement: where the training sample is, one of `placement.PLACES`.
-      penalty: on a dependence of the score on the observable that the task decorrelates from.
-      profile: whether a profile of a few steps is written.
-      start_from: the run whose parameters are taken at the start; "" for random ones.
-      start_parts: what is taken from it, "all" or "features".
-      seed: of the parameters and of the order of the events.
+      augment: symmetry transformations of training events, names from `augmentation.AUGMENTATIONS`.
+      patience: number of epochs without progress after which the training stops.
+      checkpoint_seconds: seconds between checkpoints within an epoch; 0: after every step.
+      placement: placement of the training sample, one of `placement.PLACES`.
+      penalty: penalty on a dependence of the score on the task's decorrelation observable.
+      profile: whether to write a profile of a few steps.
+      start_from: the run whose parameters initialize the training; "" for random parameters.
+      start_parts: the parameters to take from it, "all" or "features".
+      seed: seed of the parameters and of the order of the events.
     """
 
     batch_size: int
@@ -56,9 +56,9 @@ class Options:
 
     @classmethod
     def of(cls, config) -> Options:
-        """The options that a config describes."""
+        """The options from a config."""
         train = config.train.to_dict()
-        # An experiment's: metrics use the weights, too.
+        # Part of the experiment, because metrics also use the weights.
         del train["weights"]
         return cls(
             **train,
@@ -71,7 +71,7 @@ class Options:
         )
 
     def made_optimizer(self, steps: int = 1) -> optax.GradientTransformation:
-        """The optimizer of a training with so many steps per epoch."""
+        """The optimizer of a training with `steps` steps per epoch."""
         rate = optimizers.learning_rate(self.schedule, self.learning_rate, self.epochs * steps, self.warmup)
         return optimizers.optimizer(self.optimizer, rate, self.weight_decay, self.clip_norm)
 

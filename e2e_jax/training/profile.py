@@ -1,17 +1,17 @@
-"""A profile of a few steps of a training: what host and device do when, for TensorBoard or Perfetto."""
+"""A profile of a few training steps on host and device, for TensorBoard or Perfetto."""
 
 import jax
 
 STEPS = 4
-"""Steps to have in a profile, at least, where the epoch has as many left."""
+"""Minimum number of steps in a profile, if the epoch has enough steps left."""
 
 
 def profiled(feed, folder):
-    """A feed (`placement.Feed`) that writes a profile of its first steps after those that compile.
+    """A feed (`placement.Feed`) that writes a profile of its first steps after the compilation.
 
     Args:
-      feed: the training's.
-      folder: where `jax.profiler` writes the profile, in a folder named by the time.
+      feed: feed of the training.
+      folder: folder in which `jax.profiler` writes the profile, in a subfolder named by the time.
     """
     compiled = finished = False
 
@@ -23,7 +23,7 @@ def profiled(feed, folder):
                 if compiled and not finished and not tracing:
                     jax.profiler.start_trace(folder)
                     tracing = True
-                # The work of a piece is done when it is handed over.
+                # The work of a piece is complete when it is returned.
                 if (piece := next(pieces, None)) is None:
                     return
                 compiled = True

@@ -1,4 +1,4 @@
-"""Where the epochs of a training stand: sums of the running one, rows of the finished ones, metrics.jsonl."""
+"""Progress of a training: sums of the current epoch, rows of the finished ones, metrics.jsonl."""
 
 import dataclasses
 import json
@@ -16,16 +16,16 @@ from e2e_jax.study import Task
 
 @dataclasses.dataclass
 class Progress:
-    """Where the epochs stand; saved with every checkpoint, as JSON.
+    """Progress of the epochs; saved with every checkpoint, as JSON.
 
     Attributes:
-      history: one row for each finished epoch.
-      steps: steps done in the running epoch.
+      history: one row per finished epoch.
+      steps: number of steps in the current epoch so far.
       sums: sum of each metric over those steps.
-      seconds: wall time spent on the running epoch.
-      timed: [steps, seconds] of the running epoch without those that had to compile.
-      train_events: events in the training sample.
-      started_from: the run that the parameters were taken from, see `start.started`; empty for none.
+      seconds: wall time of the current epoch so far.
+      timed: [steps, seconds] of the current epoch, without steps that included compilation.
+      train_events: number of events in the training sample.
+      started_from: the run that provided the initial parameters, see `start.started`; empty for none.
     """
 
     history: list = dataclasses.field(default_factory=list)
@@ -38,7 +38,7 @@ class Progress:
 
     @property
     def epoch(self):
-        """The running epoch, counted from 0."""
+        """The current epoch, counted from 0."""
         return len(self.history)
 
     def add(self, metrics):
@@ -48,20 +48,20 @@ class Progress:
         self.steps += 1
 
     def means(self):
-        """Mean of each metric over the steps of the running epoch."""
+        """Mean of each metric over the steps of the current epoch."""
         return {name: total / self.steps for name, total in self.sums.items()}
 
 
 def require_finite(progress, learning_rate):
-    """Raises a TrainingError where a metric of the running epoch is not finite.
+    """Raises a TrainingError if a metric of the current epoch is not finite.
 
-    The norm of the parameters is among them, so what is not finite is never saved.
+    The norm of the parameters is one of the metrics, so parameters that are not finite are never saved.
     """
     _require_finite(progress.sums, f"at step {progress.steps} of epoch {progress.epoch + 1}", learning_rate)
 
 
 def require_finite_row(row, learning_rate):
-    """Raises a TrainingError where a number of a finished epoch is not finite."""
+    """Raises a TrainingError if a number of a finished epoch is not finite."""
     _require_finite(row, f"after epoch {row['epoch']}", learning_rate)
 
 
@@ -75,12 +75,12 @@ def _require_finite(numbers, when, learning_rate):
 
 
 def write_metrics(path, history):
-    """Writes metrics.jsonl whole, one line per epoch; a resumed run neither misses nor repeats one."""
+    """Rewrites metrics.jsonl, one line per epoch, so that a resumed run neither misses nor repeats a line."""
     write_whole(path, "".join(json.dumps(row) + "\n" for row in history))
 
 
 def report(workdir, rows, new, task):
-    """Writes metrics.jsonl from all rows, and the new ones to the screen, in the process that writes."""
+    """Writes all rows to metrics.jsonl and prints the new ones, in the process that writes."""
     if not distributed.first():
         return
     write_metrics(workdir / METRICS, rows)
@@ -107,6 +107,6 @@ def line(row, task: Task):
 
 
 def say(text):
-    """Writes a line to the screen above the progress bar, in the process that writes."""
+    """Prints a line above the progress bar, in the process that writes."""
     if distributed.first():
         tqdm.write(text, file=sys.stderr)

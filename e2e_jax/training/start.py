@@ -1,4 +1,4 @@
-"""A training that starts from the parameters of another run: whole, or all but the head."""
+"""Start of a training from the parameters of another run: all of them, or all except the head."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ FIELD = "config.model.start_from"
 
 
 def started(params: Any, run: Experiment, folder: str, parts: str) -> tuple[Any, dict]:
-    """Parameters of the best epoch of another run in the place of new ones; says what was taken.
+    """Replaces new parameters by those of the best epoch of another run, and describes their origin.
 
     Args:
       params: new parameters of the network, on the host.
-      run: of the training that begins.
-      folder: of the other run.
-      parts: "all", or "features" for all but the head.
+      run: the run that starts.
+      folder: folder of the other run.
+      parts: "all", or "features" for all except the head.
 
     Returns:
-      The parameters, and what results.json tells of their origin.
+      The parameters, and the description of their origin for results.json.
 
     Raises:
-      WorkdirError: there is no finished epoch in the folder, or its network has other parameters.
+      WorkdirError: the folder has no finished epoch, or its network has other parameters.
     """
     try:
         other, about = load_classifier(folder), read_about(folder)
@@ -56,7 +56,7 @@ def started(params: Any, run: Experiment, folder: str, parts: str) -> tuple[Any,
 
 
 def _check(old, new, wanted, parts, folder, run, other):
-    """Refuses parameters of other names or shapes."""
+    """Raises a WorkdirError if names or shapes of the parameters differ."""
     relevant = [*wanted, *(name for name in old if name not in new)]
     shapes = {name: (np.shape(old[name]) if name in old else None) for name in relevant}
     asked = {name: (np.shape(new[name]) if name in new else None) for name in relevant}

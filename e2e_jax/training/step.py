@@ -17,18 +17,18 @@ from e2e_jax.training.optimizer import averaged
 from e2e_jax.training.options import Options
 
 AUGMENTATION = 1
-"""Folded into an event's key for its augmentation, which thereby is independent of its dropout."""
+"""Folded into an event's key for its augmentation, so that augmentation and dropout are independent."""
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """All that a step changes or needs next to the batch.
+    """The state of a training: all inputs of a step besides the batch.
 
     Attributes:
-      step: int32 scalar, steps done.
+      step: int32 scalar, number of steps so far.
       params: the network's parameters.
-      opt_state: of the optimizer.
+      opt_state: the optimizer's state.
       key: uint32 key data of the training's random numbers; step i folds i into it.
-      average: moving average of the parameters; None where there is none.
+      average: moving average of the parameters, or None.
     """
 
     step: jax.Array
@@ -39,12 +39,12 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def evaluated(self):
-        """The parameters that are evaluated and kept: the average where there is one."""
+        """The parameters to evaluate and store: the average, if there is one."""
         return self.params if self.average is None else self.average
 
 
 def create_state(run: Experiment, options: Options, key) -> TrainState:
-    """The state before the first step: parameters drawn from `key`, the optimizer at rest."""
+    """The state before the first step: parameters drawn from `key`, and the initial optimizer state."""
     init_key, key = jax.random.split(key)
     params = run.initial_params(init_key)
     return TrainState(
@@ -63,14 +63,14 @@ def make_train_step(
     axis_name: str | None = None,
     platform: str | None = None,
 ) -> Callable:
-    """The training step, (state, batch) -> (state, metrics): pure, to be jitted.
+    """The training step, a pure function to jit: (state, batch) -> (state, metrics).
 
     Args:
       run: task, inputs and network.
-      options: of the training; read are those of the optimizer, the loss and the augmentation.
-      steps_per_epoch: which the schedule of the learning rate counts in.
-      axis_name: the mapped axis over which the batch is spread; None where the step gets it whole.
-      platform: where the step runs, see `models.backend.features`; on this process's devices by default.
+      options: options of the training; uses those of the optimizer, the loss and the augmentation.
+      steps_per_epoch: steps per epoch, for the learning rate schedule.
+      axis_name: the mapped axis over which the batch is distributed; None if the step gets the whole batch.
+      platform: platform to run on, see `models.backend.features`; default: that of this process's devices.
     """
     logits_of = logits_function(run.network, run.inputs, platform, run.setup.deterministic)
     optimizer = options.made_optimizer(steps_per_epoch)

@@ -1,4 +1,4 @@
-"""Ends a training early where the system asks for it, without losing a step."""
+"""Ends a training early when the system requests it, without losing a step."""
 
 import signal
 import threading
@@ -6,25 +6,25 @@ import threading
 from e2e_jax.devices import distributed
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""`kill`, schedulers and clouds send SIGTERM before they end a process. SIGUSR1 is Slurm's early warning,
-where a job asks for one (`--signal=USR1@120`)."""
+"""`kill`, schedulers and clouds send SIGTERM before they end a process. Slurm sends SIGUSR1 as an early
+warning if a job requests it (`--signal=USR1@120`)."""
 
 EXIT_CODE = 143
-"""Of a program that was ended by SIGTERM, as a shell counts: 128 + 15."""
+"""Exit code of a program that was ended by SIGTERM, by shell convention: 128 + 15."""
 
 
 class Stopped(Exception):
-    """The training was asked to end, and has saved where it stood; the message says how it goes on."""
+    """The training was asked to end and saved its progress; the message explains how to continue."""
 
 
 class Requests:
-    """While this context is open, a signal in `SIGNALS` asks for an end instead of ending the process.
+    """While this context is open, a signal in `SIGNALS` requests an end instead of ending the process.
 
-    Only the main thread of a program receives signals; in another one nothing is ever asked. Of several
-    processes that train together the first decides for all, after the same step. Slurm signals all of them.
+    Only the main thread of a program receives signals; in other threads there are no requests. If several
+    processes train together, the first decides for all, after the same step. Slurm signals all of them.
 
     Attributes:
-      name: the signal that came, such as "SIGTERM"; None where there was none.
+      name: the received signal, such as "SIGTERM"; None without a signal.
     """
 
     def __init__(self):
@@ -38,11 +38,11 @@ class Requests:
 
     def __exit__(self, *_):
         for number, handler in self._before.items():
-            # None: it was not set from Python.
+            # None: the previous handler was not set from Python.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def check(self):
-        """Raises `Stopped` where an end was asked for; all processes must call it together."""
+        """Raises `Stopped` if an end was requested; all processes must call it together."""
         if name := distributed.of_first(lambda: self.name):
             raise Stopped(name)
 

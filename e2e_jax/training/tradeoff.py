@@ -1,4 +1,4 @@
-"""A scan of decorrelation methods and strengths: the trainings whose results make a trade-off."""
+"""A scan of decorrelation methods and strengths, for a trade-off plot."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from e2e_jax.runs import config_ranges
 from e2e_jax.training.many import Training
 
 STRENGTH = "decorrelation.strength"
-"""The field of a config with the strength of the penalty, whatever its method."""
+"""The config field with the strength of the penalty, for every method."""
 LIMIT = "cvm.limit"
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""By default the strengths of a scan are the config's own times these."""
+"""Default strengths of a scan, as factors on the config's strength."""
 
 
 class Point(NamedTuple):
     """A training of a scan.
 
     Attributes:
-      method: of the decorrelation.
-      strength: of its penalty; 0 for a method without one.
-      training: to be done.
+      method: decorrelation method.
+      strength: strength of its penalty; 0 for a method without a penalty.
+      training: the training to run.
     """
 
     method: str
@@ -37,19 +37,19 @@ class Point(NamedTuple):
 def points(
     config: ConfigDict, methods: Sequence[str], strengths: Mapping[str, Sequence[float]], workdir: Path
 ) -> list[Point]:
-    """The trainings of a scan, each in a folder of its own.
+    """The trainings of a scan, each in its own folder.
 
-    The best epoch of each training is that of the largest AUC, whatever its CVM (`LIMIT` is 1): a limit would
-    choose early epochs where the penalty is weak.
+    The best epoch of each training is the one with the largest AUC, independent of its CVM (`LIMIT` is 1). A
+    limit would select early epochs if the penalty is weak.
 
     Args:
-      config: of all trainings.
+      config: config of all trainings.
       methods: values of `config.decorrelation.method`.
-      strengths: method -> its strengths; of a method that is not there, `FACTORS` times the config's own.
+      strengths: method -> its strengths; for a missing method, `FACTORS` times the config's strength.
       workdir: folder of the scan.
 
     Raises:
-      ValueError: there is no such method, a strength is none, or there are no strengths.
+      ValueError: a method is unknown, a strength is invalid, or there are no strengths.
     """
     own = config_ranges.flat_fields(config.to_dict())[STRENGTH]
     made = {}
@@ -65,7 +65,7 @@ def points(
 
 def _point(config: ConfigDict, method: str, strength: float, workdir: Path) -> Point:
     if method in PENALTIES and not strength:
-        # Without a strength all penalties are the same training.
+        # With strength 0 all penalties give the same training.
         method = "none"
     changed = copy.deepcopy(config)
     changed.decorrelation.method = method

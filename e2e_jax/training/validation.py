@@ -1,4 +1,4 @@
-"""What the epochs of a training reach on the validation events, which stay on the devices where they fit."""
+"""Predictions and metrics on the validation events, which stay on the devices if they fit."""
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,10 @@ class Validation:
     """The validation sample of a training.
 
     Attributes:
-      labels: [n], of the events.
-      observables: name -> [n], those that the task decorrelates from.
+      labels: [n], labels of the events.
+      observables: name -> [n], the observables from which the task decorrelates.
       targets: target -> [n], its true values.
-      weights: [n], of the events; None where all count alike.
+      weights: [n], event weights; None for equal weights.
     """
 
     def __init__(self, events, run: Experiment, before_batch=lambda: None):
@@ -26,7 +26,7 @@ class Validation:
         Args:
           events: the sample.
           run: task, inputs and network.
-          before_batch: called before each batch; what it raises ends a prediction.
+          before_batch: called before each batch; an exception ends the prediction.
         """
         self.labels, self.observables = events.label, run.decorrelated_from(events)
         self.targets, self.weights = run.targets(events), run.event_weights(events)
@@ -39,12 +39,12 @@ class Validation:
         self._resident = list(self._predictor.batches(self._own)) if fits else None
 
     def predict(self, params):
-        """Predictions for the events, f4 [n, columns]; of several processes each computes a part."""
+        """Predictions for the events, f4 [n, columns]; with several processes each computes a part."""
         own = self._predictor.of_batches(params, self._batches())
         return distributed.gathered(own, len(self.labels))
 
     def metrics(self, predictions):
-        """What a row of metrics.jsonl holds of the validation events."""
+        """The validation metrics of a row of metrics.jsonl."""
         task = self._run.task
         row = self._losses(predictions)
         if task.classifies:
@@ -57,8 +57,8 @@ class Validation:
         """The mean loss of each head; with targets also "validation_loss", their sum."""
         task, row = self._run.task, {}
         if task.classifies:
-            # The logarithm of a probability is a logit. One that underflowed to 0 counts as the smallest
-            # number.
+            # The logarithm of a probability is a logit. A probability that underflowed to 0 is replaced by
+            # the smallest number.
             probabilities = predictions[:, : len(task.names)]
             logits = jnp.log(jnp.maximum(probabilities, jnp.finfo(jnp.float32).tiny))
             losses = cross_entropy(logits, jnp.asarray(task.of_labels(self.labels)))

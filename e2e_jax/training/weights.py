@@ -1,4 +1,4 @@
-"""Weights of the training events: those of the dataset, and those of planing; computed once per training."""
+"""Weights of the training events, from the dataset and from planing; computed once per training."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ COLUMN = "training_weight"
 
 
 def weighted(events: Record, run: Experiment, method: str) -> Record:
-    """The training sample with its weights as one more column, of the mean 1 in each class.
+    """The training sample with an additional column of weights, with mean 1 in each class.
 
-    So the classes stay balanced in a batch, and losses stay of the same size. The sample stays as it is where
-    all of its events count alike.
+    The classes thus stay balanced in a batch, and losses keep their size. With equal weights the sample is
+    returned unchanged.
 
     Args:
       events: the training sample.
-      run: names the observable that weighs the events, if any.
-      method: of the decorrelation; "planing" makes the task's observables alike in all classes.
+      run: names the observable that holds the weights, if any.
+      method: decorrelation method; "planing" equalizes the task's observables in all classes.
 
     Raises:
       ValueError: a weight is negative or not finite, all events of a class have the weight 0, or planing is
@@ -42,7 +42,7 @@ def weighted(events: Record, run: Experiment, method: str) -> Record:
 
 
 def check_observables(events: Record, run: Experiment) -> None:
-    """Raises a ValueError where an observable to decorrelate from is constant or not finite in its events."""
+    """Raises a ValueError if an observable to decorrelate from is constant or not finite in its events."""
     chosen = run.task.decorrelated(events.label)
     for name, values in run.decorrelated_from(events).items():
         own = values[chosen]

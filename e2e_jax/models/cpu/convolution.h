@@ -1,10 +1,10 @@
-// Convolutions of one event's maps on one core, and their gradients: direct, and Winograd's for 3x3 kernels.
+// Convolutions of one event's maps on one core, and their gradients: direct, and Winograd for 3x3 kernels.
 //
 // Maps are [row, column, channel] with a border of one zero pixel, the padding of every convolution after the
-// first. A map has 16 or 32 channels, a whole number of registers.
+// first. A map has 16 or 32 channels, a multiple of the register length.
 //
-// A convolution is a sum of "taps": a tap is a place of the kernel, with where it reads. A tile of N
-// neighboring output columns stays in registers while all taps and input channels are added to it.
+// A convolution is a sum of "taps": a tap is a position in the kernel with the input position it reads. A tile
+// of N neighboring output columns stays in registers while all taps and input channels are added to it.
 
 #pragma once
 
@@ -35,18 +35,18 @@ void clear_border(Shape s, float* map) {
   std::memset(map + s.at(s.rows, -1), 0, sizeof(float) * s.row());
 }
 
-// One place of a kernel: reads `inputs` channels at x, times kernel [inputs, outputs].
+// One position of a kernel: reads `inputs` channels at x and multiplies them by kernel [inputs, outputs].
 struct Tap {
   const float* x;
   const float* kernel;
 };
 
-// What happens to a sum of taps before it is written.
+// The operations on a sum of taps before it is written.
 struct Finish {
   const float* bias = nullptr;      // [outputs]
-  const float* shortcut = nullptr;  // laid out as the output
+  const float* shortcut = nullptr;  // same layout as the output
   bool positive = false;  // ReLU
-  // The sum of the channels from v on, of the pixel and channel `at` of y.
+  // Finishes the sum of the channels starting at v, for the pixel and channel `at` of y.
   void write(Vec sum, float* y, long at, long v) const {
     if (bias) sum += load(bias + v);
     if (shortcut) sum += load(shortcut + at);
@@ -55,8 +55,8 @@ struct Finish {
 };
 
 // N output columns of V registers of channels: the inner loop of every convolution. `outputs` is the length of
-// a row of the kernel. The next column reads `step` further on; the compiler knows both, so that the columns
-// need no registers for their addresses.
+// a row of the kernel. The next column reads at a distance of `step`. Both are compile-time constants, so the
+// columns need no registers for their addresses.
 template <int V, int outputs, int step, int N>
 void tile(const Tap* taps, int count, long shift, int inputs, float* y, long out_step, Finish finish) {
   Vec sum[N][V] = {};
@@ -78,8 +78,8 @@ void tile(const Tap* taps, int count, long shift, int inputs, float* y, long out
   }
 }
 
-// Most columns whose sums fit in the registers, with the kernel's and one for the pixel; rows of 89 and 45
-// pixels, the barrel's, divide well by 15 and 9, and by 6.
+// Maximum number of columns whose sums fit in the registers, together with the kernel and one pixel. The
+// barrel's rows of 89 and 45 pixels divide well by 15 and 9, and by 6.
 template <int V>
 constexpr int kColumns = std::min((kRegisters - V - 1) / V, V == 1 ? 15 : 9);
 
@@ -89,7 +89,7 @@ constexpr auto tiles(std::integer_sequence<int, N...>) {
       &tile<V, outputs, step, N + 1>...};
 }
 
-// A row of output pixels, a group of its channels after the other.
+// A row of output pixels, one group of channels at a time.
 template <int outputs, int step>
 void row(const Tap* taps, int count, int inputs, float* y, long out_step, long columns, Finish finish) {
   constexpr int V = group(outputs);
@@ -154,7 +154,7 @@ void add_kernel_gradient(Shape in, const float* x, Shape out, const float* g, fl
       }
 }
 
-// Inputs that a kernel's gradient takes at a time, with V registers of outputs each.
+// Inputs per step of a kernel's gradient, with V registers of outputs each.
 template <int V>
 constexpr int kInputs = kRegisters == 32 ? 16 / V : 8 / V;
 
@@ -164,8 +164,8 @@ void kernel_gradient(Shape in, const float* x, Shape out, const float* g, float*
       in, x, out, g, kernel, side, stride);
 }
 
-// The gradient of the input of a 3x3 convolution with stride 2, with that of the 1x1 shortcut `side_g` through
-// `side_turned`. Even and odd columns see different taps. `turned` is [3, 3, outputs, inputs].
+// The input gradient of a 3x3 convolution with stride 2, plus that of the 1x1 shortcut, `side_g` through
+// `side_turned`. Even and odd columns use different taps. `turned` is [3, 3, outputs, inputs].
 void strided_input_gradient(Shape in, float* of_x, Shape out, const float* g, const float* turned,
                             const float* side_g, const float* side_turned) {
   for (long r = 0; r < in.rows; ++r)
@@ -183,7 +183,7 @@ void strided_input_gradient(Shape in, float* of_x, Shape out, const float* g, co
     }
 }
 
-// g = 0 where y = 0 (ReLU), and its sum over the pixels added to the bias's gradient.
+// Sets g = 0 where y = 0 (ReLU), and adds its sum over the pixels to the bias gradient.
 void through_relu(Shape shape, float* g, const float* y, float* bias, float* other_bias = nullptr) {
   Vec sum[32 / kLanes] = {};
   long vectors = shape.maps / kLanes;

@@ -1,8 +1,8 @@
-"""The C++ library of `models.cpu.resnet_cpu`: compiled and tried once on a machine, then kept in the cache.
+"""The C++ library of `models.cpu.resnet_cpu`: compiled and tested once per machine, then cached.
 
-The machine's C++ compiler (`CXX`, or the first of `COMPILERS`) compiles it for this processor, or for the
-instruction set that E2E_CPU_ARCH names. A process of its own then compares its values with XLA's and times
-both (`models.cpu.trial`). A manifest in the same folder holds its digest and what the trial found.
+The C++ compiler (`CXX`, or the first of `COMPILERS`) compiles it for this processor, or for the instruction
+set given by E2E_CPU_ARCH. A separate process then compares its values with those of XLA and times both
+(`models.cpu.trial`). A manifest in the same folder holds the library's digest and the result of the trial.
 """
 
 import dataclasses
@@ -46,18 +46,18 @@ TRIAL_SECONDS = 120
 
 
 class LibraryError(RuntimeError):
-    """The library cannot be used on this machine; the message says why."""
+    """The library cannot be used on this machine; the message gives the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Library:
-    """A library that was compiled and tried.
+    """A library that was compiled and tested.
 
     Attributes:
       path: its file.
       architecture: one of `ARCHITECTURES`.
-      processor: name of the processor on which it was tried.
-      ratio: time of a step by XLA over that by the library.
+      processor: name of the processor on which it was tested.
+      ratio: time of a step with XLA divided by the time with the library.
     """
 
     path: pathlib.Path
@@ -67,10 +67,10 @@ class Library:
 
 
 def chosen() -> tuple[Library | None, str]:
-    """The library where it should compute the network on this machine, and one line that says so.
+    """The library, or None if XLA should compute the network on this machine, and a line that describes it.
 
-    E2E_CPU_KERNELS=0 leaves the work to XLA, E2E_CPU_KERNELS=1 uses the library even where it is slower or
-    where there is a GPU. A library that cannot be used is warned of in one sentence.
+    E2E_CPU_KERNELS=0 selects XLA. E2E_CPU_KERNELS=1 selects the library even if it is slower or a GPU is
+    present. If the library cannot be used, a one-sentence warning is issued.
     """
     switch = os.environ.get(SWITCH, "")
     if switch == "0":
@@ -93,16 +93,16 @@ def chosen() -> tuple[Library | None, str]:
 
 @functools.cache
 def prepared(architecture: str = "native", compiler: str | None = None) -> Library:
-    """Compiles and tries the library, or takes it from the cache.
+    """Compiles and tests the library, or takes it from the cache.
 
     Args:
-      architecture: one of `ARCHITECTURES`: what -march is.
+      architecture: one of `ARCHITECTURES`, the value of -march.
       compiler: the C++ compiler; by default CXX, or the first of `COMPILERS` that is installed.
 
     Raises:
-      LibraryError: there is no such architecture or no compiler, the compiler fails, or the library crashes
-        or computes something else than XLA.
-      CacheError: others may write into the cache.
+      LibraryError: the architecture is unknown, no compiler was found, the compiler fails, or the library
+        crashes or disagrees with XLA.
+      CacheError: other users may write into the cache.
     """
     if architecture not in ARCHITECTURES:
         raise LibraryError(f"{ARCHITECTURE} is {architecture!r}; it is one of {', '.join(ARCHITECTURES)}.")
@@ -145,7 +145,7 @@ def _version(compiler):
 
 def _compile(compiler, flags, path):
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        # Compiled aside and moved into place, as another process may compile the same.
+        # Compiled into a temporary file and then moved, since another process may compile the same library.
         made = pathlib.Path(folder) / path.name
         command = [compiler, *flags, "-I", jax.ffi.include_dir(), str(SOURCES[0]), "-o", str(made)]
         try:
@@ -160,12 +160,12 @@ def _compile(compiler, flags, path):
 
 
 def _tried(path, architecture):
-    """What a process of its own finds: {"ratio": ...}, or {"fault": what the library does wrong}."""
+    """Tests the library in a separate process: {"ratio": ...}, or {"fault": description of the error}."""
     root = pathlib.Path(__file__).parents[3]
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": "1",
-        # The verdict is kept, so XLA is timed as it trains, also in `make test-fast`.
+        # The result is cached, so XLA is timed with its training settings, also in `make test-fast`.
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
         "PYTHONPATH": os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH", "")))),
     }
@@ -185,7 +185,7 @@ def _tried(path, architecture):
 
 
 def _kept(path, manifest):
-    """The manifest of a library that is there as it was made, or None."""
+    """The manifest of a library whose file is present and unchanged, or None."""
     if not path.exists() or not manifest.exists():
         return None
     check_private(path), check_private(manifest)
@@ -208,7 +208,7 @@ def _write(path, text):
 
 
 def _machine():
-    """What -march=native depends on, and how many cores the trial had."""
+    """The properties on which -march=native depends, and the number of cores in the trial."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     flags = workers.cpuinfo("model name", "flags", "Features")
     return *flags, platform.machine(), platform.processor(), str(cores)

@@ -1,7 +1,7 @@
 // ResNet-15 without its head on a CPU, forward and backward: the arithmetic of models/resnet.py.
 //
-// One event runs through the whole network before the next, so its maps stay in the core's cache.
-// models/cpu/library.py compiles this file when it is first needed; resnet_cpu.py binds it to JAX.
+// Each event is processed through the whole network before the next, so its maps stay in the core's cache.
+// models/cpu/library.py compiles this file on first use; resnet_cpu.py binds it to JAX.
 
 #include "stem.h"
 #include "winograd.h"
@@ -20,15 +20,15 @@ namespace ffi = xla::ffi;
 
 namespace {
 
-// Which maps forward keeps for backward: the pooled one and each block's output, its first convolution's as well,
-// or none of them.
+// The maps that forward stores for backward: the pooled map and each block's output; these and the outputs of the
+// blocks' first convolutions; or none.
 enum class Keep { kNothing, kOutputs, kAll };
 
-// The network: where each parameter and each map lies in the flat arrays.
+// The network: the offsets of parameters and maps in the flat arrays.
 struct Network {
   Stem stem;
   Shape narrow, wide;
-  long blocks;  // at each width, next to the one that changes the width
+  long blocks;  // at each width, not counting the one that changes the width
 
   Network(long rows, long columns, long channels, long wide_maps, long blocks)
       : stem{rows, columns, channels}, narrow(stem.pooled()), blocks(blocks) {
@@ -48,7 +48,7 @@ struct Network {
   long narrow_tiles() const { return 2 * kPlaces * narrow.maps * narrow.maps; }
   long wide_tiles() const { return 2 * kPlaces * wide.maps * wide.maps; }
   long tile_kernels() const { return blocks * (narrow_tiles() + wide_tiles()) + wide_tiles() / 2; }
-  // Length of the maps that are kept, or of those that forward works in beside.
+  // Length of the stored maps, or of the additional work maps of forward.
   long activations(Keep keep) const {
     if (keep == Keep::kNothing) return narrow.size() + wide.size();
     long of_block = keep == Keep::kAll ? 2 : 1;
@@ -64,7 +64,7 @@ struct Layer {
       : Layer(const_cast<float*>(p), inputs, outputs, side) {}
 };
 
-// The kernels of the 3x3 convolutions that keep the size, transformed, in the network's order; `around`: turned.
+// The transformed kernels of the 3x3 convolutions that preserve the size, in network order; `around`: rotated.
 Array transform(const Network& net, const float* params, bool around) {
   long n = net.narrow.maps, w = net.wide.maps;
   Array all(net.tile_kernels());
@@ -82,7 +82,7 @@ Array transform(const Network& net, const float* params, bool around) {
   return all;
 }
 
-// y1 = relu(conv1 x), y2 = relu(conv2 y1 + x); `tiles` are the kernels, transformed.
+// y1 = relu(conv1 x), y2 = relu(conv2 y1 + x); `tiles` are the transformed kernels.
 void block_first(Shape s, const float* params, const float* tiles, const float* x, float* y1) {
   convolve_same(s, x, y1, tiles, {Layer(params, s.maps, s.maps, 3).bias, nullptr, true});
 }
@@ -98,8 +98,8 @@ void block_forward(Shape s, const float* params, const float* tiles, const float
   convolve_same(s, y1, y2, tiles + kPlaces * s.maps * s.maps, {conv2.bias, x, true});
 }
 
-// g comes as the gradient of y2 and leaves as that of x; `h` and `other` are maps to work in. `tiles` are the
-// kernels turned and transformed.
+// On input g is the gradient of y2, on output that of x; `h` and `other` are work maps. `tiles` are the kernels,
+// rotated and transformed.
 void block_backward(Shape s, const float* tiles, float* gradient, const float* x, const float* y1, const float* y2,
                     float*& g, float* h, float*& other) {
   Layer conv1(gradient, s.maps, s.maps, 3), conv2(gradient + Network::layer(s.maps, s.maps, 3), s.maps, s.maps, 3);
@@ -110,7 +110,7 @@ void block_backward(Shape s, const float* tiles, float* gradient, const float* x
   std::swap(g, other);
 }
 
-// What a thread works in; the maps' borders stay zero.
+// Work memory of a thread; the maps' borders stay zero.
 struct Workspace {
   StemSpace stem;
   Array narrow, wide;
@@ -118,8 +118,8 @@ struct Workspace {
       : stem(net.stem), narrow(net.narrow.size()), wide(net.wide.size()) {}
 };
 
-// The maps that are kept lie one after the other. Those that are not take turns, and stay in the cache: where
-// nothing is kept, a block's output replaces its input, pixel by pixel.
+// Stored maps are consecutive in memory. Other maps share buffers, which stay in the cache: if nothing is stored,
+// a block's output replaces its input pixel by pixel.
 void forward(const Network& net, const float* image, const float* params, const float* tiles, float* features,
              int32_t* where, float* maps, uint8_t* winner, Workspace& space, Keep keep) {
   Shape n = net.narrow, w = net.wide;
@@ -156,7 +156,7 @@ void forward(const Network& net, const float* image, const float* params, const 
         if (!(y2[at] <= features[m])) features[m] = y2[at], where[m] = at;
 }
 
-// The parameters as backward needs them: as they are, and turned; of each, the kernels that convolve tiles.
+// The parameters for backward: original and rotated, each with the transformed kernels for tiles.
 struct Kernels {
   const float* params;
   Array turned, tiles, turned_tiles;
@@ -188,7 +188,7 @@ void backward(const Network& net, const float* image, const Kernels& kernels, co
     params -= size, turned -= size, gradient -= size, tiles -= tile_size, turned_tiles -= tile_size;
   };
   gradient += net.parameters(), maps += net.activations(keep) - w.size();
-  // Of a block with input x: the output of its first convolution.
+  // The output of the first convolution of a block with input x.
   auto first = [&](Shape s, const float* x, Array& made) {
     if (all) return x + s.size();
     block_first(s, params, tiles, x, made.data());
@@ -224,7 +224,7 @@ void backward(const Network& net, const float* image, const Kernels& kernels, co
   stem_backward(net.stem, image, of_x, winner, space.stem, gradient, gradient + net.stem.kernel_size());
 }
 
-// Each kernel [places, inputs, outputs] as [places, outputs, inputs], at the same place in the flat array.
+// Each kernel [places, inputs, outputs] as [places, outputs, inputs], at the same offset in the flat array.
 Array turn(const Network& net, const float* params) {
   Array all(net.parameters());
   float* turned = all.data();
@@ -261,7 +261,7 @@ Network network(const Floats& images, int64_t wide, int64_t blocks) {
   return Network(size[1], size[2], size[3], wide, blocks);
 }
 
-// Which maps a buffer [n, length] is for; false where it fits none, or the parameters are not the network's.
+// The maps that a buffer [n, length] is for; false if its length fits none, or if the parameters do not match.
 bool understood(const Network& net, long parameters, long length, Keep& keep) {
   keep = !length ? Keep::kNothing : length == net.activations(Keep::kAll) ? Keep::kAll : Keep::kOutputs;
   return parameters == net.parameters() && (!length || length == net.activations(keep));
@@ -271,8 +271,8 @@ ffi::Error misfit() {
   return ffi::Error(ffi::ErrorCode::kInvalidArgument, "the parameters or maps do not fit the network");
 }
 
-// images [n, rows, columns, channels] and flat parameters -> features [n, wide], and for the backward pass
-// where each feature's pixel is, the maps to keep, and the pooling's winners; empty where nothing is kept.
+// images [n, rows, columns, channels] and flat parameters -> features [n, wide], and for the backward pass the
+// pixel of each feature, the maps to store, and the indices of the pooling maxima; empty if nothing is stored.
 ffi::Error Forward(Floats images, Floats params, FloatResult features, ffi::ResultBuffer<ffi::S32> where,
                    FloatResult maps, ffi::ResultBuffer<ffi::U8> winners, int64_t wide, int64_t blocks,
                    int64_t threads) {
@@ -294,8 +294,8 @@ ffi::Error Forward(Floats images, Floats params, FloatResult features, ffi::Resu
   return ffi::Error::Success();
 }
 
-// The gradient of the flat parameters, given that of the features [n, wide]. Maps that were not kept are made
-// again, while they are needed.
+// The gradient of the flat parameters, given that of the features [n, wide]. Maps that were not stored are
+// computed again when needed.
 ffi::Error Backward(Floats images, Floats params, Floats of_features, ffi::Buffer<ffi::S32> where, Floats maps,
                     ffi::Buffer<ffi::U8> winners, FloatResult gradient, int64_t wide, int64_t blocks,
                     int64_t threads) {
@@ -315,7 +315,7 @@ ffi::Error Backward(Floats images, Floats params, Floats of_features, ffi::Buffe
                winners.typed_data() + e * net.winners(), parts[thread].data(), space, slopes, keep);
   });
   std::fill_n(gradient->typed_data(), net.parameters(), 0.0f);
-  for (auto& part : parts)  // in this order, whichever thread was first
+  for (auto& part : parts)  // fixed order, independent of the threads' timing
     for (size_t i = 0; i < part.size(); ++i) gradient->typed_data()[i] += part.data()[i];
   return ffi::Error::Success();
 }

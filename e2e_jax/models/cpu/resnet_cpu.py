@@ -1,11 +1,11 @@
-"""ResNet-15's features on a CPU in C++ (`models/cpu/resnet.cc`); the plain network is its definition.
+"""ResNet-15's features on a CPU in C++ (`models/cpu/resnet.cc`); `resnet.ResNetFeatures` is the definition.
 
-XLA computes the network's convolutions on a CPU at half the processor's speed, passes every map through
-memory several times, and multiplies the 97 % of zeros in a detector image. The C++ takes an event through the
-whole network at a time, and starts from the pixels that are not zero: see benchmarks/README.md.
+On a CPU, XLA computes the convolutions at half the processor's speed, transfers every map through memory
+several times, and multiplies the zeros, 97 % of a detector image. The C++ code runs one event at a time
+through the whole network, and starts from the nonzero pixels; see benchmarks/README.md.
 
-`models.cpu.library` compiles it when it is first needed, and times it against XLA, which computes the network
-where the C++ cannot be used or is slower.
+`models.cpu.library` compiles it on first use and compares its speed with XLA. XLA computes the network if the
+C++ library is slower or cannot be used.
 """
 
 import ctypes
@@ -22,18 +22,18 @@ from e2e_jax.execution.workers import available_cores
 from e2e_jax.models.cpu import library as cpu_library
 
 WIDTHS = ((16, 32), (16, 16))
-"""Maps before and after the downsampling that the C++ was written for."""
+"""Maps before and after the downsampling that the C++ code supports."""
 
 BLOCKS = 3
 SIDE = 7
 
 KEPT = 0.6e9
-"""Bytes of maps that are kept for a batch's gradient. Those of a larger batch are kept without the outputs of
-the blocks' first convolutions, 45 % of them, which are then computed twice: 7 of 15 convolutions."""
+"""Maximum bytes of maps stored for a batch's gradient. For larger batches the outputs of the blocks' first
+convolutions (45 % of the maps) are not stored but computed again: 7 of 15 convolutions."""
 
 
 def usable(widths, x):
-    """Whether the C++ can take the images: it is there, and knows their type and the network's widths."""
+    """Whether the C++ library is available and supports the images' type and the network's widths."""
     known = x.dtype == jnp.float32 and tuple(widths) in WIDTHS
     return known and load()
 
@@ -46,8 +46,8 @@ def features(params, x, widths, plain):
       params: the parameters of `ResNetFeatures`.
       x: images f4[n, rows, columns, channels].
       widths: maps before and after the downsampling.
-      plain: the same function of (params, x) by XLA, which gives the gradient of the images where one asks
-        for it; training does not.
+      plain: the same function of (params, x) in XLA. It computes the gradient of the images on request;
+        training does not need that gradient.
 
     Returns:
       f4[n, widths[1]].
@@ -73,7 +73,7 @@ features.defvjp(_features_forward, _features_backward)
 
 
 def _flatten(params):
-    """All parameters in one row, in the order in which the network uses them."""
+    """All parameters as one flat array, in the order in which the network uses them."""
     parts = []
     for block in ("stem", *_numbered("narrow"), "downsample", *_numbered("wide")):
         layers = (
@@ -91,7 +91,7 @@ def _numbered(name):
 
 @functools.cache
 def _forward_call(widths, keep):
-    """(images, parameters) -> features, their pixels, the maps to `keep`, the pooling's winners."""
+    """(images, parameters) -> features, their pixels, the maps to `keep`, indices of the pooling maxima."""
 
     def call(x, flat):
         n, pooled = x.shape[0], math.prod(_shapes(x.shape, widths)[0])
@@ -108,7 +108,7 @@ def _forward_call(widths, keep):
 
 @functools.cache
 def _backward_call(widths):
-    """(images, parameters, gradient of the features, what forward kept) -> gradient of the parameters."""
+    """(images, parameters, gradient of the features, forward results) -> gradient of the parameters."""
 
     def call(x, flat, gradient, where, maps, winners):
         result = jax.ShapeDtypeStruct(flat.shape, jnp.float32)
@@ -119,7 +119,7 @@ def _backward_call(widths):
 
 
 def _by_events(call, rule, summed):
-    """`call` spread over the devices of a mesh by events; `summed`: its result is a sum over events."""
+    """`call` with its events distributed over a mesh; `summed`: whether the result is a sum over events."""
     partitioned = custom_partitioning(call)
 
     def partition(mesh, arguments, results):
@@ -146,7 +146,7 @@ def _shapes(images, widths):
 
 
 def _kept(images, widths, keep):
-    """Numbers in the maps that are kept of an event; the C++ knows by it which they are."""
+    """Length of an event's stored maps; the C++ code infers from it which maps are stored."""
     of_block = {"nothing": 0, "outputs": 1, "all": 2}[keep]
     if not of_block:
         return 0
@@ -159,7 +159,7 @@ def _padded(shape):
 
 
 def _attributes(widths):
-    """A device of several takes its share of the cores; one alone takes them all."""
+    """With several devices, each uses its share of the cores; a single device uses all."""
     threads = max(1, available_cores() // jax.local_device_count("cpu"))
     values = {"wide": widths[1], "blocks": BLOCKS, "threads": threads}
     return {name: np.int64(value) for name, value in values.items()}
@@ -167,7 +167,7 @@ def _attributes(widths):
 
 @functools.cache
 def _chosen():
-    """The library of this machine, bound to JAX, and which computes the network, in words."""
+    """The library of this machine, bound to JAX, and a description of what computes the network."""
     library, words = cpu_library.chosen()
     if library is not None:
         bind(library.path)
@@ -175,17 +175,17 @@ def _chosen():
 
 
 def load():
-    """Compiles and binds the C++ where that was not done yet; returns whether it computes the network."""
+    """Compiles and binds the C++ code on first use; returns whether it computes the network."""
     return _chosen()[0] is not None
 
 
 def describe():
-    """Which computes the network on this CPU, C++ or XLA, and the ratio of their times."""
+    """A line with what computes the network on this CPU, C++ or XLA, and the ratio of their times."""
     return _chosen()[1]
 
 
 def bind(path):
-    """Makes a compiled library's functions known to JAX."""
+    """Registers a compiled library's functions with JAX."""
     library = ctypes.CDLL(str(path))
     for name in ("resnet_forward", "resnet_backward"):
         capsule = jax.ffi.pycapsule(getattr(library, name))

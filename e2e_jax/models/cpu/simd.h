@@ -1,4 +1,4 @@
-// Vectors of the instruction set that this file is compiled for, and how many registers hold them.
+// Vectors of the instruction set that this file is compiled for, and the number of vector registers.
 
 #pragma once
 
@@ -20,14 +20,14 @@ constexpr int kLanes = 4, kRegisters = 32, kGroup = 4;
 #else
 constexpr int kLanes = 4, kRegisters = 16, kGroup = 2;
 #endif
-// kLanes: floats of a register. A wider vector type would be kept in memory by the compiler.
-// kGroup: most registers of output channels that a convolution computes together.
+// kLanes: floats per register. The compiler would keep a wider vector type in memory.
+// kGroup: maximum number of registers of output channels that a convolution computes together.
 
 typedef float Vec __attribute__((vector_size(4 * kLanes)));
 typedef int32_t Choice __attribute__((vector_size(4 * kLanes)));
 typedef float InMemory __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 
-// Unrolls the loop that follows, whose bounds are known when compiling.
+// Unrolls the following loop, whose bounds are compile-time constants.
 #ifdef __clang__
 #define E2E_UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -39,7 +39,7 @@ inline void store(float* p, Vec v) { *reinterpret_cast<InMemory*>(p) = v; }
 inline void add(float* p, Vec v) { store(p, load(p) + v); }
 inline Vec relu(Vec v) { return v <= 0.0f ? Vec{} : v; }  // NaN stays NaN, here and in the maxima of the stem
 
-// Bit i: whether lane i is not zero.
+// Bit i: whether lane i is nonzero.
 inline uint32_t not_zero(Vec v) {
 #if defined(__AVX512F__)
   return _mm512_cmp_ps_mask(reinterpret_cast<__m512>(v), _mm512_setzero_ps(), _CMP_NEQ_UQ);
@@ -56,7 +56,7 @@ inline uint32_t not_zero(Vec v) {
 
 inline Vec absolute(Vec v) { return v < 0.0f ? -v : v; }
 
-// Floats, zero at first, of which no register is in two cache lines.
+// Floats, initially zero, aligned so that no register crosses a cache line.
 class Array {
  public:
   Array() = default;
@@ -72,7 +72,7 @@ class Array {
   std::vector<Line> lines_;
 };
 
-// Registers of output channels that are computed together, of `maps` channels.
+// Registers of output channels that are computed together, for `maps` channels.
 constexpr int group(int maps) { return maps / kLanes < kGroup ? maps / kLanes : kGroup; }
 
 }  // namespace

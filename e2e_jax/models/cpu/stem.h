@@ -1,5 +1,5 @@
-// The first convolution, 7x7 with stride 2 and padding 1, and the 2x2 maximum after it, from the pixels that are
-// not zero: one to five per cent of a detector image.
+// The first convolution (7x7, stride 2, padding 1) and the following 2x2 maximum, computed from the nonzero
+// pixels only: one to five percent of a detector image.
 
 #pragma once
 
@@ -9,41 +9,41 @@
 
 namespace {
 
-// A pixel of a row that is not zero, in one channel: an output of column j is at offset `output` + j in the map's
-// row and has its place at `kernel` - 2 j channels in the kernel's row, for j from 0 to 3.
+// A nonzero pixel of a row, in one channel: for j from 0 to 3, the output of column j is at offset `output` + j
+// in the map's row, and its kernel position is at `kernel` - 2 j channels in the kernel's row.
 struct Hit {
   float value;
   int32_t output, kernel;
 };
 
-// Rows of the image pass one by one; of the map before the maximum, only the rows under way are in memory.
+// Rows of the image are processed one by one. Only unfinished rows of the map before the maximum are in memory.
 struct Stem {
-  static constexpr long maps = 16;  // made
+  static constexpr long maps = 16;  // output maps
   long rows, columns, channels;     // of the image
   static constexpr int kSide = 7;
-  static constexpr int kRing = 8;     // rows under way: at most six, in pairs
-  static constexpr int kOutputs = 4;  // columns that a pixel is seen by, in pairs of places: one of eight is none
+  static constexpr int kRing = 8;     // unfinished rows: at most six, in pairs
+  static constexpr int kOutputs = 4;  // output columns that use a pixel, in pairs: one of eight positions is unused
   static constexpr int kBefore = kOutputs - 1;  // columns in memory before the map's first, for its first pixels
   long out_rows() const { return (rows + 2 - kSide) / 2 + 1; }
   long out_columns() const { return (columns + 2 - kSide) / 2 + 1; }
   Shape pooled() const { return {out_rows() / 2, out_columns() / 2, maps}; }
-  // Only what the pooling sees is made: even numbers of rows and columns.
+  // Only rows and columns that the pooling uses are computed: even numbers of both.
   long kept_rows() const { return pooled().rows * 2; }
   long kept_columns() const { return pooled().columns * 2; }
   long row() const { return (kBefore + columns / 2 + 1) * maps; }
   long ring() const { return kRing * row(); }
-  long place(long r) const { return r % kRing * row(); }  // of a row of the map, in the ring
+  long place(long r) const { return r % kRing * row(); }  // offset in the ring of a row of the map
   long kernel_row() const { return kSide * channels * maps; }
   long kernel_size() const { return kSide * kernel_row(); }
-  // The same of a kernel with a column of zeros behind it, so that all pixels are seen by four columns.
+  // The same for a kernel with an additional column of zeros, so that four columns use every pixel.
   long padded_row() const { return 2 * kOutputs * channels * maps; }
   long padded_size() const { return kSide * padded_row(); }
 
-  // First and last row of the map that see row r of the image.
+  // First and last row of the map that use row r of the image.
   long first_row(long r) const { return std::max(0L, (r - kSide + 3) / 2); }
   long last_row(long r) const { return std::min((r + 1) / 2, kept_rows() - 1); }
 
-  // The pixels of row r that are not zero; returns how many.
+  // The nonzero pixels of row r; returns their number.
   int hits(const float* image, long r, Hit* to) const {
     const long length = columns * channels;
     const uint64_t inverse = (uint64_t(1) << 32) / channels + 1;
@@ -57,7 +57,7 @@ struct Stem {
       for (; at < end; ++at) bits |= uint64_t(line[at] != 0) << (at - start);
       for (; bits; bits &= bits - 1) {
         const long here = start + __builtin_ctzll(bits), c = here * inverse >> 32, channel = here - c * channels;
-        const long last = (c + 1) / 2, place = (c + 1) % 2 + 2 * kBefore;  // the first column sees the last place
+        const long last = (c + 1) / 2, place = (c + 1) % 2 + 2 * kBefore;  // the first column uses the last position
         *to++ = {line[here], int32_t(last * maps), int32_t((place * channels + channel) * maps)};
       }
     }
@@ -81,18 +81,18 @@ struct Stem {
   }
 };
 
-// What a thread's stem works in.
+// Work memory of a thread's stem.
 struct StemSpace {
   Array ring, kernel;
   std::vector<Hit> hits;
-  std::vector<int32_t> won;  // of a row of the pooled map; narrowed a row at a time, which compilers do well
+  std::vector<int32_t> won;  // for a row of the pooled map; narrowed row by row, which compilers vectorize well
   explicit StemSpace(const Stem& stem)
       : ring(stem.ring()), kernel(stem.padded_size()), hits(stem.columns * stem.channels),
         won(stem.pooled().columns * Stem::maps) {}
 };
 
-// The largest of the four pixels of bias + kernel * image, or 0, into y (a `pooled` map), and which won: 0 to
-// 3, or 4 where none is above zero.
+// Writes the maximum of four pixels of bias + kernel * image, or 0, to y (a `pooled` map), and the index of the
+// maximum: 0 to 3, or 4 if none is above zero.
 void stem_forward(const Stem& stem, const float* image, const float* kernel, const float* bias, StemSpace& space,
                   float* y, uint8_t* winner) {
   const Shape pooled = stem.pooled();

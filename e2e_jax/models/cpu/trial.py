@@ -1,8 +1,8 @@
-"""Compares a compiled library with XLA on a few events and times both; prints what it found as JSON.
+"""Compares a compiled library with XLA on a few events and times both; prints the result as JSON.
 
     python -m e2e_jax.models.cpu.trial LIBRARY
 
-It runs in a process of its own, as a library that is broken may crash it.
+It runs in a separate process, because a broken library may crash it.
 """
 
 import json
@@ -20,7 +20,7 @@ EVENTS, ROWS, COLUMNS, CHANNELS = 4, 170, 360, 3
 OCCUPANCY = 0.03
 ROUNDS = 3
 TOLERANCE = 1e-3
-"""Largest difference of a value or gradient, relative to the largest of its array."""
+"""Maximum difference of a value or gradient, relative to the largest entry of its array."""
 
 
 def main(path):

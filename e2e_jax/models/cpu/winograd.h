@@ -1,9 +1,9 @@
-// Winograd's method for the 3x3 convolutions that keep the size, and for the gradients of their kernels.
+// Winograd's method for the 3x3 convolutions that preserve the size, and for the gradients of their kernels.
 //
 // F(4x4, 3x3) (A. Lavin and S. Gray, arXiv:1509.09308, Section 4.3): a tile of 4x4 outputs is
-// A^T [(G g G^T) * (B^T d B)] A, of the kernel g and the 6x6 pixels d under it: 36 products for 16 pixels in
-// place of 144. The products are kPlaces matrices, [tiles, inputs] times [inputs, outputs]. The gradient of the
-// kernel is G^T [sum over tiles of (A y A^T) * (B^T d B)] G, of the gradients y of the outputs.
+// A^T [(G g G^T) * (B^T d B)] A, with the kernel g and the 6x6 pixels d under it: 36 products for 16 pixels
+// instead of 144. The products are kPlaces matrices, [tiles, inputs] times [inputs, outputs]. The gradient of the
+// kernel is G^T [sum over tiles of (A y A^T) * (B^T d B)] G, with the gradients y of the outputs.
 
 #pragma once
 
@@ -14,10 +14,10 @@ namespace {
 
 constexpr int kPlaces = kWindow * kWindow;
 
-// Most tiles that are transformed together: what is made of them stays in the core's cache.
+// Maximum number of tiles that are transformed together, so that the results stay in the core's cache.
 constexpr int kStrip = 12;
 
-// G g G^T of a kernel [3, 3, size] into [6, 6, size]; `around`: of the kernel turned by 180 degrees.
+// G g G^T of a kernel [3, 3, size] into [6, 6, size]; `around`: for the kernel rotated by 180 degrees.
 void transform_kernel(const float* kernel, long size, bool around, float* to) {
   for (long i = 0; i < size; i += kLanes) {
     Vec square[3][3], made[kWindow][kWindow];
@@ -32,12 +32,12 @@ struct Tile {
   long row, column;
 };
 
-// A number for each place, tile and channel of a strip.
+// A number per position, tile and channel of a strip.
 template <int maps>
 using Strip = float[kPlaces][kStrip][maps];
 
-// Transforms the side x side pixels of each tile, the first `before` rows and columns ahead of its outputs.
-// Pixels outside of the map are those of its border, zero. Compilers make slower code where this is inlined.
+// Transforms the side x side pixels of each tile, starting `before` rows and columns before its outputs. Pixels
+// outside of the map are border pixels, zero. Not inlined, because inlining makes the code slower.
 template <auto line, int side, int maps>
 [[gnu::noinline]] void transform_tiles(Shape s, const float* map, const Tile* tiles, int count, int before,
                                        Strip<maps>& to) {
@@ -64,8 +64,8 @@ template <auto line, int side, int maps>
   }
 }
 
-// Where a map is not zero. Sums of products that are zero in a direct convolution cancel in Winograd's but for their
-// rounding, so these outputs are written as zeros.
+// The nonzero pixels of a map. Sums that are exactly zero in a direct convolution cancel only up to rounding in
+// Winograd's method, so these outputs are written as zeros.
 class Occupancy {
  public:
   Occupancy(Shape s, const float* map) : row_(s.columns + 2 + kTile), pixels_((s.rows + 2 + kTile) * row_) {
@@ -77,16 +77,16 @@ class Occupancy {
     };
     spread(row_), spread(1);
   }
-  // Whether a pixel of the tile is not zero in some channel.
+  // Whether a pixel of the tile is nonzero in any channel.
   bool pixels(Tile tile) const { return any(pixels_, tile); }
-  // Whether a pixel of the tile, or a neighbor of one, is.
+  // Whether a pixel of the tile, or a neighbor of one, is nonzero.
   bool windows(Tile tile) const { return any(windows_, tile); }
-  // Whether this pixel or a neighbor is.
+  // Whether this pixel or a neighbor is nonzero.
   bool window(long r, long c) const { return windows_[(r + 1) * row_ + c + 1]; }
 
  private:
   long row_;
-  std::vector<uint8_t> pixels_, windows_;  // with the border, and beyond it what tiles need
+  std::vector<uint8_t> pixels_, windows_;  // with the border and the margin that tiles need
 
   template <int maps>
   static void fill(Shape s, const float* map, uint8_t* to) {
@@ -112,7 +112,7 @@ void for_tiles(Shape s, F f) {
     for (long c = 0; c < s.columns; c += kTile) f(Tile{r, c});
 }
 
-// Calls f(tiles, how many) for strips of the tiles that are wanted.
+// Calls f(tiles, count) for strips of the selected tiles.
 template <typename Wanted, typename F>
 void for_strips(Shape s, Wanted wanted, F f) {
   Tile tiles[kStrip];
@@ -125,7 +125,7 @@ void for_strips(Shape s, Wanted wanted, F f) {
   if (count) f(tiles, count);
 }
 
-// Writes the outputs of a tile, whose channels from v on are made by `make`.
+// Writes the outputs of a tile; `make` computes the channels starting at v.
 template <int maps, typename Make>
 void write_tile(Shape s, const Occupancy& occupied, Tile tile, float* y, Finish finish, Make make) {
   for (long v = 0; v < maps; v += kLanes) {
@@ -143,10 +143,10 @@ void write_tile(Shape s, const Occupancy& occupied, Tile tile, float* y, Finish 
   }
 }
 
-// y = finish(kernel * x) for a 3x3 kernel and as many maps as there were; `occupied` is that of x.
+// y = finish(kernel * x) for a 3x3 kernel with equal numbers of input and output maps; `occupied` is that of x.
 template <int maps>
 void convolve_tiles(Shape s, const Occupancy& occupied, const float* x, float* y, const float* kernel, Finish finish) {
-  // A row is read whole before it is written where all of its channels are computed together.
+  // If all channels of a row are computed together, the whole row is read before it is written.
   constexpr bool kInPlace = group(maps) * kLanes == maps;
   alignas(64) Strip<maps> pixels, others;
   auto& products = kInPlace ? pixels : others;
@@ -200,11 +200,11 @@ template <int maps, int V, int I>
     }
 }
 
-// A sum is rounding alone below this share of its terms' total: some units in the last place of a float.
+// A sum below this fraction of its terms' total is only rounding: some units in the last place of a float.
 constexpr float kRounding = 1e-6f;
 
-// A sum of numbers of a total `size`, or 0 where it is no more than their rounding. Where a gradient is zero,
-// Winograd's sums cancel but for that, and Adam would make steps of it.
+// A sum of numbers of a total `size`, or 0 if it is only rounding. For a zero gradient, Winograd's sums leave
+// rounding errors, which Adam would turn into steps.
 inline Vec above_rounding(Vec sum, Vec size) { return absolute(sum) <= kRounding * size ? Vec{} : sum; }
 
 // Adds the gradient of a kernel [3, 3, maps, maps]; `occupied` is that of g, which has a zero border.
@@ -236,8 +236,8 @@ void convolve_same(Shape s, const float* x, float* y, const float* kernel, Finis
   (s.maps == 16 ? convolve_tiles<16> : convolve_tiles<32>)(s, Occupancy(s, x), x, y, kernel, finish);
 }
 
-// The gradients of such a convolution of x, given that of its result, g: that of the kernel is added to
-// `of_kernel`, and finish(that of x) is written to `of_x`. `turned` is the kernel turned and transformed.
+// The gradients of such a convolution of x, given the gradient g of its result. The kernel gradient is added to
+// `of_kernel`, and finish(gradient of x) is written to `of_x`. `turned` is the kernel rotated and transformed.
 void gradients_same(Shape s, const float* x, const float* g, const float* turned, float* of_kernel, float* of_x,
                     Finish finish) {
   Occupancy occupied(s, g);

@@ -1,7 +1,7 @@
 // The transforms of Winograd's F(4x4, 3x3), with the matrices A, B and G of winograd.h.
 //
-// They evaluate polynomials at 0, +-a, +-b and infinity. With a = 1/sqrt(2) and b = sqrt(2) the rounding is twice
-// that of a direct convolution; with 1 and 2, as in the paper, it is five times.
+// They evaluate polynomials at 0, +-a, +-b and infinity. With a = 1/sqrt(2) and b = sqrt(2) the rounding error is
+// twice that of a direct convolution; with 1 and 2, as in the paper, it is five times.
 
 #pragma once
 
@@ -60,7 +60,7 @@ inline void line_of_sums(const Vec m[6], Vec to[3]) {
   to[2] = 0.5f * even_a + 2.0f * even_b + m[5];
 }
 
-// The same of the terms' sizes: how large their total could be if none canceled.
+// The same for the absolute values of the terms: the total without cancellation.
 inline void line_of_sizes(const Vec m[6], Vec to[3]) {
   Vec a = (2.0f / 3) * (m[1] + m[2]), b = (1.0f / 6) * (m[3] + m[4]);
   to[0] = m[0] + a + b;
@@ -68,7 +68,7 @@ inline void line_of_sizes(const Vec m[6], Vec to[3]) {
   to[2] = 0.5f * a + 2.0f * b + m[5];
 }
 
-// `line` of each column of a square, then of each row of what that made.
+// Applies `line` to each column of a square, then to each row of the result.
 template <auto line, int from, int to>
 inline void both_ways(const Vec square[from][from], Vec made[to][to]) {
   Vec by_column[to][from];

@@ -1,8 +1,8 @@
-"""The penalty on a dependence of scores on an observable, such as the mass, for the training.
+"""The training penalty on a dependence of scores on an observable, such as the mass.
 
-It is a Cramer-von Mises distance (CVM) between the distribution of the scores of all events and that of
-events close in the observable. It is zero, up to a floor from counting, for a score that does not depend on
-the observable. `evaluation.cvm.cvm_metric` is the distance that is reported.
+It is a Cramer-von Mises distance (CVM) between the score distribution of all events and that of events that
+are close in the observable. For a score that does not depend on the observable it is zero, up to a floor from
+counting statistics. `evaluation.cvm.cvm_metric` is the distance that is reported.
 
 Source: A. Rogozhnikov et al., "New approaches for boosting to uniformity", arXiv:1410.4140 (flatness loss and
 its gradient; its implementation is `hep_ml`).
@@ -26,9 +26,9 @@ def cvm_penalty(
 ) -> jax.Array:
     """Flatness penalty over k-nearest-neighbor groups in an observable, with a signed gradient.
 
-    Of the N events in the mask, each is the center of a group g: the k events nearest to it in the
-    observable, itself included. With r the rank of a score among all N events and r_g its rank in the group
-    (1 is the lowest, equal scores share their mean rank), the value is
+    Each of the N events in the mask is the center of a group g: the k events nearest to it in the observable,
+    itself included. With r the rank of a score among all N events and r_g its rank in the group (1 is the
+    lowest, equal scores share their mean rank), the value is
 
         mean over groups and their members of (r_g / k - r / N)^2.
 
@@ -37,30 +37,31 @@ def cvm_penalty(
 
         dL / ds_i = -2 mean over the groups that contain i of (f_g(s_i) - F(s_i)),
 
-    where f_g = (r_g - 1/2) / k and F = (r - 1/2) / N are `hep_ml`'s mid-point positions. (With r_g / k
-    and r / N every event, of a perfectly flat score too, would be pushed upwards by 1/k - 1/N.) f_g > F
-    says that the group scores too low at s_i, and descent raises s_i. Each event's gradient is of order
-    0.1 whatever N is; `losses.loss` divides it by N where that is wanted.
+    where f_g = (r_g - 1/2) / k and F = (r - 1/2) / N are `hep_ml`'s mid-point positions. (r_g / k and r / N
+    would push every event upwards by 1/k - 1/N, even for a perfectly flat score.) If f_g > F, the group's
+    scores are too low at s_i, and descent raises s_i. Each event's gradient is of order 0.1 for any N;
+    `losses.loss` optionally divides it by N.
 
-    Neither value nor gradient depends on the order of the events: events of equal observable are ordered by
-    a hash of their score's rank, which favors none, and events equal in both share their gradient. At
-    equal distance the group stays centered on its event. With k events or fewer in the mask a
-    group is the whole sample, and penalty and gradient are zero. The penalty is not a sum over events:
-    scores spread over devices must be gathered first.
+    Neither value nor gradient depends on the order of the events. Events with equal observable are ordered by
+    a hash of their score's rank, which is unbiased; events equal in both share their gradient. At equal
+    distance the group stays centered on its event. With k events or fewer in the mask, each group is the
+    whole sample, and penalty and gradient are zero. The penalty is not a sum over events: scores distributed
+    over devices must be gathered first.
 
     Args:
       scores: `[n]`, the score to make independent of the observable, e.g. P(H).
       observable: `[n]`, finite.
-      mask: `[n]`, bool or 0/1: the events that count; the others get no gradient and may hold anything.
+      mask: `[n]`, bool or 0/1: the events to use; other events get no gradient and may hold any value.
       neighbors: k, the number of events in a group, at least 2.
-      weights: `[n]`, of the events, above 0 where they count; 1 by default. Ranks, k and N become sums of
-        weights in units of their mean, and means over events and groups weighted ones.
+      weights: `[n]`, event weights, above 0 for events in the mask; 1 by default. Ranks, k and N become sums
+        of weights in units of their mean; means over events and groups become weighted means.
 
     Returns:
-      The penalty, a scalar; differentiable in `scores`, constant in the rest. Costs O(n (k^2 + log n)).
+      The penalty, a scalar; differentiable in `scores`, constant in the other arguments. The cost is
+      O(n (k^2 + log n)).
 
     Raises:
-      ValueError: the shapes differ, are not `[n]`, or `neighbors` is under 2.
+      ValueError: the shapes differ or are not `[n]`, or `neighbors` is below 2.
     """
     if scores.ndim != 1 or not scores.shape == observable.shape == mask.shape:
         raise ValueError(
@@ -115,7 +116,7 @@ def _value_and_gradient(scores, observable, mask, weights, neighbors):
     index = start[:, None] + jnp.arange(k)[None, :]
     member = (index < total) & (jnp.arange(n) < total)[:, None]
 
-    # Comparing all pairs of a small group beats sorting it.
+    # For small groups, comparing all pairs is faster than sorting.
     group = scores[index]
     own = jnp.where(member, weights[index], 0)
     size = jnp.where(jnp.arange(n) < total, jnp.sum(own, axis=1), 1)[:, None]
@@ -136,10 +137,10 @@ def _value_and_gradient(scores, observable, mask, weights, neighbors):
 
 
 def _sums_over_groups(excess, member, start, weights):
-    """For each event `[n]`: the sum of its `excess[group, place]`, and its number of groups, both weighted.
+    """For each event `[n]`: the sum of its `excess[group, place]` and its number of groups, both weighted.
 
-    The groups of an event are centered less than k places away. Gathering them, rather than scattering
-    to their members, adds in one fixed order, so a GPU gives the same bits every time.
+    The groups of an event are centered less than k places away. Gathering from the groups, instead of
+    scattering to their members, adds in a fixed order, so results on a GPU are reproducible bit for bit.
     """
     n, k = excess.shape
     event = jnp.arange(n)[:, None]
@@ -155,11 +156,11 @@ def _sums_over_groups(excess, member, start, weights):
 
 
 def _window_starts(observable, total, k):
-    """First index `[n]` of the k events nearest in observable to each event, for `observable` sorted.
+    """First index `[n]` of the k events nearest in the observable to each event, for sorted `observable`.
 
-    They are contiguous. Moving a window up by one is a gain where its first event is further from the
-    center than the event after its last; the windows that neither direction improves are equally good,
-    and the one closest to centered is taken.
+    The k events are contiguous. Moving a window up by one improves it if its first event is further from the
+    center than the event after its last. All windows that cannot be improved in either direction are equally
+    good; the most centered one is taken.
     """
     n = len(observable)
     padded = jnp.concatenate([observable, jnp.full(k, jnp.finfo(observable.dtype).max, observable.dtype)])
@@ -173,7 +174,7 @@ def _window_starts(observable, total, k):
 
 
 def mid_ranks(values, weights=None):
-    """For each of `[n]`, how many (or what weight) are lower, plus half of those equal (itself included)."""
+    """Number (or weight) of lower values for each of `[n]`, plus half of the equal ones, itself included."""
     order = jnp.argsort(values)
     lower, not_higher = (jnp.searchsorted(values[order], values, side=side) for side in ("left", "right"))
     if weights is None:
@@ -183,7 +184,7 @@ def mid_ranks(values, weights=None):
 
 
 def scramble(bits):
-    """A bijective hash of uint32 (MurmurHash3's finaliser), the same for numpy and jax arrays."""
+    """A bijective hash of uint32 (MurmurHash3's finalizer), the same for numpy and jax arrays."""
     dtype = bits.dtype.type
     bits = (bits ^ (bits >> dtype(16))) * dtype(0x85EBCA6B)
     bits = (bits ^ (bits >> dtype(13))) * dtype(0xC2B2AE35)

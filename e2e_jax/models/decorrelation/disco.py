@@ -1,4 +1,4 @@
-"""Distance correlation of a score with observables: zero only where they are independent.
+"""Distance correlation of a score with observables; zero only if they are independent.
 
 Sources: G. Szekely, M. Rizzo and N. Bakirov, Ann. Stat. 35 (2007) 2769, arXiv:0803.4101; as a penalty,
 G. Kasieczka and D. Shih, "DisCo fever", Phys. Rev. Lett. 125 (2020) 122001, arXiv:2001.05310.
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 CHUNK = 512
-"""Rows of the matrix of pairs that are held at a time."""
+"""Rows of the matrix of pairs that are in memory at a time."""
 
 
 @functools.partial(jax.jit, static_argnames="chunk")
@@ -31,11 +31,11 @@ def distance_correlation(
 
     Args:
       first, second: `[n]`, or `[n, d]` with d coordinates; finite.
-      weights: `[n]`, not negative; events of weight 0 count nowhere and may hold anything.
-      chunk: rows of the `[n, n]` pairs that are held at a time.
+      weights: `[n]`, not negative; events of weight 0 are ignored and may hold any value.
+      chunk: rows of the `[n, n]` pairs that are in memory at a time.
 
     Returns:
-      A scalar from 0 to 1, differentiable in `first` and `second`; 0 where one of them is constant.
+      A scalar from 0 to 1, differentiable in `first` and `second`; 0 if one of them is constant.
     """
     weights = weights / jnp.maximum(jnp.sum(weights), jnp.finfo(weights.dtype).tiny)
     counted = weights > 0
@@ -48,7 +48,7 @@ def distance_correlation(
 
     @jax.checkpoint
     def sums_of(rows_of_pairs):
-        """Of some rows: their weighted means, and the sums over pairs of a b, a a and b b."""
+        """The weighted means of some rows, and the sums over pairs of a b, a a and b b."""
         own_x, own_y, own_weight = rows_of_pairs
         a, b = _distances(own_x, x), _distances(own_y, y)
         products = [own_weight @ (c * d) @ weights for c, d in ((a, b), (a, a), (b, b))]
@@ -63,14 +63,14 @@ def distance_correlation(
         )
     ]
     covariance, of_x, of_y = covariances
-    # Rounding leaves a little where nothing varies; the columns have unit width.
+    # For constant columns rounding leaves a small remainder; the columns have unit width.
     varies = (of_x > 1e-6) & (of_y > 1e-6)
     norm = jnp.sqrt(jnp.where(varies, of_x * of_y, 1))
     return jnp.where(varies, jnp.maximum(covariance, 0) / norm, 0)
 
 
 def _scaled(values, counted, weights):
-    """Values `[n, d]` about their mean in units of their common width, so that fewer digits are lost."""
+    """Values `[n, d]` minus their mean, in units of their common width, to reduce rounding errors."""
     values = jnp.where(counted[:, None], values, 0)
     values = values - jax.lax.stop_gradient(weights @ values)[None, :]
     width = jnp.sqrt(jnp.sum(weights @ jax.lax.stop_gradient(values) ** 2))
@@ -95,17 +95,18 @@ def disco_penalty(
 ) -> jax.Array:
     """The squared distance correlation of score and observables, times the number of events.
 
-    Several observables are the coordinates of one point, each in units of its width, so that a dependence on
-    any function of them counts.
+    Several observables are the coordinates of one point, each in units of its width. The penalty thus covers
+    a dependence on any function of them.
 
-    The correlation is a mean over pairs, so that each event's part of its gradient falls with the number of
-    events. As in the other penalties the gradient of an event is of one order for any number of events.
+    The correlation is a mean over pairs, so the gradient per event falls with the number of events. The
+    factor compensates for this: as in the other penalties, the gradient of an event has the same order for
+    any number of events.
 
     Args:
       scores: `[n]`.
       observables: each `[n]`.
-      mask: `[n]`, the events that count.
-      weights: `[n]`, of the events; 1 by default.
+      mask: `[n]`, the events to use.
+      weights: `[n]`, event weights; 1 by default.
 
     Returns:
       A scalar, differentiable in the scores.

@@ -1,4 +1,4 @@
-"""Moment decomposition: a penalty that allows a score to depend on an observable as a polynomial does.
+"""Moment decomposition: a penalty that allows a polynomial dependence of a score on an observable.
 
 Source: O. Kitouni, B. Nachman, C. Weisser and M. Williams, "Enhancing searches for resonances with machine
 learning and moment decomposition", JHEP 04 (2021) 070, arXiv:2010.09745.
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from e2e_jax.models.decorrelation.cvm import mid_ranks, scramble
 
 ORDERS = (0, 1, 2)
-"""Flat, linear or quadratic dependence of the fraction of events that pass any cut is free."""
+"""Allowed dependence of the pass fraction of any cut on the observable: flat, linear or quadratic."""
 
 
 @functools.partial(jax.jit, static_argnames=("order", "neighbors"))
@@ -28,27 +28,27 @@ def mode_penalty(
 ) -> jax.Array:
     """Mean squared distance of the scores' distributions in bins of an observable from a polynomial in it.
 
-    The events are put into bins of about k events each, neighbors in the observable. With F_b(s) the
-    fraction of bin b that scores below s (equal scores count half), and x_b the middle of the bin by rank,
-    from -1 to 1, R_b(s) is what remains of F_b(s) after the least-squares polynomial of the given order in x.
-    The value is the mean of R_b(s_i)^2 over bins and events.
+    The events are divided into bins of about k neighboring events in the observable. F_b(s) is the fraction
+    of bin b with scores below s (equal scores count half), and x_b the middle of the bin by rank, from -1 to
+    1. R_b(s) is the residual of F_b(s) after a least-squares fit of a polynomial of the given order in x. The
+    value is the mean of R_b(s_i)^2 over bins and events.
 
-    As in `cvm.cvm_penalty`, ranks have no useful derivative, and descent follows that of the integral over
-    s, dL / ds_i = -2 R_b(i)(s_i), with b(i) the bin of event i. At order 0, where the polynomial is the mean
-    over bins, it is the flatness loss of bins.
+    As in `cvm.cvm_penalty`, ranks have no useful derivative. The gradient is that of the integral over s,
+    dL / ds_i = -2 R_b(i)(s_i), with b(i) the bin of event i. At order 0 the polynomial is the mean over bins,
+    and the penalty is the flatness loss of bins.
 
     Args:
       scores, observable: `[n]`, finite where the mask is true.
-      mask: `[n]`, the events that count.
-      weights: `[n]`, of the events, not negative; 1 by default.
+      mask: `[n]`, the events to use.
+      weights: `[n]`, event weights, not negative; 1 by default.
       order: one of `ORDERS`.
-      neighbors: k, events of a bin; there are at least order + 2 bins, without which nothing remains.
+      neighbors: k, events per bin. At least order + 2 bins are used; fewer would leave no residual.
 
     Returns:
       A scalar, differentiable in the scores.
 
     Raises:
-      ValueError: there is no such order.
+      ValueError: the order is not in `ORDERS`.
     """
     if order not in ORDERS:
         raise ValueError(f"The order of the moment decomposition is {order}; it is one of 0, 1, 2.")
@@ -65,7 +65,7 @@ def _value_and_gradient(scores, observable, mask, weights, order, neighbors):
     total = jnp.sum(mask)
     bins = jnp.clip(total // neighbors, order + 2, most)
     weights = jnp.where(mask, weights, 0)
-    # Events of equal observable are ordered by a hash, which favors no score and no order of the events.
+    # Events with equal observable are ordered by a hash, independent of score and order of the events.
     scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).max)
     hashed = scramble((2 * mid_ranks(scores)).astype(jnp.uint32))
     ranks = jnp.argsort(jnp.lexsort((hashed, jnp.where(mask, observable, 0), ~mask)))
@@ -89,7 +89,7 @@ def _value_and_gradient(scores, observable, mask, weights, order, neighbors):
 
 
 def _orthonormal(place, filled, order) -> list[jax.Array]:
-    """Orthonormal polynomials of up to some order on the places of the filled bins, each `[bins]`."""
+    """Orthonormal polynomials up to the given order at the positions of the filled bins, each `[bins]`."""
     directions: list[jax.Array] = []
     for power in range(order + 1):
         column = jnp.where(filled, place**power, 0)

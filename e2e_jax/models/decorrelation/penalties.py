@@ -14,11 +14,11 @@ from e2e_jax.models.decorrelation.mode import mode_penalty
 PENALTIES = ("cvm", "disco", "mode")
 """Methods that add a term to the loss: `cvm.cvm_penalty`, `disco.disco_penalty` and `mode.mode_penalty`."""
 METHODS = (*PENALTIES, "planing", "none")
-"""All methods; `planing.planing_weights` weighs the events and adds no term."""
+"""All methods; "planing" uses event weights (`planing.planing_weights`) and adds no term."""
 
 
 def check_method(method: str) -> None:
-    """Raises a ValueError where there is no such method."""
+    """Raises a ValueError for an unknown method."""
     if method not in METHODS:
         raise ValueError(f"The decorrelation method is {method!r}; it is one of {', '.join(METHODS)}.")
 
@@ -36,25 +36,25 @@ def penalty(
 ) -> jax.Array:
     """The penalty on a score's dependence on some observables.
 
-    "cvm" and "mode" add up those of each observable; "disco" has one distance in all observables. A penalty
-    is no sum over events, so it sees those of all devices.
+    "cvm" and "mode" add the penalties of the observables; "disco" uses one distance in all observables. A
+    penalty is not a sum over events, so it uses the events of all devices.
 
     Args:
       method: one of `METHODS`.
       scores: `[n]`, the score to decorrelate.
       observables: name -> `[n]`.
-      mask: `[n]`, bool or 0/1: the events that count.
-      weights: `[n]`, weights of the events, not negative; 1 by default. Events of weight 0 count nowhere.
-      neighbors: events of a group of "cvm", or of a bin of "mode".
-      order: of "mode", see `mode.ORDERS`.
-      axis_name: the mapped axis over which the events are spread, if any.
+      mask: `[n]`, bool or 0/1: the events to use.
+      weights: `[n]`, event weights, not negative; 1 by default. Events of weight 0 are ignored.
+      neighbors: events per group of "cvm" or per bin of "mode".
+      order: order of "mode", see `mode.ORDERS`.
+      axis_name: the mapped axis over which the events are distributed, if any.
 
     Returns:
-      A scalar, differentiable in the scores; the gradient of an event is of the same order for any number of
+      A scalar, differentiable in the scores; the gradient of an event has the same order for any number of
       events. 0 for "planing" and "none".
 
     Raises:
-      ValueError: no such method or order, no observables, or shapes that differ.
+      ValueError: unknown method or order, no observables, or different shapes.
     """
     check_method(method)
     if method not in PENALTIES:

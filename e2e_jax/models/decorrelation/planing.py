@@ -1,4 +1,4 @@
-"""Planing: weights that make observables alike in all classes, so that nothing can be learned from them.
+"""Planing: event weights that give all classes the same distributions of observables.
 
 Source: S. Chang, T. Cohen and B. Ostdiek, "What is the machine learning?", Phys. Rev. D 97 (2018) 056009,
 arXiv:1709.10106.
@@ -12,7 +12,7 @@ import numpy as np
 
 BINS = 40
 ROUNDS = 50
-"""Of iterative proportional fitting, with several observables."""
+"""Iterations of the iterative proportional fitting for several observables."""
 
 
 def planing_weights(
@@ -21,20 +21,20 @@ def planing_weights(
     bins: int = BINS,
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Weights of events that give every class the same distribution of each observable.
+    """Event weights that give every class the same distribution of each observable.
 
-    Bins hold equal numbers of events of all classes together. In each bin every class gets the same share of
-    its weight, the mean of the classes' shares; bins where a class has no event get none, as no weight could
-    make the classes alike there. Several observables are made alike one after another until all are.
+    Bins hold equal numbers of events, counting all classes together. In each bin every class gets the same
+    share of its weight, the mean of the classes' shares. Bins in which a class has no events get weight 0,
+    because no weight can equalize the classes there. Several observables are equalized in turn, repeatedly.
 
     Args:
       observables: name -> `[n]`, finite.
-      labels: int `[n]`, the class of each event; negative where it has none, with the weight 0.
-      bins: of each observable, at most; fewer where classes have few events.
-      weights: `[n]`, that the events have already, not negative; 1 by default.
+      labels: int `[n]`, the class of each event; events with a negative label get weight 0.
+      bins: maximum number of bins per observable; fewer if classes have few events.
+      weights: `[n]`, existing event weights, not negative; 1 by default.
 
     Returns:
-      float32 `[n]`, the product with these, with the mean 1 within each class.
+      float32 `[n]`, the product with `weights`, with mean 1 within each class.
 
     Raises:
       ValueError: there is no observable, one is not finite or constant, or its ranges in two classes do not
@@ -69,7 +69,7 @@ def planing_weights(
 
 
 def _bins(name: str, values, counted, bins: int) -> np.ndarray:
-    """The bin of each event, of as many events in each."""
+    """The bin of each event; all bins hold the same number of events."""
     values = np.asarray(values, np.float64)
     bad = counted & ~np.isfinite(values)
     if bad.any():
@@ -85,6 +85,6 @@ def _bins(name: str, values, counted, bins: int) -> np.ndarray:
 
 
 def _shares(place, weights, bins: int) -> np.ndarray:
-    """The part of a class's weight in each bin."""
+    """The share of a class's weight in each bin."""
     inside = np.bincount(place, weights, minlength=bins)
     return inside / inside.sum() if inside.sum() else inside
