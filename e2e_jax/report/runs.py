@@ -1,4 +1,4 @@
-"""What a report is made of: the results, scores and epochs of a run, checked before anything is drawn."""
+"""The data of a report: results, scores and epochs of a run, checked before anything is drawn."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from e2e_jax.study import Task
 from e2e_jax.study.task import CLASSIFICATION, HEADS, REGRESSION
 
 PARTS = ("config", "task", "dataset", "events", "epoch", "provenance")
-"""What a report needs of the results."""
+"""Required keys of the results."""
 
 PARTS_OF_HEADS = {CLASSIFICATION: ("auc_vs_rest", "auc_pairwise", "cvm"), REGRESSION: ("regression",)}
-"""What it needs besides, by the heads of the task."""
+"""Additional required keys, by the heads of the task."""
 
 
 class Regressed(NamedTuple):
-    """A target of some events: true values, predictions, and their uncertainties if there are any; `[n]`."""
+    """A target: true values, predictions, and optional predicted uncertainties; `[n]`."""
 
     truth: np.ndarray
     predicted: np.ndarray
@@ -39,14 +39,14 @@ class Regressed(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """Events that a classifier has seen.
+    """Events with the predictions of a network.
 
     Attributes:
       probabilities: `[n, classes]`, in the order of `task.names`; no columns without classes.
       labels: int `[n]`, indices into `task.labels`.
-      observables: name -> `[n]`, those that the task decorrelates from.
-      task: what the classifier learnt.
-      weights: `[n]`, of the events; None where all count alike.
+      observables: name -> `[n]`, the observables from which the task decorrelates.
+      task: the task.
+      weights: `[n]`, event weights; None for equal weights.
       members: the scores of each network of an ensemble.
       regressed: the targets by name.
     """
@@ -88,21 +88,21 @@ class Scored:
 
     @property
     def is_signal(self) -> np.ndarray:
-        """Which events are of the signal, bool `[n]`."""
+        """Whether each event is signal, bool `[n]`."""
         return self.targets == self.task.signal_index
 
     @property
     def targets(self) -> np.ndarray:
-        """The true class of each event `[n]`, an index into `task.names`; -1 where it is left out."""
+        """The true class of each event `[n]`, an index into `task.names`; -1 for unused events."""
         return self.task.of_labels(self.labels)
 
     @property
     def counts(self) -> np.ndarray:
-        """How much each event counts `[n]`: its weight, or 1."""
+        """The weight of each event `[n]`; 1 by default."""
         return of_events(self.weights, len(self.labels))
 
     def of(self, label: str) -> np.ndarray:
-        """Which events have a label, bool `[n]`."""
+        """Whether each event has the label, bool `[n]`."""
         return self.labels == self.task.labels.index(label)
 
 
@@ -111,13 +111,13 @@ class Run:
     """A run that was evaluated.
 
     Attributes:
-      folder: where it is.
-      name: of its classifier, as legends and tables show it.
-      config: as in its results.
+      folder: the run's folder.
+      name: name of its classifier in legends and tables.
+      config: config in its results.
       results: the content of results.json.
       scored: the validation events with their scores.
-      address: run, lumi and event number of each, int `[n, 3]`.
-      history: one row an epoch; empty where the folder has no metrics.jsonl.
+      address: run, lumi and event number of each event, int `[n, 3]`.
+      history: one row per epoch; empty if the folder has no metrics.jsonl.
     """
 
     folder: Path
@@ -134,7 +134,7 @@ class Run:
 
     @property
     def origin(self) -> str:
-        """Where the events come from; the dataset's name where it does not say."""
+        """Origin of the events; by default the dataset's name."""
         return self.dataset.get("origin") or self.dataset.get("name", "unknown events")
 
     @property
@@ -143,7 +143,7 @@ class Run:
 
     @property
     def table(self) -> tuple[str, ...]:
-        """What runs of one table of results have in common: the published table, or else their labels."""
+        """Key of the table of results that shows the run: the published table, or else the labels."""
         table = published.table_of(self.results)
         return (table,) if table else (*self.task.labels, *self.task.targets)
 
@@ -160,10 +160,10 @@ class Run:
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[Run]:
-    """Reads runs; those of one classifier are named by their folders.
+    """Reads runs; several runs of one classifier are named by their folders.
 
     Raises:
-      WorkdirError: a run is given twice, has no results, or they cannot be used.
+      WorkdirError: a run is given twice, or has no usable results.
     """
     folders = [Path(folder) for folder in folders]
     places = [folder.resolve() for folder in folders]
@@ -181,11 +181,11 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
 
 
 def read_run(folder: str | Path) -> Run:
-    """Reads what a run left.
+    """Reads the results of a run.
 
     Raises:
-      WorkdirError: there are no results in the folder, a later version wrote them, scores are missing, not
-        finite or of another evaluation, or a class has no events.
+      WorkdirError: the folder has no results, a later version wrote them, scores are missing, not finite or
+        from another evaluation, or a class has no events.
     """
     folder = Path(folder)
     results = _read_results(folder)
@@ -256,7 +256,7 @@ def _read_results(folder: Path) -> dict:
 
 
 def _newer_version(results: dict) -> str | None:
-    """The version of the program that wrote the results, where it is later than this one."""
+    """The version of the program that wrote the results, if it is later than this one."""
 
     def numbers(version):
         return [int(part) for part in str(version).split(".")[:2] if part.isdigit()]
@@ -296,7 +296,7 @@ def _read_scores(folder: Path, task: Task, weights: str) -> dict[str, np.ndarray
 
 
 def _check(run: Run) -> None:
-    """Raises a WorkdirError where scores and results do not belong together, or a class has no events."""
+    """Raises a WorkdirError if scores and results do not match, or a class has no events."""
     labels, task, path = run.scored.labels, run.task, run.folder / SCORES
     for name, found in run.scored.regressed.items():
         error = regression.metrics(found.truth, found.predicted)["mae"]
