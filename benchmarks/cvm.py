@@ -1,15 +1,15 @@
-"""What does mass decorrelation cost: the metric against its peers, and the penalty's share of a step?
+"""Cost of the mass decorrelation: the metric compared with its peers, and the penalty's share of a step.
 
     python benchmarks/cvm.py [--peer] [--events 100000] [--large 1000000] [--batch 360 16384]
                              [--rounds 5] [--json FILE]
 
-The metric takes turns with the peers on the same scores and masses: `hep_ml`'s k-nearest-neighbour CVM, and
-the formula of the LHCb "Flavours of physics" challenge as it is published, a pass over all events for each
-window. `hep_ml` compares each event's neighbours with all events, N^2: as it takes minutes, it has one round.
-What it prepares from the masses alone (`fit`) is not counted.
+The metric and its peers take turns on the same scores and masses. The peers are `hep_ml`'s k-nearest-neighbor
+CVM and the published formula of the LHCb "Flavours of physics" challenge, with a pass over all events for
+each window. `hep_ml` compares each event's neighbors with all events, N^2; it takes minutes and has one
+round. Its preparation from the masses alone (`fit`) is not counted.
 
-The penalty is timed with its gradient, on a batch of which a third is gamma gamma; the step next to it is
-CMS-B's at the first batch size, and its time an event stands for the other sizes as well.
+The penalty is timed with its gradient, on a batch with one third gamma gamma. The step for comparison is that
+of CMS-B at the first batch size; its time per event is used for the other sizes, too.
 """
 
 import argparse

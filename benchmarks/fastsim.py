@@ -1,10 +1,10 @@
-"""How fast the embedded simulation makes events, on one core: by class and mode, and by stage.
+"""Speed of the embedded simulation on one core, by class and mode, and by stage.
 
     python benchmarks/fastsim.py [--seconds 20] [--category central_forward] [--output fastsim.json]
 
-Prints selected events a second (what a dataset costs) and the milliseconds of each stage of the
-detector for one event with pile-up 20. Times are CPU seconds of this process, which a shared
-machine disturbs least; Pythia's start (0.2 to 1 s, once a task) is left out.
+Prints selected events per second (the cost of a dataset) and the milliseconds of each stage of the detector
+for one event with pile-up 20. Times are CPU seconds of this process, which depend least on other work.
+Pythia's start (0.2 to 1 s, once per job) is not counted.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Damages the folder of a run or of a dataset at random and counts what readers make of it.
+"""Damages the folder of a run or of a dataset at random and counts the readers' outcomes.
 
     python benchmarks/folder_mutations.py [--mutations 2000] [--seed 0] [NAME ...]
 

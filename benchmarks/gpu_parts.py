@@ -1,7 +1,7 @@
-"""What `gpu.py` measures of single steps, and the machine's limits.
+"""Parts of `gpu.py` with single steps, and the machine's limits.
 
-Each part is a generator of rows, so that a part that is cut off leaves its first rows. A row is {"what":
-text, "value": number, "unit": text} and whatever else belongs to it, or {"what": text, "error": text}.
+Each part is a generator of rows, so that an interrupted part keeps its first rows. A row is {"what": text,
+"value": number, "unit": text} with optional further entries, or {"what": text, "error": text}.
 """
 
 import dataclasses

@@ -1,12 +1,12 @@
-"""How does a build scale with workers, and how many can the one process that writes the dataset feed?
+"""Scaling of a build with the number of workers, and the maximum number that the writing process can serve.
 
     python benchmarks/scaling.py [--events 400] [--workers 1 2] [--output scaling.json]
 
-Simulates the same tasks on a Dask cluster of this machine, with 1 worker process and with 2: events a
-second as they arrive where the dataset is written. Then the ceiling of the writer: the whole build of a
-dataset whose events are made already, as the workers of a cluster would send them (unpacking, keeping,
-checking, examples, ArrayRecord). Its ratio to the rate of one worker is the number of workers that it
-feeds. Prints a table and writes the same numbers as JSON.
+Simulates the same jobs on a Dask cluster of this machine, with 1 worker process and with 2, and measures
+events per second at the writer. Then measures the maximum rate of the writer: the whole build of a dataset
+from existing events, as sent by the workers of a cluster (unpacking, keeping, checking, examples,
+ArrayRecord). The ratio to the rate of one worker is the number of workers that it can serve. Prints a table
+and writes the same numbers as JSON.
 """
 
 from __future__ import annotations

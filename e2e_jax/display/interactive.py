@@ -171,7 +171,7 @@ def _scaled(layer: str, strength: np.ndarray) -> np.ndarray:
 
 
 def _mixed(places: np.ndarray, colours: tuple[str, ...]) -> np.ndarray:
-    """The colors at positions 0 to 1 of a scale, as "#rrggbb" `[n]`; plotly.js warns about numbers for bars."""
+    """Colors at positions 0 to 1 of a scale, as "#rrggbb" `[n]`; plotly.js warns about numbers for bars."""
     rgb = LinearSegmentedColormap.from_list("", colours)(places, bytes=True)[:, :3].astype(int)
     return np.array([f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in rgb], dtype=object)
 
