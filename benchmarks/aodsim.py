@@ -122,7 +122,7 @@ def compressed(path: str) -> float:
 
 
 def varied(columns: dict, copy: int, random: np.random.Generator) -> dict[str, awkward.Array]:
-    """The events turned about the beam and smeared, so that a copy compresses no better than an original."""
+    """The events rotated about the beam and smeared, so that a copy compresses no better than an original."""
     out = dict(columns)
     for collection, prefix in AODSIM.calorimeters.items():
         counts, hit_ids = columns[f"{prefix}id_.id_"]
@@ -152,7 +152,7 @@ def turned(collection: str, hit_ids: np.ndarray, copy: int) -> np.ndarray:
 
 
 def numbered(auxiliary, first: int):
-    """The same EventAuxiliary with event numbers from `first` + 1 on, so that none comes twice."""
+    """The same EventAuxiliary with event numbers starting at `first` + 1, so that each is unique."""
     numbers = awkward.to_numpy(auxiliary).copy()
     history = int.from_bytes(numbers[0, :4].tobytes(), "big") & 0x3FFFFFFF
     place = 4 + history + 6 + 8
@@ -162,7 +162,7 @@ def numbered(auxiliary, first: int):
 
 
 def measure(path: str, read, events: int, times: int) -> dict[str, float]:
-    """Median rate of a pass without the opening of the file, and the share of it that is not uproot's."""
+    """Median rate of a pass without opening the file, and the fraction of its time outside of uproot."""
     totals, shares = [], []
     for _ in range(times):
         open_s = opening(path)
@@ -196,7 +196,7 @@ def uproot_clock():
 
 
 def opening(path: str) -> float:
-    """CPU seconds of opening the tree of a real file, the second time."""
+    """CPU seconds of the second opening of the tree of a real file."""
     for _ in range(2):
         start = time.process_time()
         with root_files.open_tree(path, AODSIM.tree, BRANCHES):

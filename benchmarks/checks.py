@@ -181,7 +181,7 @@ def of_datasets():
 
 
 def forget(folder):
-    """As if nobody had opened the dataset yet."""
+    """Resets the dataset to the state before its first opening."""
     from e2e_jax.datasets import reading
 
     for place in reading.derived_folders(folder):

@@ -38,14 +38,14 @@ CHANNELS = 3
 
 
 def sample(n):
-    """Scores and masses in GeV, [n], somewhat dependent."""
+    """Scores and masses in GeV, [n], weakly dependent."""
     random = np.random.default_rng(0)
     mass = 90 + random.exponential(40, n)
     return random.random(n) + mass / 500, mass
 
 
 def challenge_metric(scores, mass):
-    """The metric as the challenge's evaluation has it."""
+    """The metric as in the challenge's evaluation code."""
     n = len(scores)
     ranks = np.argsort(np.argsort(scores[np.argsort(mass)], kind="stable"), kind="stable")
     everywhere = np.arange(1, n + 1) / n
@@ -57,7 +57,7 @@ def challenge_metric(scores, mass):
 
 
 def hep_ml_metric(scores, mass):
-    """`hep_ml`'s metric, its groups of neighbours found already; a function without arguments."""
+    """`hep_ml`'s metric with precomputed groups of neighbors; a function without arguments."""
     import pandas
     from hep_ml.metrics import KnnBasedCvM
 
@@ -94,7 +94,7 @@ def metrics(args):
 
 
 def penalty(size):
-    """A function that computes the penalty and its gradient on a batch, and returns when it is done."""
+    """A function that computes the penalty and its gradient on a batch and waits for the result."""
     scores, mass = (jax.device_put(column.astype(np.float32)) for column in sample(size))
     mask = jax.device_put(np.arange(size) % 3 == 0)
     run = jax.jit(jax.value_and_grad(cvm_penalty))

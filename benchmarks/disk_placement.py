@@ -32,7 +32,7 @@ from tests.objects import fed, new_state, parallel_step
 
 
 def drop(folder):
-    """Tells the system that the flat arrays are not needed in its cache."""
+    """Drops the flat arrays from the system's cache."""
     for path in Path(folder).glob(f"{preparation.DERIVED}/train-*/*.npy"):
         with path.open("rb") as file:
             os.fsync(file.fileno())

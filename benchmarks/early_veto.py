@@ -28,7 +28,7 @@ from tests import hgg_jobs
 
 
 class Judged(generator.Generation):
-    """A generation whose veto at `early_veto.SCALE` judges collisions and drops none."""
+    """A generation whose veto at `early_veto.SCALE` evaluates collisions and drops none."""
 
     def __init__(self, sample, seed: int, *, fast: bool, chunk: int = 200):
         self._verdicts: dict[tuple[float, float], bool] = {}
@@ -58,7 +58,7 @@ class Judged(generator.Generation):
 
 @dataclasses.dataclass
 class Losses:
-    """Numbers of collisions, and how many of them the veto would have dropped."""
+    """Numbers of collisions, and of collisions that the veto would have dropped."""
 
     collisions: int = 0
     dropped: int = 0

@@ -40,7 +40,7 @@ WORKERS = len(os.sched_getaffinity(0))
 
 
 def read(name, count):
-    """The first events of the training sample; with fewer than all, as many of each class as there are."""
+    """The first events of the training sample; if fewer than all, with equal numbers per class."""
     return reading.read_split(
         preparation.prepare_dataset(name), "train", rows=range(count) if count else None
     )

@@ -31,7 +31,7 @@ from e2e_jax.sources.public import jet_files
 from e2e_jax.studies import jets as study
 
 LIT = {"tracks": 20, "ecal": 500, "hcal": 25}
-"""Pixels, or towers of the HCAL, that a simulated jet lights; other channels have as many as tracks."""
+"""Pixels, or HCAL towers, hit by a simulated jet; other channels have as many as tracks."""
 SIDE = 125
 GROUP = 100
 

@@ -34,7 +34,7 @@ from e2e_jax.training import loop
 
 
 def peak():
-    """Most memory that this process had so far, GB."""
+    """Peak memory of this process so far, in GB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 

@@ -248,7 +248,7 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def outcome(target: Target, path: pathlib.Path, expected: str) -> tuple[str, str]:
-    """`read_once` in a process of its own, whose death is a crash too."""
+    """`read_once` in a separate process, whose death counts as a crash."""
     readable, writable = os.pipe()
     child = os.fork()
     if not child:

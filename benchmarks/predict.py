@@ -68,7 +68,7 @@ def loading(workdir, events, rounds):
 
 
 def throughput(workdir, classifier, events, rounds):
-    """Median events a second of `predict` and of the training step: {"predict", "train"}, and the devices."""
+    """Median events per second of `predict` and the training step: {"predict", "train"}, and the devices."""
     config = read_config(workdir)
     config.train.batch_size = BATCH
     host.keep_memory(BATCH)  # as a training does

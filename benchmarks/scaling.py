@@ -42,7 +42,7 @@ def jobs_of(events: int, seed: int, job_events: dict[str, int]) -> list[Job]:
 
 
 def with_workers(count: int, events: int, seed: int) -> dict:
-    """Events a second that `count` worker processes deliver."""
+    """Events per second delivered by `count` worker processes."""
     tasks = jobs_of(events, seed, JOB_EVENTS)
     local = {"n_workers": count, "threads_per_worker": 1, "processes": True, "host": "127.0.0.1"}
     with (
@@ -88,7 +88,7 @@ def made_elsewhere(task):
 
 
 def writing(events: int, seed: int) -> dict:
-    """Events a second that one process writes as a dataset, of events like those it simulates first."""
+    """Events per second that one process writes as a dataset, for events simulated beforehand."""
     size = dict.fromkeys(JOB_EVENTS, 50)
     some = Events.concatenate(produce(task) for task in jobs_of(50, seed, size))
     config = HggConfig(name="scaling", train=events // 3, validation=2, produce=made_elsewhere)

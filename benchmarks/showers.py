@@ -60,7 +60,7 @@ def main():
 
 
 def rate(task: GunJob, seconds: float) -> dict[str, float]:
-    """Shots a CPU second, crystals read in one, and what it takes in memory."""
+    """Shots per CPU second, crystals read per shot, and bytes in memory per shot."""
     guns.produce(task)  # tables and caches
     made, crystals, size, start = 0, 0, 0, time.process_time()
     while (spent := time.process_time() - start) < seconds:

@@ -140,7 +140,7 @@ def _registers(prefix):
 
 
 def work(library, batch, channels, occupancy):
-    """Runs in a process of its own: takes a step for each line of stdin and answers with its times."""
+    """Runs in a separate process: takes a step for each line of stdin and answers with its times."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what the libraries print is no answer
     host.keep_memory(batch)
@@ -155,7 +155,7 @@ def work(library, batch, channels, occupancy):
 
 
 class Worker:
-    """A process that takes a step when it is asked to.
+    """A process that takes a step on request.
 
     Attributes:
       used: the instructions that it uses; None where it could not start.
@@ -209,7 +209,7 @@ def ratio(results, library, other, kind):
 
 
 def missing(arch):
-    """The flag of the instruction set `arch` that this processor lacks; None where it lacks nothing."""
+    """The flag of the instruction set `arch` that this processor lacks, or None."""
     if ARCHES[arch] is None or ARCHES[arch][0] in pathlib.Path("/proc/cpuinfo").read_text().split():
         return None
     return ARCHES[arch][0]
