@@ -1,19 +1,19 @@
-"""How fast CMS AODSIM is read, on one core: events a second, and whose time it is.
+"""Reading speed of CMS AODSIM on one core: events per second, and the shares of uproot and of our code.
 
     python benchmarks/aodsim.py FILE [--events 2000] [--output aodsim.json]
 
 FILE is a real AODSIM file of any size. Its events are repeated, with new event numbers, in a file of
-`--events` with the branches that are read, compressed as CMS does, a basket every 50 entries: 15 MB, after
-which CMSSW 5_3 ends a cluster, are about as many events of the 2012 samples. Copies of an event are turned
-about the beam and smeared, to compress no better than events of their own. Prints for the skim (photons
-and addresses), for the full read of all events, and for the hits of one event in a hundred:
+`--events` events with the branches that are read, compressed like CMS files, with a basket every 50 entries.
+(CMSSW 5_3 ends a cluster after 15 MB, which is about as many events of the 2012 samples.) Copies of an event
+are rotated about the beam and smeared, so that they compress no better than different events. Prints for the
+skim (photons and addresses), for the full read of all events, and for the hits of one event in a hundred:
 
-- events a second of this file, from the second tree on (the first compiles the file's classes);
+- events per second of this file, from the second tree on (the first compiles the file's classes);
 - the share of uproot (request, decompression, offsets) and of the code here (checks, cells, tracks);
 - the peak memory of a process that reads the file piece by piece.
 
-What opening costs a real file, with its thousands of branches, is printed by itself: it is the same for
-any number of events. Times are CPU seconds of this process, which a shared machine disturbs least.
+The time to open a real file with its thousands of branches is printed separately, because it does not depend
+on the number of events. Times are CPU seconds of this process, which depend least on other work.
 """
 
 import argparse
@@ -122,7 +122,7 @@ def compressed(path: str) -> float:
 
 
 def varied(columns: dict, copy: int, random: np.random.Generator) -> dict[str, awkward.Array]:
-    """The events turned about the beam and smeared, so that a copy compresses no better than an original."""
+    """The events rotated about the beam and smeared, so that a copy compresses no better than an original."""
     out = dict(columns)
     for collection, prefix in AODSIM.calorimeters.items():
         counts, hit_ids = columns[f"{prefix}id_.id_"]
@@ -152,7 +152,7 @@ def turned(collection: str, hit_ids: np.ndarray, copy: int) -> np.ndarray:
 
 
 def numbered(auxiliary, first: int):
-    """The same EventAuxiliary with event numbers from `first` + 1 on, so that none comes twice."""
+    """The same EventAuxiliary with event numbers starting at `first` + 1, so that each is unique."""
     numbers = awkward.to_numpy(auxiliary).copy()
     history = int.from_bytes(numbers[0, :4].tobytes(), "big") & 0x3FFFFFFF
     place = 4 + history + 6 + 8
@@ -162,7 +162,7 @@ def numbered(auxiliary, first: int):
 
 
 def measure(path: str, read, events: int, times: int) -> dict[str, float]:
-    """Median rate of a pass without the opening of the file, and the share of it that is not uproot's."""
+    """Median rate of a pass without opening the file, and the fraction of its time outside of uproot."""
     totals, shares = [], []
     for _ in range(times):
         open_s = opening(path)
@@ -196,7 +196,7 @@ def uproot_clock():
 
 
 def opening(path: str) -> float:
-    """CPU seconds of opening the tree of a real file, the second time."""
+    """CPU seconds of the second opening of the tree of a real file."""
     for _ in range(2):
         start = time.process_time()
         with root_files.open_tree(path, AODSIM.tree, BRANCHES):

@@ -1,10 +1,10 @@
-"""What do the checks cost, of the time of what they check?
+"""Cost of the checks, as a fraction of the time of the checked work.
 
     python benchmarks/checks.py [FILE] [--rounds 9] [--only NAME ...]
 
-Times are processor time of all threads. Of "step" the same work is timed with and without its checks, in
-turns in one process. Of the others the clock runs inside of the checks, as noise of the machine disturbs that
-less; the cost is their time as a share of the rest. Medians of the rounds are printed:
+Times are processor time of all threads. For "step" the same work is timed with and without its checks, in
+turns in one process. For the others the time inside the checks is measured, which is less sensitive to noise;
+the cost is this time as a fraction of the rest. Prints medians over the rounds:
 
 - step: CMS-B's training step at the paper's widths, with the norm of the parameters and the test of every
   metric for being finite;
@@ -181,7 +181,7 @@ def of_datasets():
 
 
 def forget(folder):
-    """As if nobody had opened the dataset yet."""
+    """Resets the dataset to the state before its first opening."""
     from e2e_jax.datasets import reading
 
     for place in reading.derived_folders(folder):

@@ -1,15 +1,15 @@
-"""What does mass decorrelation cost: the metric against its peers, and the penalty's share of a step?
+"""Cost of the mass decorrelation: the metric compared with its peers, and the penalty's share of a step.
 
     python benchmarks/cvm.py [--peer] [--events 100000] [--large 1000000] [--batch 360 16384]
                              [--rounds 5] [--json FILE]
 
-The metric takes turns with the peers on the same scores and masses: `hep_ml`'s k-nearest-neighbour CVM, and
-the formula of the LHCb "Flavours of physics" challenge as it is published, a pass over all events for each
-window. `hep_ml` compares each event's neighbours with all events, N^2: as it takes minutes, it has one round.
-What it prepares from the masses alone (`fit`) is not counted.
+The metric and its peers take turns on the same scores and masses. The peers are `hep_ml`'s k-nearest-neighbor
+CVM and the published formula of the LHCb "Flavours of physics" challenge, with a pass over all events for
+each window. `hep_ml` compares each event's neighbors with all events, N^2; it takes minutes and has one
+round. Its preparation from the masses alone (`fit`) is not counted.
 
-The penalty is timed with its gradient, on a batch of which a third is gamma gamma; the step next to it is
-CMS-B's at the first batch size, and its time an event stands for the other sizes as well.
+The penalty is timed with its gradient, on a batch with one third gamma gamma. The step for comparison is that
+of CMS-B at the first batch size; its time per event is used for the other sizes, too.
 """
 
 import argparse
@@ -38,14 +38,14 @@ CHANNELS = 3
 
 
 def sample(n):
-    """Scores and masses in GeV, [n], somewhat dependent."""
+    """Scores and masses in GeV, [n], weakly dependent."""
     random = np.random.default_rng(0)
     mass = 90 + random.exponential(40, n)
     return random.random(n) + mass / 500, mass
 
 
 def challenge_metric(scores, mass):
-    """The metric as the challenge's evaluation has it."""
+    """The metric as in the challenge's evaluation code."""
     n = len(scores)
     ranks = np.argsort(np.argsort(scores[np.argsort(mass)], kind="stable"), kind="stable")
     everywhere = np.arange(1, n + 1) / n
@@ -57,7 +57,7 @@ def challenge_metric(scores, mass):
 
 
 def hep_ml_metric(scores, mass):
-    """`hep_ml`'s metric, its groups of neighbours found already; a function without arguments."""
+    """`hep_ml`'s metric with precomputed groups of neighbors; a function without arguments."""
     import pandas
     from hep_ml.metrics import KnnBasedCvM
 
@@ -94,7 +94,7 @@ def metrics(args):
 
 
 def penalty(size):
-    """A function that computes the penalty and its gradient on a batch, and returns when it is done."""
+    """A function that computes the penalty and its gradient on a batch and waits for the result."""
     scores, mass = (jax.device_put(column.astype(np.float32)) for column in sample(size))
     mask = jax.device_put(np.arange(size) % 3 == 0)
     run = jax.jit(jax.value_and_grad(cvm_penalty))

@@ -1,10 +1,10 @@
-"""How fast is a sample fed from disk at random, beside the same sample in memory?
+"""Speed of random reads of a sample from disk, compared with the same sample in memory.
 
     python benchmarks/disk_placement.py [--dataset cms_jets/quick] [--data_dir DIR] [--rounds 3] [--json FILE]
 
 One epoch of `configs/jets_resnet.py`, by `placement.streamed` from: "memory", a copy of the arrays; "disk",
-the arrays mapped with `config.data.placement = "disk"`; and "disk, cold", the same after the system was told
-to drop the files from its cache. They take turns. Prints jets per second, and the ratio to memory.
+the arrays mapped with `config.data.placement = "disk"`; and "disk, cold", the same after dropping the files
+from the system's cache. They take turns. Prints jets per second, and the ratio to memory.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from tests.objects import fed, new_state, parallel_step
 
 
 def drop(folder):
-    """Tells the system that the flat arrays are not needed in its cache."""
+    """Drops the flat arrays from the system's cache."""
     for path in Path(folder).glob(f"{preparation.DERIVED}/train-*/*.npy"):
         with path.open("rb") as file:
             os.fsync(file.fileno())

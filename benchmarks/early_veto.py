@@ -1,10 +1,10 @@
-"""What do the generator's early vetoes drop, and what do they lose?
+"""Collisions that the generator's early vetoes drop, and the accepted events that they would lose.
 
     python benchmarks/early_veto.py [--collisions 20000] [--process gamma_jet] [--full] [--seed 1]
 
-Judges collisions without dropping any, finishes and simulates all of them, and prints how many of those that
-the filters keep and that the selection accepts would have been dropped. The vetoes are right where the last
-number is 0. The hard process's veto is applied.
+Evaluates the vetoes without dropping collisions, and simulates all of them. Prints how many collisions that
+pass the filters, and how many that pass the selection, would have been dropped. The vetoes are correct if the
+last number is 0. The hard process's veto is applied.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests import hgg_jobs
 
 
 class Judged(generator.Generation):
-    """A generation whose veto at `early_veto.SCALE` judges collisions and drops none."""
+    """A generation whose veto at `early_veto.SCALE` evaluates collisions and drops none."""
 
     def __init__(self, sample, seed: int, *, fast: bool, chunk: int = 200):
         self._verdicts: dict[tuple[float, float], bool] = {}
@@ -58,7 +58,7 @@ class Judged(generator.Generation):
 
 @dataclasses.dataclass
 class Losses:
-    """Numbers of collisions, and how many of them the veto would have dropped."""
+    """Numbers of collisions, and of collisions that the veto would have dropped."""
 
     collisions: int = 0
     dropped: int = 0

@@ -1,12 +1,11 @@
-"""How fast is an epoch of CMS-B, with the sample on the device, streamed, and in PyTorch from HDF5?
+"""Speed of an epoch of CMS-B with the sample on the device, streamed, and in PyTorch from HDF5.
 
     python benchmarks/epoch.py [--peer] [--dataset cms_hgg/medium] [--events 2160] [--batch 36]
                                [--precision bfloat16] [--rounds 3] [--json FILE]
 
-Epochs take turns in one process: images, loss with its CVM penalty, gradients and Adam, nothing of the
-validation. The sample is read before (input_pipeline.py says how long that takes); the peer reads its images
-from a file of its own, made of the same events, and has no penalty. The first steps, which compile, are left
-out.
+Epochs take turns in one process: images, loss with its CVM penalty, gradients and Adam, without validation.
+The sample is read before (input_pipeline.py measures this time). The peer reads its images from a separate
+file, made from the same events, and has no penalty. The first steps, which compile, are not counted.
 """
 
 import argparse
@@ -41,7 +40,7 @@ WORKERS = len(os.sched_getaffinity(0))
 
 
 def read(name, count):
-    """The first events of the training sample; with fewer than all, as many of each class as there are."""
+    """The first events of the training sample; if fewer than all, with equal numbers per class."""
     return reading.read_split(
         preparation.prepare_dataset(name), "train", rows=range(count) if count else None
     )

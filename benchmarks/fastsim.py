@@ -1,10 +1,10 @@
-"""How fast the embedded simulation makes events, on one core: by class and mode, and by stage.
+"""Speed of the embedded simulation on one core, by class and mode, and by stage.
 
     python benchmarks/fastsim.py [--seconds 20] [--category central_forward] [--output fastsim.json]
 
-Prints selected events a second (what a dataset costs) and the milliseconds of each stage of the
-detector for one event with pile-up 20. Times are CPU seconds of this process, which a shared
-machine disturbs least; Pythia's start (0.2 to 1 s, once a task) is left out.
+Prints selected events per second (the cost of a dataset) and the milliseconds of each stage of the detector
+for one event with pile-up 20. Times are CPU seconds of this process, which depend least on other work.
+Pythia's start (0.2 to 1 s, once per job) is not counted.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def main():
 
 
 def job_of(label: int, fast: bool, category: str) -> SimulationJob:
-    """A job of the second era with the settings of the simulation; its size does not matter."""
+    """A job of the second era with the settings of the simulation; its size is irrelevant."""
     study = STUDIES[category]
     sample = study.samples[label]
     options = {"endcaps": study.endcaps, "fast": fast}
@@ -96,7 +96,7 @@ def job_of(label: int, fast: bool, category: str) -> SimulationJob:
 
 
 def rate(label: int, fast: bool, category: str, pool: pileup.Pool, seconds: float) -> dict[str, float]:
-    """Events a CPU second that were generated, reached the detector, and passed the selection."""
+    """Events per CPU second that were generated, reached the detector, and passed the selection."""
     job = job_of(label, fast, category)
     chunk = 2 * simulate.BATCH
     generation = generator.generate(job.sample, 1, fast=fast, chunk=chunk)
@@ -115,7 +115,7 @@ def rate(label: int, fast: bool, category: str, pool: pileup.Pool, seconds: floa
 
 
 def minimum_bias_rate(seconds: float, endcaps: bool) -> float:
-    """Minimum-bias events a CPU second, generated and simulated, as for the pool."""
+    """Minimum-bias events per CPU second, generated and simulated as for the pool."""
     generation, rng = (
         generator.generate(generator.MINIMUM_BIAS, 1, chunk=pileup.BATCH),
         np.random.default_rng(1),
@@ -129,7 +129,7 @@ def minimum_bias_rate(seconds: float, endcaps: bool) -> float:
 
 
 def stages(pool: pileup.Pool, category: str, batches: int = 20) -> dict[str, float]:
-    """Median CPU milliseconds an event of each stage of the detector."""
+    """Median CPU milliseconds per event of each stage of the detector."""
     times = collections.defaultdict(list)
     parts = STAGES | ENDCAP_STAGES if STUDIES[category].endcaps else STAGES
     originals = {name: getattr(owner, attribute) for name, (owner, attribute) in parts.items()}

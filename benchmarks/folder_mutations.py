@@ -1,4 +1,4 @@
-"""Damages the folder of a run or of a dataset at random and counts what readers make of it.
+"""Damages the folder of a run or of a dataset at random and counts the readers' outcomes.
 
     python benchmarks/folder_mutations.py [--mutations 2000] [--seed 0] [NAME ...]
 
@@ -79,7 +79,7 @@ def make_run(folder):
 
 
 def read_run(folder):
-    """All that a checkpoint and the config decide."""
+    """Everything that a checkpoint and the config determine."""
     import jax
 
     from e2e_jax.inference.loading import load_classifier
@@ -219,7 +219,7 @@ def attempt(name, sound, damaged, seed):
 
 
 def worker():
-    """A process of its own for the reads, so that its end is counted as a crash."""
+    """A separate process for the reads, so that its death is counted as a crash."""
     # The threads of Orbax log about reads that fail.
     context, quiet = multiprocessing.get_context("spawn"), logging.disable
     return concurrent.futures.ProcessPoolExecutor(1, context, initializer=quiet)

@@ -1,10 +1,10 @@
-"""How fast does the generator make events worth simulating, and is its gamma+jet rate CMS's?
+"""Speed of the generator after its filters, and comparison of its gamma+jet rate with CMS.
 
     python benchmarks/generator.py [--seconds 10] [--output generator.json]
 
-Prints, for every process and mode, collisions a second and core (processor time), the fraction
-that the filters keep and what is left a second; then cross-section and efficiency of the gamma+jet
-sample over the whole phase space against those of the CMS sample. Writes the same numbers as JSON.
+Prints, for every process and mode, collisions per second and core (processor time), the fraction that passes
+the filters and the resulting rate. Then prints cross-section and efficiency of the gamma+jet sample over the
+whole phase space, compared with those of the CMS sample. Writes the same numbers as JSON.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "h5py", "numpy")
 
 
 class OutOfTime(BaseException):
-    """A part took its time. No exception of a program, so that nothing on the way catches it."""
+    """A part exceeded its time limit. Not an `Exception`, so that no handler catches it."""
 
 
 def describe():
@@ -79,7 +79,7 @@ def describe():
 
 @contextlib.contextmanager
 def at_most(seconds):
-    """Raises `OutOfTime` in the block when it takes longer."""
+    """Raises `OutOfTime` in the block after the time limit."""
 
     def stop(*_):
         raise OutOfTime

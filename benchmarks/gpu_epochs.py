@@ -1,4 +1,4 @@
-"""What `gpu.py` measures of many steps: several seeds at once, epochs, and a training; see `gpu_parts`."""
+"""Parts of `gpu.py` with many steps: several seeds at once, epochs, and a training; see `gpu_parts`."""
 
 import tempfile
 import time

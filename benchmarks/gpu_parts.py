@@ -1,7 +1,7 @@
-"""What `gpu.py` measures of single steps, and the machine's limits.
+"""Parts of `gpu.py` with single steps, and the machine's limits.
 
-Each part is a generator of rows, so that a part that is cut off leaves its first rows. A row is {"what":
-text, "value": number, "unit": text} and whatever else belongs to it, or {"what": text, "error": text}.
+Each part is a generator of rows, so that an interrupted part keeps its first rows. A row is {"what": text,
+"value": number, "unit": text} with optional further entries, or {"what": text, "error": text}.
 """
 
 import dataclasses
@@ -104,7 +104,7 @@ def row(what, value, unit, **more):
 
 
 def guarded(what, rows):
-    """The rows; in place of an exception, such as too little memory, one row that holds it."""
+    """The rows; an exception, such as too little memory, becomes a row."""
     try:
         yield from rows
     except Exception as error:
@@ -113,7 +113,7 @@ def guarded(what, rows):
 
 @dataclasses.dataclass
 class Program:
-    """Something to time: `call` starts it, `wait` returns when all that was started is done."""
+    """A program to time: `call` starts it, `wait` waits for all started calls."""
 
     call: Callable[[], None]
     wait: Callable[[], None]
@@ -161,7 +161,7 @@ def new_state(config, seed=0):
 
 
 def updating(function, state, batch):
-    """A program that calls (state, batch) -> (state, metrics) on and on."""
+    """A program that calls (state, batch) -> (state, metrics) repeatedly."""
     compiled, kept = function.lower(state, batch).compile(), [state]
 
     def call():
@@ -206,12 +206,12 @@ def make_images(bench):
 
 
 def step(bench):
-    """A training step beside PyTorch's."""
+    """A training step, ours and PyTorch's."""
     return _compared(bench, "step")
 
 
 def forward(bench):
-    """A forward pass beside PyTorch's."""
+    """A forward pass, ours and PyTorch's."""
     return _compared(bench, "forward")
 
 
@@ -262,7 +262,7 @@ def _used(bench, kind, precision, size, what, compiled, seconds):
 
 
 def _peer(bench, kind, precision, inputs, labels, compiled, name, ours):
-    """PyTorch on the same images [n, rows, columns, channels], which lie on the device."""
+    """PyTorch on the same images [n, rows, columns, channels], which are on the device."""
     import torch
 
     from benchmarks import peer
@@ -288,7 +288,7 @@ def _peer(bench, kind, precision, inputs, labels, compiled, name, ours):
 
 
 def flops(channels, kind):
-    """Operations of an event in ResNet-15's convolutions on the barrel: two for each product."""
+    """Operations per event in ResNet-15's convolutions on the barrel: two per product."""
     of_stem = 2 * 83 * 178 * 7 * 7 * channels * 16
     of_narrow = 2 * 41 * 89 * 9 * 16 * 16 * 6
     of_wide = 2 * 21 * 45 * (9 * 16 * 32 + 16 * 32 + 9 * 32 * 32 * 7)

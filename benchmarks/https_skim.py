@@ -1,12 +1,12 @@
-"""How fast files are skimmed over https, next to the same files on this machine.
+"""Speed of a skim over https, compared with the same files on this machine.
 
     python benchmarks/https_skim.py FILE MADE [--files 20] [--events 2000] [--repeat 3]
 
-FILE is a real AODSIM file, which takes long to open because of its many branches. MADE is a file of
-`--events` events, which take long to read; it is made of FILE as by `benchmarks/aodsim.py` unless it exists.
-A file of the portal has both. A process serves copies of them with TLS on the loopback. Prints the seconds of
-a skim of `--files` copies, local and over https in turn, the best of each, and the rate over https as a part
-of the local one: wall time, for which the machine must be quiet, and processor time without the server's.
+FILE is a real AODSIM file, which opens slowly because of its many branches. MADE is a file of `--events`
+events, which reads slowly; if missing, it is made from FILE as in `benchmarks/aodsim.py`. Files of the portal
+have both properties. A process serves copies of both files with TLS on the loopback. Prints the seconds of a
+skim of `--files` copies, local and over https in turn, the best of each, and the ratio of the https rate to
+the local one, for wall time (needs a quiet machine) and for processor time without the server.
 """
 
 import argparse

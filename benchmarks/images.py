@@ -1,10 +1,10 @@
-"""What do the images of a geometry cost next to the training step that sees them?
+"""Cost of the images of a geometry, compared with the training step that uses them.
 
     python benchmarks/images.py [--batch 36] [--rounds 8] [--dataset cms_hgg/forward_quick] [--json FILE]
 
 For each geometry: hits -> images alone, and a whole training step from the padded hits (images, ResNet-15s,
-loss, gradients, Adam). Both are compiled and take turns; "share" is the images' part of the step. Hits are
-random, as many an event as the fast simulation with pile-up 20 makes, or those of a dataset.
+loss, gradients, Adam). Both are compiled and take turns; "share" is the images' fraction of the step. Hits
+are from a dataset, or random, with the number per event of the fast simulation with pile-up 20.
 """
 
 import argparse

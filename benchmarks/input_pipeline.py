@@ -1,10 +1,10 @@
-"""How fast do events come from the disk to the device, ready for the network, here and in the usual way?
+"""Speed of the input pipeline from disk to network inputs on the device, compared with a PyTorch DataLoader.
 
     python benchmarks/input_pipeline.py [--peer] [--dataset cms_hgg/medium] [--events 2160] [--batch 36]
                                         [--rounds 3] [--json FILE]
 
-Ours: "read", the dataset into memory, once a training; "batches", the hits of an epoch in padded batches, by
-one thread; "images", the same and the network's inputs made of them on the device; "first epoch", all of it.
+Ours: "read", the dataset into memory, once per training; "batches", the hits of an epoch in padded batches,
+by one thread; "images", the same plus the network's inputs on the device; "first epoch", all of these.
 The peer's epoch is that of a DataLoader with `--workers` processes on lzf-compressed images of the same
 events, which it writes to a temporary folder first. They take turns; the files are in the system's memory.
 """

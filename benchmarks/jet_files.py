@@ -1,4 +1,4 @@
-"""How fast are the public images of jets converted, beside pyarrow or h5py reading the same file?
+"""Speed of the conversion of public jet images, compared with pyarrow or h5py reading the same file.
 
     python benchmarks/jet_files.py [--jets 2000] [--form parquet] [--channels 3] [--build] [--json FILE]
 
@@ -6,7 +6,7 @@ Writes a file in the published layout to a temporary folder and reads it once, s
 not count. In turns, in one process: "library", pyarrow or h5py alone, each column as a numpy array; "ours",
 the same and sparse jets made of it, checked. Prints the rates by processor time; our share, the time beyond
 the library's, over the library's time and over ours; the bytes per jet of the file and of the sparse arrays;
-and the most memory that the process had. With --build it also builds the dataset and prints the bytes per jet
+and the peak memory of the process. With --build it also builds the dataset and prints the bytes per jet
 on disk. An HDF5 file needs 5 times `jet_files.PIECE` jets, as shorter ones are read in parts of chunks.
 """
 
@@ -31,7 +31,7 @@ from e2e_jax.sources.public import jet_files
 from e2e_jax.studies import jets as study
 
 LIT = {"tracks": 20, "ecal": 500, "hcal": 25}
-"""Pixels, or towers of the HCAL, that a simulated jet lights; other channels have as many as tracks."""
+"""Pixels, or HCAL towers, hit by a simulated jet; other channels have as many as tracks."""
 SIDE = 125
 GROUP = 100
 

@@ -1,10 +1,10 @@
-"""How well do standard jet shapes tell quarks from gluons, as the reference of the image classifiers?
+"""Separation of quarks and gluons by standard jet shapes, a reference for the image classifiers.
 
     python benchmarks/jet_shapes.py [--dataset cms_jets/quick] [--data_dir DIR] [--json FILE]
 
 Trains gradient-boosted trees of scikit-learn on the multiplicity, the width, the pT dispersion, the mass, the
 pT and the pseudorapidity of the jets, on the same training sample as a network, and prints the AUC on the
-same validation sample, with its standard deviation. Of the public files there are mass and pT alone.
+same validation sample, with its standard deviation. The public files contain only mass and pT.
 """
 
 import argparse

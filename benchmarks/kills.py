@@ -2,13 +2,13 @@
 
     python benchmarks/kills.py --kills=50
 
-The network has the widths that the C++ kernels compute, and a checkpoint is due after every step, so that
-many kills fall into a save. Each start is killed by SIGKILL after a random time since its first step; the
-last one ends by itself. The parameters of the best and of the latest checkpoint and all rows of metrics.jsonl
-without times must be equal, and nothing may be left next to the checkpoints.
+The network has the widths of the C++ kernels, and every step is followed by a checkpoint, so many kills
+happen during a save. Each start is killed by SIGKILL at a random time after its first step; the last one ends
+normally. The parameters of the best and of the latest checkpoint and all rows of metrics.jsonl without times
+must be equal, and no other files may remain among the checkpoints.
 
 Measured with the defaults on one core of a shared machine: 50 kills, 43 of one run and 7 of another. Both
-then ended equal to the undisturbed one in every bit.
+results were bit-identical to the undisturbed run.
 """
 
 import argparse

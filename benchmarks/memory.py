@@ -1,12 +1,12 @@
-"""How much of the host's memory does a training take, at the size of the paper's sample?
+"""Host memory of a training at the size of the paper's sample.
 
     python benchmarks/memory.py [--dataset cms_hgg/medium] [--train 153600] [--validation 35400] [--steps 10]
                                 [--batch 360] [--placement stream] [--config cms_b] [--json FILE]
 
-A training as the command line does it, from the dataset on disk to results.json, in a temporary folder: one
-epoch, cut short after some steps, with its checkpoint, TensorBoard's files and the evaluation. The events of
-the dataset are read again and again until there are as many as asked for, by default as many as the paper
-has. Prints the most memory that the process had until the end of each stage (resident set).
+Runs a training like the command line, from the dataset on disk to results.json, in a temporary folder: one
+epoch, shortened to some steps, with checkpoint, TensorBoard files and evaluation. The events of the dataset
+are repeated up to the requested numbers, by default those of the paper. Prints the peak memory of the process
+until the end of each stage (resident set).
 """
 
 import argparse
@@ -34,7 +34,7 @@ from e2e_jax.training import loop
 
 
 def peak():
-    """Most memory that this process had so far, GB."""
+    """Peak memory of this process so far, in GB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 

@@ -1,4 +1,4 @@
-"""Damages files at random and counts what readers make of them.
+"""Damages files at random and counts the readers' outcomes.
 
     python benchmarks/mutations.py [--mutations=2000] [--seed=0] [NAME ...]
 
@@ -8,7 +8,7 @@ An outcome is
 - silent: other content and no error;
 - crashed: any other error, a signal, or no end within `SECONDS`.
 
-Each read runs in a process of its own, so that a crash is an outcome. Another format is one more entry of
+Each read runs in a separate process, so that a crash is an outcome. Another format is one more entry of
 `TARGETS`: a function that writes a sound file, and a function that reads it into arrays. The folders of a
 checkpoint and of a dataset are damaged by `folder_mutations.py`.
 
@@ -27,13 +27,13 @@ core); the first five rows with `--seed=14`, the others with `--seed=0`:
 | kept-npz | 111 | 1889 | 0 | 0 |
 | pileup-pool | 44 | 1956 | 0 | 0 |
 
-What remains silent: numbers without a checksum that stay in range (root-uncompressed, hdf5).
-Found by this script and mended: chunk tables of HDF5 that led to other chunks, keys of its tree that hid a
-chunk, of which HDF5 then reads zeros (hdf5-gzip: 3 silent before), and damaged zeros that became tiny
-energies (hdf5: 633 silent before).
+Remaining silent cases: numbers without a checksum that stay in range (root-uncompressed, hdf5). Found by this
+script and fixed: HDF5 chunk tables that pointed to other chunks; keys of the HDF5 tree that hid a chunk,
+which HDF5 then reads as zeros (hdf5-gzip: 3 silent before); and damaged zeros that became tiny energies
+(hdf5: 633 silent before).
 
-The rows root-some-uncompressed and pileup-pool were taken before ids had to ascend and before tiny pixels
-were refused; these checks only refuse more.
+The rows root-some-uncompressed and pileup-pool were measured before the checks for ascending ids and tiny
+pixels were added; these checks only reject more.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def outcome(target: Target, path: pathlib.Path, expected: str) -> tuple[str, str]:
-    """`read_once` in a process of its own, whose death is a crash too."""
+    """`read_once` in a separate process, whose death counts as a crash."""
     readable, writable = os.pipe()
     child = os.fork()
     if not child:

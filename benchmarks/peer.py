@@ -1,7 +1,7 @@
-"""The usual way, to compare with: dense images in lzf-compressed HDF5, a DataLoader, ResNet-15 in PyTorch.
+"""The common approach as a reference: images in lzf-compressed HDF5, a DataLoader, ResNet-15 in PyTorch.
 
-The file holds the images as the network sees them, normalized already, one chunk per event; the classes are
-shuffled together, as a DataLoader does it. On a GPU the network is compiled and its batches are pinned.
+The file holds the normalized input images, one chunk per event. The DataLoader shuffles all classes together.
+On a GPU the network is compiled and its batches are pinned.
 """
 
 import contextlib

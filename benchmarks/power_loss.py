@@ -1,12 +1,12 @@
-"""Shows with strace that each file of a checkpoint is on the disk before the checkpoint has its name.
+"""Shows with strace that each file of a checkpoint is on the disk before the checkpoint gets its final name.
 
     python benchmarks/power_loss.py
 
-A checkpoint is saved under strace. Of each file and folder that is in it in the end, the last write must come
-before an fsync, that fsync before the rename which gives the checkpoint its name, and the folder of the
-checkpoints must be synced after the rename. The same holds for config.json. Needs strace.
+A checkpoint is saved under strace. For each of its final files and folders, the last write must precede an
+fsync, and the fsync must precede the rename to the final name. The folder of the checkpoints must be synced
+after the rename. The same holds for config.json. Needs strace.
 
-Measured on ext4 (30 files and folders): all are synced before they get their names.
+Measured on ext4 (30 files and folders): all are synced before they get their final names.
 """
 
 import os

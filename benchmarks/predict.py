@@ -1,11 +1,11 @@
-"""How long does a classifier take to load, and how many events a second does it judge and learn from?
+"""Loading time of a classifier, and its speed of prediction and training.
 
     python benchmarks/predict.py [--workdir release/cms_b] [--events 960] [--rounds 5] [--json FILE]
 
-Loading is timed in new processes, from the start of Python to a classifier that can predict; once more with
-the first event's prediction, which compiles the network. `predict` and the training step take turns in one
-process, on the same events and the same devices, so that a neighbour on the machine slows both; the batches
-of the training are padded ahead, as its thread does. Processor time is that of all cores.
+Loading is timed in new processes, from the start of Python to a classifier that can predict, without and with
+the first prediction, which compiles the network. `predict` and the training step take turns in one process,
+on the same events and devices, so that other work on the machine slows both. The training batches are padded
+in advance, as in a training. Processor time is that of all cores.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def loading(workdir, events, rounds):
 
 
 def throughput(workdir, classifier, events, rounds):
-    """Median events a second of `predict` and of the training step: {"predict", "train"}, and the devices."""
+    """Median events per second of `predict` and the training step: {"predict", "train"}, and the devices."""
     config = read_config(workdir)
     config.train.batch_size = BATCH
     host.keep_memory(BATCH)  # as a training does

@@ -1,4 +1,4 @@
-"""Holds the fast simulation against a real AODSIM file of ten events, with statistical errors.
+"""Compares the fast simulation with a real AODSIM file of ten events, with statistical errors.
 
     python benchmarks/real_file.py FILE [--repeats 20]
 

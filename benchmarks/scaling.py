@@ -1,12 +1,12 @@
-"""How does a build scale with workers, and how many can the one process that writes the dataset feed?
+"""Scaling of a build with the number of workers, and the maximum number that the writing process can serve.
 
     python benchmarks/scaling.py [--events 400] [--workers 1 2] [--output scaling.json]
 
-Simulates the same tasks on a Dask cluster of this machine, with 1 worker process and with 2: events a
-second as they arrive where the dataset is written. Then the ceiling of the writer: the whole build of a
-dataset whose events are made already, as the workers of a cluster would send them (unpacking, keeping,
-checking, examples, ArrayRecord). Its ratio to the rate of one worker is the number of workers that it
-feeds. Prints a table and writes the same numbers as JSON.
+Simulates the same jobs on a Dask cluster of this machine, with 1 worker process and with 2, and measures
+events per second at the writer. Then measures the maximum rate of the writer: the whole build of a dataset
+from existing events, as sent by the workers of a cluster (unpacking, keeping, checking, examples,
+ArrayRecord). The ratio to the rate of one worker is the number of workers that it can serve. Prints a table
+and writes the same numbers as JSON.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def jobs_of(events: int, seed: int, job_events: dict[str, int]) -> list[Job]:
 
 
 def with_workers(count: int, events: int, seed: int) -> dict:
-    """Events a second that `count` worker processes deliver."""
+    """Events per second delivered by `count` worker processes."""
     tasks = jobs_of(events, seed, JOB_EVENTS)
     local = {"n_workers": count, "threads_per_worker": 1, "processes": True, "host": "127.0.0.1"}
     with (
@@ -88,7 +88,7 @@ def made_elsewhere(task):
 
 
 def writing(events: int, seed: int) -> dict:
-    """Events a second that one process writes as a dataset, of events like those it simulates first."""
+    """Events per second that one process writes as a dataset, for events simulated beforehand."""
     size = dict.fromkeys(JOB_EVENTS, 50)
     some = Events.concatenate(produce(task) for task in jobs_of(50, seed, size))
     config = HggConfig(name="scaling", train=events // 3, validation=2, produce=made_elsewhere)

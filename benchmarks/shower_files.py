@@ -1,11 +1,11 @@
-"""How fast are the public HDF5 crops of showers read, and in how much memory?
+"""Reading speed and memory for the public HDF5 crops of showers.
 
     python benchmarks/shower_files.py [--events 249000] [--folder DIR] [--chunked] [--json FILE]
 
-Makes a file of the public ones' shape in a temporary folder, reads it from the first event to the last as
-a build of `ecal_showers/crops_hdf5` does, a piece after the other in one process, and prints events a second
-and the most memory that the process had (resident set). The file is 8 kB an event and is read once before, so
-that the disk's speed does not count.
+Makes a file with the shape of the public files in a temporary folder, and reads it piece by piece in one
+process, like a build of `ecal_showers/crops_hdf5`. Prints events per second and the peak memory of the
+process (resident set). The file has 8 kB per event and is read once before, so that the disk's speed does not
+count.
 """
 
 import argparse

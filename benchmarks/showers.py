@@ -1,9 +1,9 @@
-"""How fast particle guns make showers, on one core: by what is shot and how much of the barrel is read.
+"""Speed of shower generation by particle guns on one core, by particle and by the part of the barrel read.
 
     python benchmarks/showers.py [--seconds 20] [--output showers.json]
 
-Prints showers (or pairs) a CPU second of this process, which a shared machine disturbs least, the crystals
-read in each, and their bytes in memory. The first run with pile-up makes the pool of minimum-bias events.
+Prints showers (or pairs) per CPU second of this process, which depends least on other work, the number of
+crystals read in each, and their bytes in memory. The first run with pile-up makes the minimum-bias pool.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def main():
 
 
 def rate(task: GunJob, seconds: float) -> dict[str, float]:
-    """Shots a CPU second, crystals read in one, and what it takes in memory."""
+    """Shots per CPU second, crystals read per shot, and bytes in memory per shot."""
     guns.produce(task)  # tables and caches
     made, crystals, size, start = 0, 0, 0, time.process_time()
     while (spent := time.process_time() - start) < seconds:

@@ -1,7 +1,7 @@
-"""Events made in memory with a detector's occupancy and a weak class signal: no dataset, no Pythia.
+"""Synthetic events with realistic occupancy and a weak class signal, without dataset and Pythia.
 
-They are for measurements, not for physics. The classes differ in what a network can learn from images: the
-photons of H are more central, and one photon of gamma+jet often has tracks and hadronic energy around it.
+They are for speed measurements, not for physics. Images can separate the classes: the photons of H are more
+central, and one photon of gamma+jet often has tracks and hadronic energy around it.
 """
 
 import numpy as np

@@ -1,14 +1,14 @@
-"""How long does a training step of ResNet-15 take on a CPU by our C++, by XLA, and by PyTorch?
+"""Time of a training step of ResNet-15 on a CPU with our C++, XLA and PyTorch.
 
     python benchmarks/train_step.py [--peer] [--arch x86-64-v2 x86-64-v3 x86-64-v4 native] [--batch 32 96]
                                     [--channels 1 3] [--occupancy 0.03] [--rounds 8] [--json FILE]
 
-A step is forward, backward and Adam in float32. Each library runs in a process of its own, limited to the
-instruction set of `--arch`, except for XLA's library YNNPACK, which computes some convolutions and takes the
-best that the processor has: with AVX-512 there, XLA on AVX2 is a little faster than it should be. The
-processes take turns, one step at a time, so that other work on the machine slows all of them. Wall time is
-what a training waits for. Processor time holds on a busy machine (`taskset -c 0`: threads that wait for each
-other use it too). The ratios are medians over the rounds. Channels: 1 is EB, 3 is CMS-B. In a detector 0.01
+A step is forward, backward and Adam in float32. Each library runs in a separate process, limited to the
+instruction set of `--arch`. The exception is XLA's library YNNPACK, which computes some convolutions with the
+best instructions of the processor; with AVX-512, XLA on AVX2 is thus slightly too fast. The processes take
+turns, one step at a time, so that other work on the machine slows all of them. Wall time is the duration of a
+training. Processor time is also valid on a busy machine (with `taskset -c 0`, because waiting threads use
+processor time too). The ratios are medians over the rounds. Channels: 1 is EB, 3 is CMS-B. In a detector 0.01
 to 0.05 of the pixels have a hit.
 """
 
@@ -140,7 +140,7 @@ def _registers(prefix):
 
 
 def work(library, batch, channels, occupancy):
-    """Runs in a process of its own: takes a step for each line of stdin and answers with its times."""
+    """Runs in a separate process: takes a step for each line of stdin and answers with its times."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what the libraries print is no answer
     host.keep_memory(batch)
@@ -155,7 +155,7 @@ def work(library, batch, channels, occupancy):
 
 
 class Worker:
-    """A process that takes a step when it is asked to.
+    """A process that takes a step on request.
 
     Attributes:
       used: the instructions that it uses; None where it could not start.
@@ -209,7 +209,7 @@ def ratio(results, library, other, kind):
 
 
 def missing(arch):
-    """The flag of the instruction set `arch` that this processor lacks; None where it lacks nothing."""
+    """The flag of the instruction set `arch` that this processor lacks, or None."""
     if ARCHES[arch] is None or ARCHES[arch][0] in pathlib.Path("/proc/cpuinfo").read_text().split():
         return None
     return ARCHES[arch][0]

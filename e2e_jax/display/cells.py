@@ -1,4 +1,4 @@
-"""The hits of an event as cells: where each lies in (eta, phi) and in space, and how large it is."""
+"""The hits of an event as cells, with position in (eta, phi) and in space, and size."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ EB_RADIUS = 129.0
 HB_RADIUS, HE_Z = 177.0, 388.0
 """Front faces of the HCAL barrel and endcap in cm (ibid., section 5, and the CMS HCAL TDR)."""
 EE_Z, EE_RADIUS = 322.0, 153.0
-"""Where the crystals of an ECAL endcap begin and how far from the beam they reach, in cm, rounded."""
+"""Start of the ECAL endcap crystals along the beam, and their outer radius; in cm, rounded."""
 HB_RINGS = 16
-"""Rings of towers on either side of eta = 0 that are drawn on the HCAL barrel."""
+"""Rings of towers on each side of eta = 0 that are drawn on the HCAL barrel."""
 Gradients = Mapping[str, np.ndarray]
-"""The gradient of a probability by each hit of one event, in 1/GeV, as `inference.saliency` returns it."""
+"""Gradients of a probability with respect to the hits of one event, in 1/GeV, from `inference.saliency`."""
 
 
 class Cells(NamedTuple):
@@ -27,11 +27,11 @@ class Cells(NamedTuple):
 
     Attributes:
       layer: a key of `LAYERS`.
-      eta, phi: centres `[n]`.
+      eta, phi: centers `[n]`.
       width: `[n, 2]`, extent in eta and phi; 0 for tracks.
-      start: `[n, 3]`, where it begins in space, in cm.
+      start: `[n, 3]`, start point in space, in cm.
       strength: energy or transverse momentum in GeV, `[n]`.
-      gradient: `[n]`, in 1/GeV; None where none was computed.
+      gradient: `[n]`, in 1/GeV, or None.
     """
 
     layer: str
@@ -44,16 +44,16 @@ class Cells(NamedTuple):
 
 
 def cells(events: Events, index: int, gradients: Gradients | None = None) -> list[Cells]:
-    """What an event holds: HCAL towers, ECAL crystals of barrel and endcaps, tracks.
+    """The cells of an event: HCAL towers, ECAL crystals of barrel and endcaps, tracks.
 
     Args:
-      events: any events.
-      index: which of them.
-      gradients: of this event's hits.
+      events: the events.
+      index: index of the event.
+      gradients: gradients of this event's hits.
     """
     known = gradients or {}
     hits = {name: getattr(events, name).event(index) for name in ("hcal", "eb", "ee", "tracks")}
-    # The depths of a tower lie behind each other: one cell with their sum, and the mean of equal gradients.
+    # The depths of a tower become one cell with their summed energy and the mean of their equal gradients.
     towers, of = np.unique(hits["hcal"]["cell"] % geometry.HCAL_TOWERS, return_inverse=True)
     energy = {"hcal": np.bincount(of, hits["hcal"]["energy"], len(towers))}
     energy |= {name: hits[name]["energy"] for name in ("eb", "ee")}
@@ -113,5 +113,5 @@ def directions(eta: np.ndarray, phi: np.ndarray) -> np.ndarray:
 
 
 def on_cylinder(eta: np.ndarray, phi: np.ndarray, radius: float) -> np.ndarray:
-    """Where directions from the origin meet a cylinder around the beam, `[n, 3]`."""
+    """Intersections of directions from the origin with a cylinder around the beam, `[n, 3]`."""
     return directions(eta, phi) * (radius * np.cosh(eta))[:, None]

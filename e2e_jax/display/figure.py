@@ -1,4 +1,4 @@
-"""An event drawn: tracks, ECAL and HCAL over each other, the photons marked, their showers enlarged."""
+"""Drawing of an event: overlaid tracks, ECAL and HCAL, with marked photons and enlarged showers."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ LAYERS = {
     "ecal": ("ECAL energy [GeV]", ("#b5d4ee", "#3a86c8", "#08306b"), LogNorm(0.1, 100), "both"),
     "tracks": ("Track $p_T$ [GeV]", ("#ffd11a", "#f5a800", "#8a4b00"), LogNorm(0.3, 100), "both"),
 }
-"""Channel -> label, colours, scale and the scale's open ends, in the order drawn. The scales are the same
-for every event, so that two pictures can be compared."""
+"""Channel -> label, colors, scale and the scale's open ends, in drawing order. The scales are the same for
+every event, so that pictures can be compared."""
 
 MARK = "#b3005e"
-"""Colour of the photons' marks: dark, and apart from blue, yellow and gray for colour-blind eyes too."""
+"""Color of the photons' marks: dark, and distinct from blue, yellow and gray also for color-blind readers."""
 RING = 8.0
-"""Radius of a mark in crystals: holds a shower and hides nothing of it."""
+"""Radius of a mark in crystals; it encloses a shower."""
 ZOOM = 15.5
-"""Half the side of an enlarged part, in crystals."""
+"""Half the side of an enlarged region, in crystals."""
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 12,
@@ -39,30 +39,30 @@ STYLE = {
     "xtick.labelsize": 11,
     "ytick.labelsize": 11,
 }
-"""Printed at half its width the picture still has letters of 5 points."""
+"""Printed at half its width, the picture still has letters of 5 points."""
 
 WIDTH, LEFT, RIGHT = 7.0, 0.78, 0.82
 """Width of the picture and of its margins, in inches."""
 ABOVE, BELOW, SIDE = 0.62, 0.56, 2.55
-"""Room above and below an image for its ticks and labels, and the side of an enlarged part; inches."""
+"""Space above and below an image for ticks and labels, and side of an enlarged region; inches."""
 BARS = 0.72
-"""Height of the colour bars with their labels, in inches."""
+"""Height of the color bars with their labels, in inches."""
 
 
 def event_figure(
     events: Events, index: int, geometry: str = "barrel", origin: str = "", task: Task | None = None
 ) -> Figure:
-    """The picture of an event: every image of a geometry, each photon's shower enlarged, colour bars.
+    """The picture of an event: all images of a geometry, enlarged showers of the photons, color bars.
 
     Args:
-      events: any events.
-      index: which of them.
+      events: the events.
+      index: index of the event.
       geometry: name of a geometry.
-      origin: where the event comes from, for the title.
+      origin: origin of the event, for the title.
       task: names the labels and observables for the title, if any.
 
     Returns:
-      A figure 7 inches wide that belongs to no window.
+      A figure with a width of 7 inches, not attached to a window.
     """
     drawn = event_images(events, index, geometry)
     showers = find_showers(events, index)
@@ -87,12 +87,12 @@ def event_figure(
 
 
 def draw_event(axes: Axes, events: Events, index: int, geometry: str = "barrel", image: str = ""):
-    """Draws one image of an event into axes of the caller; pT, eta and phi of the photons are their title.
+    """Draws one image of an event into the caller's axes; the title gives pT, eta and phi of the photons.
 
     Args:
-      axes: where to; its limits, ticks and labels are set.
-      events: any events.
-      index: which of them.
+      axes: axes to draw into; sets limits, ticks and labels.
+      events: the events.
+      index: index of the event.
       geometry: name of a geometry.
       image: one of the geometry's images, a key of `panels(geometry)`; its first by default.
     """
@@ -106,15 +106,15 @@ def draw_event(axes: Axes, events: Events, index: int, geometry: str = "barrel",
 
 
 def draw_image(axes: Axes, image: np.ndarray, panel: Panel, around: tuple[float, float] | None = None):
-    """Draws the channels of an image over each other: HCAL, on it ECAL, on it tracks.
+    """Draws the channels of an image in layers: HCAL, then ECAL, then tracks.
 
-    Pixels that hold something are drawn as squares, so a PDF stays sharp at any size.
+    Nonempty pixels are drawn as squares, so a PDF is sharp at any size.
 
     Args:
-      axes: where to.
+      axes: axes to draw into.
       image: float32 `[rows, columns, 3]`, the channels of `images.CHANNELS`.
       panel: the frame of the image.
-      around: only the surroundings of this position are shown.
+      around: shows only the surroundings of this position.
     """
     _hatch_outside(axes, panel)
     for channel, (_, _, norm, _) in LAYERS.items():
@@ -126,14 +126,14 @@ def draw_image(axes: Axes, image: np.ndarray, panel: Panel, around: tuple[float,
             row, column, values = np.tile(row, 3), (column + turn).ravel(), np.tile(values, 3)
         squares = _squares(panel, row, column)
         layer = PolyCollection(squares, array=values, cmap=_colours(channel), norm=norm)
-        # An edge of the pixel's own colour closes the seams that viewers leave between squares.
+        # Edges in the pixel's color hide the gaps that viewers leave between squares.
         layer.set(edgecolor="face", linewidth=0.1, label=channel)
         axes.add_collection(layer, autolim=False)
     panel.frame(axes, around, ZOOM)
 
 
 def _hatch_outside(axes: Axes, panel: Panel):
-    """Hatches what lies outside the detector."""
+    """Hatches the area outside the detector."""
     axes.patch.set(hatch="////", edgecolor="#c8c8c8")
     if panel.crystals is None:
         low, high = (panel.bottom - 0.5 + edge for edge in (0, panel.shape[0]))
@@ -150,7 +150,7 @@ def _squares(panel: Panel, row: np.ndarray, column: np.ndarray) -> np.ndarray:
 
 
 def mark_photons(axes: Axes, panel: Panel, showers: list[Shower]):
-    """Rings the showers in a panel, each with the photon's number and pT in GeV."""
+    """Draws a ring around each shower in a panel, with the photon's number and pT in GeV."""
     low, high = axes.get_xlim()
     for number, shower in enumerate(showers):
         if (place := panel.position(shower)) is None:
@@ -163,7 +163,7 @@ def mark_photons(axes: Axes, panel: Panel, showers: list[Shower]):
 
 
 def _label(axes: Axes, place: tuple[float, float], text: str):
-    """Writes next to a ring, on the side where there is room."""
+    """Writes next to a ring, on the side with enough space."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     side = 1 if place[0] < right - 0.12 * (right - left) else -1
     x = place[0] + side * (RING + 1.5)
@@ -178,7 +178,7 @@ def photon_name(number: int) -> str:
 
 
 def photon_text(number: int, shower: Shower) -> str:
-    """What is known of a photon, in two lines."""
+    """Description of a photon in two lines."""
     pt, eta, phi = (f"{v:.{d}f}".replace("-", "−") for v, d in zip(shower[:3], (1, 2, 2)))
     return f"{photon_name(number)}: $p_T$ = {pt} GeV\nη = {eta}, ϕ = {phi}"
 
@@ -188,7 +188,7 @@ def event_title(events: Events, index: int, origin: str = "", task: Task | None 
     label, first = int(events.label[index]), []
     if task is not None:
         first += [literal(task.title(task.labels[label]))] if label >= 0 else []
-        # 0 where a source does not have it.
+        # 0 if the source has no address.
         known = {o: events.observables.get(o.name, np.zeros(len(events)))[index] for o in task.observables}
         first += [f"{o.title or o.name}: {value:.1f} {o.unit}" for o, value in known.items() if value]
     address = f"run {events.run[index]}, lumi {events.lumi[index]}, event {events.event[index]}"
@@ -197,14 +197,14 @@ def event_title(events: Events, index: int, origin: str = "", task: Task | None 
 
 
 def literal(text: str) -> str:
-    """A name as matplotlib draws it letter by letter: without mathtext between dollar signs."""
+    """A name escaped for matplotlib, so that dollar signs do not start mathtext."""
     return text.replace("$", r"\$")
 
 
 def event_images(events: Events, index: int, geometry: str) -> dict[str, np.ndarray]:
     """The images of one event: name -> float32 `[rows, columns, 3]`, zero in missing channels."""
     event = events[[index]]
-    # Padded to few different lengths, so that few events need the images' program compiled again.
+    # Padded to few different lengths, to limit recompilations of the images' program.
     lengths = {name: -(-int(getattr(event, name).counts[0]) // 1024) * 1024 for name in COLLECTIONS}
     there = [c for c in images.CHANNELS if all(c in canvas.entries for canvas in images.canvases(geometry))]
     made = images.make_images(event.to_batch(lengths), geometry, there)
@@ -231,13 +231,13 @@ def _rows(panels: dict[str, Panel]) -> list[tuple[float, list[tuple[str, float, 
 
 
 def _axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Axes at a place of the figure in inches."""
+    """Axes at a position in the figure, in inches."""
     across, up = figure.get_size_inches()
     return figure.add_axes((left / across, bottom / up, width / across, height / up))
 
 
 def _enlarge(figure: Figure, bottom: float, drawn: dict, panels: dict[str, Panel], showers: list[Shower]):
-    """A square around each shower."""
+    """Draws an enlarged square around each shower."""
     for number, shower in enumerate(showers):
         axes = _axes(figure, LEFT + number * (WIDTH - LEFT - SIDE - 0.15), bottom, SIDE, SIDE)
         axes.set_title(photon_text(number, shower), color=MARK)
@@ -255,7 +255,7 @@ def _enlarge(figure: Figure, bottom: float, drawn: dict, panels: dict[str, Panel
 
 
 def _colour_bars(figure: Figure):
-    """The scales of the channels, beside each other at the foot of the figure."""
+    """Draws the color bars of the channels side by side at the bottom of the figure."""
     for place, channel in enumerate(LAYERS):
         label, _, norm, extend = LAYERS[channel]
         axes = _axes(figure, 0.25 + 2.3 * place, 0.3, 1.9, 0.13)

@@ -21,24 +21,24 @@ from e2e_jax.display.showers import Shower, crystal_directions, find_showers
 from e2e_jax.events.diphotons import Events
 
 LONGEST = 80.0
-"""Length in space of a hit at the upper end of its scale, in cm."""
+"""Length in space of a hit at the maximum of its scale, in cm."""
 RING = 0.14
 """Radius of a photon's mark in (eta, phi): eight crystals."""
 HIGHEST_ETA = 3.0
 
 SALIENCY = ("#2166ac", "#92c5de", "#e6e6e6", "#f4a582", "#b2182b")
-"""From hits that lower the probability to those that raise it."""
+"""Color scale from hits that lower the probability to hits that raise it."""
 DECADES = 2
-"""The colours of the saliency are logarithmic over this range, and linear around 0."""
+"""Range of the logarithmic part of the saliency's color scale, which is linear around 0."""
 
 
 def plane(events: Events, index: int, gradients: Gradients | None = None):
-    """The event in the (eta, phi) plane: every cell at its true extent, tracks as points, photons ringed.
+    """The event in the (eta, phi) plane: cells at their true size, tracks as points, rings around photons.
 
     Args: as for `cells`.
 
     Returns:
-      A `plotly.graph_objects.Figure`. `layout.meta.ratio` is its height over its width.
+      A `plotly.graph_objects.Figure`. `layout.meta.ratio` is its height divided by its width.
     """
     import plotly.graph_objects as go
 
@@ -78,7 +78,7 @@ def plane(events: Events, index: int, gradients: Gradients | None = None):
 
 
 def space(events: Events, index: int, gradients: Gradients | None = None):
-    """The event in space: each hit a bar along its direction, tracks as straight lines to the ECAL.
+    """The event in space: hits as bars along their direction, tracks as straight lines to the ECAL.
 
     Args, Returns: as for `plane`.
     """
@@ -92,7 +92,7 @@ def space(events: Events, index: int, gradients: Gradients | None = None):
         else:
             length = 3 + LONGEST * _scaled(one.layer, one.strength)
         ends = one.start + length[:, None] * away
-        # The third point lifts the pen.
+        # The third point interrupts the line.
         points = np.stack([one.start, ends, np.full_like(ends, np.nan)], axis=1).reshape(-1, 3)
         hover["customdata"] = np.repeat(hover["customdata"], 3, axis=0)
         line = {"color": np.repeat(colours, 3), "width": 1 if one.layer == "tracks" else 7}
@@ -123,7 +123,7 @@ def space(events: Events, index: int, gradients: Gradients | None = None):
 
 
 def _seen_at(shower: Shower) -> tuple[float, float]:
-    """Where a shower is marked: at its crystal, or along the photon where there is none."""
+    """Position of a shower's mark: its crystal, or the photon's direction without a crystal."""
     if not shower.collection:
         return shower.eta, shower.phi
     eta, phi = crystal_directions(shower.collection)
@@ -131,7 +131,7 @@ def _seen_at(shower: Shower) -> tuple[float, float]:
 
 
 def _figure(drawn: list[Cells], draw, layout: dict):
-    """All cells coloured by their strength and, behind a button, by their gradients."""
+    """All cells colored by strength, with a button for coloring by gradient."""
     import plotly.graph_objects as go
 
     layout = {"template": "none", "showlegend": False, "hovermode": "closest", **layout}
@@ -166,24 +166,24 @@ def _hover(one: Cells) -> dict:
 
 
 def _scaled(layer: str, strength: np.ndarray) -> np.ndarray:
-    """Where strengths lie on the scale of a layer, 0 to 1."""
+    """Positions of strengths on the scale of a layer, 0 to 1."""
     return np.clip(np.ma.filled(LAYERS[layer][2](np.asarray(strength, np.float64)), 0.0), 0, 1)
 
 
 def _mixed(places: np.ndarray, colours: tuple[str, ...]) -> np.ndarray:
-    """The colours at places 0 to 1 of a scale, as "#rrggbb" `[n]`: plotly.js warns of numbers for bars."""
+    """Colors at positions 0 to 1 of a scale, as "#rrggbb" `[n]`; plotly.js warns about numbers for bars."""
     rgb = LinearSegmentedColormap.from_list("", colours)(places, bytes=True)[:, :3].astype(int)
     return np.array([f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in rgb], dtype=object)
 
 
 def _axes_of(points: np.ndarray) -> dict:
-    """Points `[n, 3]` of CMS's axes on those of the figure: the beam lies flat, y is up."""
+    """Points `[n, 3]` converted from CMS axes to the figure's axes: the beam is horizontal, y is up."""
     x, y, z = np.asarray(points, np.float32).T
     return {"x": z, "y": x, "z": y}
 
 
 def _outline() -> np.ndarray:
-    """Lines that show the ECAL: circles at the ends and the middle of the barrel, the rims of the endcaps."""
+    """Outline of the ECAL: circles at the ends and the middle of the barrel, and the rims of the endcaps."""
     angle = np.linspace(-np.pi, np.pi, 73)
     pen_up = np.full((1, 3), np.nan)
     half = EB_RADIUS * np.sinh(geometry.EB_MAX_ETA)

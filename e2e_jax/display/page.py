@@ -1,4 +1,4 @@
-"""A page with interactive pictures of events, which needs nothing next to it."""
+"""A self-contained page with interactive pictures of events."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from e2e_jax.study import Task
 
 
 class Explained(NamedTuple):
-    """What a classifier tells of events.
+    """Explanation of events by a classifier.
 
     Attributes:
       name: title of the class whose probability was differentiated.
-      scores: the probabilities of each event, in words.
-      gradients: of each event's hits.
+      scores: the probabilities of each event, as text.
+      gradients: gradients of each event's hits.
     """
 
     name: str
@@ -35,8 +35,8 @@ def page(events: Events, origin: str, task: Task, explained: Explained | None = 
     """The content of a page with each event in the (eta, phi) plane and in space.
 
     Args:
-      events: what to show.
-      origin: where the events come from.
+      events: the events to show.
+      origin: origin of the events.
       task: names the labels and observables.
       explained: adds probabilities and saliency.
     """
@@ -64,7 +64,7 @@ def page(events: Events, origin: str, task: Task, explained: Explained | None = 
 
 
 def _scales(explained: Explained | None) -> list[dict[str, str]]:
-    """The colour scales: name, colours, and what stands at either end."""
+    """The color scales: name, colors, and the labels of both ends."""
     made = []
     for label, colours, norm, _ in LAYERS.values():
         name, _, unit = label.replace("$p_T$", "pT").removesuffix("]").partition(" [")
@@ -80,7 +80,7 @@ def _scales(explained: Explained | None) -> list[dict[str, str]]:
 
 
 def _html(figure) -> str:
-    """The element of a figure that fills its card and keeps its shape."""
+    """The HTML element of a figure, which fills its card and keeps its aspect ratio."""
     height = "min(78vh, 100vw)"
     config = {"displaylogo": False, "responsive": True}
     return figure.to_html(full_html=False, include_plotlyjs=False, default_height=height, config=config)

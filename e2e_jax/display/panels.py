@@ -1,4 +1,4 @@
-"""The frames that images of the detector are drawn in: one panel an image, in the detector's own coordinates.
+"""The frames of detector images: one panel per image, in the coordinates of the detector.
 
 A panel's axes count cells: the pixel in row r and column c is the unit square around (left + c, bottom + r).
 """
@@ -16,7 +16,7 @@ from e2e_jax.detector import geometry, images, projections
 from e2e_jax.display.showers import Shower
 
 Ticks = list[tuple[float, str]]
-"""Places on an axis and what is written there."""
+"""Tick positions on an axis and their labels."""
 
 
 ETA_CIRCLES = (2.0, 2.5)
@@ -24,19 +24,19 @@ ETA_CIRCLES = (2.0, 2.5)
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """How one image of a geometry is framed.
+    """The frame of one image of a geometry.
 
     Attributes:
-      title: what the image shows.
+      title: title of the image.
       shape: rows and columns of the image.
-      left, bottom: coordinates of the centre of the pixel in row 0 and column 0.
+      left, bottom: coordinates of the center of the pixel in row 0 and column 0.
       names: labels of the axes: bottom, left, top, right ("" for none).
-      ticks: of the bottom, left, top and right axis from their lowest and highest coordinate seen.
-      locate: (column, row) of a shower's crystal; None where it lies in another image.
-      wraps: the columns close into a circle in phi.
-      crystals: which pixels are part of the detector, bool of `shape`; None where all are.
-      circles: radii around the middle of the image, to be dotted.
-      hcal_factor: what the HCAL channel is multiplied by before it is drawn.
+      ticks: ticks of the bottom, left, top and right axis, as functions of its lowest and highest coordinate.
+      locate: (column, row) of a shower's crystal; None if it is in another image.
+      wraps: whether the columns are periodic in phi.
+      crystals: whether each pixel is part of the detector, bool of `shape`; None if all are.
+      circles: radii of dotted circles around the center of the image.
+      hcal_factor: factor on the HCAL channel before drawing.
     """
 
     title: str
@@ -52,12 +52,12 @@ class Panel:
     hcal_factor: float = 1.0
 
     def position(self, shower: Shower) -> tuple[float, float] | None:
-        """The centre of a shower's crystal in the panel's coordinates; None where it lies elsewhere."""
+        """The center of a shower's crystal in the panel's coordinates; None if it is in another image."""
         place = self.locate(shower)
         return None if place is None else (self.left + place[0], self.bottom + place[1])
 
     def frame(self, axes: Axes, around: tuple[float, float] | None = None, half_width: float = 15.5) -> None:
-        """Sets limits, ticks and labels: of the whole image, or of a square around a position."""
+        """Sets limits, ticks and labels for the whole image or for a square around a position."""
         rows, columns = self.shape
         x = (self.left - 0.5, self.left + columns - 0.5)
         y = (self.bottom - 0.5, self.bottom + rows - 0.5)
@@ -89,7 +89,7 @@ def _step(low: float, high: float) -> int:
 
 
 def _iphi_ticks(low: float, high: float) -> Ticks:
-    """iphi runs from 1 to 360 and on from 1."""
+    """Ticks of iphi, which is periodic from 1 to 360."""
     step = _step(low, high)
     places = np.arange(np.ceil(low / step) * step, high + 1, step)
     whole = [1.0] if high - low >= geometry.EB_COLUMNS else []
@@ -103,7 +103,7 @@ def _phi_ticks(low: float, high: float) -> Ticks:
 
 
 def _ieta_ticks(low: float, high: float) -> Ticks:
-    """There is no ieta = 0: crystals ±1 meet at 0, ieta = n lies half a crystal nearer to it."""
+    """Ticks of ieta. There is no ieta = 0: crystals ±1 meet at 0, and ieta = n is half a crystal closer."""
     ieta = np.arange(-80, 81, min(_step(low, high), 20))
     return [(n - 0.5 * np.sign(n), _signed(n)) for n in ieta if n]
 
@@ -146,7 +146,7 @@ def _crystal_ticks(low: float, high: float) -> Ticks:
 
 
 def _eta_circles() -> list[float]:
-    """Where abs(eta) is one of `ETA_CIRCLES` on a disc, in crystals from the beam."""
+    """Radii at which abs(eta) is one of `ETA_CIRCLES` on a disk, in crystals from the beam."""
     crystals = geometry.ee_crystals()
     ix, iy, _ = geometry.ee_coordinates(crystals.cell)
     middle = (geometry.EE_SIDE + 1) / 2
@@ -164,7 +164,7 @@ def _endcap(side: int) -> Panel:
     def crystals() -> np.ndarray:
         return geometry.ee_exists().reshape(2, geometry.EE_SIDE, geometry.EE_SIDE)[side]
 
-    # A barrel tower shows its energy on each of 25 crystals, an endcap's shares it among about as many.
+    # A barrel tower shows its full energy on each of 25 crystals; an endcap tower divides it among about 25.
     return Panel(
         title=f"EE{'−+'[side]}   (HCAL × 25)",
         shape=(geometry.EE_SIDE, geometry.EE_SIDE),
@@ -180,7 +180,7 @@ def _endcap(side: int) -> Panel:
 
 
 def _tower_ticks(low: float, high: float) -> Ticks:
-    """HCAL towers of 5 rows each; there is no ieta = 0."""
+    """Ticks of HCAL towers of 5 rows each; there is no ieta = 0."""
     last, step = projections.LAST_RING, 1 if high - low < 60 else 5
     ieta = [n for n in range(-last, last + 1) if n and n % step == 0]
     return [(projections.TOWER_SIDE * (n - 0.5 * np.sign(n)), _signed(n)) for n in ieta]
@@ -222,14 +222,14 @@ PANELS: dict[str, dict[str, Panel]] = {
     "ecal_centric": {"barrel": BARREL, "endcap_minus": _endcap(0), "endcap_plus": _endcap(1)},
     "hcal_centric": {"full": FULL},
 }
-"""What is drawn of each geometry of `detector.images`: name of the image -> its panel."""
+"""The panels of each geometry of `detector.images`: name of the image -> panel."""
 
 
 def panels(geometry: str) -> dict[str, Panel]:
-    """The panels of a geometry's images; of a registered one, plain panels that count rows and columns.
+    """The panels of a geometry's images; registered geometries have plain panels with rows and columns.
 
     Raises:
-      ValueError: there is no such geometry.
+      ValueError: the geometry does not exist.
     """
     return PANELS.get(geometry) or {
         name: Panel(

@@ -1,4 +1,4 @@
-"""Single events of whatever holds events: an AODSIM file, a flat ntuple, a dataset."""
+"""Reading of single events from an AODSIM file, a flat ntuple or a dataset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from e2e_jax.studies import hgg
 from e2e_jax.study import Task
 
 AODSIM, NTUPLE = "CMS simulation (AODSIM)", "flat ntuple"
-"""Origins of what ROOT files hold; a dataset's stands in its metadata."""
+"""Origins of events in ROOT files; the origin of a dataset is in its metadata."""
 
 
 class Found(NamedTuple):
@@ -21,7 +21,7 @@ class Found(NamedTuple):
 
     Attributes:
       events: the events.
-      origin: where they come from, in a few words.
+      origin: short description of their origin.
       task: names their labels and observables.
     """
 
@@ -37,17 +37,17 @@ def read_events(
 
     Args:
       source: a ROOT file (a path or a root:// address), the folder of a TFDS dataset, or its name.
-      rows: which events, counted from 0; with `select`, among those that pass.
-      split: of a dataset.
-      select: of an AODSIM file, a key of `hgg.SELECTIONS`.
-      data_dir: folder of the datasets, for a dataset's name; TFDS's own where it is empty.
+      rows: indices of the events, from 0; with `select`, among the selected events.
+      split: split of a dataset.
+      select: selection for an AODSIM file, a key of `hgg.SELECTIONS`.
+      data_dir: folder of the datasets, for a dataset's name; "" is the TFDS default.
 
     Returns:
       The events in the order of `rows`.
 
     Raises:
-      ValueError: there is no such file, dataset or event; `SourceError` or `DatasetError` where it cannot
-        be read.
+      ValueError: the file, dataset or event does not exist; `SourceError` or `DatasetError` if it cannot be
+        read.
     """
     folder = None if source.endswith(".root") else finding.dataset_folder(source, data_dir)
     if folder is None:
@@ -60,7 +60,7 @@ def read_events(
 
 
 def _root_events(source: str, rows: Sequence[int], select: str | None) -> tuple[Events, str]:
-    """Reads from whichever of the known trees a file has."""
+    """Reads from the first known tree that a file has."""
     from e2e_jax.sources.root import aodsim  # imports uproot, which a report does not need
 
     if select is not None and select not in hgg.SELECTIONS:
@@ -79,7 +79,7 @@ def _root_events(source: str, rows: Sequence[int], select: str | None) -> tuple[
 
 
 def _ntuple_events(source: str, rows: Sequence[int], select: str | None, no_aodsim: SourceError) -> Events:
-    """Reads a flat ntuple up to the last event asked for."""
+    """Reads a flat ntuple up to the last requested event."""
     from e2e_jax.sources.root import ntuple
 
     found, seen = {}, 0

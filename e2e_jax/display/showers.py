@@ -1,4 +1,4 @@
-"""Which crystals the photons of an event lit: where a picture marks them."""
+"""The crystals hit by the photons of an event, which pictures mark."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from e2e_jax.detector import geometry
 from e2e_jax.events.diphotons import Events, leading
 
 ETA_WINDOW = 0.15
-"""A photon's eta is seen from its vertex, a crystal's from the origin. A vertex 18 cm off along the beam,
-three widths of the beam spot, shifts the shower by 18 / 129 = 0.14 at the barrel's radius of 129 cm."""
+"""A photon's eta is measured from its vertex, a crystal's from the origin. A vertex shifted by 18 cm along
+the beam (three widths of the beam spot) shifts the shower by 18 / 129 = 0.14 at the barrel radius, 129 cm."""
 PHI_WINDOW = 0.1
-"""Conversions spread the energy in phi; the seed of the shower stays within this, in rad."""
+"""Window in phi for the seed of a shower, in rad; conversions spread the energy in phi."""
 
 
 class Shower(NamedTuple):
-    """A photon and the crystal at the heart of its shower.
+    """A photon and the central crystal of its shower.
 
     Attributes:
-      pt, eta, phi: the photon as reconstructed, from its vertex; GeV, rad.
-      collection: "eb" or "ee", where the crystal is; "" where the photon hit neither.
-      cell: the crystal, as in `detector.geometry`: the most energetic one near the photon's direction, or
-        the one it points to where none has energy; -1 where there is none.
+      pt, eta, phi: the reconstructed photon, from its vertex; GeV, rad.
+      collection: "eb" or "ee", the collection of the crystal; "" if the photon hit neither.
+      cell: the crystal, as in `detector.geometry`: the most energetic one near the photon's direction, or the
+        one in this direction if none has energy; -1 if there is no crystal.
     """
 
     pt: float
@@ -35,13 +35,13 @@ class Shower(NamedTuple):
 
 
 def find_showers(events: Events, index: int) -> list[Shower]:
-    """The showers of an event's photons, in their order.
+    """The showers of an event's photons, in the order of the photons.
 
-    Photons with pT = 0, which stand for those that the source did not have, are left out.
+    Photons with pT = 0 mark photons missing in the source and are left out.
 
     Args:
-      events: any events.
-      index: which of them.
+      events: the events.
+      index: index of the event.
     """
     showers = []
     for pt, eta, phi in leading(events.photons[[index]])[0].astype(np.float64):
@@ -62,14 +62,14 @@ def find_showers(events: Events, index: int) -> list[Shower]:
 
 
 def _distance(eta: np.ndarray, phi: np.ndarray, eta0: float, phi0: float) -> np.ndarray:
-    """How far directions lie from one, in windows: below 1 is inside."""
+    """Distance of directions from a given one, in units of the window; below 1 is inside."""
     across = geometry.delta_phi(phi, phi0)
     return np.maximum(abs(eta - eta0) / ETA_WINDOW, abs(across) / PHI_WINDOW)
 
 
 @functools.cache
 def crystal_directions(collection: str) -> tuple[np.ndarray, np.ndarray]:
-    """(eta, phi) of each cell of "eb" or "ee"; eta is infinite where a cell has no crystal."""
+    """(eta, phi) of each cell of "eb" or "ee"; eta is infinite for cells without crystal."""
     if collection == "eb":
         row, column = np.divmod(np.arange(geometry.EB_CELLS), geometry.EB_COLUMNS)
         return geometry.eb_eta_centres()[row], geometry.eb_phi_centres()[column]

@@ -15,23 +15,23 @@ REPORT, FIGURES, TABLES = "report.html", "figures", "tables"
 
 
 def write_report(workdir: str | os.PathLike, compare: Sequence[str | os.PathLike] = ()) -> Path:
-    """Writes the report of a run into its folder, whole or not at all.
+    """Writes the report of a run into its folder, completely or not at all.
 
-    Writes report.html, which needs nothing next to it; figures/ with each figure as PNG and PDF; and tables/
-    with the results next to the paper's as results.md, results.tex and results.html.
+    Writes report.html, a self-contained file; figures/ with each figure as PNG and PDF; and tables/ with the
+    results and the paper's values as results.md, results.tex and results.html.
 
     Args:
-      workdir: the run's folder; it was evaluated.
-      compare: the folders of other runs, for tables and curves that show them next to it.
+      workdir: folder of an evaluated run.
+      compare: folders of other runs to include in tables and curves.
 
     Returns:
       The path of report.html.
 
     Raises:
-      WorkdirError: a run has no results, or they cannot be used; or another process owns the folder, or it
-        cannot be written to. What was in it stays as it was.
+      WorkdirError: a run has no usable results, another process owns the folder, or the folder is not
+        writable. Existing content is not changed then.
     """
-    # matplotlib and all that takes its time to load.
+    # Imported here, because matplotlib loads slowly.
     from e2e_jax.report import decorrelation, events, page, quality, regression, roc, tables
 
     workdir = Path(workdir)
@@ -46,7 +46,7 @@ def write_report(workdir: str | os.PathLike, compare: Sequence[str | os.PathLike
     made = tables.tables(runs)
     with owned(workdir):
         for left in workdir.glob(".report-*"):
-            # Of one that was killed.
+            # Left by a killed process.
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=".report-", dir=workdir) as folder:
             part = Path(folder)
@@ -64,7 +64,7 @@ def write_report(workdir: str | os.PathLike, compare: Sequence[str | os.PathLike
 
 
 def _move(part: Path, workdir: Path) -> None:
-    """Moves what was made into the run's folder, the page last; figures of an earlier report go."""
+    """Moves the new files into the run's folder, the page last; removes figures of an earlier report."""
     for name in (FIGURES, TABLES):
         old = part / f"old-{name}"
         if (workdir / name).exists():

@@ -1,6 +1,6 @@
-"""What TensorBoard shows of a training: numbers, ROC curves, the score against an observable, the config.
+"""TensorBoard logs of a training: numbers, ROC curves, the score against an observable, the config.
 
-TensorBoard drops what an interrupted training wrote beyond its last checkpoint, and keeps the rest.
+TensorBoard drops entries that an interrupted training wrote after its last checkpoint, and keeps the rest.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from e2e_jax.report.scored import Scored
 from e2e_jax.study import Task
 
 DOTS = 60
-"""Dots an inch of its pictures: 600 pixels wide."""
+"""Dots per inch of the pictures: 600 pixels wide."""
 
 
 class Board:
-    """TensorBoard's files of a training; a context manager."""
+    """Writer of a training's TensorBoard files; a context manager."""
 
     def __init__(self, folder: Path, config, task: Task, history: Sequence[Mapping] = ()):
-        """Goes on where the last checkpoint stands.
+        """Continues from the last checkpoint.
 
         Args:
-          folder: of the event files.
-          config: of the training; shown as text.
-          task: what is learnt.
-          history: the rows of the epochs that are done. They are written where the folder is empty.
+          folder: folder of the event files.
+          config: config of the training; shown as text.
+          task: the task.
+          history: the rows of the finished epochs; written if the folder is empty.
         """
-        # Here and below, not at the top: where PyTorch is installed, tensorboardX imports it for seconds.
+        # Imported here and below, because tensorboardX imports PyTorch if installed, which takes seconds.
         from tensorboardX import summary
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -43,7 +43,7 @@ class Board:
         known = folder.exists() and any(folder.iterdir())
         step = history[-1]["step"] + 1 if history and known else 0
         folder.mkdir(parents=True, exist_ok=True)
-        # Not `SummaryWriter`, whose own thread hides the errors of a full disk, and then never ends.
+        # Not `SummaryWriter`: its thread hides the errors of a full disk, and then never ends.
         self._writer = EventsWriter(str(folder / "events"))
         self._writer.write_event(Event(step=step, file_version="brain.Event:2"))
         self._writer.write_event(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
@@ -58,7 +58,7 @@ class Board:
 
     def __exit__(self, *error) -> None:
         self._thread.shutdown()
-        # An error of the training, such as a full disk, comes before the same one here.
+        # An error of the training, such as a full disk, takes precedence over the same error here.
         with contextlib.suppress(*([OSError] if any(error) else [])):
             self._writer.close()
 
@@ -93,7 +93,7 @@ class Board:
         self._writer.flush()
 
     def _draw(self, row, *sample):
-        # matplotlib takes its time to load, and a training should say first that it is there.
+        # Imported here, because matplotlib loads slowly and the training should print its first line before.
         import matplotlib
         from tensorboardX import summary
         from tensorboardX.utils import figure_to_image

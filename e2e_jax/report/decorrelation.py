@@ -1,4 +1,4 @@
-"""The score against an observable of the decorrelation, and the spectrum of it that a cut leaves."""
+"""The score against a decorrelated observable, and the spectrum of the observable after cuts on the score."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from e2e_jax.report.scored import Scored
 from e2e_jax.study import Observable
 
 FINEST = 20
-"""Bins of the observable's range, at most about."""
+"""Approximate maximum number of bins of the observable."""
 ROWS = 25
-"""Bins of a map in score."""
+"""Score bins of a map."""
 EFFICIENCIES = (0.7, 0.5, 0.3)
-"""Signal efficiencies of the cuts whose effect on the background's spectrum is shown."""
+"""Signal efficiencies of the cuts in the spectra of the background."""
 FEWEST = 10
-"""Passed events below which a spectrum says nothing."""
+"""Minimum number of passed events for a meaningful spectrum."""
 
 
 class ScoreMap(NamedTuple):
-    """How the score is distributed at each value of the observable.
+    """Distribution of the score at each value of the observable.
 
     Attributes:
       observable: edges of the columns, `[columns + 1]`.
       score: edges of the rows `[rows + 1]`.
-      fraction: of a column's events in each row, `[rows, columns]`.
-      quartiles: of the scores of each column, `[3, columns]`.
+      fraction: fraction of a column's events in each row, `[rows, columns]`.
+      quartiles: quartiles of the scores of each column, `[3, columns]`.
     """
 
     observable: np.ndarray
@@ -44,9 +44,9 @@ class ScoreMap(NamedTuple):
 
 
 class Spectrum(NamedTuple):
-    """A spectrum: summed weight of the events that passed in each bin, and their sum of squares.
+    """A spectrum: summed weight of the passed events in each bin, and the sum of squared weights.
 
-    Without weights both are the number of events. `efficiency` is the signal's at the cut.
+    Without weights both are the number of events. `efficiency` is the signal efficiency of the cut.
     """
 
     efficiency: float
@@ -55,7 +55,7 @@ class Spectrum(NamedTuple):
 
 
 def bin_width(low: float, high: float) -> float:
-    """The width 1, 2 or 5 times a power of ten of which `FINEST` or fewer fill a range."""
+    """The width, 1, 2 or 5 times a power of ten, that divides a range into at most `FINEST` bins."""
     if not high > low:
         return 1.0
     rough = (high - low) / FINEST
@@ -64,9 +64,9 @@ def bin_width(low: float, high: float) -> float:
 
 
 def bins(values: np.ndarray, fewest: float, marked: float) -> np.ndarray:
-    """Edges, multiples of one width, of bins that hold at least so many of the values `[n]`.
+    """Edges of bins that each hold at least `fewest` of the values `[n]`; multiples of one width.
 
-    The 5 % highest values are left out, unless that is all above the marked one.
+    The highest 5 % of the values are left out, unless these are all values above the marked one.
     """
     high = max(float(np.quantile(values, 0.95)), marked)
     width = bin_width(float(values.min()), high)
@@ -85,7 +85,7 @@ def bins(values: np.ndarray, fewest: float, marked: float) -> np.ndarray:
 
 
 def quantiles(values: np.ndarray, fractions: float | Sequence[float], weights: np.ndarray | None = None):
-    """`np.quantile` of values with weights, if any."""
+    """`np.quantile` with optional weights."""
     if weights is None:
         return np.quantile(values, fractions)
     return np.quantile(values, fractions, weights=weights, method="inverted_cdf")
@@ -109,7 +109,7 @@ def _own(scored: Scored, chosen: np.ndarray) -> np.ndarray | None:
 def score_map(
     scores: np.ndarray, values: np.ndarray, marked: float, weights: np.ndarray | None = None
 ) -> ScoreMap:
-    """The map of scores `[n]` against values of the observable `[n]`; `marked` as for `bins`."""
+    """The map of scores `[n]` against the observable `[n]`; `marked` as for `bins`."""
     edges = bins(values, max(20, len(values) / 60), marked)
     rows = np.linspace(0, min(1.0, max(np.quantile(scores, 0.998) * 1.08, 0.05)), ROWS + 1)
     counts = np.histogram2d(scores, values, bins=(rows, edges), weights=weights)[0]
@@ -125,15 +125,15 @@ def score_map(
 def draw_score_map(
     scored: Scored, label: str, observable: Observable, origin: str, cvm: dict | None = None, of: str = ""
 ) -> Figure:
-    """The signal's score against an observable for the events of one label; each column adds up to one.
+    """The signal's score against an observable for the events of one label; each column is normalized to one.
 
     Args:
       scored: the events.
-      label: which of them.
-      observable: one of those that the task decorrelates from.
-      origin: where they come from.
-      cvm: "value", "uncertainty" and "floor" of the CVM, to be written above.
-      of: the classifier's name, or whatever tells the figure from others of its kind.
+      label: label of the events to draw.
+      observable: one of the task's decorrelation observables.
+      origin: origin of the events.
+      cvm: "value", "uncertainty" and "floor" of the CVM, written above the map.
+      of: name that distinguishes the figure, such as the classifier's name.
     """
     chosen, task = scored.of(label), scored.task
     values, middle = scored.observables[observable.name][chosen], middle_of_signal(scored, observable.name)
@@ -145,7 +145,7 @@ def draw_score_map(
         bar = figure.colorbar(drawn, ax=axes, pad=0.02)
         bar.set_label("Fraction of the events in the column")
         middle = (made.observable[1:] + made.observable[:-1]) / 2
-        # Black under white: seen on dark and on light pixels.
+        # White on black is visible on dark and on light pixels.
         for colour, width in (("black", 5), ("white", 2.5)):
             style = {"color": colour, "linewidth": width}
             axes.plot(middle, made.quartiles[1], "-", **style)
@@ -156,7 +156,7 @@ def draw_score_map(
         axes.set_xlabel(literal(observable.label))
         axes.plot([], [], "-", color=INK, label="median")
         axes.plot([], [], "--", color=INK, label="quartiles")
-        # In the room above the highest score.
+        # In the space above the highest score.
         if cvm:
             axes.text(0.02, 0.985, _cvm(cvm), transform=axes.transAxes, va="top", fontsize=19)
         style = {"fontsize": 19, "columnspacing": 1.0, "handlelength": 1.3, "borderaxespad": 0.2}
@@ -167,7 +167,7 @@ def draw_score_map(
 
 
 def spectra(scored: Scored, label: str, name: str, edges: np.ndarray) -> list[Spectrum]:
-    """Spectra of an observable for one label: all of its events, then those that pass each cut."""
+    """Spectra of an observable for one label: all events, then the events that pass each cut."""
     values, counts = scored.observables[name], scored.counts
     made = []
     for efficiency in (1.0, *EFFICIENCIES):
@@ -231,14 +231,14 @@ def draw_spectrum(
 
 
 def _make_room(axes: Axes, edges: np.ndarray) -> None:
-    """Leaves the upper right of a falling spectrum to the legend, also where it does not fall."""
+    """Leaves space for the legend at the upper right, also if the spectrum does not fall."""
     heights = np.max([patch.get_data().values for patch in axes.patches], axis=0)
     right = edges[1:] > edges[0] + 0.35 * (edges[-1] - edges[0])
     axes.set_ylim(0, max(1.12 * heights.max(), heights[right].max(initial=0) / 0.52))
 
 
 def _spectrum_bins(scored: Scored, label: str, name: str) -> np.ndarray:
-    """Bins in which the tightest cut leaves nine events on average, unless they would become too wide."""
+    """Bins with nine events on average after the tightest cut, unless they would become too wide."""
     cut = cut_of(scored, min(EFFICIENCIES))
     passed = max(np.mean(scored.signal[scored.of(label)] >= cut), 1e-6)
     values = scored.observables[name][scored.of(label)]
@@ -247,9 +247,9 @@ def _spectrum_bins(scored: Scored, label: str, name: str) -> np.ndarray:
 
 
 def _ratio(passed: Spectrum, everything: Spectrum) -> tuple[np.ndarray, np.ndarray]:
-    """The normalised spectrum after a cut over that before, and its error; NaN where there was nothing.
+    """Ratio of the normalized spectra after and before a cut, and its error; NaN for empty bins.
 
-    Those that pass are part of all, so the error is that of the fraction that passes; at least of one event.
+    The passed events are a subset, so the error is that of the passed fraction, at least that of one event.
     """
     before = np.where(everything.counts > 0, everything.counts, np.nan)
     fraction, mean = passed.counts / before, passed.counts.sum() / everything.counts.sum()
@@ -259,7 +259,7 @@ def _ratio(passed: Spectrum, everything: Spectrum) -> tuple[np.ndarray, np.ndarr
 
 
 def pictures(runs: Sequence[Run]) -> list[Picture]:
-    """Maps and spectra of each run with a decorrelation, the first of which is the report's."""
+    """Maps and spectra of each run with a decorrelation; the first run is that of the report."""
     made = []
     for number, run in enumerate(runs):
         task = run.task
@@ -268,7 +268,7 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
         )
         labels = task.backgrounds if task.decorrelate else ()
         for label, observable in itertools.product(labels, task.decorrelate_observables):
-            # The CVM is that of the events of all these labels together.
+            # The CVM is computed for the events of all these labels together.
             given = run.results.get("decorrelation", {}).get(observable.name)
             cvm = given["cvm"] if given and task.of == (label,) else None
             title = f"true {task.title(label)}{of}"

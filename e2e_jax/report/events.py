@@ -1,4 +1,4 @@
-"""Some events that show what the classifier sees: chosen by their scores, found in the dataset, drawn."""
+"""Displays of example events: selected by their scores, read from the dataset, and drawn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from e2e_jax.report.shower_figure import draw_shower
 
 
 class Chosen(NamedTuple):
-    """An event to show: its place among the scores, the name of its files, its heading, why it was chosen."""
+    """An event to show: its index in the scores, the name of its files, its heading, and the reason."""
 
     row: int
     name: str
@@ -30,13 +30,13 @@ class Chosen(NamedTuple):
 
 
 class NotFound(Exception):
-    """The events cannot be shown; the message says why."""
+    """The events cannot be shown; the message gives the reason."""
 
 
 def choose(scored: Scored) -> list[Chosen]:
-    """The most signal-like signal, the most typical event of each other label, and the most mistaken of all.
+    """The most signal-like signal event, the most typical event of each other label, and the worst event.
 
-    Most mistaken is the event whose true class has the least probability. Without classes, see `_by_errors`.
+    The worst event has the lowest probability of its true class. Without classes, see `_by_errors`.
     """
     if not scored.task.classifies:
         return _by_errors(scored)
@@ -78,15 +78,15 @@ def find(run: Run, chosen: list[Chosen]) -> tuple[Record, str]:
     """Reads the chosen events from the run's dataset, by run, lumi and event number.
 
     Returns:
-      The events in their order, and their origin.
+      The events in the order of `chosen`, and their origin.
 
     Raises:
-      NotFound: the dataset is absent or damaged, or does not hold them.
+      NotFound: the dataset is missing or damaged, or does not contain the events.
     """
     name, data_dir = run.config.dataset.name, run.config.dataset.data_dir
     rows = [one.row for one in chosen]
     try:
-        # The scores are in the order of the dataset, unless somebody sorted them or built it anew.
+        # The scores are in the order of the dataset, unless they were sorted or the dataset was rebuilt.
         events, origin, _ = read_events(name, rows, "validation", data_dir=data_dir)
         if not _are(run, rows, events):
             everything, *_ = read_events(name, range(len(run.address)), "validation", data_dir=data_dir)

@@ -1,4 +1,4 @@
-"""A jet as its classifier sees it: one panel for tracks, ECAL and HCAL."""
+"""The image of a jet: one panel each for tracks, ECAL and HCAL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from e2e_jax.report.pictures import STYLE, header
 PANEL = 8.2, 7.2
 """Width and height of a panel in inches."""
 DECADES = 3
-"""Of the color scale, down from the brightest pixel."""
+"""Range of the color scale, down from the brightest pixel."""
 LABELS = {"tracks": "Tracks, $p_T$", "ecal": "ECAL, energy", "hcal": "HCAL, energy"}
 
 
@@ -22,9 +22,9 @@ def draw_jet(jets: Jets, index: int, origin: str) -> Figure:
     """Draws a jet.
 
     Args:
-      jets: any jets.
-      index: which of them.
-      origin: where they come from.
+      jets: the jets.
+      index: index of the jet.
+      origin: origin of the jets.
     """
     hits = {name: getattr(jets, name).event(index) for name in jets.COLLECTIONS}
     image = pixels.draw_event(hits, jet_pixels.JET, tuple(LABELS))

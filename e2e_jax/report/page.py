@@ -1,4 +1,4 @@
-"""The page: everything in one file, which opens without a network, on a phone, in light and dark."""
+"""The report page: one file, usable offline, on a phone, and in light and dark mode."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def page(
     """The content of report.html.
 
     Args:
-      runs: the report's run, then those compared.
+      runs: the report's run, then the compared runs.
       made: the tables.
-      curves, targets, maps, displays, checks: pictures that were written: ROC curves, predicted against true
-        values, the score against the observable, events, and training curves with the rest.
-      absent: why there are no events; "" where there are.
+      curves, targets, maps, displays, checks: written pictures: ROC curves, predicted against true values,
+        the score against the observable, events, and training curves and all others.
+      absent: the reason for missing events; "" otherwise.
     """
     from plotly.offline import get_plotlyjs
 
@@ -81,7 +81,7 @@ def page(
 
 
 def provenance(run: Run) -> dict[str, str]:
-    """What made a run's results, name -> text."""
+    """Provenance of a run's results, name -> text."""
     made, dataset = run.results["provenance"], run.dataset
     packages = made.get("packages", {})
     device = made.get("device", {})
@@ -103,7 +103,7 @@ def provenance(run: Run) -> dict[str, str]:
 
 
 def _learnt(task: Task) -> str:
-    """What a network learnt, in words: "Predicts the diphoton mass; H against γγ"."""
+    """Description of the task: "Predicts the diphoton mass; H against γγ"."""
     said = []
     if task.targets:
         said.append(f"Predicts the {' and '.join(task.target(name).phrase for name in task.targets)}")
@@ -117,5 +117,5 @@ def _listed(versions: dict) -> str:
 
 
 def _script(text: str) -> Markup:
-    """JSON that may stand inside a script element."""
+    """JSON, escaped for use inside a script element."""
     return Markup(text.replace("<", "\\u003c"))

@@ -1,4 +1,4 @@
-"""A figure of the report: its style, its files, and how it stands in a page that may be light or dark."""
+"""A figure of the report: style, files, and display on a light or dark page."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from e2e_jax.display.figure import literal
 from e2e_jax.study import Task
 
 INK, FAINT = "#1a1a1a", "#8a8a8a"
-"""What is written and drawn in lines; what stands back."""
+"""Colors of text and lines, and of the background elements."""
 COLOURS = ("#3f79f0", "#e42536", "#e88a00", "#964a8b", "#188a80", "#7a21dd")
-"""Of curves, in order: after M. A. Petroff, "Accessible color sequences", arXiv:2107.02270, the yellow ones
-darker, since thin lines need the contrast."""
+"""Colors of curves, in order: from M. A. Petroff, "Accessible color sequences", arXiv:2107.02270, with darker
+yellows, because thin lines need contrast."""
 DASHES = ("-", "--", "-.", ":")
 DARK = {
     INK: "#e8e8e6",
@@ -32,14 +32,14 @@ DARK = {
     COLOURS[3]: "#d492c9",
     COLOURS[5]: "#b794ff",
 }
-"""What takes the place of a colour on a dark page; the others do for both."""
+"""Replacements of colors on a dark page; other colors are used for both."""
 SIZE = (10.0, 8.5)
-"""Width and height in inches. mplhep's letters of 26 points are 9 at half the width of a page."""
+"""Width and height in inches. At half a page width, mplhep's letters of 26 points become 9 points."""
 DOTS = 120
 STYLE = {
     **mplhep.style.CMS,
     "figure.figsize": SIZE,
-    # The second has the letters that the first lacks, such as γ and →.
+    # The second font has the letters that the first lacks, such as γ and →.
     "font.family": ["TeX Gyre Heros", "DejaVu Sans"],
     "mathtext.fallback": "stixsans",
     "axes.unicode_minus": True,
@@ -59,13 +59,13 @@ class Picture:
     """A figure of the report.
 
     Attributes:
-      name: of its files, without their ends.
-      title: its heading in the page.
-      caption: what is seen, in a sentence or two.
+      name: name of its files, without suffix.
+      title: heading in the page.
+      caption: description in one or two sentences.
       figure: the drawing.
-      interactive: the same as JSON for plotly.js; None where there is none.
-      themed: whether its colours may change with the page; otherwise it stands on white.
-      sources: the drawing as data URIs, "light" and, where it is themed, "dark"; once it was written.
+      interactive: the same as JSON for plotly.js, or None.
+      themed: whether its colors follow the page; otherwise the background is white.
+      sources: the drawing as data URIs, "light" and, if themed, "dark"; set when it is written.
     """
 
     name: str
@@ -77,13 +77,13 @@ class Picture:
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        """Writes the PNG and the PDF, keeps what the page shows in `sources`, and lets go of the drawing."""
+        """Writes the PNG and the PDF, stores the page's version in `sources`, and releases the drawing."""
         with matplotlib.rc_context(STYLE if self.themed else {}):
             path = folder / f"{self.name}.png"
             self.figure.savefig(path, dpi=DOTS if self.themed else 300, facecolor="white")
-            # Laid out once, for all formats.
+            # One layout for all formats.
             self.figure.set_layout_engine("none")
-            # Without its date a PDF is the same every time.
+            # Without a date the PDF is reproducible.
             about = {"CreationDate": None}
             self.figure.savefig(folder / f"{self.name}.pdf", facecolor="white", metadata=about)
             if self.themed:
@@ -95,14 +95,14 @@ class Picture:
 
 
 def dark(svg: str) -> str:
-    """A drawing in the colours of a dark page."""
+    """A drawing in the colors of a dark page."""
     for light, other in DARK.items():
         svg = svg.replace(light, other)
     return svg
 
 
 def class_colours(task: Task) -> dict[str, str]:
-    """A colour for each class: that of the signal is always the same."""
+    """A color for each class; the signal always has the same color."""
     signal = COLOURS[1]
     others = itertools.cycle(colour for colour in COLOURS if colour != signal)
     return {name: signal if name == task.signal else next(others) for name in task.names}
@@ -110,12 +110,12 @@ def class_colours(task: Task) -> dict[str, str]:
 
 @contextmanager
 def new_figure(origin: str, note: str = "", size: tuple[float, float] = SIZE, **axes) -> Iterator[tuple]:
-    """A figure in the report's style and its axes, below a line that says what the events are.
+    """A figure in the report's style and its axes, below a line with the origin of the events.
 
     Args:
-      origin: where the events come from.
-      note: stands at the right end of that line.
-      size: inches.
+      origin: origin of the events.
+      note: text at the right end of that line.
+      size: size in inches.
       **axes: as for `Figure.subplots`.
     """
     with matplotlib.rc_context(STYLE):
@@ -126,12 +126,12 @@ def new_figure(origin: str, note: str = "", size: tuple[float, float] = SIZE, **
 
 
 def header(axes: Axes, origin: str, note: str = "") -> None:
-    """Writes above axes what the events are (left) and what else there is to say (right)."""
+    """Writes the origin of the events (left) and a note (right) above the axes."""
     origin, note = literal(origin), literal(note)
-    # Side by side above the narrowest axes, those with a colour bar.
+    # Both fit above the narrowest axes, those with a color bar.
     size = 23 * min(1.0, 40 / max(len(origin) + len(note), 1))
     above = {"xy": (0, 1), "xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}
-    if "/" not in origin:  # the name of a dataset stays as it is
+    if "/" not in origin:  # names of datasets are not changed
         origin = origin[:1].upper() + origin[1:]
     axes.annotate(origin, **above, xytext=(0, 8), style="italic", fontsize=size, weight="bold")
     above["xy"] = (1, 1)
@@ -141,7 +141,7 @@ def header(axes: Axes, origin: str, note: str = "") -> None:
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, dpi=DOTS, metadata={"Date": None})
-    # A third of what matplotlib writes is indentation and comments.
+    # A third of matplotlib's output is indentation and comments.
     return re.sub(
         r"\s+", " ", re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
     )

@@ -1,4 +1,4 @@
-"""How a training went, which class is taken for which, and whether a probability is one."""
+"""Training curves, confusion matrix and calibration."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from e2e_jax.report.runs import Run
 from e2e_jax.report.scored import Scored
 
 BINS = 12
-"""Bins of a reliability curve; each holds as many events."""
+"""Bins of a reliability curve, with equal numbers of events."""
 
 
 class Reliability(NamedTuple):
-    """Predicted against observed, each `[bins]`; the expected calibration error is their mean distance."""
+    """Predicted and observed probability, each `[bins]`; expected calibration error: their mean distance."""
 
     predicted: np.ndarray
     observed: np.ndarray
@@ -28,7 +28,7 @@ class Reliability(NamedTuple):
 
 
 def confusion(scored: Scored) -> np.ndarray:
-    """Summed weights `[true class, class with the highest probability]`; counts where there are none."""
+    """Summed weights `[true class, class with the highest probability]`; counts without weights."""
     classes = len(scored.task.names)
     kept = scored.targets >= 0
     chosen = scored.probabilities[kept].argmax(axis=1)
@@ -40,10 +40,10 @@ def confusion(scored: Scored) -> np.ndarray:
 def reliability(
     predicted: np.ndarray, is_true: np.ndarray, bins: int = BINS, weights: np.ndarray | None = None
 ) -> Reliability:
-    """The reliability curve of a probability `[n]` for whether something is true `[n]`, with weights `[n]`.
+    """The reliability curve of a probability `[n]` with truth `[n]` and weights `[n]`.
 
-    The events are dealt by their probability into bins of equal size. The error is binomial; where none or
-    all are true it is that of one event.
+    The events are divided by their probability into bins of equal size. The error is binomial; if none or all
+    are true, it is that of one event.
 
     References:
       A. Niculescu-Mizil and R. Caruana, "Predicting good probabilities with supervised learning", ICML 2005.
@@ -61,7 +61,7 @@ def reliability(
 
 
 def draw_confusion(scored: Scored, origin: str) -> Figure:
-    """The confusion matrix, each true class adding up to 100 %."""
+    """The confusion matrix; each true class is normalized to 100 %."""
     counts = confusion(scored)
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names = [literal(scored.task.title(name)) for name in scored.task.names]
@@ -69,7 +69,7 @@ def draw_confusion(scored: Scored, origin: str) -> Figure:
     with new_figure(origin, f"accuracy {100 * accuracy:.1f} %") as (figure, axes):
         drawn = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
         for (row, column), count in np.ndenumerate(counts):
-            # These two stay as they are on a dark page: the squares do, too.
+            # These two colors do not change on a dark page, because the squares do not change either.
             colour = "#fefefe" if fractions[row, column] > 0.55 else "#101010"
             text = f"{100 * fractions[row, column]:.1f} %\n{count:,.0f}"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=24)
@@ -85,7 +85,7 @@ def draw_confusion(scored: Scored, origin: str) -> Figure:
 
 
 def draw_calibration(scored: Scored, origin: str) -> Figure:
-    """Reliability curves, and below them how often each probability is given."""
+    """Reliability curves, and below them the distribution of the probabilities."""
     style = {"nrows": 2, "sharex": True, "gridspec_kw": {"height_ratios": (2.6, 1), "hspace": 0.03}}
     size = SIZE[0], SIZE[1] * 1.2
     with new_figure(origin, f"{len(scored.labels):,} events", size, **style) as (figure, (upper, lower)):
@@ -103,7 +103,7 @@ def draw_calibration(scored: Scored, origin: str) -> Figure:
             lower.hist(predicted, np.linspace(0, 1, 41), **style)
         upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="Fraction that is of the class")
         lower.set(xlabel="Predicted probability", ylabel="Events / 0.025", yscale="log")
-        # Above the diagonal, where a calibrated classifier does not come.
+        # Above the diagonal, away from the curve of a calibrated classifier.
         upper.legend(loc="upper left", fontsize=20)
         figure.align_ylabels()
     return figure
@@ -118,12 +118,12 @@ TRAINING = (
     ("ROC AUC vs rest", {}),
     ("CVM", {"cvm": "CVM"}),
 )
-"""Panels of the training curves: label of the axis, and columns of metrics.jsonl; the AUC's go by class. One
-whose columns no epoch has is left out."""
+"""Panels of the training curves: axis label, and columns of metrics.jsonl; for the AUCs one per class. Panels
+without data are omitted."""
 
 
 def draw_training(run: Run) -> Figure:
-    """Losses, AUCs and CVM after each epoch; the epoch that was chosen is marked."""
+    """Losses, AUCs and CVM after each epoch; the best epoch is marked."""
     epochs = [row["epoch"] for row in run.history]
     note = f"{run.results['events'].get('train') or 0:,} training events"
     known = {column for row in run.history for column in row}
@@ -158,7 +158,7 @@ def draw_training(run: Run) -> Figure:
         lowest.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         lowest.xaxis.set_minor_locator(NullLocator())
         for axes in panels:
-            # In its own strip above the highest point.
+            # In a separate strip above the highest point.
             low, high = axes.get_ylim()
             axes.set_ylim(low, high + 0.24 * (high - low))
             if run.results["epoch"] is not None:
@@ -169,7 +169,7 @@ def draw_training(run: Run) -> Figure:
 
 
 def pictures(run: Run) -> list[Picture]:
-    """Training curves (where the run's epochs are known); of classes confusion matrix and reliability."""
+    """Training curves (if the run's epochs are known), and for classes confusion matrix and reliability."""
     task, phrase = run.task, run.task.decorrelate_phrase
     price = f" The decorrelation from the {phrase} may cost calibration." if phrase else ""
     made = _of_classes(run, price) if task.classifies else []

@@ -1,4 +1,4 @@
-"""Predicted against true values of the targets: the map of both, the errors, and how they change."""
+"""Predicted against true values of the targets: map, errors, and errors in bins of the truth."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from e2e_jax.report.scored import Regressed, Scored
 from e2e_jax.study import Observable
 
 CELLS = 10, 40
-"""Fewest and most rows and columns of the map."""
+"""Minimum and maximum number of rows and columns of the map."""
 
 
 def draw_map(scored: Scored, target: Observable, origin: str, note: str = "") -> Figure:
-    """The predictions against the truth; each column adds up to one."""
+    """The predictions against the truth; each column is normalized to one."""
     found = scored.regressed[target.name]
     edges = _edges(found.truth)
     predicted = np.clip(found.predicted, edges[0], edges[-1])
@@ -25,7 +25,7 @@ def draw_map(scored: Scored, target: Observable, origin: str, note: str = "") ->
         fraction = counts / np.maximum(counts.sum(axis=0), 1)
         drawn = axes.pcolormesh(edges, edges, fraction, cmap="cividis", rasterized=True, vmin=0)
         figure.colorbar(drawn, ax=axes, pad=0.02).set_label("Fraction of the events in the column")
-        # Black under white: seen on dark and on light pixels.
+        # White on black is visible on dark and on light pixels.
         for colour, width in (("black", 5), ("white", 2.5)):
             axes.plot(edges[[0, -1]], edges[[0, -1]], "-", color=colour, linewidth=width)
         axes.set(xlabel=_label("True", target), ylabel=_label("Predicted", target))
@@ -35,7 +35,7 @@ def draw_map(scored: Scored, target: Observable, origin: str, note: str = "") ->
 
 
 def draw_errors(found: Regressed, target: Observable, origin: str) -> Figure:
-    """The distribution of the errors; with predicted uncertainties also that of the pulls."""
+    """The distribution of the errors and, with predicted uncertainties, of the pulls."""
     error = found.predicted - found.truth
     shown = [(error, _label("Predicted minus true", target))]
     if found.sigma is not None:
@@ -84,7 +84,7 @@ def draw_bins(results: dict, target: Observable, origin: str) -> Figure:
 
 
 def pictures(run: Run) -> list[Picture]:
-    """The pictures of each target of a run; none of a classifier."""
+    """The pictures of each target of a run; empty for a classifier."""
     made = []
     for target in map(run.task.target, run.task.targets):
         name, title = target.name, target.title or target.name

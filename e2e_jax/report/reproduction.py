@@ -1,4 +1,4 @@
-"""The paper's tables, as they were trained here: what is finished next to the paper's numbers."""
+"""The paper's tables with our results: finished trainings next to the paper's numbers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MARKDOWN, JSON = "tables.md", "tables.json"
 
 
 class Row(NamedTuple):
-    """A row of a table: the training of a classifier, and what became of it.
+    """A row of a table: the training of a classifier and its outcome.
 
     Attributes:
       table: a key of `published.TABLES`.
-      config: of the training.
+      config: config of the training.
       workdir: the run's folder.
-      results: the content of results.json; None where it is not finished.
-      failure: why it failed, if it did.
+      results: the content of results.json; None if the training is not finished.
+      failure: reason of the failure, if any.
     """
 
     table: str
@@ -37,12 +37,12 @@ class Row(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The classifier as the paper calls it."""
+        """The paper's name of the classifier."""
         return NAMES.get(self.config.name, self.config.name)
 
     @property
     def paper(self) -> dict[Place, float]:
-        """The paper's numbers; {} for a classifier that the paper does not have."""
+        """The paper's numbers; {} for a classifier that is not in the paper."""
         table = TABLES[self.table]
         return dict(zip(table.places, table.results.get(self.config.name, ())))
 
@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
     @property
     def state(self) -> str:
-        """What became of the training, in words."""
+        """The outcome of the training, in words."""
         if self.results:
             return "finished"
         if self.failure:
@@ -80,7 +80,7 @@ def write(workdir: Path, rows: Sequence[Row], size: str) -> list[Path]:
 
 
 def as_json(row: Row) -> dict:
-    """A row of a table for JSON; of several seeds "metrics" holds the mean and the spread."""
+    """A row of a table for JSON; with several seeds "metrics" holds the mean and the spread."""
     config = row.config
     entry = {
         "table": row.table,
@@ -115,7 +115,7 @@ def as_json(row: Row) -> dict:
 
 
 def seconds(row: Row) -> float:
-    """Time of the training, over all its networks, validation included."""
+    """Time of the training with validation, summed over its networks."""
     return round(sum(epoch["seconds"] for epochs in row.epochs for epoch in epochs), 1)
 
 
@@ -146,7 +146,7 @@ def _table(rows: Sequence[Row]) -> str:
 
 
 def _ours(row: Row, places: Sequence[Place]) -> list[list[str]]:
-    """The lines of a training: its results, of several seeds also those of the ensemble; or its state."""
+    """The lines of a training: its results, with several seeds also those of the ensemble; or its state."""
     name = "" if row.paper else f"**{row.name}**"
     if not row.results:
         return [[name, row.state.replace("|", "\\|")]]
@@ -177,14 +177,14 @@ def _number(value: float | None) -> str:
 
 
 def _places(row: Row) -> list[Place]:
-    """Those metrics of the row's table that its results have."""
+    """The metrics of the row's table that are in its results."""
     if not row.results:
         return []
     return [place for place in TABLES[row.table].places if value_at(row.results, place)]
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
-    """What the numbers are, in sentences."""
+    """Sentences that explain the numbers."""
     said = ["Uncertainties are statistical, from the bootstrap."]
     if any(row.config.seeds > 1 for row in rows):
         said.append("That of a mean over seeds is the standard deviation over the seeds.")

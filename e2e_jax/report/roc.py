@@ -1,4 +1,4 @@
-"""ROC curves: signal efficiency against background rejection, of one run or of several over each other."""
+"""ROC curves: signal efficiency against background rejection, for one run or several in one figure."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from e2e_jax.report.scored import Scored
 from e2e_jax.study import Task
 
 POINTS = 200
-"""Points of a drawn curve along either axis: no line on paper shows more."""
+"""Points of a drawn curve along either axis, the resolution of a printed line."""
 EFFICIENCIES = np.linspace(0, 1, 101)
-"""Where the band of a curve is computed."""
+"""Efficiencies at which the band of a curve is computed."""
 RESAMPLES = 100
-"""Samples of the bootstrap behind a band."""
+"""Bootstrap samples for a band."""
 
 
 class Curve(NamedTuple):
-    """A ROC curve: its name, colour and points, the area with its uncertainty, and the band around it.
+    """A ROC curve: name, color, points, area with uncertainty, and band.
 
     The band is a range of the rejection at `EFFICIENCIES`, `[2, 101]`: the 68 % interval of the bootstrap, or
     for an ensemble the range of its networks.
@@ -46,7 +46,7 @@ class Curve(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Curves that belong into one figure."""
+    """The curves of one figure."""
 
     name: str
     title: str
@@ -64,10 +64,10 @@ def curve(
     """The ROC curve of scores.
 
     Args:
-      name, colour: of the curve.
+      name, colour: name and color of the curve.
       scores, is_signal, weights: `[n]`, as for `metrics.roc_auc`, with its errors.
-      area: "value" and "uncertainty" of the area where they are known; otherwise they are computed, the
-        uncertainty by DeLong's formula.
+      area: "value" and "uncertainty" of the area, if known; otherwise they are computed, with DeLong's
+        formula for the uncertainty.
     """
     if area is None:
         area = {
@@ -76,7 +76,7 @@ def curve(
         }
     false, true, threshold = metrics.roc_curve(scores, is_signal, weights)
     grid = np.linspace(0, 1, POINTS)
-    # Points at even steps of either rate: the curve keeps its shape where it is steep and where it is flat.
+    # Points at equal steps of both rates keep the shape of steep and of flat parts.
     kept = np.unique(
         np.concatenate([np.searchsorted(rate, grid).clip(0, len(rate) - 1) for rate in (false, true)])
     )
@@ -103,7 +103,7 @@ def band(scores: np.ndarray, is_signal: np.ndarray, weights: np.ndarray | None =
 
 
 def with_members(one: Curve, members: Sequence[tuple]) -> Curve:
-    """The curve of an ensemble, with the range of its networks: (scores, is_signal, weights) of each."""
+    """The curve of an ensemble with the range of its networks, given (scores, is_signal, weights) of each."""
     if not members:
         return one
     rejections = [_rejection(*metrics.roc_curve(*member)[:2]) for member in members]
@@ -116,23 +116,23 @@ def _rejection(false: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def versus_rest(scored: Scored, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores of a class, which events are of it, and how much each counts."""
+    """Scores of a class, whether each event belongs to it, and the event weights."""
     index = scored.task.names.index(name)
     return scored.probabilities[:, index], scored.targets == index, scored.counts
 
 
 def versus_label(scored: Scored, background: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pair-normalized scores of the signal against one label, which are signal, and how much each counts."""
+    """Pair-normalized scores of the signal against one label, whether each event is signal, and weights."""
     pair = pair_with_label(scored.task, scored.probabilities, scored.labels, background)
     return *pair, scored.counts[rows_of_pair(scored.task, scored.labels, background)]
 
 
 def by_class(scored: Scored, areas: dict) -> Comparison:
-    """Each class against the rest, for one classifier; of two labels the signal alone, the others mirror it.
+    """Each class against the rest, for one classifier; with two labels only the signal, by symmetry.
 
     Args:
       scored: the events.
-      areas: class -> "value" and "uncertainty"; those that are missing are computed.
+      areas: class -> "value" and "uncertainty"; missing ones are computed.
     """
     task, colours = scored.task, class_colours(scored.task)
     curves = [
@@ -149,8 +149,7 @@ def by_class(scored: Scored, areas: dict) -> Comparison:
 def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     """All curves of the report: a class against the rest, and the signal against each other label's events.
 
-    With several runs there is one figure for each class, the runs in it next to each other; a run whose
-    classifier does not have the class is not in it.
+    With several runs there is one figure per class, with the curves of all runs that have this class.
     """
     task, made = runs[0].task, []
     if len(runs) == 1:
@@ -195,7 +194,7 @@ def draw(comparison: Comparison, origin: str, note: str = "") -> Figure:
             axes.fill_between(EFFICIENCIES, *one.band, color=one.colour, alpha=0.2, linewidth=0)
             axes.plot(one.efficiency, one.rejection, dashes, color=one.colour, label=literal(one.legend))
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="Signal efficiency", ylabel="Background rejection")
-        # Below the diagonal, where no curve comes.
+        # Below the diagonal, away from the curves.
         legend = axes.legend(
             loc="lower left", title=literal(f"{comparison.title}: AUC"), alignment="left", fontsize=20
         )
@@ -204,7 +203,7 @@ def draw(comparison: Comparison, origin: str, note: str = "") -> Figure:
 
 
 def interactive(comparison: Comparison) -> str:
-    """The same for plotly.js, as JSON: efficiency, rejection and the cut under the pointer."""
+    """The same as JSON for plotly.js, with efficiency, rejection and cut under the pointer."""
     import plotly.graph_objects as go
 
     bands = [
@@ -247,7 +246,7 @@ def interactive(comparison: Comparison) -> str:
 
 
 def pictures(runs: Sequence[Run]) -> list[Picture]:
-    """The ROC curves of runs, the first of which is the report's."""
+    """The ROC curves of runs; the first run is that of the report."""
     first = runs[0]
     others = any(not run.same_events(first) for run in runs)
     note = f"{len(first.scored.labels):,} events" + (", † others" if others else "")
@@ -267,13 +266,13 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
 
 
 def against_rest(task: Task) -> str:
-    """What a classifier separates, in words."""
+    """Description of the classes that a classifier separates."""
     others = " and ".join(map(task.title, task.backgrounds))
     return f"{task.title(task.signal)} against {others}"
 
 
 def _name(runs: Sequence[Run], run: Run) -> str:
-    """A run in a legend, marked as in the table where it saw other events than the first."""
+    """A run's name in a legend, marked as in the table if its events differ from those of the first run."""
     return run.name + ("" if run.same_events(runs[0]) else "†")
 
 

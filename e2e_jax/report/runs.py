@@ -1,4 +1,4 @@
-"""What a report is made of: the results, scores and epochs of a run, checked before anything is drawn."""
+"""The data of a report: results, scores and epochs of a run, checked before anything is drawn."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from e2e_jax.study import Task
 from e2e_jax.study.task import CLASSIFICATION, HEADS, REGRESSION
 
 PARTS = ("config", "task", "dataset", "events", "epoch", "provenance")
-"""What a report needs of the results."""
+"""Required keys of the results."""
 
 PARTS_OF_HEADS = {CLASSIFICATION: ("auc_vs_rest", "auc_pairwise", "cvm"), REGRESSION: ("regression",)}
-"""What it needs besides, by the heads of the task."""
+"""Additional required keys, by the heads of the task."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Run:
     """A run that was evaluated.
 
     Attributes:
-      folder: where it is.
-      name: of its classifier, as legends and tables show it.
-      config: as in its results.
+      folder: the run's folder.
+      name: name of its classifier in legends and tables.
+      config: config in its results.
       results: the content of results.json.
       scored: the validation events with their scores.
-      address: run, lumi and event number of each, int `[n, 3]`.
-      history: one row an epoch; empty where the folder has no metrics.jsonl.
+      address: run, lumi and event number of each event, int `[n, 3]`.
+      history: one row per epoch; empty if the folder has no metrics.jsonl.
     """
 
     folder: Path
@@ -56,7 +56,7 @@ class Run:
 
     @property
     def origin(self) -> str:
-        """Where the events come from; the dataset's name where it does not say."""
+        """Origin of the events; by default the dataset's name."""
         return self.dataset.get("origin") or self.dataset.get("name", "unknown events")
 
     @property
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def table(self) -> tuple[str, ...]:
-        """What runs of one table of results have in common: the published table, or else their labels."""
+        """Key of the table of results that shows the run: the published table, or else the labels."""
         table = published.table_of(self.results)
         return (table,) if table else (*self.task.labels, *self.task.targets)
 
@@ -82,10 +82,10 @@ class Run:
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[Run]:
-    """Reads runs; those of one classifier are named by their folders.
+    """Reads runs; several runs of one classifier are named by their folders.
 
     Raises:
-      WorkdirError: a run is given twice, has no results, or they cannot be used.
+      WorkdirError: a run is given twice, or has no usable results.
     """
     folders = [Path(folder) for folder in folders]
     places = [folder.resolve() for folder in folders]
@@ -103,11 +103,11 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
 
 
 def read_run(folder: str | Path) -> Run:
-    """Reads what a run left.
+    """Reads the results of a run.
 
     Raises:
-      WorkdirError: there are no results in the folder, a later version wrote them, scores are missing, not
-        finite or of another evaluation, or a class has no events.
+      WorkdirError: the folder has no results, a later version wrote them, scores are missing, not finite or
+        from another evaluation, or a class has no events.
     """
     folder = Path(folder)
     results = _read_results(folder)
@@ -178,7 +178,7 @@ def _read_results(folder: Path) -> dict:
 
 
 def _newer_version(results: dict) -> str | None:
-    """The version of the program that wrote the results, where it is later than this one."""
+    """The version of the program that wrote the results, if it is later than this one."""
 
     def numbers(version):
         return [int(part) for part in str(version).split(".")[:2] if part.isdigit()]
@@ -218,7 +218,7 @@ def _read_scores(folder: Path, task: Task, weights: str) -> dict[str, np.ndarray
 
 
 def _check(run: Run) -> None:
-    """Raises a WorkdirError where scores and results do not belong together, or a class has no events."""
+    """Raises a WorkdirError if scores and results do not match, or a class has no events."""
     labels, task, path = run.scored.labels, run.task, run.folder / SCORES
     for name, found in run.scored.regressed.items():
         error = regression.metrics(found.truth, found.predicted)["mae"]

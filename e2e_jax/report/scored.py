@@ -13,7 +13,7 @@ from e2e_jax.study import Task
 
 
 class Regressed(NamedTuple):
-    """A target of some events: true values, predictions, and their uncertainties if there are any; `[n]`."""
+    """A target: true values, predictions, and optional predicted uncertainties; `[n]`."""
 
     truth: np.ndarray
     predicted: np.ndarray
@@ -22,14 +22,14 @@ class Regressed(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """Events that a classifier has seen.
+    """Events with the predictions of a network.
 
     Attributes:
       probabilities: `[n, classes]`, in the order of `task.names`; no columns without classes.
       labels: int `[n]`, indices into `task.labels`.
-      observables: name -> `[n]`, those that the task decorrelates from.
-      task: what the classifier learnt.
-      weights: `[n]`, of the events; None where all count alike.
+      observables: name -> `[n]`, the observables from which the task decorrelates.
+      task: the task.
+      weights: `[n]`, event weights; None for equal weights.
       members: the scores of each network of an ensemble.
       regressed: the targets by name.
     """
@@ -71,19 +71,19 @@ class Scored:
 
     @property
     def is_signal(self) -> np.ndarray:
-        """Which events are of the signal, bool `[n]`."""
+        """Whether each event is signal, bool `[n]`."""
         return self.targets == self.task.signal_index
 
     @property
     def targets(self) -> np.ndarray:
-        """The true class of each event `[n]`, an index into `task.names`; -1 where it is left out."""
+        """The true class of each event `[n]`, an index into `task.names`; -1 for unused events."""
         return self.task.of_labels(self.labels)
 
     @property
     def counts(self) -> np.ndarray:
-        """How much each event counts `[n]`: its weight, or 1."""
+        """The weight of each event `[n]`; 1 by default."""
         return of_events(self.weights, len(self.labels))
 
     def of(self, label: str) -> np.ndarray:
-        """Which events have a label, bool `[n]`."""
+        """Whether each event has the label, bool `[n]`."""
         return self.labels == self.task.labels.index(label)

@@ -1,4 +1,4 @@
-"""A shower as its classifier sees it: energies of 32 x 32 crystals, pulses or times of the brightest."""
+"""The image of a shower: energies of 32 x 32 crystals, and pulses or times of the brightest ones."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from e2e_jax.events.showers import Showers
 from e2e_jax.report.pictures import COLOURS, DASHES, STYLE, header
 
 FAINTEST = 0.05
-"""GeV below which crystals look alike."""
+"""Lower end of the energy scale in GeV."""
 SEEN = 0.5
-"""GeV from which on a crystal's time says something."""
+"""Minimum energy in GeV for a meaningful time of a crystal."""
 PULSES = 5
-"""Crystals whose samples are drawn."""
+"""Number of crystals whose samples are drawn."""
 PANEL = 8.2, 7.2
 """Width and height of a panel in inches."""
 
 
 def draw_shower(showers: Showers, index: int, view: str, origin: str) -> Figure:
-    """Draws a shower; of a pair both.
+    """Draws a shower, or both showers of a pair.
 
     Args:
-      showers: in the view "crop" or "barrel".
-      index: which of them.
-      view: what their cells count in.
-      origin: where they come from.
+      showers: showers in the view "crop" or "barrel".
+      index: index of the shower.
+      view: view that defines the cell numbers.
+      origin: origin of the showers.
     """
     shown = windows(showers[[index]], view)
     digis = bool(shown[0].digis.counts[0])
@@ -52,7 +52,7 @@ def draw_shower(showers: Showers, index: int, view: str, origin: str) -> Figure:
 
 
 def windows(shower: Showers, view: str) -> list[Showers]:
-    """A shower (one row) in crops: itself, or cut out of the barrel; of a pair both, the brightest first."""
+    """The crop of a shower (one row), cut out of the barrel if needed; for a pair both, brightest first."""
     if view == "crop":
         return [shower]
     made = [crops.crop(shower)]
@@ -62,13 +62,13 @@ def windows(shower: Showers, view: str) -> list[Showers]:
         near = (row >= first_row) & (row < first_row + crops.SIDE)
         near &= (column - first_column) % geometry.EB_COLUMNS < crops.SIDE
         rest = dataclasses.replace(shower, crystals=shower.crystals.filter(~near))
-        # Two particles may have gone the same way.
+        # The two particles may be close together.
         made += [crops.crop(rest)] if len(rest.crystals.cell) else []
     return made
 
 
 def pixels(shower: Showers, channel: str) -> np.ndarray:
-    """The crop of one shower, f4 `[32, 32]`: "energy" in GeV or "time" in ns; 0 where no crystal was hit."""
+    """The crop of one shower, f4 `[32, 32]`: "energy" in GeV or "time" in ns; 0 for crystals without hit."""
     image = np.zeros(crops.CELLS["crop"], np.float32)
     image[shower.crystals.cell] = shower.crystals.columns[channel]
     return image.reshape(crops.SHAPES["crop"])
@@ -107,6 +107,6 @@ def _draw_pulses(axes: Axes, shower: Showers) -> None:
 
 
 def _generated(particles: np.ndarray) -> str:
-    """What was generated, in words; "" where that is not known."""
+    """Description of the generated particles; "" if unknown."""
     known = [(pt, eta) for pt, eta, _ in particles if pt > 0]
     return ", ".join(rf"$p_T$ = {pt:.0f} GeV, $\eta$ = {eta:.2f}" for pt, eta in known)

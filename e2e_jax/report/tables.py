@@ -1,4 +1,4 @@
-"""The results: metrics in rows, classifiers in columns, beside each the paper's value and the difference."""
+"""Tables of results: metrics in rows, classifiers in columns, with the paper's value and the difference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOT_THE_SAME = "Not the same validation events as {first}: part of the differenc
 
 
 class Cell(NamedTuple):
-    """A result: value and uncertainty, the paper's, and the difference; as they are printed, "" for none."""
+    """A result as printed: value and uncertainty, the paper's value, and the difference; "" for none."""
 
     value: str
     uncertainty: str
@@ -29,15 +29,15 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The results of runs that are compared with each other: those of one published table, or of one task.
+    """The results of comparable runs: those of one published table or of one task.
 
     Attributes:
-      title: of the table.
-      columns: the classifiers; marked with a dagger where the validation events are others.
-      rows: metric -> a cell a column; None where a classifier does not have the metric.
-      facts: what the results belong to, name -> a text a column.
+      title: title of the table.
+      columns: the classifiers; marked with a dagger if the validation events differ.
+      rows: metric -> a cell per column; None if a classifier does not have the metric.
+      facts: properties of the runs, name -> a text per column.
       notes: sentences below the table.
-      headlines: metric -> its first column's cell, of those that are shown first; areas have AUC before them.
+      headlines: metric -> first column's cell, for the metrics shown first; areas are prefixed by AUC.
     """
 
     title: str
@@ -49,16 +49,16 @@ class Table(NamedTuple):
 
     @property
     def compared(self) -> list[bool]:
-        """Which classifiers have columns with the paper's values and the differences."""
+        """Whether each classifier has columns with the paper's values and the differences."""
         columns = zip(*self.rows.values()) if self.rows else ([] for _ in self.columns)
         return [any(cell and cell.paper for cell in cells) for cells in columns]
 
     def heads(self) -> list[str]:
-        """What stands above each column."""
+        """The heading of each column."""
         return self._beside(self.columns, ["paper", "difference"])
 
     def lines(self) -> dict[str, list[str]]:
-        """All rows as texts, one for each of `heads`."""
+        """All rows as texts, one per entry of `heads`."""
         made = {}
         for name, cells in self.rows.items():
             parts = [(cell.text, cell.paper, cell.difference) if cell else ("–", "", "") for cell in cells]
@@ -72,7 +72,7 @@ class Table(NamedTuple):
 
 
 def tables(runs: Sequence[Run]) -> list[Table]:
-    """The tables of runs, in their order."""
+    """The tables of runs, in the order of the runs."""
     names = list(dict.fromkeys(run.table for run in runs))
     return [_table([run for run in runs if run.table == name], runs[0]) for name in names]
 
@@ -146,7 +146,7 @@ def _markdown_row(texts: Sequence[str]) -> str:
 
 
 def _md(text: str) -> str:
-    """Text in which Markdown finds no markup; an underscore inside a word is none."""
+    """Text with escaped Markdown markup; an underscore inside a word needs no escape."""
     text = re.sub(r"([\\`*\[\]<>|~$&#]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
     return " ".join(text.split())
 
@@ -173,7 +173,7 @@ def _tex_row(texts: Sequence[str]) -> str:
 
 
 GREEK = {"γ": r"\gamma", "μ": r"\mu", "τ": r"\tau", "π": r"\pi", "η": r"\eta", "ν": r"\nu", "ψ": r"\psi"}
-"""Letters in the names of particles, as LaTeX has them."""
+"""LaTeX commands of letters in particle names."""
 
 TEX = str.maketrans(
     {
@@ -192,11 +192,11 @@ TEX = str.maketrans(
         "–": "--",
     }
 )
-"""LaTeX's special characters, and those of ours that are not ASCII."""
+"""LaTeX's special characters, and the non-ASCII characters in our texts."""
 
 
 def _tex(text: str) -> str:
-    """Text as LaTeX prints it, on one line."""
+    """Text escaped for LaTeX, on one line."""
     return " ".join(text.translate(TEX).split())
 
 
@@ -233,5 +233,5 @@ HTML = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 
 def html(made: Sequence[Table]) -> str:
-    """The tables as HTML, every text escaped."""
+    """The tables as HTML, with escaped texts."""
     return HTML.render(tables=made)

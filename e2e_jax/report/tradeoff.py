@@ -24,7 +24,7 @@ METHODS = {
     "planing": "planing",
     "none": "no decorrelation",
 }
-"""The names of the methods in figure and table."""
+"""Names of the methods in figure and table."""
 MARKERS = "osD^v*"
 PLACES = (
     {"xytext": (9, 7), "ha": "left"},
@@ -32,13 +32,13 @@ PLACES = (
     {"xytext": (-9, 7), "ha": "right"},
     {"xytext": (-9, -20), "ha": "right"},
 )
-"""Where the strength stands beside a point, by method, so that those of points at one place stay legible."""
+"""Offset of the strength's label from its point, by method, so that labels of close points stay legible."""
 SIZE = (10.0, 9.5)
-"""Of a panel with its part of the legend, in inches."""
+"""Size of a panel with its part of the legend, in inches."""
 
 
 class Scanned(NamedTuple):
-    """A training of a scan: its method and strength, and its results, or why there are none."""
+    """A training of a scan: method, strength, and its results or the reason why there are none."""
 
     method: str
     strength: float
@@ -47,7 +47,7 @@ class Scanned(NamedTuple):
 
 
 def write(workdir: Path, scanned: Sequence[Scanned]) -> list[Path]:
-    """Writes tradeoff.md and tradeoff.json and, where a training is finished, tradeoff.png and tradeoff.pdf.
+    """Writes tradeoff.md and tradeoff.json and, if a training is finished, tradeoff.png and tradeoff.pdf.
 
     Returns:
       The paths.
@@ -63,14 +63,14 @@ def write(workdir: Path, scanned: Sequence[Scanned]) -> list[Path]:
 
 
 def jsd_place(results: Mapping) -> Place:
-    """Where 1/JSD is in the results, of the observable on which the score depends most; () for nowhere."""
+    """Place of 1/JSD in the results, for the observable on which the score depends most; () if missing."""
     places = [("decorrelation", name, "inverse_jsd") for name in results.get("decorrelation", {})]
     there = [place for place in places if value_at(results, place).get("value") is not None]
     return min(there, key=lambda place: value_at(results, place)["value"], default=())
 
 
 def columns(results: Mapping) -> dict[Place, str]:
-    """The metrics of the table: where they are in the results, and their names."""
+    """The metrics of the table: place in the results -> name."""
     named = metrics(Task(**results["task"]), results)
     chosen = {place: name for place, name in named.items() if place[0].startswith("auc")}
     chosen[(CVM,)] = "CVM"
@@ -117,7 +117,7 @@ def markdown(scanned: Sequence[Scanned]) -> str:
 
 
 def notes(scanned: Sequence[Scanned]) -> list[str]:
-    """What the numbers are, in sentences."""
+    """Sentences that explain the numbers."""
     done = [one.results for one in scanned if one.results]
     said = ["Each training is evaluated at its epoch with the largest AUC of the signal, whatever its CVM."]
     if any(results["config"]["seeds"] > 1 for results in done):
@@ -129,7 +129,7 @@ def notes(scanned: Sequence[Scanned]) -> list[str]:
 
 
 def figure(scanned: Sequence[Scanned]) -> Figure:
-    """The AUC of the signal against the CVM and, where the results have it, against 1/JSD."""
+    """The AUC of the signal against the CVM and, if available, against 1/JSD."""
     done = [one for one in scanned if one.results]
     first = done[0].results
     task, origin = Task(**first["task"]), first["dataset"].get("origin") or first["dataset"].get("name", "")
@@ -142,7 +142,7 @@ def figure(scanned: Sequence[Scanned]) -> Figure:
         for one, (place, label) in zip(axes.flat, panels):
             _panel(one, done, place, task)
             one.set(xlabel=label, xscale="log", ylabel=literal(f"AUC, {task.title(task.signal)} vs rest"))
-        # Below the axes: points may be anywhere in them.
+        # Below the axes, because points may be anywhere inside.
         handles = axes.flat[0].get_legend_handles_labels()
         drawn.legend(*handles, loc="outside lower center", ncols=3, fontsize=20)
     return drawn
@@ -155,7 +155,7 @@ def _panel(axes, done: Sequence[Scanned], place: Place, task: Task) -> None:
         x, x_error = np.transpose([measured(one.results, place or jsd_place(one.results))[0] for one in own])
         y, y_error = np.transpose([measured(one.results, ("auc_vs_rest", task.signal))[0] for one in own])
         style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
-        # A logarithmic axis has no place for bars that reach zero.
+        # A logarithmic axis cannot show error bars that reach zero.
         below = np.minimum(x_error, 0.9 * x)
         style |= {"markersize": 11, "linewidth": 2, "label": METHODS.get(method, method)}
         axes.errorbar(x, y, y_error, [below, x_error], elinewidth=1, capsize=3, **style)
@@ -169,7 +169,7 @@ def _panel(axes, done: Sequence[Scanned], place: Place, task: Task) -> None:
 
 
 def _floor(results: Mapping, place: Place) -> float | None:
-    """What an independent score has on as many events."""
+    """The value for an independent score on as many events."""
     if place:
         return value_at(results, place).get("floor")
     independent = value_at(results, jsd_place(results)).get("independent")

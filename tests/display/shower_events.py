@@ -1,4 +1,4 @@
-"""An event with two showers at crystals of one's choice, among noise."""
+"""An event with two showers at given crystals, and noise."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What a picture shows is where the detector has it: squares, marks, ticks and text."""
+"""Squares, marks, ticks and text of a picture are at the positions in the detector."""
 
 import os
 import pathlib

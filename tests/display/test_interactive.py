@@ -1,4 +1,4 @@
-"""Interactive pictures hold every hit of an event where the detector has it."""
+"""Interactive pictures show every hit of an event at its position in the detector."""
 
 import numpy as np
 import pytest

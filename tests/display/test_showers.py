@@ -1,4 +1,4 @@
-"""A photon's mark belongs on the crystal that its shower lit most."""
+"""A photon's mark is on the most energetic crystal of its shower."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The CVM metric's uncertainty is the spread of toys, and its floor their mean for an independent score."""
+"""The CVM metric's uncertainty is the spread of toys; its floor is their mean for an independent score."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""1/JSD, R50 and R90: what they are for independent scores, and for scores that follow the observable."""
+"""1/JSD, R50 and R90 for independent scores, and for scores that follow the observable."""
 
 import numpy as np
 import pytest

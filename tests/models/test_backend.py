@@ -1,4 +1,4 @@
-"""What a platform computes in its own way is what the network's definition computes."""
+"""Platform-specific implementations agree with the network's definition."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""`build` makes the module of a network by its name, and names the networks when there is no such."""
+"""`build` makes the module of a network by name, and lists the networks for an unknown name."""
 
 import jax
 import jax.numpy as jnp

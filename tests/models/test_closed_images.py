@@ -1,4 +1,4 @@
-"""A network of images that are closed in phi sees no seam."""
+"""Networks on images that are periodic in phi have no seam."""
 
 import jax
 import jax.numpy as jnp

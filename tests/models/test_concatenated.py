@@ -1,4 +1,4 @@
-"""Three ResNet-15 and a head are the network that PyTorch computes; dropout goes by an event's own key."""
+"""Three ResNet-15 and a head agree with PyTorch; dropout depends only on an event's key."""
 
 import flax.linen as nn
 import flax.traverse_util

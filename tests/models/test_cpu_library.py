@@ -1,4 +1,4 @@
-"""The C++ library: compiled for any instruction set, used where it is right, fast and private."""
+"""The C++ library: compiled for any instruction set; used only if it is correct, fast and private."""
 
 import functools
 import json

@@ -1,4 +1,4 @@
-"""The event transformer: its size, what it does not depend on, and how it is built from a config."""
+"""The event transformer: size, invariances, and construction from a config."""
 
 import jax
 import jax.numpy as jnp

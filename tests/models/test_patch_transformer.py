@@ -1,4 +1,4 @@
-"""The patch transformer: what it sees of an image, and what does not change its outputs."""
+"""The patch transformer: its patches, and the invariances of its outputs."""
 
 import jax
 import jax.numpy as jnp

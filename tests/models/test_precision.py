@@ -1,4 +1,4 @@
-"""bfloat16 is the same network with rounder numbers: its parameters, loss and head stay float32."""
+"""bfloat16 changes only the rounding of a network; parameters, loss and head stay float32."""
 
 import jax
 import jax.numpy as jnp

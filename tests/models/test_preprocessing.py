@@ -1,4 +1,4 @@
-"""Network inputs follow from the hits by the formulas of the config."""
+"""Network inputs are computed from the hits by the formulas of the config."""
 
 import jax
 import ml_collections

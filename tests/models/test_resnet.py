@@ -1,4 +1,4 @@
-"""ResNet-15 is the published network: its size, its maps, and PyTorch's logits and gradients."""
+"""ResNet-15 matches the published network: size, maps, and logits and gradients in PyTorch."""
 
 import flax.traverse_util
 import jax

@@ -1,4 +1,4 @@
-"""The networks on crops of showers: their sizes, and what they make of their inputs."""
+"""The networks on crops of showers: their sizes and their use of the inputs."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""ResNet-15 written for PyTorch from the paper's description, and our parameters translated into it."""
+"""ResNet-15 in PyTorch, written from the paper's description, and the conversion of our parameters."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""The folder of a run that was evaluated, without a training: scores of a fair classifier, their results."""
+"""The folder of an evaluated run, made without training: scores of a fair classifier and their results."""
 
 import numpy as np
 

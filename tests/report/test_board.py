@@ -1,4 +1,4 @@
-"""What TensorBoard shows, as the real TensorBoard tells it."""
+"""TensorBoard logs, read back with TensorBoard itself."""
 
 import builtins
 import json

@@ -1,4 +1,4 @@
-"""Any labels, any observable: a task is trained, evaluated and reported with its own names."""
+"""Training, evaluation and report work for any labels and observables, with the task's names."""
 
 import dataclasses
 import json

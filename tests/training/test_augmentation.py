@@ -1,4 +1,4 @@
-"""A symmetry applied to hits is the same symmetry of their images, in every geometry."""
+"""A symmetry of the hits gives the same symmetry of their images, in every geometry."""
 
 import dataclasses
 

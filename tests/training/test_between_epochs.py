@@ -1,4 +1,4 @@
-"""Saving and drawing run while the training goes on; the validation sample is prepared once."""
+"""Saving and drawing run in parallel with the training; the validation sample is prepared once."""
 
 import threading
 

@@ -1,6 +1,6 @@
-"""The training step lowered for a CUDA GPU has none of the operations that are slow or inexact there.
+"""The training step, lowered for a CUDA GPU, has no operations that are slow or inexact there.
 
-There is no GPU here: JAX lowers for one all the same, and the operations are read in the StableHLO text.
+No GPU is needed: JAX lowers for CUDA on any machine. The tests read the operations from the StableHLO text.
 """
 
 import functools

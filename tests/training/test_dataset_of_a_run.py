@@ -1,4 +1,4 @@
-"""A run whose training and validation files were exchanged neither continues nor is evaluated."""
+"""A run with exchanged training and validation files is neither continued nor evaluated."""
 
 import concurrent.futures
 import json

@@ -1,4 +1,4 @@
-"""Several networks of one config: each a run of its own, together an ensemble with mean and spread."""
+"""Several networks of one config: each is a separate run, and they form an ensemble with mean and spread."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Which epoch is the best, and when a training stops."""
+"""Choice of the best epoch, and early stopping."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A training that is asked to end loses no step; one that is started again refuses what has changed."""
+"""A training that is asked to end loses no step; a restarted one rejects a changed config or dataset."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""A step is a pure function of (state, batch), on any number of devices; a run survives its own death."""
+"""A step is a pure function of (state, batch) on any number of devices; a killed run can be resumed."""
 
 import json
 import os

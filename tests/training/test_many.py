@@ -1,4 +1,4 @@
-"""Many trainings: what is finished is not trained again, a failure of one does not end the others."""
+"""Many trainings: finished ones are not repeated, and a failure of one does not end the others."""
 
 import concurrent.futures
 import json

@@ -1,4 +1,4 @@
-"""Schedules, optimizers, averages and smoothed labels: their formulas, and Adam itself where all is off."""
+"""Schedules, optimizers, averages and smoothed labels: their formulas, and plain Adam by default."""
 
 import jax
 import jax.numpy as jnp

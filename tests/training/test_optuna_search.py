@@ -1,4 +1,4 @@
-"""The example of a hyperparameter search trains trials, keeps them, and adds to them."""
+"""The example of a hyperparameter search trains trials, stores them, and can add more."""
 
 import importlib.util
 import json

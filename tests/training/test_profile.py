@@ -1,4 +1,4 @@
-"""A profile is there when it was asked for, of steps that were compiled before."""
+"""A requested profile is written, for steps after the compilation."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The first losses of three classifiers, as they were recorded on commit 7b6b3f5 on an AMD Zen 4 core."""
+"""The first losses of three classifiers, recorded at commit 7b6b3f5 on an AMD Zen 4 core."""
 
 import jax
 import pytest

@@ -1,4 +1,4 @@
-"""Observables are predicted instead of classes, or next to them: trained, resumed, evaluated and reported."""
+"""Regression and joint tasks are trained, resumed, evaluated and reported."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Shower classifiers are trained, resumed, evaluated and reported like others, without what needs a mass."""
+"""Shower classifiers support the same workflow as others, without mass metrics."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A training may start from the parameters of another run, whole or without the head."""
+"""A training can start from the parameters of another run, with or without the head."""
 
 import jax
 import numpy as np

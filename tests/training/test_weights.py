@@ -1,4 +1,4 @@
-"""Weights of events in training: they reach the loss, and bad ones are refused before anything trains."""
+"""Event weights in training: they enter the loss, and invalid ones are rejected before the training."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The C++ of the CPU computes what XLA computes: values, gradients, over any devices."""
+"""The C++ code for CPUs agrees with XLA: values and gradients, on any number of devices."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Penalties by name: their definitions, gradients, several observables, and the same over devices."""
+"""Penalties by name: definitions, gradients, several observables, and independence of the devices."""
 
 import jax
 import jax.numpy as jnp
