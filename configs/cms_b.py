@@ -15,6 +15,9 @@ release/cms_b: 5 epochs in 15 minutes (217 to 267 events/s, earlier kernels, on 
     H vs gamma+jet        0.926 +- 0.007    0.923 +- 0.008    0.957 +- 0.003    0.956
     CVM                   0.0005 +- 0.0003  0.0003 +- 0.0003  0.0009 +- 0.0003  0.002
 
+Medium on dataset 3.0.0, in the order of the rows: 0.831 +- 0.004, 0.845 +- 0.003, 0.953 +- 0.003,
+0.747 +- 0.005, 0.952 +- 0.003, CVM 0.0013 +- 0.0003 (0.0008 for an independent score).
+
 2.0.0 is the dataset before the HCAL collection of AODSIM, the vertex by the sum of pT^2 and pile-up profiles.
 """
 
