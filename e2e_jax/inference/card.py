@@ -22,7 +22,7 @@ def card(classifier: Classifier, results: Mapping, parameters: int, name: str) -
     task, dataset, events = classifier.task, results["dataset"], results["events"]
     classes = ", ".join(f"`{one}` ({task.title(one)})" for one in classifier.classes)
     origin = dataset.get("origin") or "events of unknown origin"
-    published = f"; {NAMES.get(classifier.name, classifier.name)} of the paper" if table_of(results) else ""
+    published = f"; {NAMES[classifier.name]} of the paper" if classifier.name in NAMES else ""
     licence = importlib.metadata.metadata("e2e_jax").get("License-Expression", "that of e2e_jax")
     title = TABLES[table_of(results)].title if table_of(results) else "results.json has all metrics"
     facts = {
