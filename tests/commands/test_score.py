@@ -50,7 +50,8 @@ def names(tmp_path_factory):
 def test_it_says_what_it_wrote(names, tmp_path, capsys):
     path = tmp_path / "scores.root"
     main(f"score --workdir={names['kinematics']} {names['aodsim_root']} --output={path}".split())
-    assert capsys.readouterr().out == f"{path}: 3 events, probabilities of {', '.join(LABELS)}\n"
+    columns = ", ".join(f"probability_{label}" for label in LABELS)
+    assert capsys.readouterr().out == f"{path}: 3 events, {columns}\n"
     with uproot.open(path) as file:
         assert file["scores"].num_entries == 3
 
