@@ -25,7 +25,6 @@ SIMULATION = (
 READING = (
     "detector/geometry.py",
     "detector/ids.py",
-    "detector/jet_pixels.py",
     "events/base.py",
     "events/diphotons.py",
     "events/identity.py",
