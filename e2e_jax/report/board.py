@@ -40,11 +40,13 @@ class Board:
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         self._task, self._dataset = task, config.dataset.name
-        known = folder.exists() and any(folder.iterdir())
+        earlier = len(list(folder.iterdir())) if folder.exists() else 0
+        known = earlier > 0
         step = history[-1]["step"] + 1 if history and known else 0
         folder.mkdir(parents=True, exist_ok=True)
         # Not `SummaryWriter`: its thread hides the errors of a full disk, and then never ends.
-        self._writer = EventsWriter(str(folder / "events"))
+        # The number keeps the order of two files of the same second, in which TensorBoard reads them.
+        self._writer = EventsWriter(str(folder / f"events-{earlier:03d}"))
         self._writer.write_event(Event(step=step, file_version="brain.Event:2"))
         self._writer.write_event(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
         self._add(summary.text("config", _as_code(config.to_dict())), step)
