@@ -151,7 +151,7 @@ def test_the_notebook_runs_where_there_is_no_checkout(installed, tmp_path):
     program.write_text("\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code"))
     printed = run_in(tmp_path, sys.executable, "-W", "ignore", str(program), path=installed)
     assert "'gamma_gamma', 'h', 'gamma_jet'" in printed
-    assert "240 events" in printed
+    assert "180 events" in printed
 
 
 @pytest.mark.slow
