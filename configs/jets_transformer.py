@@ -1,6 +1,8 @@
 """Jets, vision transformer: quarks against gluons, on the brightest 5 x 5 patches of 125 x 125 crystals.
 
 python -m e2e_jax.main --config=configs/jets_transformer.py
+
+Not trained yet.
 """
 
 from e2e_jax.configs import default

@@ -52,7 +52,7 @@ class Source:
 
 
 def overview(source):
-    """An event beside the ROC curves of all runs."""
+    """An event, and the ROC curves of all runs."""
     figure = Figure(figsize=(9, 3.6), **LAYOUT)
     left, right = figure.subplots(1, 2, width_ratios=(1.9, 1))
     display.draw_event(left, source.found.events, 0)

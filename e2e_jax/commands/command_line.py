@@ -1,5 +1,6 @@
 """Errors of the command line in one paragraph, with suggestions and the remedy."""
 
+import argparse
 import difflib
 import functools
 import importlib.util
@@ -126,6 +127,13 @@ def reporting(main):
             warnings.formatwarning = form
 
     return wrapped
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one paragraph with the usage of the command."""
+
+    def error(self, message):
+        stop(f"{message}. {' '.join(self.format_usage().split())}")
 
 
 def stop(message):

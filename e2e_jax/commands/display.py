@@ -5,7 +5,6 @@ e2e-jax display FILE --event N [N ...] --output DIR
                           [--interactive [--run RUN]]
 """
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -16,11 +15,6 @@ from e2e_jax.studies.hgg import SELECTIONS
 
 FORMATS = {"png": {"dpi": 300}, "pdf": {"metadata": {"CreationDate": None}}}
 """File format -> options of matplotlib. A PDF without date is reproducible."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        command_line.stop(f"{message}. {' '.join(self.format_usage().split())}")
 
 
 def main(argv):
@@ -127,7 +121,7 @@ def _not_writable(path, error):
 
 
 def _parser(geometries):
-    parser = _Parser("e2e-jax display", description="Draws events: tracks, ECAL, HCAL and photons.")
+    parser = command_line.Parser("e2e-jax display", description="Draws events: tracks, ECAL, HCAL, photons.")
     parser.add_argument("file", help="a ROOT file (path or root://), the folder of a dataset, or its name")
     parser.add_argument(
         "--event", type=int, nargs="+", required=True, help="which events, counted from 0 (of those selected)"

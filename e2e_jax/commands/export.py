@@ -4,15 +4,9 @@ e2e-jax export --workdir=DIR --format=stablehlo|onnx [--input=hits|images] [--wh
                          [--scaling=inside|outside] --output=FILE
 """
 
-import argparse
 import sys
 
 from e2e_jax.commands import command_line
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        command_line.stop(f"{message}. {' '.join(self.format_usage().split())}")
 
 
 def main(argv):
@@ -27,7 +21,7 @@ def main(argv):
 
 
 def _parser():
-    parser = _Parser("e2e-jax export", description="Exports a trained classifier as one file.")
+    parser = command_line.Parser("e2e-jax export", description="Exports a trained classifier as one file.")
     parser.add_argument("--workdir", required=True, help="folder of the run")
     parser.add_argument("--format", required=True, choices=("stablehlo", "onnx"))
     parser.add_argument(

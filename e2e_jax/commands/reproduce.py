@@ -107,13 +107,8 @@ def reproduce(rows, workdir, size, scheduler=None, datasets=None):
     return "\n".join([reproduction.markdown(rows, size), *map(str, paths)])
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        command_line.stop(f"{message}. {' '.join(self.format_usage().split())}")
-
-
 def _parser():
-    parser = _Parser(
+    parser = command_line.Parser(
         "e2e-jax reproduce",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

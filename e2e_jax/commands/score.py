@@ -6,16 +6,10 @@ e2e-jax score --workdir=DIR INPUT [INPUT ...] --output=FILE.parquet|FILE.root [-
                         [--scheduler=tls://host:8786 | --workers=N]
 """
 
-import argparse
 import os
 import sys
 
 from e2e_jax.commands import command_line
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        command_line.stop(f"{message}. {' '.join(self.format_usage().split())}")
 
 
 def main(argv):
@@ -64,7 +58,7 @@ def main(argv):
 
 
 def _parser():
-    parser = _Parser("e2e-jax score", description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = command_line.Parser("e2e-jax score", description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument(
         "inputs",
         nargs="+",

@@ -91,13 +91,8 @@ def strengths_of(given):
     return made
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        command_line.stop(f"{message}. {' '.join(self.format_usage().split())}")
-
-
 def _parser():
-    parser = _Parser(
+    parser = command_line.Parser(
         "e2e-jax tradeoff",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -52,6 +52,7 @@ TABLES = {
         **_SHOWERS,
     ),
     "quark_gluon": Published(
+        # Not read from the paper, of which only the abstract could be had: the figure of the issue.
         "Quarks and gluons (arXiv:1902.08276)",
         labels=("gluon", "quark"),
         places=(("auc_vs_rest", "quark"),),

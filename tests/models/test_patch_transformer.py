@@ -37,7 +37,7 @@ def test_faint_patches_beyond_the_most_and_empty_ones_change_nothing():
     fainter = image.copy()
     fainter[:, 15, 15] = 0.01
     np.testing.assert_array_equal(made, network.apply(variables, {"image": fainter}))
-    # With room for more patches the empty ones are masked.
+    # Empty patches are masked.
     more = PatchTransformer(image="image", **SMALL)
     np.testing.assert_allclose(more.apply(variables, {"image": image}), made, atol=1e-5)
     assert np.abs(np.asarray(more.apply(variables, {"image": fainter}) - made)).max() > 1e-4

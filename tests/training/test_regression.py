@@ -60,7 +60,7 @@ def train(task, workdir, splits=SPLITS, **fields):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_trains_resumes_predicts_and_reports(kind, tmp_path, monkeypatch):
-    """A run of one epoch that goes on for another is one of two epochs; every target is in its results."""
+    """A run of one epoch continued by another has two epochs; its results have every target."""
     task = KINDS[kind]
     train(task, tmp_path / "extended", epochs=1)
     for name in ("extended", "whole"):

@@ -46,7 +46,7 @@ def serve(monkeypatch, sample):
 
 
 def test_trains_resumes_evaluates_and_reports(tmp_path, monkeypatch):
-    """A run of one epoch that goes on for another is one of two epochs; its report is whole."""
+    """A run of one epoch continued by another has two epochs and a complete report."""
     rate = {"learning_rate": 2e-3, "schedule": "constant"}
     train(vgg_config(epochs=1, **rate), tmp_path / "extended")
     for name in ("extended", "whole"):
