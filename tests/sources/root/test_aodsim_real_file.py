@@ -41,7 +41,7 @@ def positive(lists, where=True):
     return np.bincount(lists.event_index, energy.astype(np.float64), minlength=len(lists))
 
 
-@pytest.mark.parametrize("name", images.geometries())
+@pytest.mark.parametrize("name", ["barrel", "ecal_centric", "hcal_centric"])
 def test_images_hold_the_energy_of_the_hits(events, name):
     made = images.make_images(events, name, ("ecal", "hcal"))
     sums = {part: np.asarray(image, np.float64).sum((1, 2)) for part, image in made.items()}

@@ -168,7 +168,8 @@ def test_a_large_file_of_unstated_length_is_given_up_at_the_limit(server):
 
     sent, server.always = [], endless
     failure(server.url("file"), "no_ranges")
-    assert sum(sent) < 2 * https.PIECE_BYTES
+    # The kernel takes up to 32 MiB that nobody has read (the largest of net.ipv4.tcp_rmem).
+    assert sum(sent) < https.PIECE_BYTES + 40 * 2**20
 
 
 def test_a_small_file_of_a_server_without_ranges_is_read(server):
