@@ -93,10 +93,23 @@ def test_a_compiler_that_fails_is_told_in_one_sentence(cache, tmp_path, monkeypa
 
 
 @pytest.mark.slow
+def test_a_compiler_that_does_not_end_is_stopped(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(library, "COMPILE_SECONDS", 1)
+    monkeypatch.setenv("CXX", compiler(tmp_path, "exec sleep 600"))
+    with pytest.warns(UserWarning, match="timed out"):
+        assert library.chosen()[0] is None
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
-def test_a_library_that_crashes_is_not_loaded_here(cache, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "statement",
+    ["*(volatile int*)0 = 1;", "raise(SIGILL);"],
+    ids=["address", "instruction that the processor lacks"],
+)
+def test_a_library_that_crashes_is_not_loaded_here(cache, tmp_path, monkeypatch, statement):
     source = tmp_path / "crash.c"
-    source.write_text("__attribute__((constructor)) void start(void) { *(volatile int*)0 = 1; }")
+    source.write_text(f"#include <signal.h>\n__attribute__((constructor)) void start(void) {{ {statement} }}")
     monkeypatch.setenv("CXX", compiler(tmp_path, f"cc -shared -fPIC {source} -o $out"))
     for _ in range(2):  # tried, then remembered
         library.prepared.cache_clear()
