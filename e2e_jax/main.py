@@ -28,7 +28,7 @@ MODE = flags.DEFINE_enum(
     "mode",
     "train",
     ["train", "evaluate", "report"],
-    "Train (or go on), evaluate a trained run again, or only write the report of an evaluated one.",
+    "Train (or continue), evaluate a trained run again, or only write the report of an evaluated one.",
 )
 FILES = flags.DEFINE_string(
     "files",

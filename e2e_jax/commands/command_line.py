@@ -122,7 +122,7 @@ def reporting(main):
         except ImportError as error:
             stop(_absent_package(error))
         except KeyboardInterrupt:
-            stop("Interrupted. The same command goes on from the last checkpoint.")
+            stop("Interrupted. The same command continues from the last checkpoint.")
         finally:
             warnings.formatwarning = form
 

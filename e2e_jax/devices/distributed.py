@@ -263,7 +263,7 @@ def dying_together():
             print(
                 f"Error: process {jax.process_index()} of {jax.process_count()} lost another one, so it ends "
                 f"too ({_first_line(error)}). The output of the one that ended first says why. Started "
-                "again, all of them go on from the last checkpoint.",
+                "again, all of them continue from the last checkpoint.",
                 file=sys.stderr,
             )
         elif not isinstance(error, SystemExit):

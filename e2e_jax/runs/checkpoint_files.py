@@ -74,7 +74,7 @@ def write(folder, step, parts, about):
         why = full if full in str(error) else _first_line(error)
         raise WorkdirError(
             f"The checkpoint {path} cannot be written ({why}). Make room there or ask for the permission, "
-            "and start the same command again: it goes on from the last checkpoint."
+            "and start the same command again: it continues from the last checkpoint."
         ) from error
     for older in saved_steps(folder.parent)[:-KEPT]:
         _remove(folder / str(older))
@@ -154,7 +154,7 @@ def unreadable(path, why):
     return WorkdirError(
         f"The checkpoint {path} cannot be read: a file of it is cut, changed or missing, or a newer version "
         f"of orbax-checkpoint wrote it (this is {importlib.metadata.version('orbax-checkpoint')}). Copy its "
-        f"folder again{other}; a training goes on from there when the folder {path.name} is deleted. "
+        f"folder again{other}; a training continues from there when the folder {path.name} is deleted. "
         f"({_first_line(why)})"
     )
 
